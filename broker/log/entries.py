@@ -1,0 +1,108 @@
+"""The typed entries of a stream, and their form on the log.
+
+A stored entry is one type byte and its payload (PROTOCOL: Codec). `text` and `reasoning`, which are
+nearly all of a generation, store their bare UTF-8; every other type stores compact JSON. Stored entries
+are always valid UTF-8, so the byte 0xFF can never occur in one: it separates the entries of a published
+batch without any escaping.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+START: Final = "start"
+TEXT: Final = "text"
+REASONING: Final = "reasoning"
+TOOL_INPUT: Final = "tool_input"
+TOOL_CALL: Final = "tool_call"
+TOOL_RESULT: Final = "tool_result"
+SOURCE: Final = "source"
+FILE: Final = "file"
+DATA: Final = "data"
+STATUS: Final = "status"
+RESET: Final = "reset"
+USAGE: Final = "usage"
+END: Final = "end"
+
+COMPLETED: Final = "completed"
+FAILED: Final = "failed"
+CANCELLED: Final = "cancelled"
+INTERRUPTED: Final = "interrupted"
+OUTCOMES: Final = (COMPLETED, FAILED, CANCELLED, INTERRUPTED)
+
+_BYTE_OF: Final[dict[str, bytes]] = {
+    START: b"s",
+    TEXT: b"t",
+    REASONING: b"r",
+    TOOL_INPUT: b"i",
+    TOOL_CALL: b"c",
+    TOOL_RESULT: b"o",
+    SOURCE: b"u",
+    FILE: b"f",
+    DATA: b"d",
+    STATUS: b"w",
+    RESET: b"x",
+    USAGE: b"g",
+    END: b"e",
+}
+TYPES: Final = tuple(_BYTE_OF)
+_TYPE_OF: Final = {byte[0]: name for name, byte in _BYTE_OF.items()}
+_BARE: Final = frozenset((TEXT, REASONING))
+
+SEPARATOR: Final = b"\xff"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One typed item of a stream.
+
+    `offset` and `epoch` are 0 until the log has assigned them.
+    """
+
+    type: str
+    data: dict[str, Any]
+    offset: int = 0
+    epoch: int = 0
+
+    @property
+    def text(self) -> str:
+        """The text of a `text` or `reasoning` entry, else the empty string."""
+        return str(self.data["text"]) if self.type in _BARE else ""
+
+
+def text(content: str) -> Entry:
+    """Return an entry of the answer's text."""
+    return Entry(TEXT, {"text": content})
+
+
+def encode(entry: Entry) -> bytes:
+    """Return the stored form: the type byte, then bare text or compact JSON.
+
+    Raises:
+        KeyError: The type is not one of `TYPES`.
+        UnicodeEncodeError: The text holds a lone surrogate; sources join them before they get here.
+    """
+    byte = _BYTE_OF[entry.type]
+    if entry.type in _BARE:
+        return byte + str(entry.data["text"]).encode()
+    return byte + orjson.dumps(entry.data)
+
+
+def decode(stored: bytes, offset: int, epoch: int) -> Entry:
+    """Return the entry whose stored form this is.
+
+    Raises:
+        ValueError: The bytes are not a stored entry; the log was written by something else.
+    """
+    kind = _TYPE_OF.get(stored[0]) if stored else None
+    if kind is None:
+        raise ValueError(f"entry {offset} has no known type byte: {stored[:16]!r}")
+    if kind in _BARE:
+        return Entry(kind, {"text": stored[1:].decode()}, offset, epoch)
+    return Entry(kind, orjson.loads(stored[1:]), offset, epoch)
+
+
+def is_end(stored: bytes) -> bool:
+    """Tell whether a stored entry is the terminal one, without decoding it."""
+    return stored[:1] == _BYTE_OF[END]

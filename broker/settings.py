@@ -1,0 +1,116 @@
+"""One frozen settings object from the environment; units stand in the names.
+
+Every field is read from `MIDSTREAM_<NAME>`; `midstream config` prints each with its meaning.
+Provider keys and base URLs are the SDKs' usual variables and are read here too, so that the front can
+tell which models are available without importing an SDK.
+"""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+LOOPBACK_HOSTS = frozenset(("127.0.0.1", "::1", "localhost"))
+OPEN_TENANT = "default"
+
+
+class Settings(BaseSettings):
+    """Everything that can be set, with its default.
+
+    Raises:
+        pydantic.ValidationError: A value does not parse or is out of range; it names the variable.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="MIDSTREAM_", frozen=True, extra="ignore", env_ignore_empty=True, populate_by_name=True
+    )
+
+    redis_url: SecretStr = Field(default=SecretStr("redis://127.0.0.1:6379/0"), description="Redis or Valkey server")
+    key_prefix: str = Field(default="ms", pattern=r"^[A-Za-z0-9_-]{1,32}$", description="first part of every key")
+    redis_timeout_s: float = Field(default=5.0, gt=0, le=60, description="longest wait for one Redis reply")
+    redis_connections: int = Field(default=16, ge=2, le=1_000, description="most connections of one process's pool")
+    data_dir: Path = Field(default=Path(".midstream"), description="where `midstream up` keeps its data")
+
+    host: str = Field(default="127.0.0.1", description="address the broker listens on")
+    port: int = Field(default=8080, ge=0, le=65_535, description="port the broker listens on")
+    api_keys: SecretStr = Field(
+        default=SecretStr(""), description="`key:tenant,key:tenant`; needed unless bound to loopback"
+    )
+    max_body_bytes: int = Field(default=1_048_576, ge=1_024, description="largest request body")
+    max_wait_s: float = Field(default=60.0, gt=0, description="longest `?wait=`")
+    page_limit: int = Field(default=1_000, ge=1, le=10_000, description="most entries or streams of one page")
+    heartbeat_ms: int = Field(default=15_000, ge=50, description="silence after which a heartbeat is sent")
+    send_timeout_ms: int = Field(default=30_000, ge=100, description="a client that reads nothing this long is cut")
+    retry_ms: int = Field(default=1_000, ge=0, description="reconnection delay that clients are told")
+    broker_drain_ms: int = Field(default=2_000, ge=0, description="time that SIGTERM leaves to open tails")
+    window_entries: int = Field(default=4_096, ge=1, description="recent entries of a tailed stream kept in memory")
+    window_bytes: int = Field(default=67_108_864, ge=65_536, description="size of all windows of one process")
+
+    lease_ms: int = Field(default=10_000, ge=200, description="a producer unheard of for this long is lost")
+    retention_s: int = Field(default=86_400, ge=1, description="how long an ended stream is kept")
+    tombstone_s: int = Field(default=3_600, ge=1, description="how long a deleted stream's fence is kept")
+    queue_timeout_s: float = Field(default=120.0, gt=0, description="longest wait of a stream for a worker")
+    requeue_ms: int = Field(default=5_000, ge=100, description="a queued stream's job slip is renewed this often")
+    max_generations: int = Field(default=200, ge=1, le=10_000, description="generations at once in one worker")
+    max_attempts: int = Field(default=5, ge=1, description="most attempts at one stream before it is sealed")
+    generation_timeout_s: float = Field(default=900.0, gt=0, description="longest generation")
+    idle_timeout_s: float = Field(default=180.0, gt=0, description="longest silence of a provider")
+    max_output_bytes: int = Field(default=16_777_216, ge=1_024, description="most bytes in one stream's log")
+    flush_ms: int = Field(default=15, ge=0, le=5_000, description="longest wait of a delta for its batch")
+    flush_bytes: int = Field(default=512, ge=1, le=65_536, description="a batch of this size is flushed at once")
+    drain_s: float = Field(default=20.0, ge=0, description="time that SIGTERM leaves to running generations")
+    retry_attempts: int = Field(default=3, ge=1, le=10, description="most tries before the first delta")
+
+    default_model: str | None = Field(default=None, description="model of a request that names none")
+    local_url: str | None = Field(default=None, description="base URL of the local model's server")
+    demo_delay_ms: int = Field(default=40, ge=0, description="pace of the demo source")
+    providers: dict[str, str] = Field(
+        default_factory=dict, description='OpenAI-compatible servers, {"ollama": "http://127.0.0.1:11434/v1"}'
+    )
+    apps: dict[str, str] = Field(
+        default_factory=dict, description='your own sources, {"name": "module:async_generator_function"}'
+    )
+    openai_api_key: SecretStr | None = Field(
+        default=None, validation_alias=AliasChoices("OPENAI_API_KEY"), description="key of the `openai` provider"
+    )
+    openai_base_url: str | None = Field(
+        default=None, validation_alias=AliasChoices("OPENAI_BASE_URL"), description="base URL of `openai`"
+    )
+    openai_dialect: Annotated[str, NoDecode] = Field(
+        default="responses", pattern=r"^(responses|chat)$", description="API that `openai` is called by"
+    )
+    openai_background: bool = Field(
+        default=True, description="run `openai` generations in background mode, so that they can be re-attached"
+    )
+    anthropic_api_key: SecretStr | None = Field(
+        default=None, validation_alias=AliasChoices("ANTHROPIC_API_KEY"), description="key of `anthropic`"
+    )
+    anthropic_base_url: str | None = Field(
+        default=None, validation_alias=AliasChoices("ANTHROPIC_BASE_URL"), description="base URL of `anthropic`"
+    )
+    log_level: str = Field(default="info", pattern=r"^(debug|info|warning|error)$", description="least level logged")
+
+    @field_validator("api_keys")
+    @classmethod
+    def _well_formed_keys(cls, value: SecretStr) -> SecretStr:
+        for pair in filter(None, value.get_secret_value().split(",")):
+            key, _, tenant = pair.strip().partition(":")
+            if not key or not tenant or not tenant.replace("-", "").replace("_", "").isalnum():
+                raise ValueError("each API key is `key:tenant`, the tenant of letters, digits, - and _")
+        return value
+
+    @model_validator(mode="after")
+    def _closed_beyond_loopback(self) -> Self:
+        if self.host not in LOOPBACK_HOSTS and not self.tenants_by_key:
+            raise ValueError(
+                f"MIDSTREAM_HOST={self.host} is reachable from other machines: set MIDSTREAM_API_KEYS=key:tenant"
+            )
+        return self
+
+    @cached_property
+    def tenants_by_key(self) -> dict[str, str]:
+        """The tenant of each API key; empty means that the broker runs open."""
+        pairs = (pair.strip().partition(":") for pair in self.api_keys.get_secret_value().split(",") if pair.strip())
+        return {key: tenant for key, _, tenant in pairs}

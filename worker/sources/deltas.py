@@ -1,0 +1,107 @@
+"""What a source yields. Deltas are never stored as such: the worker batches them into entries.
+
+The order a source keeps to: any number of content deltas, at most one `Usage`, then exactly one
+`Finish`. A source that runs out without a `Finish` was cut short, and the worker seals the stream
+as failed: never as completed (FINDINGS 5: a clean EOF without a terminal event looks like success).
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "refusal"]
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A piece of the answer."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reasoning:
+    """A piece of the model's visible reasoning."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolInput:
+    """A fragment of a tool call's JSON arguments as they are being written."""
+
+    id: str
+    name: str
+    delta: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A tool call with its whole arguments, as the JSON text that the model wrote."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class Other:
+    """Any further typed entry, as is: `source`, `file`, `data`, `tool_result`, `status`."""
+
+    type: str
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """The provider's own id of this generation, as soon as it is known.
+
+    `resumable` says that another process could go on reading the same generation by this id. `cursor` is
+    the upstream's own position (sequence number) of the last event behind the deltas so far.
+    """
+
+    id: str
+    resumable: bool = False
+    cursor: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What the provider says that it counted."""
+
+    input_tokens: int
+    output_tokens: int
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The provider's own word that the generation is over, and why."""
+
+    reason: FinishReason
+
+
+Delta = Text | Reasoning | ToolInput | ToolCall | Other | Upstream | Usage | Finish
+
+
+class SourceError(Exception):
+    """The upstream failed, mapped to our own code and cleaned of secrets.
+
+    Attributes:
+        code: One of PROTOCOL's failure codes, e.g. `provider_overloaded`.
+        message: A sentence that may be shown to the client; no key, no URL with credentials.
+        retry: `safe` (surely not billed), `ambiguous` (may have been billed) or `never`.
+        retry_after_s: The provider's Retry-After in seconds, if it gave one.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        retry: Literal["safe", "ambiguous", "never"] = "never",
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+        self.retry = retry
+        self.retry_after_s = retry_after_s
