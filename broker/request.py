@@ -6,6 +6,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 WorkerLossPolicy = Literal["auto", "reattach", "interrupt", "continue", "restart"]
 
+RetryPolicy = Literal["never", "safe", "ambiguous"]
+
 Metadata = dict[Annotated[str, StringConstraints(max_length=64)], Annotated[str, StringConstraints(max_length=512)]]
 
 
@@ -30,6 +32,11 @@ class GenerationRequest(BaseModel):
     chunking: Chunking = Chunking()
     on_worker_loss: WorkerLossPolicy = Field(
         default="auto", description="`auto` is `reattach` where the provider can, else `interrupt`"
+    )
+    retry: RetryPolicy = Field(
+        default="safe",
+        description="failures before the first delta: `safe` repeats what was surely not billed, `ambiguous` also "
+        "what may have been (it can cost a second time), `never` nothing",
     )
     thread: str | None = Field(default=None, max_length=200, description="groups streams for listing")
     metadata: Metadata = Field(default_factory=dict, max_length=16)

@@ -71,6 +71,15 @@ class Entry:
         return str(self.data["text"]) if self.type in _BARE else ""
 
 
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One entry as it stands in the log, not yet decoded."""
+
+    offset: int
+    epoch: int
+    content: bytes
+
+
 def text(content: str) -> Entry:
     """Return an entry of the answer's text."""
     return Entry(TEXT, {"text": content})
@@ -106,3 +115,10 @@ def decode(stored: bytes, offset: int, epoch: int) -> Entry:
 def is_end(stored: bytes) -> bool:
     """Tell whether a stored entry is the terminal one, without decoding it."""
     return stored[:1] == _BYTE_OF[END]
+
+
+def parse_publication(message: bytes) -> list[Stored]:
+    """Return the entries that an append published (PROTOCOL: Append/Published)."""
+    head, *contents = message.split(SEPARATOR)
+    first, _, epoch = head.partition(b"-")
+    return [Stored(int(first) + i, int(epoch), content) for i, content in enumerate(contents)]

@@ -1,0 +1,17 @@
+"""A face that says nothing, for whoever only waits for the end."""
+
+from broker.log.entries import Stored
+
+
+class SilentFace:
+    """Every frame is empty."""
+
+    heartbeat: bytes = b""
+
+    def frame(self, entry: Stored) -> bytes:  # noqa: ARG002
+        """Return nothing."""
+        return b""
+
+    def reset(self, reason: str) -> bytes:  # noqa: ARG002
+        """Return nothing."""
+        return b""

@@ -1,0 +1,90 @@
+"""`GET /v1/streams/{id}/events`: the log as server-sent events (PROTOCOL: Reading)."""
+
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Header, Query, Response
+
+from broker.faces.native import NativeFace
+from broker.http.auth import AHouse, ATenant
+from broker.http.event_response import EventResponse
+from broker.http.problems import Problem
+from broker.hub.follower import Follower
+from broker.ops import streams
+from broker.settings import Settings
+
+router = APIRouter(tags=["streams"])
+
+NATIVE: Final = NativeFace()
+MAX_CURSOR_DIGITS: Final = 15
+
+
+def cursor(header: str | None, query: str | None) -> int:
+    """Return the offset to read behind; `Last-Event-ID` wins over `?after=` (PROTOCOL: Read/After).
+
+    Raises:
+        Problem: 400 `bad_cursor`.
+    """
+    given = header or query
+    if not given:
+        return 0
+    if not (given.isascii() and given.isdigit()) or len(given) > MAX_CURSOR_DIGITS:
+        where = "Last-Event-ID" if header else "after"
+        raise Problem(400, "bad_cursor", f"{where} must be an offset: decimal digits.", cursor=given[:64])
+    return int(given)
+
+
+def events(
+    follower: Follower, settings: Settings, *, after: int, follow: bool = True, status: int = 200
+) -> EventResponse:
+    """Return the response that tails a stream natively.
+
+    Raises:
+        Problem: 410 `cursor_trimmed`.
+    """
+    reset = None
+    if after > follower.tail:
+        reset = "cursor_ahead"
+    elif after + 1 < follower.first:
+        detail = f"The entries before offset {follower.first} are gone."
+        raise Problem(410, "cursor_trimmed", detail, first_offset=follower.first, reason="trimmed")
+    return EventResponse(
+        follower,
+        NATIVE,
+        after=after,
+        until=None if follow else follower.tail,
+        reset=reset,
+        opening=b"retry: %d\n\n" % settings.retry_ms,
+        send_timeout_s=settings.send_timeout_ms / 1000,
+        status=status,
+    )
+
+
+@router.get(
+    "/v1/streams/{stream_id}/events",
+    response_class=Response,
+    responses={
+        200: {
+            "content": {
+                "text/event-stream": {"example": 'id: 2\nevent: text\ndata: {"type":"text","text":"Hello"}\n\n'}
+            },
+            "description": "The entries behind the cursor, then those to come, up to the `end` event.",
+        },
+        204: {"description": "Ended, and the cursor is at the tail: EventSource stops."},
+        404: {"description": "`stream_not_found`"},
+        410: {"description": "`cursor_trimmed`: the entries behind the cursor are gone."},
+    },
+)
+async def get_events(
+    stream_id: str,
+    house: AHouse,
+    tenant: ATenant,
+    last_event_id: Annotated[str | None, Header(description="the last offset you have; wins over `after`")] = None,
+    after: Annotated[str | None, Query(description="the last offset you have")] = None,
+    follow: Annotated[bool, Query(description="false: stop at the tail instead of waiting for more")] = True,
+) -> Response:
+    """Tail a stream: replay what is behind the cursor, then follow."""
+    behind = cursor(last_event_id, after)
+    follower = await streams.open_follower(house, tenant, stream_id)
+    if follower.ended and behind == follower.tail:
+        return Response(status_code=204, headers={"Stream-Id": stream_id})
+    return events(follower, house.settings, after=behind, follow=follow)

@@ -1,0 +1,98 @@
+"""Errors as RFC 9457 problem documents (PROTOCOL: Errors)."""
+
+from http import HTTPStatus
+from typing import Any, Final
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from broker.log.errors import (
+    IdempotencyMismatch,
+    LogFull,
+    LogUnavailable,
+    StreamAbsent,
+    StreamDeleted,
+)
+from broker.models import MissingProviderKey, UnknownModel
+
+RETRY_AFTER_S: Final = 1
+_CODES: Final = {404: "not_found", 405: "method_not_allowed"}
+
+
+class Problem(Exception):
+    """An error that a client is told about, with its code and facts."""
+
+    def __init__(
+        self, status: int, code: str, detail: str, *, headers: dict[str, str] | None = None, **facts: Any
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.headers = headers
+        self.facts = facts
+
+    def response(self) -> Response:
+        """Return the problem document."""
+        document = {
+            "type": f"urn:midstream:{self.code}",
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "detail": self.detail,
+            "code": self.code,
+            **self.facts,
+        }
+        return Response(
+            orjson.dumps(document, default=str), self.status, self.headers, media_type="application/problem+json"
+        )
+
+
+def problem_of(error: Exception) -> Problem:
+    """Return the problem that an error of the rooms below stands for."""
+    match error:
+        case Problem():
+            return error
+        case StreamAbsent():
+            return Problem(404, "stream_not_found", "There is no such stream.")
+        case StreamDeleted():
+            return Problem(410, "stream_deleted", "The stream that this idempotency key started was deleted.")
+        case IdempotencyMismatch():
+            return Problem(422, "idempotency_mismatch", "This idempotency key was used before with another body.")
+        case UnknownModel(model=model, models=models):
+            return Problem(422, "unknown_model", str(error), model=model, models=models)
+        case MissingProviderKey(provider=provider, variable=variable):
+            return Problem(422, "missing_provider_key", str(error), provider=provider, variable=variable)
+        case LogUnavailable() | LogFull():
+            retry = {"Retry-After": str(RETRY_AFTER_S)}
+            return Problem(503, "log_unavailable", "The log does not answer; try again.", headers=retry)
+        case RequestValidationError():
+            where = [{"at": ".".join(map(str, e["loc"])), "message": e["msg"]} for e in error.errors()]
+            return Problem(400, "bad_request", "The request does not fit; see `errors`.", errors=where)
+        case HTTPException(status_code=status, detail=detail):
+            return Problem(status, _CODES.get(status, "bad_request"), str(detail))
+        case _:
+            return Problem(500, "internal", "Something went wrong here; it was logged.")
+
+
+async def _answer(_request: Request, error: Exception) -> Response:
+    return problem_of(error).response()
+
+
+def install(app: FastAPI) -> None:
+    """Have every error answered as a problem document."""
+    for kind in (
+        Problem,
+        StreamAbsent,
+        StreamDeleted,
+        IdempotencyMismatch,
+        UnknownModel,
+        MissingProviderKey,
+        LogUnavailable,
+        LogFull,
+        RequestValidationError,
+        HTTPException,
+        Exception,
+    ):
+        app.add_exception_handler(kind, _answer)

@@ -1,0 +1,210 @@
+"""One process's view of one stream: its tail, the segments in memory, and the tails that read it."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from broker.faces.face import Face
+from broker.hub.segment import SEGMENT_ENTRIES, Segment, index_of, start_of
+from broker.hub.tail import Sink, Tail
+from broker.hub.window import Window
+from broker.log.entries import Stored, is_end
+from broker.log.errors import LogUnavailable
+from broker.log.log import Log
+from broker.log.state import State
+
+logger = logging.getLogger(__name__)
+
+CHUNK_BYTES: Final = 262_144
+"""Size at which a chunk is handed to a sink rather than grown."""
+RETRY_S: Final = 0.25
+"""Wait before the log is read again after Redis did not answer."""
+
+
+class Follower:
+    """Takes publications, fills gaps from the log, and moves its tails.
+
+    Attributes:
+        tail: The last offset known here.
+        first: The first offset that the log still keeps.
+        ended: Whether the terminal entry is at `tail`.
+        closed: Nothing arrives here any more; open the stream again.
+        state: The state as last read; `tail` and `ended` above are fresher.
+    """
+
+    def __init__(self, stream_id: str, log: Log, window: Window, on_idle: Callable[["Follower"], None]) -> None:
+        self.stream_id = stream_id
+        self.state = State()
+        self.tail = 0
+        self.first = 1
+        self.ended = False
+        self.closed = False
+        self.tails: set[Tail] = set()
+        self._log = log
+        self._window = window
+        self._on_idle = on_idle
+        self._pending: list[list[Stored]] | None = []  # publications that came while the log is being read
+        self._waiting: dict[int, set[Tail]] = {}  # tails per segment that is being read
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def hold(self) -> None:
+        """Keep publications until the next `refresh` has read what came before them."""
+        if self._pending is None:
+            self._pending = []
+
+    async def refresh(self) -> bool:
+        """Read state and tail from the log; return whether the stream exists.
+
+        Publications that arrive meanwhile are kept and applied behind what was read, so none is missed.
+
+        Raises:
+            LogUnavailable: Redis did not answer; nothing changed.
+        """
+        self.hold()
+        state, page = await self._log.read(self.stream_id, self.tail, SEGMENT_ENTRIES)
+        if state is None:
+            return False
+        self.state, self.first = state, state.first
+        while page:
+            self._extend(page)
+            if self.tail >= state.tail:
+                break
+            # What lies between is read when a tail asks for it; the newest segment is wanted by all.
+            after = max(self.tail, start_of(index_of(state.tail)) - 1)
+            _, page = await self._log.read(self.stream_id, after, SEGMENT_ENTRIES)
+        pending, self._pending = self._pending, None
+        for entries in pending or ():
+            self.offer(entries)
+        return True
+
+    def offer(self, entries: list[Stored]) -> None:
+        """Take a publication; a gap before it is read from the log."""
+        if self._pending is not None:
+            self._pending.append(entries)
+        elif entries[0].offset > self.tail + 1:
+            self.catch_up()
+        elif entries[-1].offset > self.tail:
+            self._extend(entries)
+            self.pump()
+
+    def catch_up(self) -> None:
+        """Read what publications may have been missed."""
+        if self._pending is None:
+            self.hold()
+            self.run(self._fill())
+
+    def pump(self) -> None:
+        """Move every tail. One tail's failure never reaches another."""
+        for tail in tuple(self.tails):
+            try:
+                tail.pump()
+            except Exception:
+                logger.exception("a tail of %s failed and is closed", self.stream_id)
+                tail.close()
+
+    def join(self, face: Face, sink: Sink, after: int, until: int | None) -> Tail:
+        """Add a tail that reads behind offset `after`; the caller pumps it when its sink can take frames."""
+        tail = Tail(self, face, sink, after, until)
+        self.tails.add(tail)
+        return tail
+
+    def leave(self, tail: Tail) -> None:
+        """Remove a tail; the last one out stops the follower."""
+        self.tails.discard(tail)
+        if not self.tails:
+            self._on_idle(self)
+
+    def chunk(self, face: Face, after: int, target: int) -> tuple[bytes, int] | None:
+        """Return frames behind `after`, at most up to `target`, and the last offset in them.
+
+        None: the next entry is not in memory.
+        """
+        parts: list[bytes] = []
+        size = 0
+        while after < target and size < CHUNK_BYTES:
+            segment = self._window.get(self.stream_id, index_of(after + 1))
+            if segment is None or not segment.first <= after + 1 <= segment.last:
+                break
+            upto = min(segment.last, target)
+            frames = segment.frames(face, after, upto)
+            parts.append(frames)
+            size += len(frames)
+            after = upto
+        if not parts:
+            return None
+        return (parts[0] if len(parts) == 1 else b"".join(parts)), after
+
+    def load(self, offset: int, tail: Tail) -> None:
+        """Read the segment of an offset from the log, once for all tails that wait for it; then pump them."""
+        index = index_of(offset)
+        if index not in self._waiting:
+            self._waiting[index] = set()
+            self.run(self._load(index))
+        self._waiting[index].add(tail)
+
+    def run(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run background work that ends with the follower."""
+        task = asyncio.create_task(work, name=f"follower {self.stream_id}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def stop(self) -> list[asyncio.Task[None]]:
+        """Drop all memory; return the background tasks that were cancelled."""
+        self.closed = True
+        self._window.forget(self.stream_id)
+        tasks = [task for task in self._tasks if task is not asyncio.current_task()]
+        for task in tasks:
+            task.cancel()
+        return tasks
+
+    def _extend(self, entries: list[Stored]) -> None:
+        known = self.tail
+        for entry in entries:
+            if entry.offset > known:
+                self._window.add(self.stream_id, entry)
+        if entries[-1].offset > known:
+            self.tail = entries[-1].offset
+            self.ended = is_end(entries[-1].content)
+
+    async def _fill(self) -> None:
+        while True:
+            try:
+                alive = await self.refresh()
+            except LogUnavailable:
+                await asyncio.sleep(RETRY_S)
+                continue
+            if alive:
+                self.pump()
+            else:
+                self.forget("gone")
+            return
+
+    def forget(self, reason: str) -> None:
+        """The stream is gone: tell every tail."""
+        for tail in tuple(self.tails):
+            tail.forgotten(reason)
+
+    async def _load(self, index: int) -> None:
+        start = start_of(index)
+        page: list[Stored] = []
+        try:
+            state, page = await self._log.read(self.stream_id, start - 1, SEGMENT_ENTRIES)
+        except LogUnavailable:
+            state = self.state
+        if not page:
+            await asyncio.sleep(RETRY_S)
+        waiting = self._waiting.pop(index)
+        if state is None or (page and page[0].offset != max(start, self.first)):
+            # Deleted, expired or trimmed under the tail (FINDINGS 2: XTRIM is silent for readers).
+            for tail in waiting:
+                tail.forgotten("gone")
+            return
+        if page:
+            segment = Segment(index, page[0].offset)
+            for entry in page:
+                if index_of(entry.offset) == index:
+                    segment.add(entry)
+            self._window.put(self.stream_id, segment)
+        for tail in waiting:
+            tail.pump()

@@ -1,0 +1,156 @@
+"""All followers of a process, fed by one connection (PROTOCOL: Reading)."""
+
+import asyncio
+import logging
+from typing import Final
+
+from redis.asyncio import Redis
+
+from broker.hub.follower import Follower
+from broker.hub.window import Window
+from broker.log.entries import parse_publication
+from broker.log.errors import StreamAbsent
+from broker.log.feed import Feed
+from broker.log.log import Log
+
+logger = logging.getLogger(__name__)
+
+DELETED: Final = b"deleted"
+UNJOINED_S: Final = 1.0
+"""How long a follower that nobody joined stays open."""
+BEATS_PER_SILENCE: Final = 4
+"""How finely the one heartbeat timer looks: a heartbeat is late by at most a quarter."""
+
+
+class Hub:
+    """Opens followers for the streams that have tails, and closes them behind the last one."""
+
+    def __init__(self, log: Log, redis: Redis, *, window_bytes: int, heartbeat_ms: int, timeout_s: float) -> None:
+        self._log = log
+        self._window = Window(window_bytes)
+        self._silence_s = heartbeat_ms / 1000
+        self._followers: dict[str, Follower] = {}
+        self._opening: dict[str, asyncio.Task[Follower]] = {}
+        self._channels: dict[str, Follower] = {}
+        self._feed = Feed(redis, self._deliver, self._regained, timeout_s)
+        self._timer: asyncio.Task[None] | None = None
+        self._closing: set[asyncio.Task[None]] = set()
+
+    @property
+    def tails(self) -> int:
+        """How many tails there are."""
+        return sum(len(follower.tails) for follower in self._followers.values())
+
+    def tails_of(self, stream_id: str) -> int:
+        """Return how many tails a stream has in this process."""
+        follower = self._followers.get(stream_id)
+        return len(follower.tails) if follower else 0
+
+    async def start(self) -> None:
+        """Connect the feed and start the heartbeat timer."""
+        self._feed.start()
+        self._timer = asyncio.create_task(self._beat(), name="heartbeats")
+
+    async def stop(self) -> None:
+        """Close every tail and connection."""
+        for follower in tuple(self._followers.values()):
+            for tail in tuple(follower.tails):
+                tail.close()
+        tasks: list[asyncio.Task[None]] = list(self._closing)
+        if self._timer is not None:
+            self._timer.cancel()
+            tasks.append(self._timer)
+        for opening in self._opening.values():
+            opening.cancel()
+        for follower in tuple(self._followers.values()):
+            tasks += follower.stop()
+        await asyncio.gather(*tasks, *self._opening.values(), return_exceptions=True)
+        await self._feed.stop()
+
+    async def open(self, stream_id: str) -> Follower:
+        """Return the stream's follower, up to date. Join it before the next await, else it may close.
+
+        Raises:
+            StreamAbsent: There is no such stream.
+            LogUnavailable: Redis did not answer.
+        """
+        while True:
+            follower = self._followers.get(stream_id)
+            if follower is None:
+                opening = self._opening.get(stream_id)
+                if opening is None:
+                    opening = asyncio.create_task(self._open(stream_id), name=f"open {stream_id}")
+                    self._opening[stream_id] = opening
+                    opening.add_done_callback(lambda _: self._opening.pop(stream_id, None))
+                follower = await asyncio.shield(opening)
+            if not follower.closed:
+                return follower
+
+    async def _open(self, stream_id: str) -> Follower:
+        follower = Follower(stream_id, self._log, self._window, self._close)
+        channel = self._log.keys.channel(stream_id)
+        try:
+            if not await follower.refresh():
+                raise StreamAbsent(stream_id)
+            if not follower.ended:
+                follower.hold()
+                self._channels[channel] = follower
+                await self._feed.subscribe(channel)
+                if not await follower.refresh():
+                    raise StreamAbsent(stream_id)
+        except BaseException:
+            self._close(follower)
+            raise
+        self._followers[stream_id] = follower
+        # Whoever asked may be gone or may not have joined.
+        asyncio.get_running_loop().call_later(UNJOINED_S, self._release, follower)
+        return follower
+
+    def _release(self, follower: Follower) -> None:
+        if not follower.tails:
+            self._close(follower)
+
+    def _close(self, follower: Follower) -> None:
+        if follower.closed:
+            return
+        if self._followers.get(follower.stream_id) is follower:
+            del self._followers[follower.stream_id]
+        follower.stop()
+        channel = self._log.keys.channel(follower.stream_id)
+        if self._channels.pop(channel, None) is not None:
+            task = asyncio.create_task(self._unsubscribe(channel))
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+
+    async def _unsubscribe(self, channel: str) -> None:
+        if channel not in self._channels:  # else a new follower has come meanwhile
+            await self._feed.unsubscribe(channel)
+
+    def _deliver(self, channel: str, message: bytes) -> None:
+        follower = self._channels.get(channel)
+        if follower is None:
+            return
+        if message == DELETED:
+            follower.forget("deleted")
+        else:
+            follower.offer(parse_publication(message))
+
+    def _regained(self) -> None:
+        """The feed was away: publications may have been missed."""
+        for follower in tuple(self._channels.values()):
+            follower.catch_up()
+
+    async def _beat(self) -> None:
+        """Send heartbeats, and look whether silent streams still exist: nobody says so when a key expires."""
+        checked_s = 0.0
+        while True:
+            await asyncio.sleep(self._silence_s / BEATS_PER_SILENCE)
+            now_s = asyncio.get_running_loop().time()
+            check = now_s - checked_s >= self._silence_s
+            for follower in tuple(self._followers.values()):
+                for tail in tuple(follower.tails):
+                    tail.beat(now_s, self._silence_s)
+                if check and not follower.ended:
+                    follower.catch_up()
+            if check:
+                checked_s = now_s

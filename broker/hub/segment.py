@@ -1,0 +1,66 @@
+"""A run of a stream's entries in memory, with the frames made of them so far."""
+
+from typing import Final
+
+from broker.faces.face import Face
+from broker.log.entries import Stored
+
+SEGMENT_ENTRIES: Final = 256
+"""Entries of one segment; also the size of a page read from the log."""
+OVERHEAD_BYTES: Final = 150
+"""What an entry costs beside its content, roughly: the object, and its frame's own."""
+
+
+def index_of(offset: int) -> int:
+    """Return which segment an offset belongs to."""
+    return (offset - 1) // SEGMENT_ENTRIES
+
+
+def start_of(index: int) -> int:
+    """Return a segment's first offset."""
+    return index * SEGMENT_ENTRIES + 1
+
+
+class Segment:
+    """The entries of segment `index`, from `first` on, as far as there are any.
+
+    `first` is the segment's own beginning unless the log was trimmed in its middle.
+
+    Each face's frame of an entry is made once, and the frames of a whole segment are joined once, for all
+    tails together.
+    """
+
+    __slots__ = ("_frames", "_joined", "entries", "first", "index", "size_bytes")
+
+    def __init__(self, index: int, first: int | None = None) -> None:
+        self.index = index
+        self.first = start_of(index) if first is None else first
+        self.entries: list[Stored] = []
+        self.size_bytes = 0
+        self._frames: dict[Face, list[bytes]] = {}
+        self._joined: dict[Face, tuple[int, int, bytes]] = {}
+
+    @property
+    def last(self) -> int:
+        """The last offset it holds; `first - 1` while empty."""
+        return self.first + len(self.entries) - 1
+
+    def add(self, entry: Stored) -> None:
+        """Take the next entry."""
+        assert entry.offset == self.last + 1, (entry.offset, self.last)  # noqa: S101 - I1, where it is read
+        self.entries.append(entry)
+        self.size_bytes += len(entry.content) + OVERHEAD_BYTES
+
+    def frames(self, face: Face, after: int, upto: int) -> bytes:
+        """Return the joined frames of the offsets behind `after` up to `upto`, both within the segment."""
+        known = self._joined.get(face)
+        if known is not None and known[0] == after and known[1] == upto:
+            return known[2]
+        frames = self._frames.setdefault(face, [])
+        for entry in self.entries[len(frames) :]:
+            frames.append(face.frame(entry))
+        joined = b"".join(frames[after + 1 - self.first : upto + 1 - self.first])
+        # Tails that keep up ask for the same few entries, those that replay for the whole segment: one answer
+        # is remembered, the last one asked for.
+        self._joined[face] = (after, upto, joined)
+        return joined

@@ -1,0 +1,56 @@
+"""Names of keys and channels. All keys of a stream share one hash tag, so that a cluster keeps them together."""
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The names under one prefix."""
+
+    prefix: str
+
+    def state(self, stream_id: str) -> str:
+        """Return the state hash's key."""
+        return f"{self.prefix}:{{{stream_id}}}:state"
+
+    def log(self, stream_id: str) -> str:
+        """Return the key of the Redis stream that holds the entries."""
+        return f"{self.prefix}:{{{stream_id}}}:log"
+
+    def channel(self, stream_id: str) -> str:
+        """Return the channel on which a stream's appends are published."""
+        return f"{self.prefix}:{{{stream_id}}}"
+
+    def index(self, tenant: str) -> str:
+        """Return the key of a tenant's list of streams by time of creation."""
+        return f"{self.prefix}:index:{tenant}"
+
+    @property
+    def due(self) -> str:
+        """The key of the set of live streams by the time at which a reaper looks at them."""
+        return f"{self.prefix}:due"
+
+    @property
+    def control(self) -> str:
+        """The channel on which workers are woken and told to cancel."""
+        return f"{self.prefix}:control"
+
+    @property
+    def queue(self) -> str:
+        """The key of arq's queue."""
+        return f"{self.prefix}:queue"
+
+
+ID_CHARS = 32
+
+
+def new_id() -> str:
+    """Return a stream id that cannot be guessed: 128 random bits in hex."""
+    return secrets.token_hex(ID_CHARS // 2)
+
+
+def idempotent_id(tenant: str, idempotency_key: str) -> str:
+    """Return the id that every start with this tenant and key agrees on (PROTOCOL: Create/Idempotent)."""
+    return hashlib.sha256(f"{tenant}\0{idempotency_key}".encode()).hexdigest()[:ID_CHARS]

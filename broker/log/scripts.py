@@ -1,0 +1,85 @@
+"""The Lua scripts, and the one place where Redis' answers and errors become ours."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoScriptError, OutOfMemoryError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from broker.log.errors import (
+    IdempotencyMismatch,
+    LeaseHeld,
+    LogFull,
+    LogUnavailable,
+    StaleEpoch,
+    StreamAbsent,
+    StreamDeleted,
+    StreamSealed,
+    TailMismatch,
+)
+
+_FOLDER: Final = Path(__file__).parent / "lua"
+_SOURCE: Final = {path.stem: path.read_text() for path in sorted(_FOLDER.glob("*.lua"))}
+# PROTOCOL: Seal/OOM. The same script under another name; its flag lets it write to a server that is full.
+_SOURCE["seal"] = "#!lua flags=allow-oom\n" + _SOURCE["append"]
+
+Argument = str | bytes | int
+_PASSING: Final = ("LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS", "UNBLOCKED")
+
+
+class Scripts:
+    """Runs the log's scripts by name on one Redis client.
+
+    Never retried here: whether a command whose reply was lost took effect is for the caller to find out.
+    """
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._scripts = {name: redis.register_script(source) for name, source in _SOURCE.items()}
+
+    async def run(self, name: str, keys: Sequence[str], args: Sequence[Argument]) -> list[Any]:
+        """Run one script and return its answer.
+
+        Raises:
+            LogUnavailable: Redis did not answer.
+            LogFull: Redis is out of memory.
+        """
+        try:
+            answer: list[Any] = await self._scripts[name](keys=keys, args=args)
+        except (RedisConnectionError, RedisTimeoutError, OSError) as error:
+            raise LogUnavailable(str(error)) from error
+        except OutOfMemoryError as error:
+            raise LogFull(str(error)) from error
+        except NoScriptError as error:
+            raise LogUnavailable(str(error)) from error
+        except ResponseError as error:
+            if str(error).startswith(_PASSING):
+                raise LogUnavailable(str(error)) from error
+            if "OOM" in str(error):
+                raise LogFull(str(error)) from error
+            raise
+        return answer
+
+
+def refuse(stream_id: str, answer: list[Any], expected_tail: int = 0) -> NoReturn:
+    """Raise the error that a script's refusal stands for."""
+    match answer:
+        case [b"absent"]:
+            raise StreamAbsent(stream_id)
+        case [b"sealed", outcome, epoch, owner]:
+            raise StreamSealed(outcome.decode(), int(epoch), owner.decode())
+        case [b"stale", current]:
+            raise StaleEpoch(int(current))
+        case [b"tail", actual]:
+            raise TailMismatch(expected_tail, int(actual))
+        case [b"leased", until_ms]:
+            raise LeaseHeld(int(until_ms))
+        case [b"mismatch"]:
+            raise IdempotencyMismatch(stream_id)
+        case [b"deleted"]:
+            raise StreamDeleted(stream_id)
+        case _:
+            raise AssertionError(f"a script gave an answer that nobody knows: {answer!r}")

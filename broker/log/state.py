@@ -1,0 +1,60 @@
+"""A stream's state as it stands in its hash."""
+
+from dataclasses import dataclass, fields
+from typing import Any, Final, Literal, Self
+
+Status = Literal["queued", "running", "ended"]
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The state of one stream; times are milliseconds of the server's clock, 0 where not yet reached."""
+
+    tenant: str = ""
+    status: Status = "queued"
+    epoch: int = 0
+    owner: str = ""
+    tail: int = 0
+    first: int = 1
+    """The first offset that is still kept."""
+    model: str = ""
+    policy: str = "interrupt"
+    thread: str = ""
+    metadata: str = "{}"
+    ttl_s: int = 0
+    created_ms: int = 0
+    queued_ms: int = 0
+    started_ms: int = 0
+    ended_ms: int = 0
+    lease_until_ms: int = 0
+    intent: int = 0
+    """The epoch that last marked that it is about to make a paid call; 0: none did."""
+    paid: int = 0
+    """How many paid calls were begun."""
+    upstream_id: str = ""
+    upstream_cursor: int = -1
+    """The provider's own position behind the last logged entry; -1: unknown."""
+    cancel_ms: int = 0
+    outcome: str = ""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the terminal entry is written."""
+        return self.status == "ended"
+
+    @classmethod
+    def parse(cls, values: list[bytes | None]) -> Self | None:
+        """Return the state from its hash's values in the order of `FIELDS`; None where there is no stream."""
+        if values[_STATUS] in (None, b"deleted"):
+            return None
+        known: dict[str, Any] = {
+            name: int(value) if kind is int else value.decode()
+            for (name, kind), value in zip(_KINDS, values, strict=True)
+            if value is not None
+        }
+        return cls(**known)
+
+
+_KINDS: Final = tuple((f.name, int if f.type in (int, "int") else str) for f in fields(State))
+FIELDS: Final = tuple(name for name, _ in _KINDS)
+_STATUS: Final = FIELDS.index("status")

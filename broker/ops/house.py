@@ -1,0 +1,52 @@
+"""What every door of a process stands on, opened and closed together."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from redis.asyncio import Redis
+
+from broker.hub.hub import Hub
+from broker.jobs import Slips
+from broker.log.connect import connect
+from broker.log.log import Log
+from broker.log.registry import Registry
+from broker.reaper import Reaper
+from broker.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """The rooms behind the doors."""
+
+    settings: Settings
+    redis: Redis
+    log: Log
+    registry: Registry
+    slips: Slips
+    hub: Hub
+
+
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[House]:
+    """Open the house of one broker process; on leaving, every task and connection is closed."""
+    redis = connect(settings.redis_url.get_secret_value(), settings.redis_timeout_s, settings.redis_connections)
+    prefix = settings.key_prefix
+    log, registry = Log(redis, prefix), Registry(redis, prefix)
+    slips = Slips(redis, prefix, settings.queue_timeout_s)
+    hub = Hub(
+        log,
+        redis,
+        window_bytes=settings.window_bytes,
+        heartbeat_ms=settings.heartbeat_ms,
+        timeout_s=settings.redis_timeout_s,
+    )
+    reaper = Reaper(log, registry, slips, settings)
+    await hub.start()
+    reaper.start()
+    try:
+        yield House(settings, redis, log, registry, slips, hub)
+    finally:
+        await reaper.stop()
+        await hub.stop()
+        await redis.aclose(close_connection_pool=True)

@@ -1,0 +1,228 @@
+"""PROTOCOL: Create, Claim, Append, Seal, Lease, Cancel, Delete, Reading: on a real server."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from broker.log import entries
+from broker.log.entries import Entry, decode, encode, parse_publication, text
+from broker.log.errors import (
+    IdempotencyMismatch,
+    LeaseHeld,
+    LogFull,
+    StaleEpoch,
+    StreamAbsent,
+    StreamDeleted,
+    StreamSealed,
+    TailMismatch,
+)
+from broker.log.keys import new_id
+from broker.log.log import Fence, Log
+
+END = encode(Entry(entries.END, {"outcome": "completed"}))
+LEASE_MS = 60_000
+
+
+@pytest.fixture
+async def log(redis: Redis) -> Log:
+    return Log(redis, "ms")
+
+
+@pytest.fixture
+async def stream_id(log: Log) -> AsyncIterator[str]:
+    stream_id = new_id()
+    await log.create(stream_id, "digest", {"tenant": "t", "model": "demo/story", "request": "{}"})
+    yield stream_id
+    state = await log.state(stream_id)
+    if state is not None and not state.ended:
+        await log.delete(stream_id, 1)
+
+
+async def test_create_is_idempotent_by_digest(log: Log, stream_id: str) -> None:
+    assert await log.create(stream_id, "digest", {"tenant": "t"}) is None
+    with pytest.raises(IdempotencyMismatch):
+        await log.create(stream_id, "another", {"tenant": "t"})
+
+
+async def test_create_is_atomic_among_many(log: Log) -> None:
+    stream_id = new_id()
+    made = await asyncio.gather(*(log.create(stream_id, "d", {"tenant": "t"}) for _ in range(50)))
+    assert sum(created is not None for created in made) == 1
+    await log.delete(stream_id, 1)
+
+
+async def test_a_claim_raises_the_epoch_and_writes_start(log: Log, stream_id: str) -> None:
+    fence, tail = await log.claim(stream_id, "me", LEASE_MS)
+    state, rows = await log.read(stream_id, 0, 10)
+    assert (fence, tail) == (Fence(1, "me"), 1)
+    assert [decode(r.content, r.offset, r.epoch) for r in rows] == [
+        Entry(entries.START, {"epoch": 1, "model": "demo/story"}, 1, 1)
+    ]
+    assert state is not None
+    assert (state.status, state.epoch, state.tail) == ("running", 1, 1)
+
+
+async def test_of_many_claims_one_succeeds(log: Log, stream_id: str) -> None:
+    claims = await asyncio.gather(*(log.claim(stream_id, f"w{i}", LEASE_MS) for i in range(20)), return_exceptions=True)
+    assert sum(not isinstance(c, StaleEpoch) for c in claims) == 1
+
+
+async def test_offsets_are_dense_over_batches(log: Log, stream_id: str) -> None:
+    fence, tail = await log.claim(stream_id, "me", LEASE_MS)
+    tail = await log.append(stream_id, fence, tail, [encode(text("a")), encode(text("b"))])
+    tail = await log.append(stream_id, fence, tail, [encode(text("c"))], cursor=9)
+    _, rows = await log.read(stream_id, 0, 100)
+    state, behind = await log.read(stream_id, 2, 1)
+    assert [r.offset for r in rows] == [1, 2, 3, 4]
+    assert [r.content for r in behind] == [b"tb"]
+    assert state is not None
+    assert (state.tail, state.upstream_cursor) == (tail, 9)
+
+
+async def test_append_refuses_a_wrong_tail_and_says_which(log: Log, stream_id: str) -> None:
+    fence, tail = await log.claim(stream_id, "me", LEASE_MS)
+    with pytest.raises(TailMismatch) as refused:
+        await log.append(stream_id, fence, tail + 3, [b"tx"])
+    assert (refused.value.expected, refused.value.actual) == (4, 1)
+
+
+async def test_an_older_epoch_and_a_foreign_owner_are_fenced(log: Log, stream_id: str) -> None:
+    lost, tail = await log.claim(stream_id, "lost", 1)
+    await _expired(log, stream_id)
+    await log.release(stream_id, Fence(lost.epoch, ""))
+    with pytest.raises(StaleEpoch):  # fenced at once, before anybody claimed again
+        await log.append(stream_id, lost, tail, [b"tx"])
+    fence, tail = await log.claim(stream_id, "next", LEASE_MS)
+    for intruder in (lost, Fence(fence.epoch, "lost")):
+        with pytest.raises(StaleEpoch) as refused:
+            await log.append(stream_id, intruder, tail, [b"tx"])
+        assert refused.value.current == 2
+        with pytest.raises(StaleEpoch):
+            await log.renew(stream_id, intruder, LEASE_MS)
+        with pytest.raises(StaleEpoch):
+            await log.seal(stream_id, intruder, tail, [END], "completed", 9)
+
+
+async def test_a_sealed_stream_refuses_everything_and_expires(log: Log, redis: Redis, stream_id: str) -> None:
+    fence, tail = await log.claim(stream_id, "me", LEASE_MS)
+    await log.seal(stream_id, fence, tail, [b"tlast", END], "completed", 9)
+    for refused in (
+        log.append(stream_id, fence, tail, [b"tx"]),
+        log.seal(stream_id, fence, tail, [END], "failed", 9),
+        log.renew(stream_id, fence, LEASE_MS),
+        log.release(stream_id, fence),
+        log.claim(stream_id, "other", LEASE_MS),
+        log.cancel(stream_id, END, "cancelled", 9),
+    ):
+        with pytest.raises(StreamSealed) as sealed:
+            await refused
+        assert (sealed.value.outcome, sealed.value.epoch, sealed.value.owner) == ("completed", 1, "me")
+    for key in (log.keys.state(stream_id), log.keys.log(stream_id)):
+        assert 0 < await redis.pttl(key) <= 9_000
+
+
+async def test_nothing_re_creates_a_deleted_stream(log: Log, redis: Redis, stream_id: str) -> None:
+    fence, tail = await log.claim(stream_id, "me", LEASE_MS)
+    await log.delete(stream_id, 60)
+    for refused in (
+        log.append(stream_id, fence, tail, [b"tx"]),
+        log.claim(stream_id, "me", 1),
+        log.delete(stream_id, 1),
+    ):
+        with pytest.raises(StreamAbsent):
+            await refused
+    with pytest.raises(StreamDeleted):
+        await log.create(stream_id, "digest", {"tenant": "t"})
+    assert await redis.exists(log.keys.log(stream_id)) == 0
+    assert await log.state(stream_id) is None
+
+
+async def test_an_append_publishes_what_it_wrote(log: Log, redis: Redis, stream_id: str) -> None:
+    async with redis.pubsub() as channel:
+        await channel.subscribe(log.keys.channel(stream_id))
+        fence, tail = await log.claim(stream_id, "me", LEASE_MS)
+        await log.append(stream_id, fence, tail, [b"ta", b"tb"])
+        messages = [m["data"] async for m in _first(channel.listen(), 3) if m["type"] == "message"]
+    _, rows = await log.read(stream_id, 0, 10)
+    assert [entry for m in messages for entry in parse_publication(m)] == rows
+
+
+async def test_the_reaper_seals_only_what_nobody_holds(log: Log, stream_id: str) -> None:
+    fence, tail = await log.claim(stream_id, "me", LEASE_MS)
+    reaper = Fence(fence.epoch, "")
+    with pytest.raises(LeaseHeld):
+        await log.seal(stream_id, reaper, tail, [END], "interrupted", 9)
+    with pytest.raises(LeaseHeld):
+        await log.release(stream_id, reaper)
+    await log.renew(stream_id, fence, 1)
+    await _expired(log, stream_id)
+    await log.seal(stream_id, reaper, tail, [END], "interrupted", 9)
+    with pytest.raises(StreamSealed):
+        await log.append(stream_id, fence, tail, [b"tx"])
+
+
+async def test_an_expired_owner_may_renew_until_somebody_took_over(log: Log, stream_id: str) -> None:
+    fence, tail = await log.claim(stream_id, "me", 1)
+    await _expired(log, stream_id)
+    assert await log.renew(stream_id, fence, LEASE_MS, intent=1, upstream_id="resp_1") is False
+    state = await log.state(stream_id)
+    assert state is not None
+    assert (state.intent, state.upstream_id) == (1, "resp_1")
+    assert await log.append(stream_id, fence, tail, [b"tx"]) == tail + 1
+
+
+async def test_cancel_seals_a_queued_stream_and_flags_a_running_one(log: Log, stream_id: str) -> None:
+    other = new_id()
+    await log.create(other, "d", {"tenant": "t", "model": "m"})
+    assert await log.cancel(other, END, "cancelled", 9) is True
+    with pytest.raises(StreamSealed):
+        await log.cancel(other, END, "cancelled", 9)
+
+    fence, _ = await log.claim(stream_id, "me", LEASE_MS)
+    assert await log.renew(stream_id, fence, LEASE_MS) is False
+    assert await log.cancel(stream_id, END, "cancelled", 9) is False
+    assert await log.renew(stream_id, fence, LEASE_MS) is True
+
+
+async def test_only_an_ended_log_is_trimmed(log: Log, stream_id: str) -> None:
+    fence, tail = await log.claim(stream_id, "me", LEASE_MS)
+    tail = await log.append(stream_id, fence, tail, [b"ta", b"tb", b"tc"])
+    with pytest.raises(StaleEpoch):
+        await log.trim(stream_id, 3)
+    await log.seal(stream_id, fence, tail, [END], "completed", 9)
+    assert await log.trim(stream_id, 3) == 3
+    state, rows = await log.read(stream_id, 0, 10)
+    assert [r.offset for r in rows] == [3, 4, 5]
+    assert state is not None
+    assert (state.first, state.tail) == (3, 5)
+    assert await log.trim(stream_id, 99) == 5, "the terminal entry is always kept"
+
+
+async def test_the_terminal_entry_is_written_to_a_full_server(log: Log, redis: Redis, stream_id: str) -> None:
+    fence, tail = await log.claim(stream_id, "me", LEASE_MS)
+    used = int((await redis.info("memory"))["used_memory"])
+    await redis.config_set("maxmemory", used // 2)
+    try:
+        with pytest.raises(LogFull):
+            await log.append(stream_id, fence, tail, [b"tx"])
+        await log.seal(stream_id, fence, tail, [END], "failed", 9)
+    finally:
+        await redis.config_set("maxmemory", 0)
+
+
+async def _expired(log: Log, stream_id: str) -> None:
+    """Wait until the server's clock has passed a lease of 1 ms."""
+    while True:
+        state = await log.state(stream_id)
+        assert state is not None
+        seconds, micros = await log._scripts._redis.time()
+        if seconds * 1000 + micros // 1000 > state.lease_until_ms:
+            return
+
+
+async def _first(source: AsyncIterator[Any], count: int) -> AsyncIterator[Any]:
+    for _ in range(count):
+        yield await anext(source)

@@ -1,0 +1,47 @@
+"""Files and functions stay small enough to read in one go; the README's tables stay true."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from broker.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+MAX_FILE_LINES = 320
+MAX_FUNCTION_LINES = 60
+
+PYTHON_FILES = sorted(path for room in ("broker", "worker", "tests") for path in (ROOT / room).rglob("*.py"))
+SCRIPTS = sorted(path for path in (ROOT / "scripts").iterdir() if path.is_file())
+
+
+def is_python(path: Path) -> bool:
+    return path.suffix == ".py" or "python" in path.read_text().partition("\n")[0]
+
+
+def test_files_are_small() -> None:
+    sizes = {path.relative_to(ROOT): path.read_text().count("\n") for path in [*PYTHON_FILES, *SCRIPTS]}
+    assert {str(path): lines for path, lines in sizes.items() if lines > MAX_FILE_LINES} == {}
+
+
+def test_functions_are_short() -> None:
+    sizes = {
+        f"{path.relative_to(ROOT)}:{node.lineno} {node.name}": (node.end_lineno or node.lineno) - node.lineno + 1
+        for path in filter(is_python, [*PYTHON_FILES, *SCRIPTS])
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    assert {where: lines for where, lines in sizes.items() if lines > MAX_FUNCTION_LINES} == {}
+
+
+def test_the_readme_lists_every_setting_as_it_is() -> None:
+    checked = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "readme", "--check"], capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 0, checked.stderr
+
+    table = re.search("<!-- settings -->(.*)<!-- /settings -->", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert table
+    # The count guards the script: an empty table would be "as it is" as well.
+    assert len(re.findall(r"^\| `[A-Z]", table[1], re.MULTILINE)) == len(Settings.model_fields)

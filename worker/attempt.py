@@ -1,0 +1,142 @@
+"""One attempt at one stream: the only writer of its log, behind its fence.
+
+It remembers all that it appended until the stream is sealed, so that entries that a restarted server lost
+can be written again (PROTOCOL: Append/Ambiguous, Append/Rollback).
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from broker.log.errors import LogFull, LogUnavailable, StaleEpoch, StreamAbsent, StreamSealed, TailMismatch
+from broker.log.log import Fence, Log
+from broker.log.scripts import Argument
+from broker.log.state import State
+
+logger = logging.getLogger(__name__)
+
+BACKOFF_S: Final = (0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
+"""Waits between tries while Redis does not answer; the last one repeats."""
+
+
+class Attempt:
+    """Appends and seals, and finds out what became of a write whose answer was lost.
+
+    Every method raises `StaleEpoch`, `StreamSealed` or `StreamAbsent` when the stream is no longer ours.
+
+    Attributes:
+        stream_id: The stream.
+        state: Its state at the claim.
+        fence: What lets us in.
+        tail: The last offset that we know to be written.
+    """
+
+    def __init__(self, log: Log, stream_id: str, state: State, fence: Fence, lease_ms: int) -> None:
+        self.stream_id = stream_id
+        self.state = state
+        self.fence = fence
+        self.tail = state.tail
+        self._log = log
+        self._lease_ms = lease_ms
+        self._base = state.tail
+        self._written: list[bytes] = []
+        self._claimed_s = time.monotonic()
+        self.renewed_s = self._claimed_s
+
+    @classmethod
+    async def claim(cls, log: Log, stream_id: str, owner: str, lease_ms: int) -> "Attempt":
+        """Claim a queued stream.
+
+        Raises:
+            StaleEpoch, StreamSealed, StreamAbsent: It is not to be had.
+            LogUnavailable: Redis did not answer.
+        """
+        fence, _ = await log.claim(stream_id, owner, lease_ms)
+        state = await log.state(stream_id)
+        if state is None:
+            raise StreamAbsent(stream_id)
+        return cls(log, stream_id, state, fence, lease_ms)
+
+    @property
+    def now_ms(self) -> int:
+        """The server's clock, as far as we can tell between two of its answers."""
+        return self.state.started_ms + round((time.monotonic() - self._claimed_s) * 1000)
+
+    async def append(self, contents: list[bytes], cursor: int | None = None) -> None:
+        """Append entries, however long Redis is away."""
+        await self._write(
+            contents, lambda rest: self._log.append(self.stream_id, self.fence, self.tail, rest, cursor=cursor)
+        )
+
+    async def seal(self, contents: list[bytes], outcome: str) -> None:
+        """Append the last entries and end the stream, however long Redis is away."""
+        try:
+            await self._write(
+                contents,
+                lambda rest: self._log.seal(self.stream_id, self.fence, self.tail, rest, outcome, self.state.ttl_s),
+            )
+        except StreamSealed as sealed:
+            # A seal whose answer was lost: it is ours if nobody else could have written it.
+            if (sealed.epoch, sealed.owner, sealed.outcome) != (self.fence.epoch, self.fence.owner, outcome):
+                raise
+
+    async def renew(self, **notes: Argument) -> bool:
+        """Renew the lease once, note state fields with it, and return whether a cancel was asked for.
+
+        Raises:
+            LogUnavailable: Redis did not answer.
+        """
+        asked = await self._log.renew(self.stream_id, self.fence, self._lease_ms, **notes)
+        self.renewed_s = time.monotonic()
+        return asked
+
+    async def note(self, **notes: Argument) -> None:
+        """Note state fields durably, however long Redis is away."""
+        await self._insist(lambda: self.renew(**notes))
+
+    async def release(self) -> None:
+        """Give the stream back to the queue."""
+        await self._insist(lambda: self._log.release(self.stream_id, self.fence))
+
+    async def _write(self, contents: list[bytes], write: Callable[[list[bytes]], Awaitable[int]]) -> None:
+        self._written += contents
+        target = self._base + len(self._written)
+
+        async def rest() -> None:
+            missing = self._written[self.tail - self._base :]
+            try:
+                self.tail = await write(missing)
+            except TailMismatch as mismatch:
+                self.tail = self._reconciled(mismatch.actual, target)
+                if self.tail < target:
+                    raise LogUnavailable(f"the tail is at {self.tail}") from mismatch
+
+        await self._insist(rest)
+
+    def _reconciled(self, actual: int, target: int) -> int:
+        """Return the tail to go on from. Epoch and owner were ours, so what is behind our base is ours too."""
+        if actual < self._base:
+            raise StaleEpoch(self.fence.epoch)  # even our `start` is gone: this is another history
+        if actual < self.tail:
+            logger.warning("stream %s lost %d entries; writing them again", self.stream_id, self.tail - actual)
+        return min(actual, target)
+
+    async def _insist(self, act: Callable[[], Awaitable[object]]) -> None:
+        tries = 0
+        while True:
+            try:
+                await act()
+            except (LogUnavailable, LogFull) as error:
+                delay_s = BACKOFF_S[min(tries, len(BACKOFF_S) - 1)]
+                if not tries:
+                    logger.warning("stream %s: %s; trying again", self.stream_id, error)
+                tries += 1
+                await asyncio.sleep(delay_s)
+            else:
+                return
+
+
+Lost = (StaleEpoch, StreamSealed, StreamAbsent)
+"""The stream is no longer ours."""
