@@ -1,0 +1,41 @@
+"""Reads docker-compose.yml the way compose does: merge keys, and `${NAME:-default}` from a given environment."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[1]
+
+_VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?::(?P<kind>[-?])(?P<rest>[^}]*))?\}")
+
+
+class MissingVariableError(Exception):
+    """A variable that the file requires (`${NAME:?why}`) is not set."""
+
+
+def compose_file(environment: Mapping[str, str]) -> dict[str, Any]:
+    """Return the file with its variables filled in.
+
+    Raises:
+        MissingVariableError: A required variable is not in the environment.
+    """
+    document: dict[str, Any] = _filled(yaml.safe_load((ROOT / "docker-compose.yml").read_text()), environment)
+    return document
+
+
+def _filled(node: Any, environment: Mapping[str, str]) -> Any:
+    if isinstance(node, dict):
+        return {key: _filled(value, environment) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_filled(value, environment) for value in node]
+    return _VARIABLE.sub(lambda match: _value(match, environment), node) if isinstance(node, str) else node
+
+
+def _value(match: re.Match[str], environment: Mapping[str, str]) -> str:
+    value = environment.get(match["name"], "")
+    if not value and match["kind"] == "?":
+        raise MissingVariableError(f"{match['name']}: {match['rest']}")
+    return value or match["rest"] or ""

@@ -1,0 +1,101 @@
+"""What every test stands on: a real Valkey server, settings that no environment leaks into, and leak checks."""
+
+import asyncio
+import inspect
+import os
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import redis as redis_sync
+from pydantic import SecretStr
+from redis.asyncio import Redis
+
+from broker.settings import Settings
+from tests import leaks
+from tests.servers import ValkeyProcess
+
+FOREIGN_PREFIXES = ("MIDSTREAM_", "OPENAI_", "ANTHROPIC_")
+TASK_GRACE_S = 0.2
+
+
+def pytest_configure() -> None:
+    os.environ[leaks.RUN_VARIABLE] = str(os.getpid())
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the developer's keys and settings out of the tests."""
+    for name in [name for name in os.environ if name.startswith(FOREIGN_PREFIXES)]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left_behind() -> Iterator[None]:
+    """Fail a test that leaves a process or a TCP socket (I8 clean)."""
+    before = leaks.Belongings.now()
+    yield
+    left = leaks.left_behind(before)
+    assert not left, "the test left behind:\n" + "\n".join(left)
+
+
+@pytest.fixture(autouse=True)
+def _no_task_left_if_async(request: pytest.FixtureRequest, _nothing_left_behind: None) -> None:
+    # Only for coroutines: a sync test needs no loop, and a sync browser's test has one running already.
+    if inspect.iscoroutinefunction(getattr(request.node, "obj", None)):
+        request.getfixturevalue("_no_task_left")
+
+
+@pytest.fixture
+async def _no_task_left() -> AsyncIterator[None]:
+    """Fail a test that leaves a task pending (I8 clean)."""
+    yield
+    pending = asyncio.all_tasks() - {asyncio.current_task()}
+    if pending:
+        _, pending = await asyncio.wait(pending, timeout=TASK_GRACE_S)
+    assert not pending, "the test left behind:\n" + "\n".join(map(repr, pending))
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyProcess]:
+    """The server that all tests share; a test that stops or kills one starts its own `ValkeyProcess`."""
+    with ValkeyProcess(tmp_path_factory.mktemp("valkey")) as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(redis_server: ValkeyProcess, request: pytest.FixtureRequest) -> Iterator[str]:
+    """URL of an empty server; fails the test if keys without TTL, or live streams, are left on it (I8 clean)."""
+    client = redis_sync.Redis.from_url(redis_server.url)
+    client.flushall()
+    client.close()
+    yield redis_server.url
+    left = leaks.key_leaks(
+        redis_server.url,
+        live_allowed=request.node.get_closest_marker("leaves_live") is not None,
+        allowed=[pattern for mark in request.node.iter_markers("leaves") for pattern in mark.kwargs["keys"]],
+    )
+    assert not left, "the test left behind:\n" + "\n".join(left)
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[Redis]:
+    """A client of the empty server; replies are bytes."""
+    client: Redis = Redis.from_url(redis_url, socket_timeout=10.0)
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+def settings(redis_url: str) -> Settings:
+    """Settings on the empty server, quick enough to wait for: leases of a second, no paced demo."""
+    return Settings(
+        redis_url=SecretStr(redis_url),
+        redis_timeout_s=2.0,
+        port=0,
+        lease_ms=1_000,
+        requeue_ms=500,
+        drain_s=2.0,
+        broker_drain_ms=500,
+        flush_ms=5,
+        demo_delay_ms=1,
+    )

@@ -1,0 +1,120 @@
+"""What a test may not leave behind (I8 clean): keys without TTL, live streams, processes, sockets."""
+
+import os
+import re
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import redis as redis_sync
+
+# Processes that end within this time of the test's end are on their way out, not left behind.
+GRACE_S = 1.0
+RUN_VARIABLE = "TEST_RUN"
+RUN_TAG = f"{RUN_VARIABLE}={os.getpid()}".encode()
+
+_STREAM_KEY = re.compile(rb"^(?P<stream>.+:\{[^}]+\}):(state|log)$")
+_OVER = (b"ended", b"deleted")
+
+
+def key_leaks(url: str, *, live_allowed: bool = False, allowed: Iterable[str] = ()) -> list[str]:
+    """Return a sentence for each key that would stay for ever.
+
+    Args:
+        url: The server to look at.
+        live_allowed: Streams that have not ended may stay, with the queue's and the reaper's notes on them.
+        allowed: Patterns of keys that may stay.
+    """
+    client: Any = redis_sync.Redis.from_url(url, socket_timeout=5.0)
+    try:
+        kept = [key for key in client.scan_iter(count=1_000) if client.ttl(key) == -1]
+        problems = {key.decode(): _problem(client, key, live_allowed=live_allowed) for key in kept}
+    finally:
+        client.close()
+    patterns = tuple(allowed)
+    return sorted(
+        f"{key}: {problem}"
+        for key, problem in problems.items()
+        if problem and not any(fnmatch(key, pattern) for pattern in patterns)
+    )
+
+
+def _problem(client: Any, key: bytes, *, live_allowed: bool) -> str | None:
+    if match := _STREAM_KEY.match(key):
+        status = client.hget(match["stream"] + b":state", "status")
+        if status is None or status in _OVER:
+            return f"no TTL, and its stream is {(status or b'gone').decode()}"
+        return None if live_allowed else f"its stream was left {status.decode()}"
+    if live_allowed and key.endswith((b":due", b":queue")):
+        return None
+    return "no TTL"
+
+
+@dataclass(frozen=True)
+class Belongings:
+    """The processes and TCP sockets that belong to the test process at one moment."""
+
+    processes: dict[int, str]
+    sockets: dict[str, str]
+
+    @classmethod
+    def now(cls) -> "Belongings":
+        return cls(_processes(), _sockets())
+
+    def left_since(self, before: "Belongings") -> list[str]:
+        """Return a sentence for each belonging that `before` did not have."""
+        return [
+            *(f"process {pid}: {name}" for pid, name in self.processes.items() if pid not in before.processes),
+            *(f"socket: {name}" for inode, name in self.sockets.items() if inode not in before.sockets),
+        ]
+
+
+def left_behind(before: Belongings) -> list[str]:
+    """Return what the test added and did not take away within `GRACE_S`."""
+    deadline = time.monotonic() + GRACE_S
+    while (left := Belongings.now().left_since(before)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return left
+
+
+def _processes() -> dict[int, str]:
+    """Return our children, and orphaned descendants, which still carry the run's tag in their environment.
+
+    The children of those are not named: a browser that tests share starts and ends its own at any time.
+    """
+    parents, commands = {}, {}
+    for directory in Path("/proc").iterdir():
+        if not directory.name.isdecimal() or directory.name == str(os.getpid()):
+            continue
+        with suppress(OSError):  # it ended while we looked
+            parent = int((directory / "stat").read_bytes().rpartition(b")")[2].split()[1])
+            if parent == os.getpid() or RUN_TAG in (directory / "environ").read_bytes().split(b"\0"):
+                command = (directory / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                parents[int(directory.name)] = parent
+                commands[int(directory.name)] = command.strip() or "not waited for"
+    return {
+        pid: command
+        for pid, command in commands.items()
+        if parents[pid] not in parents
+        and "multiprocessing.resource_tracker" not in command  # it lives as long as the interpreter
+    }
+
+
+def _sockets() -> dict[str, str]:
+    """Return our TCP sockets by inode; an event loop's own pair is not TCP."""
+    inodes = set()
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            inodes.add(str(descriptor.readlink()))
+    found = {}
+    for table in ("tcp", "tcp6"):
+        with suppress(FileNotFoundError):  # no IPv6 here
+            for line in (Path("/proc/self/net") / table).read_text().splitlines()[1:]:
+                _, local, remote, _, *_, inode = line.split()[:10]
+                if f"socket:[{inode}]" in inodes:
+                    found[inode] = f"port {int(local.rpartition(':')[2], 16)} to {int(remote.rpartition(':')[2], 16)}"
+    return found

@@ -1,0 +1,94 @@
+"""The catalogue is a function of the settings alone."""
+
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from broker.models import MissingProviderKey, Model, UnknownModel, available, resolve, split
+from broker.settings import Settings
+
+OPENAI: dict[str, Any] = {"openai_api_key": SecretStr("sk-o")}
+ANTHROPIC: dict[str, Any] = {"anthropic_api_key": SecretStr("sk-a")}
+LOCAL: dict[str, Any] = {"local_url": "http://127.0.0.1:9/v1"}
+
+
+@pytest.mark.parametrize(
+    ("given", "default"),
+    [
+        ({**OPENAI, **ANTHROPIC, **LOCAL, "default_model": "demo/count"}, "demo/count"),
+        ({**OPENAI, **ANTHROPIC, **LOCAL}, "openai/gpt-5.4-mini"),
+        ({**ANTHROPIC, **LOCAL}, "anthropic/claude-sonnet-5"),
+        (LOCAL, "local/smollm2"),
+        ({}, "demo/story"),
+    ],
+)
+def test_the_default_is_the_best_there_is(given: dict[str, Any], default: str) -> None:
+    settings = Settings(**given)
+    assert resolve(None, settings) == default
+    assert available(settings)[0].id == default
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "openai/anything-new",
+        "anthropic/x",
+        "local/smollm2",
+        "demo/tools",
+        "app/mine",
+        "groq/meta/llama-3",
+        "demo/story",
+    ],
+)
+def test_a_known_model_is_itself(model: str) -> None:
+    providers, apps = {"groq": "http://127.0.0.1:9/v1"}, {"mine": "module:function"}
+    settings = Settings(**OPENAI, **ANTHROPIC, **LOCAL, providers=providers, apps=apps)
+    assert resolve(model, settings) == model
+
+
+@pytest.mark.parametrize(
+    "model",
+    ["", "gpt-5", "openai/", "/x", "local/other", "demo/other", "app/other", "other/x", "OpenAI/x", " demo/story"],
+)
+def test_an_unknown_model_is_told_what_there_is(model: str) -> None:
+    settings = Settings(**OPENAI, **LOCAL, providers={"groq": "http://127.0.0.1:9/v1"}, apps={"mine": "m:f"})
+    with pytest.raises(UnknownModel) as caught:
+        resolve(model, settings)
+    assert caught.value.model == model
+    assert {"openai/*", "groq/*", "local/smollm2", "demo/story", "app/mine"} <= set(caught.value.models)
+    assert "anthropic/*" not in caught.value.models
+
+
+def test_the_local_model_needs_its_server() -> None:
+    with pytest.raises(UnknownModel):
+        resolve("local/smollm2", Settings())
+
+
+@pytest.mark.parametrize(("model", "variable"), [("openai/x", "OPENAI_API_KEY"), ("anthropic/x", "ANTHROPIC_API_KEY")])
+def test_a_missing_key_is_named(model: str, variable: str) -> None:
+    with pytest.raises(MissingProviderKey, match=variable) as caught:
+        resolve(model, Settings())
+    assert (caught.value.provider, caught.value.variable) == (model.split("/", maxsplit=1)[0], variable)
+
+
+def test_the_default_model_is_checked_as_any_other() -> None:
+    with pytest.raises(UnknownModel):
+        resolve(None, Settings(default_model="nonsense"))
+    with pytest.raises(MissingProviderKey):
+        resolve(None, Settings(default_model="openai/gpt-5"))
+
+
+@pytest.mark.parametrize("given", [{}, OPENAI, {**OPENAI, **ANTHROPIC, **LOCAL}, {"default_model": "groq/x"}])
+def test_whatever_is_listed_can_be_asked_for(given: dict[str, Any]) -> None:
+    settings = Settings(**given, providers={"groq": "http://127.0.0.1:9/v1"}, apps={"mine": "m:f"})
+    listed = available(settings)
+    assert [resolve(model.id, settings) for model in listed] == [model.id for model in listed]
+    assert len({model.id for model in listed}) == len(listed)
+    assert all(model.provider == split(model.id)[0] and model.description for model in listed)
+
+
+def test_nothing_is_listed_twice_and_the_default_model_is() -> None:
+    listed = available(Settings(**OPENAI, default_model="openai/gpt-5.2"))
+    assert listed[0] == Model("openai/gpt-5.2", "openai", "the default model")
+    assert [model.id for model in listed].count("openai/gpt-5.4-mini") == 1
