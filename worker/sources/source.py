@@ -1,6 +1,6 @@
 """The one shape that every upstream dialect is brought to."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -25,7 +25,7 @@ class Source(Protocol):
     resumable: bool
     """Whether `reattach` can go on reading a generation that another process started."""
 
-    def open(self, prompt: Prompt) -> AsyncIterator[Delta]:
+    def open(self, prompt: Prompt) -> AsyncGenerator[Delta]:
         """Make the one upstream call and yield its deltas.
 
         Closing the iterator closes the upstream connection. Never retries by itself.
@@ -35,11 +35,18 @@ class Source(Protocol):
         """
         ...
 
-    def reattach(self, upstream_id: str, after: int | None) -> AsyncIterator[Delta]:
+    def reattach(self, upstream_id: str, after: int | None, delivered_text: str) -> AsyncGenerator[Delta]:
         """Go on reading the generation `upstream_id` behind its position `after`; makes no paid call.
 
+        Args:
+            upstream_id: The id of the last `Upstream` that was stored.
+            after: The cursor of the last `Upstream` that was stored; `None` reads from the start.
+            delivered_text: All `Text` up to `after`, joined: what is missing of an upstream that is too old
+                to be streamed is found by it.
+
         Raises:
-            SourceError: As in `open`; code `reattach_unsupported` where `resumable` is false.
+            SourceError: As in `open`; code `reattach_unsupported` where `resumable` is false, and
+                `reattach_mismatch` where the upstream's output does not go on from `delivered_text`.
         """
         ...
 

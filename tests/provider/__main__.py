@@ -1,0 +1,9 @@
+"""`python -m tests.provider --port N`: run the fake provider by itself."""
+
+import argparse
+
+from tests.provider.server import run
+
+parser = argparse.ArgumentParser(description="A fake provider on loopback: OpenAI and Anthropic dialects.")
+parser.add_argument("--port", type=int, default=0, help="0 takes a free port; the URL is the first line printed")
+run(parser.parse_args().port)

@@ -1,0 +1,177 @@
+"""Reads chat messages of any dialect into one shape, so that a prompt fits whichever provider it goes to.
+
+A client may speak chat completions to us while the model is Anthropic's. Each source writes its own dialect
+from these turns. What is not known here is passed on as it came, and the provider judges it.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """A piece of plain text."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image by its URL, which may be a `data:` URL."""
+
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A tool call that the model made; `arguments` is JSON text."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a tool call gave."""
+
+    call_id: str
+    output: str
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """A part that no other shape fits, as it came."""
+
+    part: Json
+
+
+Part = Words | Image | Call | Result | Raw
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What one side said; the role is `system`, `user` or `assistant`, or empty for an item without one."""
+
+    role: str
+    parts: tuple[Part, ...]
+
+
+_ROLES = {"developer": "system", "tool": "user", "function": "user"}
+
+
+def turns(messages: Iterable[Json]) -> list[Turn]:
+    """Read messages of chat completions, Responses (also its items) or Anthropic."""
+    return [_turn(message) for message in messages]
+
+
+def is_plain(message: Json, part_types: frozenset[str]) -> bool:
+    """Tell whether a message's content is text or parts of these types only, with nothing beside it to convert."""
+    content = message.get("content")
+    if "tool_calls" in message or "tool_call_id" in message:
+        return False
+    return isinstance(content, str) or (
+        isinstance(content, list) and all(isinstance(part, dict) and part.get("type") in part_types for part in content)
+    )
+
+
+def _turn(message: Json) -> Turn:
+    match message:
+        case {"type": "function_call", "call_id": call_id, "name": name, "arguments": arguments}:
+            return Turn("assistant", (Call(call_id, name, arguments),))
+        case {"type": "function_call_output", "call_id": call_id, "output": output}:
+            return Turn("user", (Result(call_id, _as_text(output)),))
+        case {"role": "tool", "tool_call_id": call_id}:
+            return Turn("user", (Result(call_id, _as_text(message.get("content"))),))
+        case {"role": str(role)}:
+            parts = (*_parts(message.get("content")), *_calls(message.get("tool_calls")))
+            return Turn(_ROLES.get(role, role), parts)
+    return Turn("", (Raw(message),))
+
+
+def _parts(content: object) -> Iterator[Part]:
+    if isinstance(content, str):
+        if content:
+            yield Words(content)
+    elif isinstance(content, list):
+        yield from (Words(part) if isinstance(part, str) else _part(part) for part in content)
+
+
+def _part(part: Json) -> Part:
+    match part:
+        case {"type": "text" | "input_text" | "output_text", "text": str(text)} | {"type": "refusal", "refusal": text}:
+            return Words(text)
+        case (
+            {"type": "image_url", "image_url": {"url": str(url)}}
+            | {"type": "input_image", "image_url": str(url)}
+            | {"type": "image", "source": {"type": "url", "url": str(url)}}
+        ):
+            return Image(url)
+        case {"type": "image", "source": {"type": "base64", "media_type": media_type, "data": data}}:
+            return Image(f"data:{media_type};base64,{data}")
+        case {"type": "tool_use", "id": str(call_id), "name": str(name), "input": arguments}:
+            return Call(call_id, name, orjson.dumps(arguments).decode())
+        case {"type": "tool_result", "tool_use_id": str(call_id)}:
+            return Result(call_id, _as_text(part.get("content")))
+    return Raw(part)
+
+
+def _calls(calls: object) -> Iterator[Part]:
+    for call in calls if isinstance(calls, list) else ():
+        match call:
+            case {"id": str(call_id), "function": {"name": str(name), "arguments": str(arguments)}}:
+                yield Call(call_id, name, arguments)
+
+
+def _as_text(output: object) -> str:
+    """Return a tool's output as text: itself, its text parts joined, or its JSON."""
+    if isinstance(output, str):
+        return output
+    if output is None:
+        return ""
+    if isinstance(output, list):
+        parts = list(_parts(output))
+        if all(isinstance(part, Words) for part in parts):
+            return "".join(part.text for part in parts if isinstance(part, Words))
+    return orjson.dumps(output).decode()
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A function that the model may call; `schema` is the JSON Schema of its arguments."""
+
+    name: str
+    schema: Json
+    description: str | None = None
+
+
+def tool(definition: Json) -> Tool | None:
+    """Read a function tool of any dialect; `None` for a tool that runs at the provider (web search and such)."""
+    match definition:
+        case {"type": "function", "function": {"name": str(name)} as function}:
+            return Tool(name, function.get("parameters") or _NO_ARGUMENTS, function.get("description"))
+        case {"type": "function", "name": str(name)}:
+            return Tool(name, definition.get("parameters") or _NO_ARGUMENTS, definition.get("description"))
+        case {"name": str(name), "input_schema": dict(schema)}:
+            return Tool(name, schema, definition.get("description"))
+    return None
+
+
+_NO_ARGUMENTS: Json = {"type": "object", "properties": {}}
+
+_CHOICES: Mapping[str, str] = {"auto": "auto", "none": "none", "required": "required", "any": "required"}
+
+
+def tool_choice(choice: object) -> tuple[str, str | None]:
+    """Read a tool choice of any dialect: (`auto` | `none` | `required` | `named`, name); `""` if it is another's."""
+    match choice:
+        case str(word) | {"type": "auto" | "none" | "any" as word}:
+            return _CHOICES.get(word, ""), None
+        case {"type": "function", "function": {"name": str(name)}} | {"type": "function" | "tool", "name": str(name)}:
+            return "named", name
+    return "", None

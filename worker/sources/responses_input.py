@@ -1,0 +1,78 @@
+"""Writes a prompt as the body of an OpenAI Responses request."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from worker.sources import conversation
+from worker.sources.conversation import Call, Image, Json, Part, Raw, Result, Turn, Words
+from worker.sources.source import Prompt
+
+# Ours to decide, whatever the request's params say.
+_OURS = frozenset(("model", "input", "messages", "stream", "stream_options", "background", "n"))
+_PARTS = frozenset(("input_text", "output_text", "refusal", "input_image", "input_file"))
+
+
+def body(prompt: Prompt, *, background: bool) -> Json:
+    """Return the request's JSON but for `stream`."""
+    params = {name: value for name, value in prompt.params.items() if name not in _OURS}
+    for alias in ("max_completion_tokens", "max_tokens"):
+        if alias in params:
+            params.setdefault("max_output_tokens", params.pop(alias))
+    if isinstance(params.get("tools"), list):
+        params["tools"] = [_tool(definition) for definition in params["tools"]]
+    if "tool_choice" in params:
+        params["tool_choice"] = _tool_choice(params["tool_choice"])
+    if background:  # a background response can be read again only if it is stored
+        params |= {"background": True, "store": True}
+    items = [item for message in prompt.messages for item in _items(message)]
+    return {**params, "model": prompt.model, "input": items}
+
+
+def _items(message: Json) -> Iterator[Json]:
+    if "role" not in message or (message["role"] != "tool" and conversation.is_plain(message, _PARTS)):
+        yield message
+        return
+    for turn in conversation.turns([message]):
+        spoken = [part for part in turn.parts if isinstance(part, (Words, Image, Raw))]
+        if spoken:
+            yield {"role": turn.role, "content": _content(turn, spoken)}
+        for part in turn.parts:
+            if isinstance(part, Call):
+                yield {"type": "function_call", "call_id": part.id, "name": part.name, "arguments": part.arguments}
+            elif isinstance(part, Result):
+                yield {"type": "function_call_output", "call_id": part.call_id, "output": part.output}
+
+
+def _content(turn: Turn, spoken: list[Words | Image | Raw]) -> str | list[Json]:
+    if all(isinstance(part, Words) for part in spoken):
+        return "".join(part.text for part in spoken if isinstance(part, Words))
+    return [_part(part, turn.role) for part in spoken]
+
+
+def _part(part: Part, role: str) -> Json:
+    match part:
+        case Words(text):
+            return {"type": "output_text" if role == "assistant" else "input_text", "text": text}
+        case Image(url):
+            return {"type": "input_image", "image_url": url, "detail": "auto"}
+        case Raw(raw):
+            return raw
+    raise AssertionError(part)
+
+
+def _tool(definition: Json) -> Json:
+    function = conversation.tool(definition)
+    if function is None or ("name" in definition and "input_schema" not in definition):
+        return definition
+    return {
+        "type": "function",
+        "name": function.name,
+        "description": function.description,
+        "parameters": function.schema,
+        "strict": definition.get("function", {}).get("strict", False),
+    }
+
+
+def _tool_choice(choice: Any) -> Any:
+    kind, name = conversation.tool_choice(choice)
+    return {"type": "function", "name": name} if kind == "named" else kind or choice
