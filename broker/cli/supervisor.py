@@ -1,0 +1,201 @@
+"""Keeps child processes running, and ends them in order."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import click
+
+START_TIMEOUT_S: Final = 60.0
+"""Longest wait for a child to get ready; Valkey reads its whole file in it."""
+FIRST_BACKOFF_S: Final = 0.2
+MAX_BACKOFF_S: Final = 5.0
+HEALTHY_S: Final = 10.0
+"""A child that ran this long starts its back-off anew."""
+KILL_TIMEOUT_S: Final = 5.0
+OUTPUT_TIMEOUT_S: Final = 1.0
+READ_BYTES: Final = 65_536
+_LAUNCHER: Final = str(Path(__file__).with_name("launch.py"))
+
+
+class StartError(Exception):
+    """A child ended, or did not get ready in time, while everything was being started."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """How to run one child.
+
+    Attributes:
+        name: Stands before each line of its output.
+        words: The program and its arguments.
+        stop_timeout_s: How long SIGTERM leaves it before SIGKILL, in seconds.
+        ready: Returns once the child does its work; None where nothing waits for it.
+        environment: Variables beside our own.
+        descriptors: Open files that it inherits.
+    """
+
+    name: str
+    words: Sequence[str]
+    stop_timeout_s: float
+    ready: Callable[[], Awaitable[None]] | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    descriptors: Sequence[int] = ()
+
+
+class Child:
+    """One supervised process: started again, with back-off, whenever it ends by itself."""
+
+    def __init__(self, command: Command) -> None:
+        self.command = command
+        self._process: asyncio.subprocess.Process | None = None
+        self._keeper: asyncio.Task[None] | None = None
+        self._wanted = True
+
+    async def start(self) -> None:
+        """Start the process, wait until it is ready, and keep it running from then on.
+
+        Raises:
+            StartError: It ended instead, or was not ready in time.
+        """
+        process, output = await self._spawn()
+        ended = asyncio.create_task(process.wait())
+        ready = asyncio.ensure_future(self.command.ready() if self.command.ready else asyncio.sleep(0))
+        try:
+            await asyncio.wait((ended, ready), timeout=START_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
+            if ended.done():
+                await _finish(output)
+                raise StartError(f"{self.command.name} ended at its start, {_how(process.returncode)}")
+            if not ready.done():
+                raise StartError(f"{self.command.name} was not ready in {START_TIMEOUT_S:.0f} s")
+            ready.result()
+        except BaseException:
+            await self._kill(process, output)
+            raise
+        finally:
+            ended.cancel()
+            ready.cancel()
+        self._keeper = asyncio.create_task(self._keep(process, output))
+
+    async def stop(self) -> None:
+        """Ask the process to end, and kill it and its own children where it does not in time."""
+        self._wanted = False
+        if self._keeper is None:  # it never got ready, and `start` ended it
+            return
+        if self._process is not None and self._process.returncode is None:
+            self._process.terminate()
+        else:
+            self._keeper.cancel()  # it rests between two starts
+        _, late = await asyncio.wait((self._keeper,), timeout=self.command.stop_timeout_s)
+        if late:
+            say(f"{self.command.name} did not end in {self.command.stop_timeout_s:.0f} s: killed")
+            self.kill()
+            await asyncio.wait((self._keeper,), timeout=KILL_TIMEOUT_S)
+
+    def kill(self) -> None:
+        """Kill the process and its own children at once."""
+        self._wanted = False
+        if self._process is not None and self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    async def _keep(self, process: asyncio.subprocess.Process, output: asyncio.Task[None]) -> None:
+        now_s = asyncio.get_running_loop().time
+        backoff_s = FIRST_BACKOFF_S
+        while True:
+            started_s = now_s()
+            status = await process.wait()
+            await _finish(output)
+            if not self._wanted:
+                return
+            backoff_s = FIRST_BACKOFF_S if now_s() - started_s >= HEALTHY_S else backoff_s
+            say(f"{self.command.name} ended, {_how(status)}; started again in {backoff_s:.1f} s")
+            await asyncio.sleep(backoff_s)
+            backoff_s = min(MAX_BACKOFF_S, backoff_s * 2)
+            process, output = await self._spawn()
+
+    async def _spawn(self) -> tuple[asyncio.subprocess.Process, asyncio.Task[None]]:
+        words = (sys.executable, "-IS", _LAUNCHER, str(os.getpid()), *self.command.words)
+        self._process = await asyncio.create_subprocess_exec(
+            *words,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env=os.environ | self.command.environment,
+            start_new_session=True,  # a Ctrl-C reaches us alone; we end the children in their order
+            pass_fds=self.command.descriptors,
+        )
+        return self._process, asyncio.create_task(_forward(self.command.name, self._process))
+
+    async def _kill(self, process: asyncio.subprocess.Process, output: asyncio.Task[None]) -> None:
+        self.kill()
+        await process.wait()
+        await _finish(output)
+
+
+class Supervisor:
+    """Children in the groups that they were started in; the last group is the first to be stopped."""
+
+    def __init__(self) -> None:
+        self._groups: list[list[Child]] = []
+
+    async def start(self, *commands: Command) -> None:
+        """Start a group of children side by side and return once all of them are ready.
+
+        Raises:
+            StartError: One did not get ready.
+        """
+        group = [Child(command) for command in commands]
+        self._groups.append(group)
+        await asyncio.gather(*(child.start() for child in group))
+
+    async def stop(self) -> None:
+        """End the children, group after group."""
+        while self._groups:
+            await asyncio.gather(*(child.stop() for child in self._groups[-1]))
+            self._groups.pop()
+
+    def kill(self) -> None:
+        """Kill all children at once."""
+        for group in self._groups:
+            for child in group:
+                child.kill()
+
+
+async def _forward(name: str, process: asyncio.subprocess.Process) -> None:
+    """Pass a child's output on, each line with its name before it, however long the line."""
+    assert process.stdout is not None  # noqa: S101 - it was started with a pipe
+    rest = b""
+    while chunk := await process.stdout.read(READ_BYTES):
+        *lines, rest = (rest + chunk).split(b"\n")
+        if len(rest) > READ_BYTES:
+            lines, rest = [*lines, rest], b""
+        for line in lines:
+            say(line.decode(errors="replace"), name)
+    if rest:
+        say(rest.decode(errors="replace"), name)
+
+
+async def _finish(output: asyncio.Task[None]) -> None:
+    # A grandchild may hold the pipe open longer than the child lived.
+    await asyncio.wait((output,), timeout=OUTPUT_TIMEOUT_S)
+    output.cancel()
+    await asyncio.wait((output,))
+
+
+def say(line: str, name: str = "up") -> None:
+    """Print a line with the name of who says it."""
+    with suppress(OSError):  # a terminal that is gone is no reason to stop
+        click.echo(f"{name:<9}| {line}", err=True)
+
+
+def _how(status: int | None) -> str:
+    if status is None or status >= 0:
+        return f"exit status {status}"
+    return f"killed by {signal.Signals(-status).name}"

@@ -1,0 +1,231 @@
+"""`midstream up` and the command line as people use them: real processes, real signals. I2, I3, I8."""
+
+import json
+import os
+import re
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from broker.cli.up import model_installed
+
+MIDSTREAM = (sys.executable, "-m", "broker.cli")
+START_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 20.0
+KINDS = {"valkey": "valkey-server", "worker": "-m\0worker", "broker": "--fd"}
+
+
+class Up:
+    """A running `midstream up`."""
+
+    def __init__(self, data_dir: Path, local_model: bool = False, **environment: str) -> None:
+        self.environment = os.environ | {"MIDSTREAM_DEMO_DELAY_MS": "1"} | environment
+        self.log = data_dir.with_suffix(".log")
+        flags = () if local_model else ("--no-local-model",)
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                (*MIDSTREAM, "up", "--port", "0", "--data-dir", str(data_dir), *flags),
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=self.environment,
+            )
+        greeting = self._greeting()
+        found = re.search(r"open (\S+)", greeting)
+        assert found, f"{greeting}\n{self.log.read_text()}"
+        self.url = found.group(1)
+
+    def _greeting(self) -> str:
+        assert self.process.stdout
+        greeting, deadline = b"", time.monotonic() + START_TIMEOUT_S
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.process.stdout, selectors.EVENT_READ)
+            while b"Ctrl-C" not in greeting and selector.select(deadline - time.monotonic()):
+                chunk = os.read(self.process.stdout.fileno(), 4_096)
+                if not chunk:
+                    break
+                greeting += chunk
+        return greeting.decode()
+
+    def children(self) -> dict[str, int]:
+        """Return the pid of each child by its kind."""
+        found: dict[str, int] = {}
+        for pid in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split():
+            command = Path(f"/proc/{pid}/cmdline").read_text()
+            found |= {kind: int(pid) for kind, word in KINDS.items() if word in command and "launch.py" not in command}
+        return found
+
+    def run(self, *words: str) -> "subprocess.CompletedProcess[str]":
+        """Run a command of the command line against it."""
+        return subprocess.run(
+            (*MIDSTREAM, *words, "--url", self.url), capture_output=True, text=True, timeout=40, check=False
+        )
+
+    def json(self, *words: str) -> Any:
+        """Run a command and return its JSON."""
+        done = self.run(*words, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def end(self, how: signal.Signals, timeout_s: float = STOP_TIMEOUT_S) -> int:
+        """Send a signal and return the exit status."""
+        self.process.send_signal(how)
+        try:
+            return self.process.wait(timeout_s)
+        finally:
+            self.process.kill()
+            self.process.wait()
+            assert self.process.stdout
+            self.process.stdout.close()
+
+
+def until(holds: Callable[[], bool], timeout_s: float = 15.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not holds():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def gone(pids: dict[str, int]) -> bool:
+    return not any(Path(f"/proc/{pid}").exists() for pid in pids.values())
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def up(data_dir: Path) -> Iterator[Up]:
+    running = Up(data_dir)
+    yield running
+    running.end(signal.SIGINT)
+
+
+def test_a_prompt_is_answered_and_listed(up: Up) -> None:
+    done = up.run("start", "Tell me a story.", "--model", "demo/story", "--thread", "t1")
+    assert done.returncode == 0, done.stderr
+    stream_id = done.stderr.split()[1]
+    entries = [json.loads(line) for line in up.run("log", stream_id, "--json").stdout.splitlines()]
+    assert [entry["offset"] for entry in entries] == list(range(1, len(entries) + 1))
+    assert entries[-1]["data"]["outcome"] == "completed"
+    text = "".join(entry["data"]["text"] for entry in entries if entry["type"] == "text")
+    assert done.stdout.rstrip("\n") == text.rstrip("\n") != ""
+    assert [row["id"] for row in up.json("ls", "--thread", "t1")["data"]] == [stream_id]
+    assert up.json("show", stream_id)["outcome"] == "completed"
+    followed = [json.loads(line) for line in up.run("tail", stream_id, "--json", "--after", "2").stdout.splitlines()]
+    assert followed == entries[2:]
+
+
+def test_ctrl_c_leaves_no_process_and_the_next_start_has_the_finished_answer(data_dir: Path) -> None:
+    first = Up(data_dir)
+    told = first.run("start", "Tell me a story.", "--model", "demo/story")
+    children = first.children()
+    assert set(children) == set(KINDS)
+    assert first.end(signal.SIGINT) == 0
+    assert gone(children)
+    second = Up(data_dir)
+    again = second.run("tail", told.stderr.split()[1])
+    assert second.end(signal.SIGTERM) == 0
+    assert (again.returncode, again.stdout) == (0, told.stdout)
+
+
+def test_a_second_ctrl_c_does_not_wait(data_dir: Path) -> None:
+    slow = Up(data_dir, MIDSTREAM_DEMO_DELAY_MS="2000", MIDSTREAM_DRAIN_S="60")
+    stream_id = slow.run("start", "Tell me a story.", "--model", "demo/story", "--detach").stdout.strip()
+    until(lambda: slow.json("show", stream_id)["status"] == "running")
+    children = slow.children()
+    slow.process.send_signal(signal.SIGINT)
+    until(lambda: "stopping" in slow.log.read_text())
+    slow.end(signal.SIGINT, timeout_s=5)
+    assert gone(children)
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_a_child_that_is_killed_comes_back_and_streams_go_on(up: Up, kind: str) -> None:
+    before = up.children()
+    told = up.run("start", "Tell me a story.", "--model", "demo/story")
+    os.kill(before[kind], signal.SIGKILL)
+    until(lambda: up.children().get(kind, before[kind]) != before[kind])
+    again = up.run("tail", told.stderr.split()[1])
+    assert (again.returncode, again.stdout) == (0, told.stdout)
+    assert up.run("start", "And another one.", "--model", "demo/story").returncode == 0
+    assert {name: pid for name, pid in up.children().items() if name != kind} == {
+        name: pid for name, pid in before.items() if name != kind
+    }
+
+
+def test_a_tail_goes_on_through_a_broker_that_was_killed(data_dir: Path) -> None:
+    paced = Up(data_dir, MIDSTREAM_DEMO_DELAY_MS="30")
+    stream_id = paced.run("start", "Tell me a story.", "--model", "demo/story", "--detach").stdout.strip()
+    with subprocess.Popen(
+        (*MIDSTREAM, "tail", stream_id, "--json", "--url", paced.url), stdout=subprocess.PIPE, text=True
+    ) as tail:
+        assert tail.stdout
+        seen = [tail.stdout.readline() for _ in range(5)]
+        os.kill(paced.children()["broker"], signal.SIGKILL)
+        seen += tail.stdout.readlines()
+        assert tail.wait() == 0
+    logged = paced.run("log", stream_id, "--json").stdout.splitlines(keepends=True)
+    paced.end(signal.SIGINT)
+    assert seen == logged
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent")
+def test_a_supervisor_that_is_killed_leaves_no_child_and_no_lock(data_dir: Path) -> None:
+    killed = Up(data_dir)
+    told = killed.run("start", "Tell me a story.", "--model", "demo/story")
+    children = killed.children()
+    killed.end(signal.SIGKILL)
+    until(lambda: gone(children), timeout_s=5)
+    second = Up(data_dir)
+    again = second.run("tail", told.stderr.split()[1])
+    second.end(signal.SIGINT)
+    assert (again.returncode, again.stdout) == (0, told.stdout)
+
+
+def test_two_do_not_share_a_data_directory(up: Up, data_dir: Path) -> None:
+    second = subprocess.run(
+        (*MIDSTREAM, "up", "--port", "0", "--data-dir", str(data_dir)), capture_output=True, text=True, check=False
+    )
+    assert second.returncode == 2
+    assert f"in use by another `midstream up` (process {up.process.pid})" in second.stderr
+
+
+def test_a_port_that_is_taken_is_told(data_dir: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        words = (*MIDSTREAM, "up", "--port", port, "--data-dir", str(data_dir))
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert f"can not listen on 127.0.0.1 port {port}: Address already in use" in done.stderr
+
+
+def test_the_exit_status_tells_the_outcome(up: Up) -> None:
+    slow = up.run("start", "Count.", "--model", "demo/count", "--detach", "--param", "words=100000").stdout.strip()
+    assert up.run("cancel", slow).returncode == 0
+    assert up.run("tail", slow).returncode == 4
+    assert up.run("rm", slow).returncode == 0
+    missing = up.run("show", slow)
+    assert missing.returncode == 1
+    assert missing.stderr.startswith("error stream_")
+    assert up.run("start", "x", "--model", "nope/x").stderr.startswith("error unknown_model: ")
+
+
+@pytest.mark.local_model
+@pytest.mark.skipif(not model_installed(), reason="the small model is not installed")
+def test_the_small_model_answers_where_it_is_installed(data_dir: Path) -> None:
+    up = Up(data_dir, local_model=True)
+    done = up.run("start", "What is the capital of France?", "--param", "max_tokens=20", "--json")
+    assert up.end(signal.SIGINT) == 0
+    entries = [json.loads(line) for line in done.stdout.splitlines()]
+    assert entries[0]["data"]["model"] == "local/smollm2"
+    assert "".join(entry["data"]["text"] for entry in entries if entry["type"] == "text").strip()
+    assert entries[-1]["data"]["outcome"] == "completed"
