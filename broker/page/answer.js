@@ -1,0 +1,182 @@
+/** Shows one answer while it is being written. */
+
+import { element } from "./dom.js";
+
+const TITLES = {
+  completed: "Completed",
+  failed: "Failed",
+  cancelled: "Stopped",
+  interrupted: "Interrupted",
+};
+const CUT_SHORT = {
+  length: "The model reached its length limit: the answer is cut there.",
+  content_filter: "The provider's content filter ended the answer.",
+  refusal: "The model refused.",
+};
+
+/** What an outcome other than `completed` means for the reader. */
+export function outcomeTitle(outcome) {
+  return TITLES[outcome] ?? outcome;
+}
+
+/**
+ * An answer's element. Entries are queued and shown once per animation frame, each by appending:
+ * what stands on the page is never rendered again. All text goes in as text, never as markup.
+ */
+export class Answer {
+  element = element("article", { className: "answer", ariaLabel: "Answer", ariaBusy: "true" });
+  outcome = null;
+  #body = element("div", { className: "body" });
+  #queue = [];
+  #frame = 0;
+  #block = null;
+  #tools = new Map();
+  #texts = [];
+  #around;
+
+  /** @param {(show: () => void) => void} around calls `show`; here the page keeps its scroll position */
+  constructor(around) {
+    this.#around = around;
+    this.element.append(this.#body);
+    this.element.classList.add("live");
+  }
+
+  /** The answer's text so far. */
+  get text() {
+    return this.#texts.join("");
+  }
+
+  take(entry) {
+    if (entry.type === "text") this.#texts.push(entry.text);
+    else if (entry.type === "reset") this.#texts = [];
+    else if (entry.type === "end") this.outcome = entry.outcome;
+    this.#queue.push(entry);
+    this.#frame ||= requestAnimationFrame(() => this.#flush());
+  }
+
+  /** Shows why nothing more will come although no end was read. */
+  lost(reason) {
+    this.#settle();
+    this.element.append(verdict("lost", "This answer cannot be read", { message: reason }));
+  }
+
+  #flush() {
+    this.#frame = 0;
+    const entries = joined(this.#queue);
+    this.#queue = [];
+    this.#around(() => entries.forEach((entry) => this.#show(entry)));
+  }
+
+  #show(entry) {
+    switch (entry.type) {
+      case "start":
+      case "usage":
+        return;
+      case "text":
+        return this.#run("text").append(entry.text);
+      case "reasoning":
+        return this.#run("reasoning").append(entry.text);
+      case "tool_input":
+        return this.#tool(entry).append(entry.delta);
+      case "tool_call":
+        return this.#tool(entry).replaceChildren(entry.arguments);
+      case "status":
+        return this.#note(`${sentence(entry.state)}${entry.reason ? `: ${entry.reason}` : ""}`, entry.paid);
+      case "reset":
+        return this.#reset(entry);
+      case "end":
+        return this.#end(entry);
+      default:
+        return this.#other(entry);
+    }
+  }
+
+  /** The element that text of this kind goes on in; another kind in between begins a new one. */
+  #run(kind) {
+    if (this.#block?.kind !== kind) {
+      const target = element("div", { className: kind });
+      const fold = () => element("details", { className: "fold" }, element("summary", {}, "Reasoning"), target);
+      this.#body.append(kind === "reasoning" ? fold() : target);
+      this.#block = { kind, target };
+    }
+    return this.#block.target;
+  }
+
+  #tool({ id, name }) {
+    if (!this.#tools.has(id)) {
+      const code = element("code");
+      this.#append(block("tool", name, code));
+      this.#tools.set(id, code);
+    }
+    return this.#tools.get(id);
+  }
+
+  #other({ type, offset, ...data }) {
+    this.#append(block(type.replaceAll("_", " "), "", element("code", {}, JSON.stringify(data))));
+  }
+
+  #note(text, paid = false) {
+    this.#append(element("p", { className: "note" }, text, paid ? " (one more paid call)" : ""));
+  }
+
+  #append(node) {
+    this.#body.append(node);
+    this.#block = null;
+  }
+
+  #reset({ reason }) {
+    this.#body.replaceChildren();
+    this.#tools.clear();
+    if (reason === "deleted") this.#note("The stream was deleted");
+    else this.#note(`Begun anew${reason ? `: ${sentence(reason).toLowerCase()}` : ""}`);
+  }
+
+  #end({ outcome, finish_reason: finish, error, usage, timings }) {
+    this.#settle();
+    const title = outcomeTitle(outcome);
+    if (outcome === "completed") {
+      const facts = [title];
+      if (usage?.output_tokens) facts.push(`${usage.output_tokens} tokens`);
+      if (timings?.total_ms) facts.push(`${(timings.total_ms / 1_000).toFixed(1)} s`);
+      if (CUT_SHORT[finish]) facts.push(CUT_SHORT[finish]);
+      this.element.append(element("p", { className: "outcome completed" }, facts.join(" · ")));
+      return;
+    }
+    const incomplete = this.text ? "The text above is not a whole answer." : "There is no answer.";
+    this.element.append(verdict(outcome, title, { ...error, incomplete }));
+  }
+
+  #settle() {
+    this.element.classList.remove("live");
+    this.element.ariaBusy = "false";
+  }
+}
+
+function verdict(outcome, title, { code, message, incomplete }) {
+  const box = element("div", { className: `outcome ${outcome}` }, element("strong", {}, title));
+  if (code) box.append(" ", element("code", {}, code));
+  for (const line of [message, incomplete]) if (line) box.append(element("p", {}, line));
+  return box;
+}
+
+function block(label, name, code) {
+  const caption = element("figcaption", {}, element("span", {}, label), name && ` ${name}`);
+  return element("figure", { className: "block" }, caption, element("pre", { tabIndex: 0 }, code));
+}
+
+/** Neighbouring pieces of text become one, so that a long replay is few nodes. */
+function joined(entries) {
+  const runs = [];
+  for (const entry of entries) {
+    const last = runs.at(-1);
+    const same = last?.type === entry.type && (entry.type === "text" || entry.type === "reasoning");
+    if (same) last.pieces.push(entry.text);
+    else runs.push({ ...entry, pieces: [entry.text] });
+  }
+  return runs.map(({ pieces, ...entry }) => (pieces.length > 1 ? { ...entry, text: pieces.join("") } : entry));
+}
+
+function sentence(word) {
+  const text = String(word).replaceAll("_", " ");
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}

@@ -1,0 +1,59 @@
+"""A real Chromium for tests, which fails a test whose pages report an error."""
+
+import shutil
+from collections.abc import AsyncIterator
+
+import pytest
+from playwright.async_api import BrowserContext, Page, async_playwright, expect
+
+CHROMIUM = shutil.which("chromium")
+ARGUMENTS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+WAIT_MS = 15_000
+
+expect.set_options(timeout=WAIT_MS)
+
+
+class Tabs:
+    """Tabs of one browser profile: they share storage and broadcast channels.
+
+    Attributes:
+        context: Playwright's browser context.
+        errors: What the pages wrote to their consoles as errors, or threw; a test may take its own out.
+    """
+
+    def __init__(self, context: BrowserContext) -> None:
+        self.context = context
+        self.errors: list[str] = []
+
+    async def open(self, url: str) -> Page:
+        """Open a tab and return its page once it is loaded."""
+        page = await self.context.new_page()
+        page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        await page.goto(url)
+        return page
+
+
+@pytest.fixture
+async def tabs() -> AsyncIterator[Tabs]:
+    """A fresh browser of the test's own, so that none of its processes outlives the test."""
+    if CHROMIUM is None:
+        pytest.skip("there is no `chromium` on the PATH")
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        context = await browser.new_context()
+        context.set_default_timeout(WAIT_MS)
+        tabs = Tabs(context)
+        yield tabs
+        await context.close()
+        await browser.close()
+    assert not tabs.errors, f"the pages reported errors: {tabs.errors}"
