@@ -5,6 +5,7 @@ arq never times it out, never runs it twice, and never polls over jobs in flight
 """
 
 import asyncio
+import contextlib
 import logging
 from typing import Any, Final
 
@@ -77,6 +78,16 @@ class Pickup(Worker):
             self.wake()
         elif message.startswith(b"cancel "):
             self._producers.leases.cancel(message[len(b"cancel ") :].decode())
+
+    async def close(self) -> None:
+        """Let the claims under way finish, then have everything else closed."""
+        tasks = [*self.tasks.values(), *([self._woken] if self._woken else [])]
+        await asyncio.gather(*tasks, return_exceptions=True)
+        with contextlib.suppress(RedisError, OSError):
+            await self.pool.delete(self.health_check_key)
+        if self.on_shutdown:
+            await self.on_shutdown(self.ctx)
+        await self.pool.aclose(close_connection_pool=True)  # arq's own `close` calls what redis-py deprecated
 
     async def _poll_while_woken(self) -> None:
         self._again = True

@@ -29,6 +29,7 @@ class Producers:
         self._slips = slips
         self._settings = settings
         self._sources = Sources(settings)
+        self._sources.warm()
         self._running: dict[asyncio.Task[None], Generation] = {}
         self._on_free: Callable[[], None] = lambda: None
 

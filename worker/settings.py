@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import signal
 from typing import Any
 
 from redis.asyncio import Redis
@@ -26,7 +27,8 @@ REDIS_WAIT_S = 0.5
 class Process:
     """One worker process; `run` returns when it was told to stop and everything is drained."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, handle_signals: bool = True) -> None:
+        self.ready = asyncio.Event()
         self._settings = settings
         self._redis = self._connect()
         prefix = settings.key_prefix
@@ -42,6 +44,7 @@ class Process:
             self._producers,
             on_startup=self._opened,
             on_shutdown=self._closing,
+            handle_signals=handle_signals,
         )
         self._feed = Feed(self._redis, self._pickup.hear, self._regained, settings.redis_timeout_s)
         self._control = log.keys.control
@@ -60,11 +63,16 @@ class Process:
             await self._pickup.async_run()
         await self._pickup.close()
 
+    def stop(self) -> None:
+        """Do as on SIGTERM."""
+        self._pickup.handle_sig(signal.SIGTERM)
+
     async def _opened(self, _ctx: dict[str, Any]) -> None:
         self._feed.start()
         await self._feed.subscribe(self._control)
         self._producers.leases.start()
         self._reaper.start()
+        self.ready.set()
         logger.info("worker ready: up to %d generations at once", self._settings.max_generations)
 
     async def _closing(self, _ctx: dict[str, Any]) -> None:

@@ -23,7 +23,7 @@ class NativeFace:
         if entry.content[0] == _REASONING_BYTE:
             return _text_frame(REASONING, entry)
         decoded = decode(entry.content, entry.offset, entry.epoch)
-        data = orjson.dumps({"type": decoded.type, **decoded.data})
+        data = orjson.dumps({"type": decoded.type, **decoded.data} | {"type": decoded.type})
         return b"id: %d\nevent: %s\ndata: %s\n\n" % (entry.offset, decoded.type.encode(), data)
 
     def reset(self, reason: str) -> bytes:

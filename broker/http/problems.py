@@ -1,5 +1,6 @@
 """Errors as RFC 9457 problem documents (PROTOCOL: Errors)."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -21,31 +22,31 @@ RETRY_AFTER_S: Final = 1
 _CODES: Final = {404: "not_found", 405: "method_not_allowed"}
 
 
-class Problem(Exception):
-    """An error that a client is told about, with its code and facts."""
+class Problem(HTTPException):
+    """An error that a client is told about, with its code and facts.
+
+    An `HTTPException`, because FastAPI lets no other error out of reading a body.
+    """
 
     def __init__(
-        self, status: int, code: str, detail: str, *, headers: dict[str, str] | None = None, **facts: Any
+        self, status: int, code: str, detail: str, *, headers: Mapping[str, str] | None = None, **facts: Any
     ) -> None:
-        super().__init__(detail)
-        self.status = status
+        super().__init__(status, detail, headers)
         self.code = code
-        self.detail = detail
-        self.headers = headers
         self.facts = facts
 
     def response(self) -> Response:
         """Return the problem document."""
         document = {
             "type": f"urn:midstream:{self.code}",
-            "title": HTTPStatus(self.status).phrase,
-            "status": self.status,
+            "title": HTTPStatus(self.status_code).phrase,
+            "status": self.status_code,
             "detail": self.detail,
             "code": self.code,
             **self.facts,
         }
         return Response(
-            orjson.dumps(document, default=str), self.status, self.headers, media_type="application/problem+json"
+            orjson.dumps(document, default=str), self.status_code, self.headers, media_type="application/problem+json"
         )
 
 

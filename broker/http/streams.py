@@ -134,7 +134,8 @@ async def get_entries(
     entries = []
     for row in rows:
         entry = decode(row.content, row.offset, row.epoch)
-        entries.append({"offset": entry.offset, "epoch": entry.epoch, "type": entry.type, **entry.data})
+        data = {**entry.data, "type": entry.type}  # as in the native frame
+        entries.append({"offset": entry.offset, "epoch": entry.epoch, "type": entry.type, "data": data})
     document = {"data": entries, "first": state.first, "tail": state.tail, "status": state.status}
     return JSON(document | {"outcome": state.outcome or None}, headers={"Stream-Id": stream_id})
 

@@ -1,6 +1,50 @@
-"""How a process is connected to Redis."""
+"""How a process is connected to Redis: every wait bounded, every cancellation heard."""
 
-from redis.asyncio import BlockingConnectionPool, Redis
+import asyncio
+from typing import Any
+
+from redis.asyncio import BlockingConnectionPool, Connection, Redis
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+
+class _Bounded(Connection):
+    """Bounds each command by `timeout_s`, in place of redis-py's `socket_timeout`.
+
+    That one wraps each send in `asyncio.wait_for`, which costs a task per command and, before Python 3.12,
+    swallows a cancellation that arrives just as the send is done: the cancelled task goes on for ever.
+    """
+
+    timeout_s: float
+
+    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+        """Send a command.
+
+        Raises:
+            redis.exceptions.TimeoutError: The server did not take it in time; the connection is closed.
+        """
+        try:
+            async with asyncio.timeout(self.timeout_s):
+                await super().send_packed_command(command, check_health)
+        except TimeoutError:
+            await self._give_up("sent")
+
+    async def read_response(self, *args: Any, timeout: float | None = None, **options: Any) -> Any:  # noqa: ASYNC109
+        """Return a reply, or None where a `timeout` of the caller's own has run out.
+
+        Raises:
+            redis.exceptions.TimeoutError: There was no reply in time; the connection is closed.
+        """
+        if timeout is not None:
+            return await super().read_response(*args, timeout=timeout, **options)  # type: ignore[misc]
+        try:
+            async with asyncio.timeout(self.timeout_s):
+                return await super().read_response(*args, **options)
+        except TimeoutError:
+            await self._give_up("answered")
+
+    async def _give_up(self, what: str) -> None:
+        await self.disconnect(nowait=True)
+        raise RedisTimeoutError(f"no command {what} within {self.timeout_s:g} s")
 
 
 def connect(url: str, timeout_s: float, connections: int) -> Redis:
@@ -12,9 +56,11 @@ def connect(url: str, timeout_s: float, connections: int) -> Redis:
         url,
         max_connections=connections,
         timeout=timeout_s,
-        socket_timeout=timeout_s,
         socket_connect_timeout=timeout_s,
         socket_keepalive=True,
         health_check_interval=15,
     )
+    # The URL chose the class: plain, TLS or a Unix socket.
+    bounds = {"timeout_s": timeout_s}
+    pool.connection_class = type("Bounded", (_Bounded, pool.connection_class), bounds)
     return Redis.from_pool(pool)

@@ -99,7 +99,7 @@ class Feed:
                 logger.warning("feed: connection lost: %s", error)
             finally:
                 self._connection = None
-                await connection.disconnect(nowait=True)
+                await connection.disconnect()
             await asyncio.sleep(BACKOFF_S[min(failures, len(BACKOFF_S) - 1)])
             failures += 1
 

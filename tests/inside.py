@@ -1,0 +1,49 @@
+"""A broker and a worker inside the test's own loop: real HTTP and a real server, at no start-up cost.
+
+For faults that need a process to kill there is `tests/system.py`.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx2
+import uvicorn
+
+from broker.http.app import create_app
+from broker.settings import Settings
+from tests.servers import free_port
+from worker.settings import Process
+
+
+@asynccontextmanager
+async def broker(settings: Settings) -> AsyncIterator[httpx2.AsyncClient]:
+    """Serve on a free port and yield a client of it."""
+    config = uvicorn.Config(
+        create_app(settings), port=free_port(), log_level="warning", timeout_graceful_shutdown=1, lifespan="on"
+    )
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve())
+    try:
+        while not server.started:
+            assert not serving.done(), "the broker did not start"
+            await asyncio.sleep(0.005)
+        url = f"http://127.0.0.1:{config.port}"
+        async with httpx2.AsyncClient(base_url=url, timeout=20) as client:
+            yield client
+    finally:
+        server.should_exit = True
+        await serving
+
+
+@asynccontextmanager
+async def worker(settings: Settings) -> AsyncIterator[Process]:
+    """Run a worker, and drain it on leaving."""
+    process = Process(settings, handle_signals=False)
+    running = asyncio.create_task(process.run())
+    try:
+        await asyncio.wait_for(process.ready.wait(), 10)
+        yield process
+    finally:
+        process.stop()
+        await running

@@ -1,0 +1,47 @@
+"""Reading server-sent events plainly: what arrives, and nothing that the protocol does not promise."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx2
+import orjson
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event as it came over the wire."""
+
+    id: int
+    type: str
+    data: Any
+
+
+async def parse(answer: httpx2.Response) -> AsyncIterator[Event]:
+    """Yield the events of an open response."""
+    fields: dict[str, str] = {}
+    async for line in answer.aiter_lines():
+        if not line:
+            if "data" in fields:
+                yield Event(int(fields["id"]), fields["event"], orjson.loads(fields["data"]))
+            fields = {}
+        elif not line.startswith(":"):
+            name, _, value = line.partition(": ")
+            fields[name] = value
+
+
+async def tail(
+    client: httpx2.AsyncClient, stream_id: str, after: int = 0, params: dict[str, str] | None = None
+) -> list[Event]:
+    """Read a stream's events in one go, to the end of the response."""
+    headers = {"Last-Event-ID": str(after)} if after else {}
+    async with client.stream("GET", f"/v1/streams/{stream_id}/events", headers=headers, params=params) as answer:
+        if answer.status_code == 204:
+            return []
+        assert answer.status_code == 200, answer.status_code
+        return [event async for event in parse(answer)]
+
+
+def text(events: list[Event]) -> str:
+    """Return the answer that the events make up."""
+    return "".join(event.data["text"] for event in events if event.type == "text")

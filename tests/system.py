@@ -1,0 +1,128 @@
+"""The whole system as real processes: broker, worker, and the provider that counts what is paid."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from asyncio.subprocess import Process
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx2
+
+from tests.servers import free_port
+
+ROOT = Path(__file__).parent.parent
+READY_S = 20.0
+
+
+class System:
+    """Starts and stops processes; everything that was started ends with it."""
+
+    def __init__(self, redis_url: str, folder: Path, provider_url: str | None = None, **settings: object) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.http = httpx2.AsyncClient(base_url=self.url, timeout=30)
+        self.workers: list[Process] = []
+        self.brokers: list[Process] = []
+        self._folder = folder
+        self._environment = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(ROOT),
+            "MIDSTREAM_REDIS_URL": redis_url,
+            "MIDSTREAM_LEASE_MS": "1000",
+            "MIDSTREAM_LOG_LEVEL": "info",
+            **{f"MIDSTREAM_{name.upper()}": str(value) for name, value in settings.items()},
+        }
+        if provider_url is not None:
+            self._environment |= {
+                "OPENAI_API_KEY": "sk-test",
+                "OPENAI_BASE_URL": f"{provider_url}/v1",
+                "ANTHROPIC_API_KEY": "sk-ant-test",
+                "ANTHROPIC_BASE_URL": provider_url,
+            }
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.http.aclose()
+        for process in (*self.workers, *self.brokers):
+            await stop(process)
+        if kind is not None:
+            for log in sorted(self._folder.glob("*.log")):
+                sys.stderr.write(f"--- {log.name}\n{log.read_text()[-4000:]}\n")
+
+    async def start(self, *, brokers: int = 1, workers: int = 1) -> Self:
+        """Start processes and wait until the front answers."""
+        for _ in range(workers):
+            await self.start_worker()
+        for _ in range(brokers):
+            await self.start_broker()
+        return self
+
+    async def start_worker(self) -> Process:
+        """Start a worker; it is ready when its log says so."""
+        process = await self._spawn(f"worker{len(self.workers)}", "-m", "worker")
+        self.workers.append(process)
+        await self._logged(f"worker{len(self.workers) - 1}", "worker ready", process)
+        return process
+
+    async def start_broker(self, port: int | None = None) -> Process:
+        """Start a broker and wait until it is ready."""
+        port = self.port if port is None else port
+        process = await self._spawn(f"broker{len(self.brokers)}", "-m", "broker.cli", "broker", "--port", str(port))
+        self.brokers.append(process)
+        async with httpx2.AsyncClient() as client, asyncio.timeout(READY_S):
+            while True:
+                with contextlib.suppress(httpx2.TransportError):
+                    if (await client.get(f"http://127.0.0.1:{port}/readyz")).status_code == 200:
+                        return process
+                assert process.returncode is None, "the broker has exited"
+                await asyncio.sleep(0.02)
+
+    def log(self, name: str) -> str:
+        """Return what a process has written so far."""
+        return (self._folder / f"{name}.log").read_text()
+
+    async def _logged(self, name: str, words: str, process: Process) -> None:
+        async with asyncio.timeout(READY_S):
+            while words not in self.log(name):
+                assert process.returncode is None, self.log(name)
+                await asyncio.sleep(0.02)
+
+    async def _spawn(self, name: str, *arguments: str) -> Process:
+        with (self._folder / f"{name}.log").open("w") as log:
+            return await asyncio.create_subprocess_exec(
+                sys.executable, *arguments, stdout=log, stderr=log, env=self._environment, cwd=self._folder
+            )
+
+    async def post(self, **body: Any) -> str:
+        """Start a stream and return its id."""
+        answer = await self.http.post("/v1/streams", json=body)
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["id"])
+
+    async def ended(self, stream_id: str, wait_s: float = 20) -> dict[str, Any]:
+        """Wait for a stream's end and return all that there is to know."""
+        answer = await self.http.get(f"/v1/streams/{stream_id}", params={"wait": wait_s})
+        shown: dict[str, Any] = answer.json()
+        assert shown.get("status") == "ended", shown
+        return shown
+
+
+async def stop(process: Process, number: int = signal.SIGTERM) -> None:
+    """End a process: SIGTERM, then SIGKILL."""
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(number)
+            process.send_signal(signal.SIGCONT)
+        try:
+            await asyncio.wait_for(process.wait(), 10)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
