@@ -51,6 +51,9 @@ class Settings(BaseSettings):
     lease_ms: int = Field(default=10_000, ge=200, description="a producer unheard of for this long is lost")
     retention_s: int = Field(default=86_400, ge=1, description="how long an ended stream is kept")
     tombstone_s: int = Field(default=3_600, ge=1, description="how long a deleted stream's fence is kept")
+    durable_intent: bool = Field(
+        default=False, description="wait until the intent is on the server's disk before a paid call (up to 1 s)"
+    )
     queue_timeout_s: float = Field(default=120.0, gt=0, description="longest wait of a stream for a worker")
     requeue_ms: int = Field(default=5_000, ge=100, description="a queued stream's job slip is renewed this often")
     max_generations: int = Field(default=200, ge=1, le=10_000, description="generations at once in one worker")

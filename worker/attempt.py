@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from broker.log.errors import LogFull, LogUnavailable, StaleEpoch, StreamAbsent, StreamSealed, TailMismatch
+from broker.log.fsync import Fsync
 from broker.log.log import Fence, Log
 from broker.log.scripts import Argument
 from broker.log.state import State
@@ -19,12 +20,15 @@ logger = logging.getLogger(__name__)
 
 BACKOFF_S: Final = (0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
 """Waits between tries while Redis does not answer; the last one repeats."""
+FULL_S: Final = 10.0
+"""How long a server that is out of memory is waited for."""
 
 
 class Attempt:
     """Appends and seals, and finds out what became of a write whose answer was lost.
 
-    Every method raises `StaleEpoch`, `StreamSealed` or `StreamAbsent` when the stream is no longer ours.
+    Every method raises `StaleEpoch`, `StreamSealed` or `StreamAbsent` when the stream is no longer ours, and
+    `LogFull` when the server stays out of memory.
 
     Attributes:
         stream_id: The stream.
@@ -33,31 +37,41 @@ class Attempt:
         tail: The last offset that we know to be written.
     """
 
-    def __init__(self, log: Log, stream_id: str, state: State, fence: Fence, lease_ms: int) -> None:
+    def __init__(self, log: Log, fsync: Fsync, stream_id: str, state: State, fence: Fence, lease_ms: int) -> None:
         self.stream_id = stream_id
         self.state = state
         self.fence = fence
         self.tail = state.tail
         self._log = log
+        self._fsync = fsync
         self._lease_ms = lease_ms
+        self._notes: dict[str, Argument] = {}
+        self._reclaiming = asyncio.Lock()
         self._base = state.tail
         self._written: list[bytes] = []
         self._claimed_s = time.monotonic()
         self.renewed_s = self._claimed_s
 
     @classmethod
-    async def claim(cls, log: Log, stream_id: str, owner: str, lease_ms: int) -> "Attempt":
+    async def claim(cls, log: Log, fsync: Fsync, stream_id: str, owner: str, lease_ms: int) -> "Attempt":
         """Claim a queued stream.
 
         Raises:
             StaleEpoch, StreamSealed, StreamAbsent: It is not to be had.
             LogUnavailable: Redis did not answer.
         """
-        fence, _ = await log.claim(stream_id, owner, lease_ms)
-        state = await log.state(stream_id)
+        try:
+            await log.claim(stream_id, owner, lease_ms)
+        except LogUnavailable:
+            state = await log.state(stream_id)
+            if state is None or state.owner != owner:
+                raise
+            # Only the answer was lost: the owner's word is ours alone.
+        else:
+            state = await log.state(stream_id)
         if state is None:
             raise StreamAbsent(stream_id)
-        return cls(log, stream_id, state, fence, lease_ms)
+        return cls(log, fsync, stream_id, state, Fence(state.epoch, owner), lease_ms)
 
     @property
     def now_ms(self) -> int:
@@ -71,7 +85,21 @@ class Attempt:
         )
 
     async def seal(self, contents: list[bytes], outcome: str) -> None:
-        """Append the last entries and end the stream, however long Redis is away."""
+        """Append the last entries and end the stream, however long Redis is away.
+
+        Returns when the end is on the server's disk, where the server can tell: until then everything that
+        was written is kept here, to be written again.
+        """
+        await self._seal(contents, outcome)
+        while True:
+            try:
+                await self._fsync.wait()
+            except LogUnavailable:
+                await self._seal([], outcome)
+            else:
+                return
+
+    async def _seal(self, contents: list[bytes], outcome: str) -> None:
         try:
             await self._write(
                 contents,
@@ -88,13 +116,27 @@ class Attempt:
         Raises:
             LogUnavailable: Redis did not answer.
         """
-        asked = await self._log.renew(self.stream_id, self.fence, self._lease_ms, **notes)
+        try:
+            asked = await self._log.renew(self.stream_id, self.fence, self._lease_ms, **notes)
+        except StaleEpoch as stale:
+            await self._reclaim(stale)
+            asked = await self._log.renew(self.stream_id, self.fence, self._lease_ms, **notes)
+        self._notes |= notes
         self.renewed_s = time.monotonic()
         return asked
 
     async def note(self, **notes: Argument) -> None:
-        """Note state fields durably, however long Redis is away."""
+        """Note state fields, however long Redis is away."""
         await self._insist(lambda: self.renew(**notes))
+
+    async def note_durably(self, **notes: Argument) -> None:
+        """Note state fields and return when they are on the server's disk, where the server can tell."""
+
+        async def act() -> None:
+            await self.renew(**notes)
+            await self._fsync.wait()
+
+        await self._insist(act)
 
     async def release(self) -> None:
         """Give the stream back to the queue."""
@@ -123,12 +165,43 @@ class Attempt:
             logger.warning("stream %s lost %d entries; writing them again", self.stream_id, self.tail - actual)
         return min(actual, target)
 
+    async def _reclaim(self, stale: StaleEpoch) -> None:
+        """Take the stream again if the server forgot that it is ours.
+
+        Epochs only rise, so one below ours means that the server lost our claim (PROTOCOL: Append/Rollback).
+        The owner's word is ours alone, so nobody else can have made the claim that we find.
+
+        Raises:
+            StaleEpoch: Another attempt holds it.
+        """
+        if stale.current >= self.fence.epoch:
+            raise stale
+        async with self._reclaiming:
+            try:
+                fence, tail = await self._log.claim(self.stream_id, self.fence.owner, self._lease_ms)
+            except StaleEpoch:
+                state = await self._log.state(self.stream_id)
+                if state is None or (state.epoch, state.owner) != (self.fence.epoch, self.fence.owner):
+                    raise stale from None
+                return
+            if (fence, tail) != (self.fence, self._base):
+                raise StaleEpoch(fence.epoch)
+            logger.warning("stream %s: the server had lost our claim; writing everything again", self.stream_id)
+            self.tail = self._base
+            if self._notes:
+                await self._log.renew(self.stream_id, self.fence, self._lease_ms, **self._notes)
+
     async def _insist(self, act: Callable[[], Awaitable[object]]) -> None:
         tries = 0
+        began_s = time.monotonic()
         while True:
             try:
                 await act()
+            except StaleEpoch as stale:
+                await self._reclaim(stale)
             except (LogUnavailable, LogFull) as error:
+                if isinstance(error, LogFull) and time.monotonic() - began_s > FULL_S:
+                    raise
                 delay_s = BACKOFF_S[min(tries, len(BACKOFF_S) - 1)]
                 if not tries:
                     logger.warning("stream %s: %s; trying again", self.stream_id, error)

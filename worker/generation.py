@@ -8,7 +8,7 @@ from typing import Final
 
 from broker.ending import end_entry
 from broker.log.entries import CANCELLED, COMPLETED, FAILED, INTERRUPTED, STATUS, Entry
-from broker.log.errors import StaleEpoch, StreamAbsent, StreamSealed
+from broker.log.errors import LogFull, StaleEpoch, StreamAbsent, StreamSealed
 from broker.log.log import Log
 from broker.request import GenerationRequest
 from broker.settings import Settings
@@ -93,6 +93,8 @@ class Generation:
             await self._writer.close()
             await self.attempt.release()
             self.handed_over = True
+        elif self._stopped == "full":
+            await self._seal(FAILED, SourceError("log_full", "The server is out of memory; the answer so far is kept."))
         elif producing.cancelled():
             await self._seal(
                 INTERRUPTED, SourceError("worker_lost", "The worker was stopped; the answer so far is kept.")
@@ -135,7 +137,8 @@ class Generation:
                 # PROTOCOL: Intent. From here on nobody runs this stream again unless its policy says so.
                 self._paid += int(self._source.paid)
                 intent = self.attempt.fence.epoch
-                await self.attempt.note(intent=intent, paid=self._paid, upstream_id="", upstream_cursor=-1)
+                note = self.attempt.note_durably if self._settings.durable_intent else self.attempt.note
+                await note(intent=intent, paid=self._paid, upstream_id="", upstream_cursor=-1)
                 self._called, self._upstream_id = True, ""
             await self._try(self._source, beginning)
 
@@ -224,7 +227,7 @@ class Generation:
     def _fenced(self, flusher: "asyncio.Task[None]") -> None:
         if not flusher.cancelled() and flusher.exception() is not None:
             logger.warning("stream %s: %s", self.attempt.stream_id, flusher.exception())
-            self.stop("lost")
+            self.stop("full" if isinstance(flusher.exception(), LogFull) else "lost")
 
     async def _cancel_upstream(self, source: Source) -> None:
         try:

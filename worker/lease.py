@@ -9,7 +9,7 @@ import logging
 import time
 from typing import Final, Protocol
 
-from broker.log.errors import LogUnavailable
+from broker.log.errors import LogFull, LogUnavailable
 from worker.attempt import Attempt, Lost
 
 logger = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ class LeaseKeeper:
         except Lost as error:
             logger.warning("stream %s is lost to us: %s", attempt.stream_id, error)
             generation.stop("lost")
-        except LogUnavailable as error:
+        except (LogUnavailable, LogFull) as error:
             silent_s = time.monotonic() - attempt.renewed_s
             if silent_s > self._lease_s:
                 logger.warning("the lease of %s ran out %.1f s ago: %s", attempt.stream_id, silent_s, error)

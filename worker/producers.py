@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from broker.jobs import Slips
 from broker.log.errors import LogError
+from broker.log.fsync import Fsync
 from broker.log.log import Log
 from broker.log.registry import Registry
 from broker.request import GenerationRequest
@@ -22,11 +23,12 @@ logger = logging.getLogger(__name__)
 class Producers:
     """Runs up to `max_generations` attempts at once, each as a task of its own."""
 
-    def __init__(self, log: Log, registry: Registry, slips: Slips, settings: Settings) -> None:
+    def __init__(self, log: Log, registry: Registry, slips: Slips, fsync: Fsync, settings: Settings) -> None:
         self.leases = LeaseKeeper(settings.lease_ms)
         self._log = log
         self._registry = registry
         self._slips = slips
+        self._fsync = fsync
         self._settings = settings
         self._sources = Sources(settings)
         self._sources.warm()
@@ -49,7 +51,7 @@ class Producers:
             StaleEpoch, StreamSealed, StreamAbsent: There is nothing to do.
             LogUnavailable: Redis did not answer.
         """
-        attempt = await Attempt.claim(self._log, stream_id, secrets.token_hex(8), self._settings.lease_ms)
+        attempt = await Attempt.claim(self._log, self._fsync, stream_id, secrets.token_hex(8), self._settings.lease_ms)
         request = GenerationRequest.model_validate_json(await self._log.request(stream_id))
         generation = Generation(self._log, self._sources, self._settings, attempt, request)
         self.leases.add(generation)

@@ -10,8 +10,10 @@ from redis.asyncio import Redis
 
 from broker.jobs import Slips
 from broker.log.connect import connect
+from broker.log.durability import examine
 from broker.log.errors import LogUnavailable
 from broker.log.feed import Feed
+from broker.log.fsync import Fsync
 from broker.log.log import Log
 from broker.log.registry import Registry
 from broker.reaper import Reaper
@@ -35,7 +37,7 @@ class Process:
         log = Log(self._redis, prefix)
         self._registry = Registry(self._redis, prefix)
         slips = Slips(self._redis, prefix, settings.queue_timeout_s)
-        self._producers = Producers(log, self._registry, slips, settings)
+        self._producers = Producers(log, self._registry, slips, Fsync(self._redis, prefix), settings)
         self._reaper = Reaper(log, self._registry, slips, settings)
         # arq has a pool of its own: however busy the appends are, the next job is still seen at once.
         self._pickup = Pickup(
@@ -68,6 +70,8 @@ class Process:
         self._pickup.handle_sig(signal.SIGTERM)
 
     async def _opened(self, _ctx: dict[str, Any]) -> None:
+        for sentence in await examine(self._redis):
+            logger.warning("%s", sentence)
         self._feed.start()
         await self._feed.subscribe(self._control)
         self._producers.leases.start()

@@ -6,6 +6,7 @@ import time
 from typing import Final
 
 from broker.log.entries import END, TOOL_CALL, TOOL_INPUT, Entry, encode
+from broker.log.errors import LogFull
 from worker.attempt import Attempt
 from worker.batcher import Batcher
 from worker.sources.deltas import (
@@ -102,7 +103,8 @@ class Writer:
         self._stopping = True
         self._wake.set()
         self._full.set()
-        await self._task
+        with contextlib.suppress(LogFull):  # the terminal entry is written to a full server too
+            await self._task
 
     def drop(self) -> None:
         """Stop and write nothing more."""

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from broker.cli.setup import listen
 from broker.http.app import create_app
+from broker.ops.house import House
 from broker.settings import Settings
 
 STOP_MARGIN_S: Final = 2
@@ -18,9 +19,9 @@ STOP_MARGIN_S: Final = 2
 
 
 class DrainingServer(uvicorn.Server):
-    """Closes its tails `broker_drain_ms` after it was told to stop; uvicorn alone would wait for their streams' ends.
+    """Parts from its tails within `broker_drain_ms` of being told to stop; uvicorn alone waits for their streams' ends.
 
-    A tail that is closed has no `end`: its client comes back, to whoever listens here then.
+    A tail that is parted from has no `end`: its client comes back, to whoever listens here then.
     """
 
     def __init__(self, app: FastAPI, settings: Settings) -> None:
@@ -35,7 +36,7 @@ class DrainingServer(uvicorn.Server):
         super().__init__(config)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop listening, let tails go on for a while, close them, wait for requests, close the app."""
+        """Stop listening, part from the tails, wait for requests, close the app."""
         draining = asyncio.create_task(self._drain())
         try:
             await super().shutdown(sockets)
@@ -44,8 +45,8 @@ class DrainingServer(uvicorn.Server):
             await asyncio.wait((draining,))
 
     async def _drain(self) -> None:
-        await asyncio.sleep(self._drain_s)
-        await self._app.state.house.hub.stop()
+        house: House = self._app.state.house
+        await house.hub.drain(self._drain_s, house.settings.retry_ms)
 
 
 def serve(settings: Settings, descriptor: int | None = None) -> None:

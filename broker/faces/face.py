@@ -15,6 +15,10 @@ class Face(Protocol):
         """Return what goes on the wire for an entry; may be empty."""
         ...
 
+    def parting(self, retry_ms: int) -> bytes:
+        """Return the frame that asks a client to come back after `retry_ms`; empty where there is none."""
+        ...
+
     def reset(self, reason: str) -> bytes:
         """Return the frame that tells a client to forget what it has; the log follows from its start."""
         ...

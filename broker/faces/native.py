@@ -26,6 +26,10 @@ class NativeFace:
         data = orjson.dumps({"type": decoded.type, **decoded.data} | {"type": decoded.type})
         return b"id: %d\nevent: %s\ndata: %s\n\n" % (entry.offset, decoded.type.encode(), data)
 
+    def parting(self, retry_ms: int) -> bytes:
+        """Return a `retry` field: EventSource waits that long before it comes back."""
+        return b"retry: %d\n\n" % retry_ms
+
     def reset(self, reason: str) -> bytes:
         """Return a `reset` with id 0: a client that is cut behind it starts over, as it should."""
         data = orjson.dumps({"type": "reset", "reason": reason})

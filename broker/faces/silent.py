@@ -12,6 +12,10 @@ class SilentFace:
         """Return nothing."""
         return b""
 
+    def parting(self, retry_ms: int) -> bytes:  # noqa: ARG002
+        """Return nothing."""
+        return b""
+
     def reset(self, reason: str) -> bytes:  # noqa: ARG002
         """Return nothing."""
         return b""

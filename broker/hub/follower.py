@@ -47,6 +47,7 @@ class Follower:
         self._pending: list[list[Stored]] | None = []  # publications that came while the log is being read
         self._waiting: dict[int, set[Tail]] = {}  # tails per segment that is being read
         self._tasks: set[asyncio.Task[None]] = set()
+        self._astray: set[Tail] = set()  # tails that were sent a history that is no longer the log's
 
     def hold(self) -> None:
         """Keep publications until the next `refresh` has read what came before them."""
@@ -62,9 +63,13 @@ class Follower:
             LogUnavailable: Redis did not answer; nothing changed.
         """
         self.hold()
-        state, page = await self._log.read(self.stream_id, self.tail, SEGMENT_ENTRIES)
+        # The last entry that we know is read again: is it still the same history?
+        state, page = await self._log.read(self.stream_id, max(0, self.tail - 1), SEGMENT_ENTRIES)
         if state is None:
             return False
+        if self._rewritten(page) or (state.tail < self.tail and state.status != "running"):
+            self._start_over()
+            _, page = await self._log.read(self.stream_id, 0, SEGMENT_ENTRIES)
         self.state, self.first = state, state.first
         while page:
             self._extend(page)
@@ -74,6 +79,9 @@ class Follower:
             after = max(self.tail, start_of(index_of(state.tail)) - 1)
             _, page = await self._log.read(self.stream_id, after, SEGMENT_ENTRIES)
         pending, self._pending = self._pending, None
+        for tail in self._astray & self.tails:
+            tail.restart("rewritten")
+        self._astray.clear()
         for entries in pending or ():
             self.offer(entries)
         return True
@@ -82,7 +90,7 @@ class Follower:
         """Take a publication; a gap before it is read from the log."""
         if self._pending is not None:
             self._pending.append(entries)
-        elif entries[0].offset > self.tail + 1:
+        elif entries[0].offset > self.tail + 1 or self._rewritten(entries):
             self.catch_up()
         elif entries[-1].offset > self.tail:
             self._extend(entries)
@@ -157,6 +165,28 @@ class Follower:
         for task in tasks:
             task.cancel()
         return tasks
+
+    def _rewritten(self, entries: list[Stored]) -> bool:
+        """Tell whether these entries contradict what we know (PROTOCOL: Read/Rewritten).
+
+        After a server lost writes, the same attempt writes the same entries again; but another attempt, or
+        the reaper, may have gone on where the shorter log ended.
+        """
+        for entry in entries:
+            if entry.offset > self.tail:
+                return False
+            segment = self._window.get(self.stream_id, index_of(entry.offset))
+            known = segment.known(entry.offset) if segment else None
+            if known not in (None, entry) or (is_end(entry.content) and not self.ended):
+                return True
+        return False
+
+    def _start_over(self) -> None:
+        """Forget everything; every tail that was sent any of it tells its client to forget it too."""
+        logger.warning("the log of %s was rewritten; its tails start over", self.stream_id)
+        self._window.forget(self.stream_id)
+        self.tail, self.ended = 0, False
+        self._astray = {tail for tail in self.tails if tail.cursor}
 
     def _extend(self, entries: list[Stored]) -> None:
         known = self.tail

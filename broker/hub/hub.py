@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import random
 from typing import Final
 
 from redis.asyncio import Redis
@@ -18,6 +19,8 @@ logger = logging.getLogger(__name__)
 DELETED: Final = b"deleted"
 UNJOINED_S: Final = 1.0
 """How long a follower that nobody joined stays open."""
+DRAIN_STEP_TAILS: Final = 20
+"""Tails that are parted from at a time."""
 BEATS_PER_SILENCE: Final = 4
 """How finely the one heartbeat timer looks: a heartbeat is late by at most a quarter."""
 
@@ -66,6 +69,15 @@ class Hub:
             tasks += follower.stop()
         await asyncio.gather(*tasks, *self._opening.values(), return_exceptions=True)
         await self._feed.stop()
+
+    async def drain(self, drain_s: float, retry_ms: int) -> None:
+        """Part from every tail, spread over `drain_s`, each told another time to come back: no storm."""
+        tails = [tail for follower in self._followers.values() for tail in follower.tails]
+        random.shuffle(tails)
+        for number, tail in enumerate(tails):
+            tail.part(round(retry_ms * random.uniform(0.5, 1.5)))  # noqa: S311
+            if number % DRAIN_STEP_TAILS == DRAIN_STEP_TAILS - 1:
+                await asyncio.sleep(drain_s * DRAIN_STEP_TAILS / len(tails))
 
     async def open(self, stream_id: str) -> Follower:
         """Return the stream's follower, up to date. Join it before the next await, else it may close.

@@ -45,6 +45,10 @@ class Segment:
         """The last offset it holds; `first - 1` while empty."""
         return self.first + len(self.entries) - 1
 
+    def known(self, offset: int) -> Stored | None:
+        """Return the entry at an offset if it is here."""
+        return self.entries[offset - self.first] if self.first <= offset <= self.last else None
+
     def add(self, entry: Stored) -> None:
         """Take the next entry."""
         assert entry.offset == self.last + 1, (entry.offset, self.last)  # noqa: S101 - I1, where it is read

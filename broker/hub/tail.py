@@ -35,13 +35,14 @@ class Tail:
         written_s: When the sink last took something, by the loop's clock.
     """
 
-    __slots__ = ("_closed", "_face", "_follower", "_sink", "cursor", "until", "written_s")
+    __slots__ = ("_closed", "_face", "_follower", "_owed", "_sink", "cursor", "until", "written_s")
 
     def __init__(self, follower: "Follower", face: Face, sink: Sink, after: int, until: int | None) -> None:
         self._follower = follower
         self._face = face
         self._sink = sink
         self._closed = False
+        self._owed: str | None = None  # a reset that the sink was not ready for
         self.cursor = after
         self.until = until
         self.written_s = asyncio.get_running_loop().time()
@@ -49,6 +50,10 @@ class Tail:
     def pump(self) -> None:
         """Send what there is behind the cursor, as long as the sink is ready for more."""
         while not self._closed and self._sink.ready:
+            if self._owed is not None:
+                reason, self._owed = self._owed, None
+                self._write(self._face.reset(reason))
+                continue
             target = self._follower.tail if self.until is None else self.until
             if self.cursor >= target:
                 if self._follower.ended or self.until is not None:
@@ -64,10 +69,14 @@ class Tail:
 
     def restart(self, reason: str) -> None:
         """Tell the client to forget what it has, and begin at the start of the log."""
-        if not self._closed:
-            self.cursor = self._follower.first - 1
+        if self._closed:
+            return
+        self.cursor = self._follower.first - 1
+        if self._sink.ready:
             self._write(self._face.reset(reason))
             self.pump()
+        else:
+            self._owed = reason
 
     def beat(self, now_s: float, silence_s: float) -> None:
         """Send a heartbeat if nothing was sent for `silence_s`."""
@@ -77,7 +86,16 @@ class Tail:
     def forgotten(self, reason: str) -> None:
         """Say that the stream is gone, and close."""
         if not self._closed:
-            self._write(self._face.reset(reason))
+            if self._sink.ready:
+                self._write(self._face.reset(reason))
+            self.close()
+
+    def part(self, retry_ms: int) -> None:
+        """Ask the client to come back after `retry_ms`, to whoever serves then, and close."""
+        if not self._closed:
+            frame = self._face.parting(retry_ms)
+            if frame and self._sink.ready:
+                self._write(frame)
             self.close()
 
     def close(self) -> None:

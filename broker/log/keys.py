@@ -38,6 +38,11 @@ class Keys:
         return f"{self.prefix}:control"
 
     @property
+    def marker(self) -> str:
+        """The key that is written to wait for the disk."""
+        return f"{self.prefix}:fsync"
+
+    @property
     def queue(self) -> str:
         """The key of arq's queue."""
         return f"{self.prefix}:queue"

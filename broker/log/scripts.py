@@ -22,9 +22,11 @@ from broker.log.errors import (
 )
 
 _FOLDER: Final = Path(__file__).parent / "lua"
-_SOURCE: Final = {path.stem: path.read_text() for path in sorted(_FOLDER.glob("*.lua"))}
-# PROTOCOL: Seal/OOM. The same script under another name; its flag lets it write to a server that is full.
-_SOURCE["seal"] = "#!lua flags=allow-oom\n" + _SOURCE["append"]
+_SOURCE = {path.stem: path.read_text() for path in sorted(_FOLDER.glob("*.lua"))}
+# PROTOCOL: Seal/OOM. Only what makes a log grow is refused by a server that is out of memory.
+_SOURCE["seal"] = _SOURCE["append"]
+_GROWING: Final = ("append", "create")
+_SOURCE = {name: source if name in _GROWING else f"#!lua flags=allow-oom\n{source}" for name, source in _SOURCE.items()}
 
 Argument = str | bytes | int
 _PASSING: Final = ("LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS", "UNBLOCKED")

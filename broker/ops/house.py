@@ -1,5 +1,6 @@
 """What every door of a process stands on, opened and closed together."""
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -9,10 +10,13 @@ from redis.asyncio import Redis
 from broker.hub.hub import Hub
 from broker.jobs import Slips
 from broker.log.connect import connect
+from broker.log.durability import examine
 from broker.log.log import Log
 from broker.log.registry import Registry
 from broker.reaper import Reaper
 from broker.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,8 @@ async def opened(settings: Settings) -> AsyncIterator[House]:
         heartbeat_ms=settings.heartbeat_ms,
         timeout_s=settings.redis_timeout_s,
     )
+    for sentence in await examine(redis):
+        logger.warning("%s", sentence)
     reaper = Reaper(log, registry, slips, settings)
     await hub.start()
     reaper.start()

@@ -46,7 +46,7 @@ async def start(house: House, tenant: str, request: GenerationRequest, idempoten
     ttl_s = settings.retention_s if request.ttl_s is None else request.ttl_s
     # `reattach` falls back to `interrupt` where the upstream cannot be re-attached: that is what `auto` means.
     policy = "reattach" if request.on_worker_loss == "auto" else request.on_worker_loss
-    await house.registry.watch(stream_id, look_again_ms(settings))
+    await house.registry.register(stream_id, look_again_ms(settings))
     created_ms = await house.log.create(
         stream_id,
         hashlib.sha256(body).hexdigest(),

@@ -1,0 +1,62 @@
+"""What the server would lose, said plainly at start-up (FINDINGS 2)."""
+
+import logging
+from typing import Any, Final
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError, ResponseError
+
+logger = logging.getLogger(__name__)
+
+OLDEST: Final = (7, 0)
+"""Script flags, by which the terminal entry is written to a full server, came with Redis 7.0."""
+
+
+async def examine(redis: Redis) -> list[str]:
+    """Return a sentence for each way in which this server may lose what it acknowledged; empty: it may not."""
+    try:
+        persistence: dict[str, Any] = await redis.info("persistence")
+        server: dict[str, Any] = await redis.info("server")
+        fsync = await _setting(redis, "appendfsync")
+        policy = await _setting(redis, "maxmemory-policy")
+    except (RedisError, OSError) as error:
+        return [f"The server's persistence could not be read: {error}."]
+    return [*_about_disk(persistence, fsync), *_about_memory(policy), *_about_version(server)]
+
+
+def _about_disk(persistence: dict[str, Any], fsync: str) -> list[str]:
+    if not int(persistence.get("aof_enabled", 0)):
+        return ["The append-only file is off: a restart of the server loses streams. Set `appendonly yes`."]
+    if fsync == "everysec":
+        return [
+            (
+                "appendfsync is `everysec`: a crash of the server loses nothing, a power loss about the last second. "
+                "Clients ahead of the log are then told `reset`, and a call begun in that second could be made again; "
+                "`appendfsync always`, or MIDSTREAM_DURABLE_INTENT=true (up to 1 s before each call), excludes that."
+            )
+        ]
+    if fsync == "no":
+        return ["appendfsync is `no`: a power loss loses what the system had not yet written by itself."]
+    return []
+
+
+def _about_memory(policy: str) -> list[str]:
+    if policy not in ("noeviction", ""):
+        return [f"maxmemory-policy is `{policy}`: a full server evicts live streams. Set `noeviction`."]
+    return []
+
+
+def _about_version(server: dict[str, Any]) -> list[str]:
+    version = str(server.get("valkey_version") or server.get("redis_version") or "")
+    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    if numbers and numbers < OLDEST:
+        return [f"The server is version {version}; midstream needs Redis 7.0 or Valkey."]
+    return []
+
+
+async def _setting(redis: Redis, name: str) -> str:
+    try:
+        answer: dict[str, str] = await redis.config_get(name)
+    except ResponseError:  # hosted servers often forbid CONFIG
+        return ""
+    return str(answer.get(name, ""))

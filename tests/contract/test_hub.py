@@ -1,0 +1,218 @@
+"""The hub on a real server: gaps, rewritten logs, slow sinks, eviction. PROTOCOL: Reading."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from redis.asyncio import Redis
+
+from broker.faces.native import NativeFace
+from broker.hub.hub import Hub
+from broker.hub.segment import SEGMENT_ENTRIES
+from broker.hub.tail import Tail
+from broker.log import entries
+from broker.log.connect import connect
+from broker.log.entries import Entry, encode
+from broker.log.errors import StreamAbsent
+from broker.log.keys import new_id
+from broker.log.log import Fence, Log
+
+END = encode(Entry(entries.END, {"outcome": "completed"}))
+FACE = NativeFace()
+
+
+class Book:
+    """A sink that writes everything down, and can be busy."""
+
+    def __init__(self) -> None:
+        self.chunks: list[bytes] = []
+        self.ready = True
+        self.closed = asyncio.Event()
+        self.written = asyncio.Event()
+
+    def write(self, chunk: bytes) -> None:
+        self.chunks.append(chunk)
+        self.written.set()
+
+    def close(self) -> None:
+        self.closed.set()
+
+    @property
+    def ids(self) -> list[int]:
+        lines = b"".join(self.chunks).split(b"\n")
+        return [int(line[4:]) for line in lines if line.startswith(b"id: ")]
+
+    async def until(self, offset: int) -> None:
+        async with asyncio.timeout(5):
+            while offset not in self.ids:
+                self.written.clear()
+                await self.written.wait()
+
+
+class Producer:
+    """Appends to one stream."""
+
+    def __init__(self, log: Log) -> None:
+        self.log = log
+        self.id = new_id()
+        self.fence = Fence(0, "")
+        self.tail = 0
+
+    async def begin(self) -> None:
+        await self.log.create(self.id, "d", {"tenant": "t", "model": "m"})
+        self.fence, self.tail = await self.log.claim(self.id, "me", 60_000)
+
+    async def write(self, count: int) -> None:
+        for start in range(0, count, 500):
+            batch = [b"tx" for _ in range(min(500, count - start))]
+            self.tail = await self.log.append(self.id, self.fence, self.tail, batch)
+
+    async def end(self) -> None:
+        self.tail = await self.log.seal(self.id, self.fence, self.tail, [END], "completed", 60)
+
+
+async def join(hub: Hub, stream_id: str, after: int = 0) -> tuple[Book, Tail]:
+    book = Book()
+    follower = await hub.open(stream_id)
+    tail = follower.join(FACE, book, after, None)
+    tail.pump()
+    return book, tail
+
+
+@pytest.fixture
+async def log(redis_url: str) -> AsyncIterator[Log]:
+    client = connect(redis_url, 2, 8)
+    yield Log(client, "ms")
+    await client.aclose()
+
+
+@pytest.fixture
+async def hub(redis_url: str, log: Log) -> AsyncIterator[Hub]:
+    client = connect(redis_url, 2, 8)
+    hub = Hub(log, client, window_bytes=400_000, heartbeat_ms=60_000, timeout_s=2)
+    await hub.start()
+    yield hub
+    await hub.stop()
+    await client.aclose()
+
+
+@pytest.fixture
+async def producer(log: Log) -> AsyncIterator[Producer]:
+    producer = Producer(log)
+    await producer.begin()
+    yield producer
+    await log.delete(producer.id, 1)
+
+
+async def test_an_absent_stream_cannot_be_opened(hub: Hub) -> None:
+    with pytest.raises(StreamAbsent):
+        await hub.open(new_id())
+
+
+@pytest.mark.parametrize("length", [0, 1, SEGMENT_ENTRIES - 1, SEGMENT_ENTRIES, SEGMENT_ENTRIES * 5 + 7])
+@pytest.mark.parametrize("behind", [0, 3, SEGMENT_ENTRIES])
+async def test_replay_then_follow_is_gapless_at_any_length(
+    hub: Hub, producer: Producer, length: int, behind: int
+) -> None:
+    await producer.write(length)
+    after = min(behind, producer.tail)
+    book, _ = await join(hub, producer.id, after)
+    await producer.write(10)
+    await producer.end()
+    await asyncio.wait_for(book.closed.wait(), 5)
+    assert book.ids == list(range(after + 1, producer.tail + 1))
+
+
+async def test_a_log_larger_than_the_window_is_read_from_redis(hub: Hub, producer: Producer) -> None:
+    await producer.write(SEGMENT_ENTRIES * 20)  # the window holds about ten segments
+    book, _ = await join(hub, producer.id)
+    other, _ = await join(hub, producer.id, 100)
+    await producer.end()
+    await asyncio.gather(book.closed.wait(), other.closed.wait())
+    assert book.ids == list(range(1, producer.tail + 1))
+    assert other.ids == list(range(101, producer.tail + 1))
+
+
+async def test_a_lost_publication_is_read_from_the_log(hub: Hub, producer: Producer, redis: Redis) -> None:
+    book, _ = await join(hub, producer.id)
+    await redis.client_kill_filter(_type="pubsub")
+    await producer.write(5)
+    await producer.end()
+    await asyncio.wait_for(book.closed.wait(), 5)
+    assert book.ids == list(range(1, producer.tail + 1))
+
+
+async def test_a_busy_sink_gets_what_it_missed_in_one_piece(hub: Hub, producer: Producer) -> None:
+    book, tail = await join(hub, producer.id)
+    await book.until(1)
+    book.ready = False
+    watcher, _ = await join(hub, producer.id)
+    await producer.write(50)
+    await watcher.until(producer.tail)
+    chunks = len(book.chunks)
+    book.ready = True
+    tail.pump()
+    assert len(book.chunks) == chunks + 1
+    assert book.ids == list(range(1, producer.tail + 1))
+
+
+async def test_a_sink_that_raises_harms_no_other(hub: Hub, producer: Producer) -> None:
+    class Bad(Book):
+        def write(self, chunk: bytes) -> None:
+            raise RuntimeError(len(chunk))
+
+    follower = await hub.open(producer.id)
+    bad = Bad()
+    follower.join(FACE, bad, 0, None)
+    good, _ = await join(hub, producer.id)
+    await producer.write(3)
+    await good.until(producer.tail)
+    assert bad.closed.is_set()
+    assert hub.tails_of(producer.id) == 1
+
+
+async def test_the_last_tail_out_leaves_nothing(hub: Hub, producer: Producer, redis: Redis) -> None:
+    _, tail = await join(hub, producer.id)
+    assert (await redis.pubsub_numsub(f"ms:{{{producer.id}}}"))[0][1] == 1
+    tail.close()
+    async with asyncio.timeout(5):
+        # Redis tells nobody that a subscription has ended: there is no event to wait for.
+        while (await redis.pubsub_numsub(f"ms:{{{producer.id}}}"))[0][1]:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert hub.tails == 0
+    assert hub._window.size_bytes == 0
+
+
+async def test_the_same_entries_written_again_are_not_sent_again(hub: Hub, producer: Producer, redis: Redis) -> None:
+    await producer.write(5)
+    book, _ = await join(hub, producer.id)
+    await book.until(producer.tail)
+    await _roll_back(redis, producer, to=3)
+    await producer.write(3 + 2)
+    await producer.end()
+    await asyncio.wait_for(book.closed.wait(), 5)
+    assert book.ids == list(range(1, producer.tail + 1))
+
+
+async def test_another_history_resets_the_tails_that_saw_the_lost_one(
+    hub: Hub, producer: Producer, redis: Redis
+) -> None:
+    await producer.write(5)
+    book, _ = await join(hub, producer.id)
+    await book.until(producer.tail)
+    await _roll_back(redis, producer, to=3)
+    await producer.end()  # where text was sent before
+    await asyncio.wait_for(book.closed.wait(), 5)
+    assert book.ids == [1, 2, 3, 4, 5, 6, 0, 1, 2, 3, 4]
+    assert b'"reason":"rewritten"' in b"".join(book.chunks)
+
+
+async def _roll_back(redis: Redis, producer: Producer, to: int) -> None:
+    """Make the server forget the entries behind an offset, as a power loss may."""
+    keys = producer.log.keys
+    kept = await redis.xrange(keys.log(producer.id), "-", f"{to}")
+    await redis.delete(keys.log(producer.id))
+    for row_id, fields in kept:
+        await redis.xadd(keys.log(producer.id), fields, id=row_id)
+    await redis.hset(keys.state(producer.id), "tail", to)
+    producer.tail = to
