@@ -11,16 +11,22 @@ import httpx2
 import uvicorn
 
 from broker.http.app import create_app
+from broker.http.wire import WireProtocol
 from broker.settings import Settings
 from tests.servers import free_port
 from worker.settings import Process
 
 
 @asynccontextmanager
-async def broker(settings: Settings) -> AsyncIterator[httpx2.AsyncClient]:
-    """Serve on a free port and yield a client of it."""
+async def broker(settings: Settings, *, wire: bool = True) -> AsyncIterator[httpx2.AsyncClient]:
+    """Serve on a free port and yield a client of it; without `wire`, as a server does that offers only `send`."""
     config = uvicorn.Config(
-        create_app(settings), port=free_port(), log_level="warning", timeout_graceful_shutdown=1, lifespan="on"
+        create_app(settings),
+        port=free_port(),
+        log_level="warning",
+        timeout_graceful_shutdown=1,
+        lifespan="on",
+        http=WireProtocol if wire else "httptools",
     )
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve())

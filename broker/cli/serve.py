@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from broker.cli.setup import listen
 from broker.http.app import create_app
+from broker.http.wire import WireProtocol
 from broker.ops.house import House
 from broker.settings import Settings
 
@@ -30,6 +31,7 @@ class DrainingServer(uvicorn.Server):
         config = uvicorn.Config(
             app,
             access_log=False,
+            http=WireProtocol,
             log_level=settings.log_level,
             timeout_graceful_shutdown=math.ceil(self._drain_s) + STOP_MARGIN_S,
         )

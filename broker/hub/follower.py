@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from broker.faces.face import Face
 from broker.hub.segment import SEGMENT_ENTRIES, Segment, index_of, start_of
-from broker.hub.tail import Sink, Tail
+from broker.hub.tail import Tail
 from broker.hub.window import Window
 from broker.log.entries import Stored, is_end
 from broker.log.errors import LogUnavailable
@@ -111,9 +111,9 @@ class Follower:
                 logger.exception("a tail of %s failed and is closed", self.stream_id)
                 tail.close()
 
-    def join(self, face: Face, sink: Sink, after: int, until: int | None) -> Tail:
-        """Add a tail that reads behind offset `after`; the caller pumps it when its sink can take frames."""
-        tail = Tail(self, face, sink, after, until)
+    def join(self, face: Face, after: int, until: int | None = None) -> Tail:
+        """Add a tail that reads behind offset `after`; it sends nothing before `Tail.begin`."""
+        tail = Tail(self, face, after, until)
         self.tails.add(tail)
         return tail
 

@@ -1,6 +1,5 @@
 """One live reader of a stream. It holds a cursor and no queue: what it has not been sent stays in the log."""
 
-import asyncio
 from typing import TYPE_CHECKING, Protocol
 
 from broker.faces.face import Face
@@ -18,7 +17,7 @@ class Sink(Protocol):
         ...
 
     def write(self, chunk: bytes) -> None:
-        """Take a chunk. Never blocks, never raises; called only while `ready`."""
+        """Take a chunk. Never blocks; called only while `ready`."""
         ...
 
     def close(self) -> None:
@@ -30,81 +29,88 @@ class Tail:
     """Sends a follower's entries to a sink, each once and in order, at the sink's pace.
 
     Attributes:
+        face: The wire format it is sent in.
+        sink: Where it goes; None before `begin`.
         cursor: The last offset handed to the sink.
         until: Stop behind this offset; None: behind the terminal entry.
-        written_s: When the sink last took something, by the loop's clock.
+        quiet_beats: How many of the hub's beats have passed since the sink was last given something.
     """
 
-    __slots__ = ("_closed", "_face", "_follower", "_owed", "_sink", "cursor", "until", "written_s")
+    __slots__ = ("_closed", "_follower", "_owed", "cursor", "face", "quiet_beats", "sink", "until")
 
-    def __init__(self, follower: "Follower", face: Face, sink: Sink, after: int, until: int | None) -> None:
-        self._follower = follower
-        self._face = face
-        self._sink = sink
-        self._closed = False
-        self._owed: str | None = None  # a reset that the sink was not ready for
+    def __init__(self, follower: "Follower", face: Face, after: int, until: int | None) -> None:
+        self.face = face
+        self.sink: Sink | None = None
         self.cursor = after
         self.until = until
-        self.written_s = asyncio.get_running_loop().time()
+        self.quiet_beats = 0
+        self._follower = follower
+        self._closed = False
+        self._owed: str | None = None  # a reset that the sink was not ready for
+
+    def begin(self, sink: Sink, reset: str | None = None) -> None:
+        """Begin to send to a sink; with `reset`, tell the client to forget what it has and start over."""
+        self.sink = sink
+        if reset is None:
+            self.pump()
+        else:
+            self.restart(reset)
 
     def pump(self) -> None:
         """Send what there is behind the cursor, as long as the sink is ready for more."""
-        while not self._closed and self._sink.ready:
+        sink = self.sink
+        while sink is not None and not self._closed and sink.ready:
             if self._owed is not None:
                 reason, self._owed = self._owed, None
-                self._write(self._face.reset(reason))
+                self._write(sink, self.face.reset(reason))
                 continue
             target = self._follower.tail if self.until is None else self.until
             if self.cursor >= target:
                 if self._follower.ended or self.until is not None:
                     self.close()
                 return
-            chunk = self._follower.chunk(self._face, self.cursor, target)
+            chunk = self._follower.chunk(self.face, self.cursor, target)
             if chunk is None:
                 self._follower.load(self.cursor + 1, self)
                 return
             frames, self.cursor = chunk
-            if frames:
-                self._write(frames)
+            self._write(sink, frames)
 
     def restart(self, reason: str) -> None:
         """Tell the client to forget what it has, and begin at the start of the log."""
-        if self._closed:
-            return
         self.cursor = self._follower.first - 1
-        if self._sink.ready:
-            self._write(self._face.reset(reason))
-            self.pump()
-        else:
-            self._owed = reason
+        self._owed = reason
+        self.pump()
 
-    def beat(self, now_s: float, silence_s: float) -> None:
-        """Send a heartbeat if nothing was sent for `silence_s`."""
-        if not self._closed and self._sink.ready and now_s - self.written_s >= silence_s:
-            self._write(self._face.heartbeat)
+    def beat(self, beats_of_silence: int) -> None:
+        """One of the hub's beats: send a heartbeat if the sink was given nothing for so many of them."""
+        self.quiet_beats += 1
+        if self.quiet_beats >= beats_of_silence and self.sink is not None and self.sink.ready:
+            self._write(self.sink, self.face.heartbeat)
 
     def forgotten(self, reason: str) -> None:
         """Say that the stream is gone, and close."""
-        if not self._closed:
-            if self._sink.ready:
-                self._write(self._face.reset(reason))
-            self.close()
+        self._last_words(self.face.reset(reason))
 
     def part(self, retry_ms: int) -> None:
         """Ask the client to come back after `retry_ms`, to whoever serves then, and close."""
-        if not self._closed:
-            frame = self._face.parting(retry_ms)
-            if frame and self._sink.ready:
-                self._write(frame)
-            self.close()
+        self._last_words(self.face.parting(retry_ms))
 
     def close(self) -> None:
         """Leave the follower and close the sink; may be called again."""
         if not self._closed:
             self._closed = True
             self._follower.leave(self)
-            self._sink.close()
+            if self.sink is not None:
+                self.sink.close()
 
-    def _write(self, chunk: bytes) -> None:
-        self.written_s = asyncio.get_running_loop().time()
-        self._sink.write(chunk)
+    def _last_words(self, frame: bytes) -> None:
+        if not self._closed:
+            if frame and self.sink is not None and self.sink.ready:
+                self._write(self.sink, frame)
+            self.close()
+
+    def _write(self, sink: Sink, chunk: bytes) -> None:
+        self.quiet_beats = 0
+        if chunk:
+            sink.write(chunk)

@@ -214,9 +214,9 @@ async def ended(house: House, tenant: str, stream_id: str, wait_s: float) -> boo
     """Wait until the stream has ended, for at most `wait_s`; return whether it has."""
     follower = await open_follower(house, tenant, stream_id)
     watch = _EndWatch()
-    tail = follower.join(SilentFace(), watch, follower.tail, None)
+    tail = follower.join(SilentFace(), follower.tail)
     try:
-        tail.pump()
+        tail.begin(watch)
         async with asyncio.timeout(wait_s):
             await watch.closed.wait()
     except TimeoutError:

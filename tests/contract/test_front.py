@@ -15,9 +15,9 @@ from tests import inside, sse
 START = {"model": "demo/count", "input": "count", "params": {"words": 12}}
 
 
-@pytest.fixture
-async def client(settings: Settings) -> AsyncIterator[httpx2.AsyncClient]:
-    async with inside.worker(settings), inside.broker(settings) as client:
+@pytest.fixture(params=["wire", "send"])
+async def client(settings: Settings, request: pytest.FixtureRequest) -> AsyncIterator[httpx2.AsyncClient]:
+    async with inside.worker(settings), inside.broker(settings, wire=request.param == "wire") as client:
         yield client
 
 

@@ -74,8 +74,8 @@ class Producer:
 async def join(hub: Hub, stream_id: str, after: int = 0) -> tuple[Book, Tail]:
     book = Book()
     follower = await hub.open(stream_id)
-    tail = follower.join(FACE, book, after, None)
-    tail.pump()
+    tail = follower.join(FACE, after)
+    tail.begin(book)
     return book, tail
 
 
@@ -163,7 +163,7 @@ async def test_a_sink_that_raises_harms_no_other(hub: Hub, producer: Producer) -
 
     follower = await hub.open(producer.id)
     bad = Bad()
-    follower.join(FACE, bad, 0, None)
+    follower.join(FACE, producer.tail).begin(bad)
     good, _ = await join(hub, producer.id)
     await producer.write(3)
     await good.until(producer.tail)
@@ -177,7 +177,7 @@ async def test_the_last_tail_out_leaves_nothing(hub: Hub, producer: Producer, re
     tail.close()
     async with asyncio.timeout(5):
         # Redis tells nobody that a subscription has ended: there is no event to wait for.
-        while (await redis.pubsub_numsub(f"ms:{{{producer.id}}}"))[0][1]:  # noqa: ASYNC110
+        while (await redis.pubsub_numsub(f"ms:{{{producer.id}}}"))[0][1]:
             await asyncio.sleep(0.01)
     assert hub.tails == 0
     assert hub._window.size_bytes == 0
@@ -214,5 +214,5 @@ async def _roll_back(redis: Redis, producer: Producer, to: int) -> None:
     await redis.delete(keys.log(producer.id))
     for row_id, fields in kept:
         await redis.xadd(keys.log(producer.id), fields, id=row_id)
-    await redis.hset(keys.state(producer.id), "tail", to)
+    await redis.execute_command("HSET", keys.state(producer.id), "tail", to)  # type: ignore[no-untyped-call]
     producer.tail = to

@@ -1,0 +1,140 @@
+"""Where a tail's chunks go: to ASGI's `send`, or past it to the connection where the server offers that.
+
+`send` is stepped right where the entry arrived, so a thousand tails cost no thousand wake-ups; only one that
+has to wait for its client gets a task (FINDINGS 9).
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any
+
+from starlette.types import Send
+
+from broker.http.wire import Wire
+from broker.hub.tail import Tail
+
+logger = logging.getLogger(__name__)
+
+
+class SendSink:
+    """Writes chunks to `send`, at most one on its way at a time.
+
+    `cut` is called when the client has taken nothing for `timeout_s`.
+    """
+
+    tail: Tail
+
+    def __init__(self, send: Send, timeout_s: float, cut: Callable[[], None]) -> None:
+        self.ready = True
+        self._send = send
+        self._timeout_s = timeout_s
+        self._cut = cut
+        self._pending: asyncio.Task[None] | None = None
+        self._closed = False
+        self._finished = False
+
+    def write(self, chunk: bytes) -> None:
+        """Send a chunk."""
+        if chunk:
+            self._step({"type": "http.response.body", "body": chunk, "more_body": True})
+
+    def close(self) -> None:
+        """End the response behind what is on its way."""
+        self._closed = True
+        if self.ready:
+            self._finish()
+
+    def drop(self) -> None:
+        """The response is over, however: forget what is on its way."""
+        self.ready = False
+        if self._pending is not None:
+            self._pending.cancel()
+
+    def _finish(self) -> None:
+        if not self._finished:
+            self._finished = True
+            self._step({"type": "http.response.body", "body": b"", "more_body": False})
+
+    def _go_on(self) -> None:
+        """The client has taken what was on its way."""
+        self.ready = True
+        if self._closed:
+            self._finish()
+        else:
+            self.tail.pump()
+
+    def _step(self, message: dict[str, Any]) -> None:
+        sending: Coroutine[Any, Any, None] = self._send(message)  # type: ignore[assignment]
+        try:
+            waits_for = sending.send(None)
+        except StopIteration:
+            return
+        except Exception as error:  # noqa: BLE001 - one tail's broken connection must not reach the others
+            logger.debug("a tail's connection broke: %r", error)
+            self.ready = False
+            return
+        self.ready = False
+        self._pending = asyncio.create_task(self._rest(sending, waits_for), name="slow tail")
+
+    async def _rest(self, sending: Coroutine[Any, Any, None], waits_for: Any) -> None:
+        """Finish a send that has to wait for its client, then go on."""
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await _Resumed(sending, waits_for)
+        except TimeoutError:
+            self._cut()
+            return
+        except OSError as error:
+            logger.debug("a slow tail's connection broke: %r", error)
+            return
+        self._pending = None
+        self._go_on()
+
+
+class WireSink(SendSink):
+    """Writes chunks to the connection itself; begins and ends the response by `send` like any other.
+
+    What may pile up in the transport is bounded by its high-water mark and one chunk.
+    """
+
+    def __init__(self, wire: Wire, send: Send, timeout_s: float, cut: Callable[[], None]) -> None:
+        super().__init__(send, timeout_s, cut)
+        self._wire = wire
+        self._timer: asyncio.TimerHandle | None = None
+        wire.on_resume = self._resumed
+
+    def write(self, chunk: bytes) -> None:
+        """Write a chunk."""
+        if chunk:
+            self._wire.write_chunk(chunk)
+            if self._wire.paused:
+                self.ready = False
+                self._timer = asyncio.get_running_loop().call_later(self._timeout_s, self._cut)
+
+    def drop(self) -> None:
+        """The response is over: let go of the connection."""
+        self._wire.on_resume = None
+        if self._timer is not None:
+            self._timer.cancel()
+        super().drop()
+
+    def _resumed(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+            self._go_on()
+
+
+class _Resumed:
+    """Awaits the rest of a coroutine whose first step was made by hand and yielded `waits_for`."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, None], waits_for: Any) -> None:
+        self._coroutine = coroutine
+        self._waits_for = waits_for
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        with contextlib.closing(self._coroutine):
+            yield self._waits_for
+            yield from self._coroutine.__await__()
