@@ -27,6 +27,7 @@ class System:
         self.http = httpx2.AsyncClient(base_url=self.url, timeout=30)
         self.workers: list[Process] = []
         self.brokers: list[Process] = []
+        self.broker_arguments: tuple[str, ...] = ()
         self._folder = folder
         self._environment = {
             "PATH": os.environ["PATH"],
@@ -75,7 +76,9 @@ class System:
     async def start_broker(self, port: int | None = None) -> Process:
         """Start a broker and wait until it is ready."""
         port = self.port if port is None else port
-        process = await self._spawn(f"broker{len(self.brokers)}", "-m", "broker.cli", "broker", "--port", str(port))
+        process = await self._spawn(
+            f"broker{len(self.brokers)}", "-m", "broker.cli", "broker", "--port", str(port), *self.broker_arguments
+        )
         self.brokers.append(process)
         async with httpx2.AsyncClient() as client, asyncio.timeout(READY_S):
             while True:

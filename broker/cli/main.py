@@ -62,12 +62,16 @@ def up(
 @main.command()
 @_listening
 @click.option("--fd", type=int, hidden=True, help="A socket that listens already; `up` hands it down.")
-def broker(host: str | None, port: int | None, fd: int | None) -> None:
+@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes on the one port.")
+def broker(host: str | None, port: int | None, fd: int | None, workers: int) -> None:
     """Run a broker: the HTTP front. Any number of them may run on one Redis."""
-    from broker.cli.serve import serve  # noqa: PLC0415
+    from broker.cli.serve import serve, serve_many  # noqa: PLC0415
     from broker.cli.setup import load_settings  # noqa: PLC0415
 
-    serve(load_settings(host=host, port=port), fd)
+    settings = load_settings(host=host, port=port)
+    if workers > 1:
+        sys.exit(serve_many(settings, workers))
+    serve(settings, fd)
 
 
 @main.command()

@@ -4,12 +4,14 @@ import asyncio
 import contextlib
 import math
 import socket
+import sys
 from typing import Final
 
 import uvicorn
 from fastapi import FastAPI
 
 from broker.cli.setup import listen
+from broker.cli.supervisor import Command, Supervisor, supervise
 from broker.http.app import create_app
 from broker.http.wire import WireProtocol
 from broker.ops.house import House
@@ -49,6 +51,30 @@ class DrainingServer(uvicorn.Server):
     async def _drain(self) -> None:
         house: House = self._app.state.house
         await house.hub.drain(self._drain_s, house.settings.retry_ms)
+
+
+def serve_many(settings: Settings, processes: int) -> int:
+    """Serve by several processes on one port until a signal; return the exit status.
+
+    The kernel hands each new connection to one of them; they share nothing but Redis.
+
+    Raises:
+        SetupError: The port is taken.
+    """
+    with contextlib.closing(listen(settings.host, settings.port)) as listener:
+        descriptor = listener.fileno()
+        commands = [
+            Command(
+                f"broker {number}",
+                (sys.executable, "-m", "broker.cli", "broker", "--fd", str(descriptor)),
+                stop_timeout_s=settings.broker_drain_ms / 1_000 + STOP_MARGIN_S + 1,
+                environment={"MIDSTREAM_HOST": settings.host, "MIDSTREAM_PORT": str(settings.port)},
+                descriptors=(descriptor,),
+            )
+            for number in range(1, processes + 1)
+        ]
+        supervisor = Supervisor()
+        return asyncio.run(supervise(supervisor, lambda: supervisor.start(*commands)))
 
 
 def serve(settings: Settings, descriptor: int | None = None) -> None:

@@ -168,6 +168,33 @@ class Supervisor:
                 child.kill()
 
 
+async def supervise(supervisor: Supervisor, start: Callable[[], Awaitable[None]]) -> int:
+    """Start children, wait for a signal, stop them; a second signal kills. Return the exit status."""
+    stopping = asyncio.Event()
+    starting = asyncio.ensure_future(start())
+
+    def stop() -> None:
+        if stopping.is_set():
+            supervisor.kill()
+        else:
+            say("stopping; once more to stop at once")
+        stopping.set()
+        starting.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, stop)
+    try:
+        with suppress(asyncio.CancelledError):
+            await starting
+        await stopping.wait()
+    except StartError as error:
+        say(str(error))
+        return 1
+    finally:
+        await supervisor.stop()
+    return 0
+
+
 async def _forward(name: str, process: asyncio.subprocess.Process) -> None:
     """Pass a child's output on, each line with its name before it, however long the line."""
     assert process.stdout is not None  # noqa: S101 - it was started with a pipe

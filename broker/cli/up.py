@@ -5,7 +5,6 @@ import contextlib
 import importlib.util
 import json
 import os
-import signal
 import socket
 import sys
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from typing import Final
 import click
 
 from broker.cli.setup import SetupError, listen, lock, url_of
-from broker.cli.supervisor import Command, StartError, Supervisor, say
+from broker.cli.supervisor import Command, StartError, Supervisor, say, supervise
 from broker.models import available
 from broker.settings import Settings
 
@@ -66,31 +65,8 @@ class _Up:
         self._supervisor = Supervisor()
 
     async def run(self) -> int:
-        """Start, wait for a signal, stop."""
-        stopping = asyncio.Event()
-        starting = asyncio.create_task(self._start())
-
-        def stop() -> None:
-            if stopping.is_set():
-                self._supervisor.kill()
-            else:
-                say("stopping; once more to stop at once")
-            stopping.set()
-            starting.cancel()
-
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            asyncio.get_running_loop().add_signal_handler(number, stop)
-        try:
-            with contextlib.suppress(asyncio.CancelledError):
-                await starting
-                self._greet()
-            await stopping.wait()
-        except StartError as error:
-            say(str(error))
-            return 1
-        finally:
-            await self._supervisor.stop()
-        return 0
+        """Start, wait for a signal, stop; return the exit status."""
+        return await supervise(self._supervisor, self._start)
 
     async def _start(self) -> None:
         """Start the children, each behind what it needs.
@@ -118,6 +94,7 @@ class _Up:
             for number in range(1, self._options.workers + 1)
         ]
         await asyncio.gather(self._supervisor.start(broker), self._supervisor.start(*workers))
+        self._greet()
 
     async def _start_redis(self) -> None:
         if "redis_url" in self._settings.model_fields_set:
