@@ -15,7 +15,14 @@ class NativeFace:
 
     heartbeat: bytes = b":\n\n"
 
-    def frame(self, entry: Stored) -> bytes:
+    def begin(self) -> None:
+        """Remember nothing."""
+
+    def frame(self, entry: Stored, state: None) -> tuple[bytes, None]:
+        """Return the SSE event of an entry."""
+        return self.event(entry), state
+
+    def event(self, entry: Stored) -> bytes:
         """Return the SSE event of an entry."""
         # The two types that make up nearly all of a log skip the dict between their bytes and JSON.
         if entry.content[0] == _TEXT_BYTE:

@@ -8,9 +8,12 @@ class SilentFace:
 
     heartbeat: bytes = b""
 
-    def frame(self, entry: Stored) -> bytes:  # noqa: ARG002
+    def begin(self) -> None:
+        """Remember nothing."""
+
+    def frame(self, entry: Stored, state: None) -> tuple[bytes, None]:  # noqa: ARG002
         """Return nothing."""
-        return b""
+        return b"", state
 
     def parting(self, retry_ms: int) -> bytes:  # noqa: ARG002
         """Return nothing."""

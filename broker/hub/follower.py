@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from broker.faces.face import Face
-from broker.hub.segment import SEGMENT_ENTRIES, Segment, index_of, start_of
+from broker.hub.segment import SEGMENT_ENTRIES, NotInMemory, Segment, index_of, start_of
 from broker.hub.tail import Tail
 from broker.hub.window import Window
 from broker.log.entries import Stored, is_end
@@ -47,6 +47,7 @@ class Follower:
         self._pending: list[list[Stored]] | None = []  # publications that came while the log is being read
         self._waiting: dict[int, set[Tail]] = {}  # tails per segment that is being read
         self._tasks: set[asyncio.Task[None]] = set()
+        self._states: dict[tuple[Face, int], Any] = {}  # faces' states before segments
         self._astray: set[Tail] = set()  # tails that were sent a history that is no longer the log's
 
     def hold(self) -> None:
@@ -123,29 +124,46 @@ class Follower:
         if not self.tails:
             self._on_idle(self)
 
-    def chunk(self, face: Face, after: int, target: int) -> tuple[bytes, int] | None:
+    def chunk(self, face: Face, after: int, target: int) -> tuple[bytes, int]:
         """Return frames behind `after`, at most up to `target`, and the last offset in them.
 
-        None: the next entry is not in memory.
+        Raises:
+            NotInMemory: An entry has to be read from the log first; see `load`.
         """
         parts: list[bytes] = []
         size = 0
         while after < target and size < CHUNK_BYTES:
-            segment = self._window.get(self.stream_id, index_of(after + 1))
+            index = index_of(after + 1)
+            segment = self._window.get(self.stream_id, index)
             if segment is None or not segment.first <= after + 1 <= segment.last:
-                break
+                if parts:
+                    break
+                raise NotInMemory(index)
             upto = min(segment.last, target)
-            frames = segment.frames(face, after, upto)
+            frames = segment.frames(face, self._state_before(face, index), after, upto)
             parts.append(frames)
             size += len(frames)
             after = upto
-        if not parts:
-            return None
         return (parts[0] if len(parts) == 1 else b"".join(parts)), after
 
-    def load(self, offset: int, tail: Tail) -> None:
-        """Read the segment of an offset from the log, once for all tails that wait for it; then pump them."""
-        index = index_of(offset)
+    def _state_before(self, face: Face, index: int) -> Any:
+        """Return a face's state before a segment, made from the nearest one before it that is known."""
+        state = face.begin()
+        if state is None:
+            return None
+        known, front = index, index_of(self.first)
+        while known > front and (face, known) not in self._states:
+            known -= 1
+        state = self._states.get((face, known), state)
+        for earlier in range(known, index):
+            segment = self._window.get(self.stream_id, earlier)
+            if segment is None:
+                raise NotInMemory(earlier)
+            state = self._states[face, earlier + 1] = segment.state_behind(face, state)
+        return state
+
+    def load(self, index: int, tail: Tail) -> None:
+        """Read a segment from the log, once for all tails that wait for it; then pump them."""
         if index not in self._waiting:
             self._waiting[index] = set()
             self.run(self._load(index))
@@ -185,6 +203,7 @@ class Follower:
         """Forget everything; every tail that was sent any of it tells its client to forget it too."""
         logger.warning("the log of %s was rewritten; its tails start over", self.stream_id)
         self._window.forget(self.stream_id)
+        self._states.clear()
         self.tail, self.ended = 0, False
         self._astray = {tail for tail in self.tails if tail.cursor}
 

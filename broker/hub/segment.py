@@ -1,6 +1,6 @@
 """A run of a stream's entries in memory, with the frames made of them so far."""
 
-from typing import Final
+from typing import Any, Final
 
 from broker.faces.face import Face
 from broker.log.entries import Stored
@@ -21,6 +21,14 @@ def start_of(index: int) -> int:
     return index * SEGMENT_ENTRIES + 1
 
 
+class NotInMemory(Exception):
+    """A segment has to be read from the log first."""
+
+    def __init__(self, index: int) -> None:
+        super().__init__(f"segment {index} is not in memory")
+        self.index = index
+
+
 class Segment:
     """The entries of segment `index`, from `first` on, as far as there are any.
 
@@ -30,15 +38,14 @@ class Segment:
     tails together.
     """
 
-    __slots__ = ("_frames", "_joined", "entries", "first", "index", "size_bytes")
+    __slots__ = ("_voices", "entries", "first", "index", "size_bytes")
 
     def __init__(self, index: int, first: int | None = None) -> None:
         self.index = index
         self.first = start_of(index) if first is None else first
         self.entries: list[Stored] = []
         self.size_bytes = 0
-        self._frames: dict[Face, list[bytes]] = {}
-        self._joined: dict[Face, tuple[int, int, bytes]] = {}
+        self._voices: dict[Face, _Voice] = {}
 
     @property
     def last(self) -> int:
@@ -55,16 +62,40 @@ class Segment:
         self.entries.append(entry)
         self.size_bytes += len(entry.content) + OVERHEAD_BYTES
 
-    def frames(self, face: Face, after: int, upto: int) -> bytes:
-        """Return the joined frames of the offsets behind `after` up to `upto`, both within the segment."""
-        known = self._joined.get(face)
-        if known is not None and known[0] == after and known[1] == upto:
-            return known[2]
-        frames = self._frames.setdefault(face, [])
-        for entry in self.entries[len(frames) :]:
-            frames.append(face.frame(entry))
-        joined = b"".join(frames[after + 1 - self.first : upto + 1 - self.first])
-        # Tails that keep up ask for the same few entries, those that replay for the whole segment: one answer
-        # is remembered, the last one asked for.
-        self._joined[face] = (after, upto, joined)
-        return joined
+    def frames(self, face: Face, before: Any, after: int, upto: int) -> bytes:
+        """Return the joined frames of the offsets behind `after` up to `upto`, both within the segment.
+
+        `before` is the face's state before the segment's first entry.
+        """
+        voice = self._voice(face, before)
+        if voice.joined_range != (after, upto):
+            # Tails that keep up ask for the same few entries, those that replay for the whole segment: one
+            # answer is remembered, the last one asked for.
+            voice.joined_range = (after, upto)
+            voice.joined = b"".join(voice.frames[after + 1 - self.first : upto + 1 - self.first])
+        return voice.joined
+
+    def state_behind(self, face: Face, before: Any) -> Any:
+        """Return the face's state behind the segment's last entry."""
+        return self._voice(face, before).state
+
+    def _voice(self, face: Face, before: Any) -> "_Voice":
+        voice = self._voices.get(face)
+        if voice is None:
+            voice = self._voices[face] = _Voice(before)
+        for entry in self.entries[len(voice.frames) :]:
+            frame, voice.state = face.frame(entry, voice.state)
+            voice.frames.append(frame)
+        return voice
+
+
+class _Voice:
+    """What one face has made of a segment so far."""
+
+    __slots__ = ("frames", "joined", "joined_range", "state")
+
+    def __init__(self, state: Any) -> None:
+        self.state = state
+        self.frames: list[bytes] = []
+        self.joined = b""
+        self.joined_range = (0, 0)

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Protocol
 
 from broker.faces.face import Face
+from broker.hub.segment import NotInMemory
 
 if TYPE_CHECKING:
     from broker.hub.follower import Follower
@@ -69,11 +70,11 @@ class Tail:
                 if self._follower.ended or self.until is not None:
                     self.close()
                 return
-            chunk = self._follower.chunk(self.face, self.cursor, target)
-            if chunk is None:
-                self._follower.load(self.cursor + 1, self)
+            try:
+                frames, self.cursor = self._follower.chunk(self.face, self.cursor, target)
+            except NotInMemory as missing:
+                self._follower.load(missing.index, self)
                 return
-            frames, self.cursor = chunk
             self._write(sink, frames)
 
     def restart(self, reason: str) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -12,7 +13,7 @@ from broker.hub.segment import SEGMENT_ENTRIES
 from broker.hub.tail import Tail
 from broker.log import entries
 from broker.log.connect import connect
-from broker.log.entries import Entry, encode
+from broker.log.entries import Entry, Stored, encode
 from broker.log.errors import StreamAbsent
 from broker.log.keys import new_id
 from broker.log.log import Fence, Log
@@ -205,6 +206,29 @@ async def test_another_history_resets_the_tails_that_saw_the_lost_one(
     await asyncio.wait_for(book.closed.wait(), 5)
     assert book.ids == [1, 2, 3, 4, 5, 6, 0, 1, 2, 3, 4]
     assert b'"reason":"rewritten"' in b"".join(book.chunks)
+
+
+class CountingFace(NativeFace):
+    """Numbers every text entry: what it says depends on all that came before."""
+
+    def begin(self) -> Any:
+        return 0
+
+    def frame(self, entry: Stored, state: Any) -> tuple[bytes, Any]:
+        count = state + (entry.content[:1] == b"t")
+        return b"id: %d\n\n" % count, count
+
+
+@pytest.mark.parametrize("after", [0, SEGMENT_ENTRIES * 18 + 5])
+async def test_a_face_that_remembers_says_the_same_from_anywhere(hub: Hub, producer: Producer, after: int) -> None:
+    await producer.write(SEGMENT_ENTRIES * 20)  # more than the window holds
+    follower = await hub.open(producer.id)
+    book = Book()
+    follower.join(CountingFace(), after).begin(book)
+    await producer.end()
+    await asyncio.wait_for(book.closed.wait(), 5)
+    counts = [*range(SEGMENT_ENTRIES * 20 + 1), SEGMENT_ENTRIES * 20]  # `start` and `end` count nothing
+    assert book.ids == counts[after:]
 
 
 async def _roll_back(redis: Redis, producer: Producer, to: int) -> None:
