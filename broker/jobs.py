@@ -7,8 +7,9 @@ that takes it must still claim the stream, and a lost slip is written again by t
 from typing import Any, Final
 
 import orjson
-from arq.connections import ArqRedis
-from arq.constants import job_key_prefix
+from arq.constants import in_progress_key_prefix, job_key_prefix
+from arq.jobs import serialize_job
+from arq.utils import timestamp_ms
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
@@ -35,35 +36,41 @@ class Slips:
 
     def __init__(self, redis: Redis, prefix: str, expires_s: float) -> None:
         self._keys = Keys(prefix)
-        self._expires_s = expires_s
-        self._arq = ArqRedis(
-            pool_or_conn=redis.connection_pool,
-            job_serializer=serialize,
-            job_deserializer=deserialize,
-            default_queue_name=self._keys.queue,
-        )
+        self._expires_ms = round(expires_s * 1000)
+        self._redis = redis
 
     async def write(self, stream_id: str, epoch: int, *, new: bool = False) -> None:
         """Queue a stream for the attempt behind `epoch` and wake the workers.
 
-        Nothing is queued if the slip still lies there; a `new` stream cannot have one.
+        Nothing is queued if the slip still lies there; a `new` stream cannot have one. arq's own `enqueue_job`
+        takes four round trips to make sure of what is known here, and refuses a job of which half was lost.
 
         Raises:
             LogUnavailable: Redis did not answer; the reaper will write the slip.
         """
         job_id = f"{stream_id}.{epoch}"
+        now_ms = timestamp_ms()
+        job = serialize_job(GENERATE, (stream_id,), {}, None, now_ms, serializer=serialize)
         try:
-            if new or not await self._lies(job_id):
-                if not new:  # arq refuses a second job of one id for as long as half of the first one is left
-                    await self._arq.delete(job_key_prefix + job_id)
-                await self._arq.enqueue_job(GENERATE, stream_id, _job_id=job_id, _expires=self._expires_s)
-            await self._arq.publish(self._keys.control, WAKE)
+            lies = not new and await self._lies(job_id)
+            async with self._redis.pipeline(transaction=True) as pipe:
+                if not lies:
+                    pipe.set(job_key_prefix + job_id, job, px=self._expires_ms)
+                    pipe.zadd(self._keys.queue, {job_id: now_ms})
+                pipe.publish(self._keys.control, WAKE)
+                await pipe.execute()
         except (RedisError, OSError) as error:
             raise LogUnavailable(str(error)) from error
 
     async def _lies(self, job_id: str) -> bool:
-        async with self._arq.pipeline(transaction=False) as pipe:
+        """Tell whether the slip can be taken.
+
+        A worker that died between the slip and the claim has left arq's mark on it, for as long as a job may run;
+        a worker that still lives loses nothing by its mark's removal: one claim alone succeeds.
+        """
+        async with self._redis.pipeline(transaction=False) as pipe:
+            pipe.delete(in_progress_key_prefix + job_id)
             pipe.exists(job_key_prefix + job_id)
             pipe.zscore(self._keys.queue, job_id)
-            exists, score = await pipe.execute()
+            _, exists, score = await pipe.execute()
         return bool(exists) and score is not None

@@ -14,6 +14,8 @@ from broker.settings import Settings
 from tests import leaks
 from tests.servers import ValkeyProcess
 
+pytest_plugins = ("tests.provider.fixture",)
+
 FOREIGN_PREFIXES = ("MIDSTREAM_", "OPENAI_", "ANTHROPIC_")
 TASK_GRACE_S = 0.2
 

@@ -53,25 +53,22 @@ class Attempt:
         self.renewed_s = self._claimed_s
 
     @classmethod
-    async def claim(cls, log: Log, fsync: Fsync, stream_id: str, owner: str, lease_ms: int) -> "Attempt":
-        """Claim a queued stream.
+    async def claim(cls, log: Log, fsync: Fsync, stream_id: str, owner: str, lease_ms: int) -> tuple["Attempt", bytes]:
+        """Claim a queued stream; return the attempt, and the request as JSON.
 
         Raises:
             StaleEpoch, StreamSealed, StreamAbsent: It is not to be had.
             LogUnavailable: Redis did not answer.
         """
         try:
-            await log.claim(stream_id, owner, lease_ms)
+            fence, _, state, request = await log.claim(stream_id, owner, lease_ms)
         except LogUnavailable:
-            state = await log.state(stream_id)
-            if state is None or state.owner != owner:
+            found = await log.state(stream_id)
+            if found is None or found.owner != owner:
                 raise
             # Only the answer was lost: the owner's word is ours alone.
-        else:
-            state = await log.state(stream_id)
-        if state is None:
-            raise StreamAbsent(stream_id)
-        return cls(log, fsync, stream_id, state, Fence(state.epoch, owner), lease_ms)
+            fence, state, request = Fence(found.epoch, owner), found, await log.request(stream_id)
+        return cls(log, fsync, stream_id, state, fence, lease_ms), request
 
     @property
     def now_ms(self) -> int:
@@ -178,7 +175,7 @@ class Attempt:
             raise stale
         async with self._reclaiming:
             try:
-                fence, tail = await self._log.claim(self.stream_id, self.fence.owner, self._lease_ms)
+                fence, tail, *_ = await self._log.claim(self.stream_id, self.fence.owner, self._lease_ms)
             except StaleEpoch:
                 state = await self._log.state(self.stream_id)
                 if state is None or (state.epoch, state.owner) != (self.fence.epoch, self.fence.owner):

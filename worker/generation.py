@@ -108,6 +108,8 @@ class Generation:
                 raise error
             case None:
                 await self._seal(COMPLETED)
+            case SourceError(code="worker_lost"):
+                await self._seal(INTERRUPTED, error)
             case SourceError():
                 await self._seal(FAILED, error)
             case TimeoutError():

@@ -51,8 +51,10 @@ class Producers:
             StaleEpoch, StreamSealed, StreamAbsent: There is nothing to do.
             LogUnavailable: Redis did not answer.
         """
-        attempt = await Attempt.claim(self._log, self._fsync, stream_id, secrets.token_hex(8), self._settings.lease_ms)
-        request = GenerationRequest.model_validate_json(await self._log.request(stream_id))
+        attempt, body = await Attempt.claim(
+            self._log, self._fsync, stream_id, secrets.token_hex(8), self._settings.lease_ms
+        )
+        request = GenerationRequest.model_validate_json(body)
         generation = Generation(self._log, self._sources, self._settings, attempt, request)
         self.leases.add(generation)
         task = asyncio.create_task(self._run(generation), name=f"generation {stream_id}")

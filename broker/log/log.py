@@ -34,33 +34,44 @@ class Log:
         self.keys = Keys(prefix)
         self._scripts = Scripts(redis)
 
-    async def create(self, stream_id: str, digest: str, fields: Mapping[str, Argument]) -> int | None:
+    async def create(
+        self, stream_id: str, digest: str, fields: Mapping[str, Argument], look_in_ms: int = 5_000
+    ) -> int | None:
         """Create a stream and return its time of creation in ms; None if the same start created it before.
+
+        A reaper looks at it in `look_in_ms`, even if we are gone by then (PROTOCOL: Create/Registered).
 
         Raises:
             IdempotencyMismatch: It exists and was created by another body.
             StreamDeleted: It was deleted and its tombstone stands.
         """
         flat: list[Argument] = [word for pair in fields.items() for word in pair]
-        answer = await self._scripts.run("create", [self.keys.state(stream_id)], [digest, *flat])
+        _, answer = await self._scripts.run_in_order(
+            # NX: a client that repeats a start would else put off the look at its own lost stream for ever.
+            ("watch", [self.keys.due], [look_in_ms, stream_id, "NX"]),
+            ("create", [self.keys.state(stream_id)], [digest, *flat]),
+        )
         if answer[0] == b"created":
             return int(answer[1])
         if answer[0] == b"found":
             return None
         refuse(stream_id, answer)
 
-    async def claim(self, stream_id: str, owner: str, lease_ms: int) -> tuple[Fence, int]:
-        """Take a queued stream for a new attempt; return its fence and the tail behind the `start` entry.
+    async def claim(self, stream_id: str, owner: str, lease_ms: int) -> tuple[Fence, int, State, bytes]:
+        """Take a queued stream for a new attempt; return its fence, tail, state, and the request as JSON.
 
         Raises:
             StaleEpoch: Somebody else holds it.
             StreamSealed: It has ended.
         """
-        args: list[Argument] = [owner, lease_ms, self.keys.channel(stream_id)]
+        args: list[Argument] = [owner, lease_ms, self.keys.channel(stream_id), "request", *FIELDS]
         answer = await self._scripts.run("claim", self._both(stream_id), args)
         if answer[0] != b"ok":
             refuse(stream_id, answer)
-        return Fence(int(answer[1]), owner), int(answer[2])
+        request, *values = answer[1]
+        state = State.parse(values)
+        assert state is not None  # noqa: S101 - it was claimed in the same script
+        return Fence(state.epoch, owner), state.tail, state, bytes(request or b"{}")
 
     async def append(
         self, stream_id: str, fence: Fence, tail: int, contents: Sequence[bytes], *, cursor: int | None = None

@@ -45,13 +45,6 @@ class Registry:
         """Have a reaper look at the stream in `delay_ms`."""
         await self._scripts.run("watch", [self._keys.due], [delay_ms, stream_id])
 
-    async def register(self, stream_id: str, delay_ms: int) -> None:
-        """As `watch`, for a stream about to be created; one that is watched already keeps its time.
-
-        Else a client that repeats an idempotent start would put off the look at its own lost stream for ever.
-        """
-        await self._scripts.run("watch", [self._keys.due], [delay_ms, stream_id, "NX"])
-
     async def unwatch(self, stream_id: str) -> None:
         """Look after the stream no longer: it has ended."""
         try:

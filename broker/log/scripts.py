@@ -5,9 +5,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from redis.asyncio import Redis
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError, OutOfMemoryError, ResponseError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.exceptions import NoScriptError, OutOfMemoryError, RedisError, ResponseError
 
 from broker.log.errors import (
     IdempotencyMismatch,
@@ -29,6 +27,8 @@ _GROWING: Final = ("append", "create")
 _SOURCE = {name: source if name in _GROWING else f"#!lua flags=allow-oom\n{source}" for name, source in _SOURCE.items()}
 
 Argument = str | bytes | int
+Call = tuple[str, Sequence[str], Sequence[Argument]]
+"""A script's name, its keys and its arguments."""
 _PASSING: Final = ("LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS", "UNBLOCKED")
 
 
@@ -51,19 +51,29 @@ class Scripts:
         """
         try:
             answer: list[Any] = await self._scripts[name](keys=keys, args=args)
-        except (RedisConnectionError, RedisTimeoutError, OSError) as error:
-            raise LogUnavailable(str(error)) from error
-        except OutOfMemoryError as error:
-            raise LogFull(str(error)) from error
-        except NoScriptError as error:
-            raise LogUnavailable(str(error)) from error
-        except ResponseError as error:
-            if str(error).startswith(_PASSING):
-                raise LogUnavailable(str(error)) from error
-            if "OOM" in str(error):
-                raise LogFull(str(error)) from error
-            raise
+        except (RedisError, OSError) as error:
+            raise _ours(error) from error
         return answer
+
+    async def run_in_order(self, *calls: Call) -> list[list[Any]]:
+        """Run scripts one behind the other in one round trip; return their answers. Raises as `run`."""
+        try:
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for name, keys, args in calls:
+                    await self._scripts[name](keys=keys, args=args, client=pipe)
+                answers: list[list[Any]] = await pipe.execute()
+        except (RedisError, OSError) as error:
+            raise _ours(error) from error
+        return answers
+
+
+def _ours(error: RedisError | OSError) -> Exception:
+    """Return our error for one of Redis'."""
+    if isinstance(error, OutOfMemoryError) or (isinstance(error, ResponseError) and "OOM" in str(error)):
+        return LogFull(str(error))
+    if isinstance(error, ResponseError) and not isinstance(error, NoScriptError):
+        return LogUnavailable(str(error)) if str(error).startswith(_PASSING) else error
+    return LogUnavailable(str(error))
 
 
 def refuse(stream_id: str, answer: list[Any], expected_tail: int = 0) -> NoReturn:

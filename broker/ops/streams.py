@@ -46,7 +46,6 @@ async def start(house: House, tenant: str, request: GenerationRequest, idempoten
     ttl_s = settings.retention_s if request.ttl_s is None else request.ttl_s
     # `reattach` falls back to `interrupt` where the upstream cannot be re-attached: that is what `auto` means.
     policy = "reattach" if request.on_worker_loss == "auto" else request.on_worker_loss
-    await house.registry.register(stream_id, look_again_ms(settings))
     created_ms = await house.log.create(
         stream_id,
         hashlib.sha256(body).hexdigest(),
@@ -59,12 +58,15 @@ async def start(house: House, tenant: str, request: GenerationRequest, idempoten
             "ttl_s": ttl_s,
             "request": body,
         },
+        look_again_ms(settings),
     )
     if created_ms is None:
         return stream_id, False
     try:
-        await house.slips.write(stream_id, 0, new=True)
-        await house.registry.add(tenant, stream_id, created_ms, keep_s=max(ttl_s, settings.retention_s))
+        await asyncio.gather(
+            house.slips.write(stream_id, 0, new=True),
+            house.registry.add(tenant, stream_id, created_ms, keep_s=max(ttl_s, settings.retention_s)),
+        )
     except LogUnavailable:
         # The stream stands, so the start has succeeded: the reaper writes the slip.
         logger.warning("stream %s was created but its slip was not written yet", stream_id)

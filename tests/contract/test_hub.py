@@ -61,7 +61,7 @@ class Producer:
 
     async def begin(self) -> None:
         await self.log.create(self.id, "d", {"tenant": "t", "model": "m"})
-        self.fence, self.tail = await self.log.claim(self.id, "me", 60_000)
+        self.fence, self.tail, *_ = await self.log.claim(self.id, "me", 60_000)
 
     async def write(self, count: int) -> None:
         for start in range(0, count, 500):
@@ -83,7 +83,9 @@ async def join(hub: Hub, stream_id: str, after: int = 0) -> tuple[Book, Tail]:
 @pytest.fixture
 async def log(redis_url: str) -> AsyncIterator[Log]:
     client = connect(redis_url, 2, 8)
-    yield Log(client, "ms")
+    log = Log(client, "ms")
+    yield log
+    await client.delete(log.keys.due)  # there is no reaper here that would
     await client.aclose()
 
 

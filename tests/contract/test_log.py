@@ -27,8 +27,10 @@ LEASE_MS = 60_000
 
 
 @pytest.fixture
-async def log(redis: Redis) -> Log:
-    return Log(redis, "ms")
+async def log(redis: Redis) -> AsyncIterator[Log]:
+    log = Log(redis, "ms")
+    yield log
+    await redis.delete(log.keys.due)  # there is no reaper here that would
 
 
 @pytest.fixture
@@ -55,7 +57,7 @@ async def test_create_is_atomic_among_many(log: Log) -> None:
 
 
 async def test_a_claim_raises_the_epoch_and_writes_start(log: Log, stream_id: str) -> None:
-    fence, tail = await log.claim(stream_id, "me", LEASE_MS)
+    fence, tail, *_ = await log.claim(stream_id, "me", LEASE_MS)
     state, rows = await log.read(stream_id, 0, 10)
     assert (fence, tail) == (Fence(1, "me"), 1)
     assert [decode(r.content, r.offset, r.epoch) for r in rows] == [
@@ -71,7 +73,7 @@ async def test_of_many_claims_one_succeeds(log: Log, stream_id: str) -> None:
 
 
 async def test_offsets_are_dense_over_batches(log: Log, stream_id: str) -> None:
-    fence, tail = await log.claim(stream_id, "me", LEASE_MS)
+    fence, tail, *_ = await log.claim(stream_id, "me", LEASE_MS)
     tail = await log.append(stream_id, fence, tail, [encode(text("a")), encode(text("b"))])
     tail = await log.append(stream_id, fence, tail, [encode(text("c"))], cursor=9)
     _, rows = await log.read(stream_id, 0, 100)
@@ -83,19 +85,19 @@ async def test_offsets_are_dense_over_batches(log: Log, stream_id: str) -> None:
 
 
 async def test_append_refuses_a_wrong_tail_and_says_which(log: Log, stream_id: str) -> None:
-    fence, tail = await log.claim(stream_id, "me", LEASE_MS)
+    fence, tail, *_ = await log.claim(stream_id, "me", LEASE_MS)
     with pytest.raises(TailMismatch) as refused:
         await log.append(stream_id, fence, tail + 3, [b"tx"])
     assert (refused.value.expected, refused.value.actual) == (4, 1)
 
 
 async def test_an_older_epoch_and_a_foreign_owner_are_fenced(log: Log, stream_id: str) -> None:
-    lost, tail = await log.claim(stream_id, "lost", 1)
+    lost, tail, *_ = await log.claim(stream_id, "lost", 1)
     await _expired(log, stream_id)
     await log.release(stream_id, Fence(lost.epoch, ""))
     with pytest.raises(StaleEpoch):  # fenced at once, before anybody claimed again
         await log.append(stream_id, lost, tail, [b"tx"])
-    fence, tail = await log.claim(stream_id, "next", LEASE_MS)
+    fence, tail, *_ = await log.claim(stream_id, "next", LEASE_MS)
     for intruder in (lost, Fence(fence.epoch, "lost")):
         with pytest.raises(StaleEpoch) as refused:
             await log.append(stream_id, intruder, tail, [b"tx"])
@@ -107,7 +109,7 @@ async def test_an_older_epoch_and_a_foreign_owner_are_fenced(log: Log, stream_id
 
 
 async def test_a_sealed_stream_refuses_everything_and_expires(log: Log, redis: Redis, stream_id: str) -> None:
-    fence, tail = await log.claim(stream_id, "me", LEASE_MS)
+    fence, tail, *_ = await log.claim(stream_id, "me", LEASE_MS)
     await log.seal(stream_id, fence, tail, [b"tlast", END], "completed", 9)
     for refused in (
         log.append(stream_id, fence, tail, [b"tx"]),
@@ -125,7 +127,7 @@ async def test_a_sealed_stream_refuses_everything_and_expires(log: Log, redis: R
 
 
 async def test_nothing_re_creates_a_deleted_stream(log: Log, redis: Redis, stream_id: str) -> None:
-    fence, tail = await log.claim(stream_id, "me", LEASE_MS)
+    fence, tail, *_ = await log.claim(stream_id, "me", LEASE_MS)
     await log.delete(stream_id, 60)
     for refused in (
         log.append(stream_id, fence, tail, [b"tx"]),
@@ -143,7 +145,7 @@ async def test_nothing_re_creates_a_deleted_stream(log: Log, redis: Redis, strea
 async def test_an_append_publishes_what_it_wrote(log: Log, redis: Redis, stream_id: str) -> None:
     async with redis.pubsub() as channel:
         await channel.subscribe(log.keys.channel(stream_id))
-        fence, tail = await log.claim(stream_id, "me", LEASE_MS)
+        fence, tail, *_ = await log.claim(stream_id, "me", LEASE_MS)
         await log.append(stream_id, fence, tail, [b"ta", b"tb"])
         messages = [m["data"] async for m in _first(channel.listen(), 3) if m["type"] == "message"]
     _, rows = await log.read(stream_id, 0, 10)
@@ -151,7 +153,7 @@ async def test_an_append_publishes_what_it_wrote(log: Log, redis: Redis, stream_
 
 
 async def test_the_reaper_seals_only_what_nobody_holds(log: Log, stream_id: str) -> None:
-    fence, tail = await log.claim(stream_id, "me", LEASE_MS)
+    fence, tail, *_ = await log.claim(stream_id, "me", LEASE_MS)
     reaper = Fence(fence.epoch, "")
     with pytest.raises(LeaseHeld):
         await log.seal(stream_id, reaper, tail, [END], "interrupted", 9)
@@ -165,7 +167,7 @@ async def test_the_reaper_seals_only_what_nobody_holds(log: Log, stream_id: str)
 
 
 async def test_an_expired_owner_may_renew_until_somebody_took_over(log: Log, stream_id: str) -> None:
-    fence, tail = await log.claim(stream_id, "me", 1)
+    fence, tail, *_ = await log.claim(stream_id, "me", 1)
     await _expired(log, stream_id)
     assert await log.renew(stream_id, fence, LEASE_MS, intent=1, upstream_id="resp_1") is False
     state = await log.state(stream_id)
@@ -181,14 +183,14 @@ async def test_cancel_seals_a_queued_stream_and_flags_a_running_one(log: Log, st
     with pytest.raises(StreamSealed):
         await log.cancel(other, END, "cancelled", 9)
 
-    fence, _ = await log.claim(stream_id, "me", LEASE_MS)
+    fence, _, *_ = await log.claim(stream_id, "me", LEASE_MS)
     assert await log.renew(stream_id, fence, LEASE_MS) is False
     assert await log.cancel(stream_id, END, "cancelled", 9) is False
     assert await log.renew(stream_id, fence, LEASE_MS) is True
 
 
 async def test_only_an_ended_log_is_trimmed(log: Log, stream_id: str) -> None:
-    fence, tail = await log.claim(stream_id, "me", LEASE_MS)
+    fence, tail, *_ = await log.claim(stream_id, "me", LEASE_MS)
     tail = await log.append(stream_id, fence, tail, [b"ta", b"tb", b"tc"])
     with pytest.raises(StaleEpoch):
         await log.trim(stream_id, 3)
@@ -202,7 +204,7 @@ async def test_only_an_ended_log_is_trimmed(log: Log, stream_id: str) -> None:
 
 
 async def test_the_terminal_entry_is_written_to_a_full_server(log: Log, redis: Redis, stream_id: str) -> None:
-    fence, tail = await log.claim(stream_id, "me", LEASE_MS)
+    fence, tail, *_ = await log.claim(stream_id, "me", LEASE_MS)
     used = int((await redis.info("memory"))["used_memory"])
     await redis.config_set("maxmemory", used // 2)
     try:

@@ -9,8 +9,6 @@ from tests.contract.sources_support import prompt, read, source_for
 from tests.provider.client import ProviderServer
 from tests.provider.script import Script, directive
 
-pytest_plugins = ("tests.provider.fixture",)
-
 
 async def test_two_hundred_streams_at_once(provider: ProviderServer) -> None:
     script = Script(words=30, delay_ms=20)

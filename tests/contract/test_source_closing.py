@@ -10,8 +10,6 @@ from tests.provider.client import ProviderServer
 from tests.provider.script import Script
 from worker.sources.deltas import SourceError, Text
 
-pytest_plugins = ("tests.provider.fixture",)
-
 every_dialect = pytest.mark.parametrize("dialect", DIALECTS)
 ENDLESS = Script(words=1_000_000, delay_ms=1)
 

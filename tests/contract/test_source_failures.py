@@ -12,8 +12,6 @@ from tests.servers import free_port
 from worker.sources.deltas import SourceError
 from worker.sources.source import Prompt, Source
 
-pytest_plugins = ("tests.provider.fixture",)
-
 every_dialect = pytest.mark.parametrize("dialect", DIALECTS)
 
 

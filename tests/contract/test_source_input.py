@@ -8,8 +8,6 @@ from tests.contract.sources_support import DIALECTS, read, source_for
 from tests.provider.client import ProviderServer
 from worker.sources.source import Prompt
 
-pytest_plugins = ("tests.provider.fixture",)
-
 Json = dict[str, Any]
 
 every_dialect = pytest.mark.parametrize("dialect", DIALECTS)

@@ -13,8 +13,6 @@ from worker.sources.deltas import SourceError, Upstream
 from worker.sources.failures import Failures
 from worker.sources.openai_responses import OpenAIResponses
 
-pytest_plugins = ("tests.provider.fixture",)
-
 EVERYTHING = Script(words=14, reasoning=3, tool=True, unicode=True, split=True, cite=True)
 
 

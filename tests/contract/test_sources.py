@@ -7,8 +7,6 @@ from tests.provider.client import ProviderServer
 from tests.provider.script import Script
 from worker.sources.deltas import Finish, Other, Usage
 
-pytest_plugins = ("tests.provider.fixture",)
-
 every_dialect = pytest.mark.parametrize("dialect", DIALECTS)
 responses_only = pytest.mark.parametrize("dialect", ["responses", "background"])
 

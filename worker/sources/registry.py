@@ -12,6 +12,11 @@ from broker.settings import Settings
 from worker.sources.source import Source
 
 CONNECT_TIMEOUT_S = 5.0
+KEPT_S = 2.0
+"""Idle connections are closed before a server does (uvicorn, which most servers of one's own run on: after 5 s).
+
+A call that meets its connection's end halfway breaks off, and nobody knows whether it was billed.
+"""
 
 # The SDKs are imported when a source of theirs is made: they take about a second each.
 
@@ -122,7 +127,7 @@ class Sources:
         return httpx2.AsyncClient(
             # The worker's own idle time-out comes first; this one is for calls that it does not watch.
             timeout=httpx2.Timeout(self._settings.idle_timeout_s + CONNECT_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
-            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=100),
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=KEPT_S),
             follow_redirects=True,
         )
 

@@ -1,5 +1,5 @@
 -- Raise the epoch, take the lease, append `start` (PROTOCOL: Claim).
--- KEYS state, log; ARGV owner, lease_ms, channel
+-- KEYS state, log; ARGV owner, lease_ms, channel, then the state's fields to answer with
 local s = redis.call('HMGET', KEYS[1], 'status', 'epoch', 'tail', 'model', 'outcome', 'owner')
 if not s[1] or s[1] == 'deleted' then return {'absent'} end
 if s[1] == 'ended' then return {'sealed', s[5], s[2], s[6]} end
@@ -12,4 +12,4 @@ redis.call('XADD', KEYS[2], tail .. '-' .. epoch, 'e', stored)
 redis.call('HSET', KEYS[1], 'status', 'running', 'epoch', epoch, 'owner', ARGV[1], 'tail', tail,
   'started_ms', now, 'lease_until_ms', now + ARGV[2])
 redis.call('PUBLISH', ARGV[3], tail .. '-' .. epoch .. '\255' .. stored)
-return {'ok', epoch, tail}
+return {'ok', redis.call('HMGET', KEYS[1], unpack(ARGV, 4))}

@@ -1,0 +1,177 @@
+"""Workers that drain, are lost or are fenced, and what the next attempt makes of it. I3, I4, I6."""
+
+import asyncio
+import time
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from broker.client import Midstream
+from broker.jobs import Slips
+from broker.log.entries import encode, text
+from broker.log.keys import Keys
+from broker.log.log import Fence, Log
+from broker.settings import Settings
+from tests import inside
+from tests.contract.worker_support import MODELS, client_alone, client_of, paid_by, read, start
+from tests.provider.client import ProviderServer
+from tests.provider.script import Script
+
+OPENAI, ANTHROPIC, _ = MODELS
+LONG = Script(words=100, delay_ms=10)
+LOST_LEASE_MS = 300
+
+
+@pytest.fixture
+def settings(settings: Settings, provider: ProviderServer) -> Settings:
+    return paid_by(provider.url, settings, drain_s=0)
+
+
+async def has_text(client: Midstream, stream_id: str) -> None:
+    """Return once the stream holds some of the answer."""
+    async with aclosing(client.tail(stream_id)) as entries:
+        async for entry in entries:
+            if entry.type == "text":
+                return
+
+
+async def taken_and_lost(redis: Redis, stream_id: str, answered: str = "", **notes: str | int) -> Fence:
+    """Be a worker that claims a stream, does something, and is never heard of again."""
+    log = Log(redis, "ms")
+    fence, tail, *_ = await log.claim(stream_id, "lost", LOST_LEASE_MS)
+    if notes:
+        await log.renew(stream_id, fence, LOST_LEASE_MS, **notes)
+    if answered:
+        await log.append(stream_id, fence, tail, [encode(text(answered))])
+    return fence
+
+
+async def test_a_drained_worker_hands_over_and_the_next_one_reads_the_same_call_on(
+    settings: Settings, provider: ProviderServer
+) -> None:
+    async with client_alone(settings) as client:
+        async with inside.worker(settings):
+            stream_id = await start(client, LONG, OPENAI)
+            await has_text(client, stream_id)
+        handed_over = await client.state(stream_id)
+        async with inside.worker(settings):
+            got = await read(client, stream_id)
+    assert handed_over["status"] == "queued"
+    assert (got.end, got.joined("text")) == (("completed", None), LONG.text())
+    assert [status["state"] for status in got.of("status")] == ["reattaching"]
+    assert [entry["epoch"] for entry in got.of("start")] == [1, 2]
+    assert (got.state["paid_calls"], len(await provider.calls())) == (1, 1)
+    assert [call["api"] for call in await provider.requests()] == ["responses", "retrieve"]
+
+
+async def test_a_drained_worker_ends_what_nobody_can_read_on(settings: Settings, provider: ProviderServer) -> None:
+    async with client_alone(settings) as client:
+        async with inside.worker(settings):
+            stream_id = await start(client, LONG, ANTHROPIC)
+            await has_text(client, stream_id)
+        assert (await client.state(stream_id))["status"] == "ended"  # at once, not when the lease has run out
+        got = await read(client, stream_id)
+    assert got.end == ("interrupted", "worker_lost")
+    assert (await provider.ended())["connection"] == "client_closed"
+    assert len(await provider.calls()) == 1
+
+
+async def test_a_draining_worker_lets_finish_what_can(settings: Settings) -> None:
+    patient = settings.model_copy(update={"drain_s": 10.0})
+    async with client_alone(settings) as client:
+        async with inside.worker(patient):
+            stream_id = await start(client, LONG, ANTHROPIC)
+            await has_text(client, stream_id)
+        got = await read(client, stream_id)
+    assert (got.end, got.joined("text")) == (("completed", None), LONG.text())
+
+
+async def test_a_producer_that_lost_its_lease_stops_and_writes_nothing_more(
+    settings: Settings, provider: ProviderServer, redis: Redis
+) -> None:
+    async with client_of(settings) as client:
+        stream_id = await start(client, Script(words=2_000, delay_ms=10), ANTHROPIC)
+        await has_text(client, stream_id)
+        # As if another attempt had taken over, and had died at once.
+        taken_over: Any = redis.hset(Keys("ms").state(stream_id), mapping={"epoch": 2, "owner": "other"})
+        await taken_over
+        assert (await provider.ended())["connection"] == "client_closed"
+        _, rows = await Log(redis, "ms").read(stream_id, 0, 1_000)
+        got = await read(client, stream_id)
+    assert got.end == ("interrupted", "worker_lost")
+    assert len(got.entries) == len(rows) + 1
+
+
+async def test_a_producer_whose_stream_is_gone_stops(
+    settings: Settings, provider: ProviderServer, redis: Redis
+) -> None:
+    async with client_of(settings) as client:
+        stream_id = await start(client, Script(words=2_000, delay_ms=10), ANTHROPIC)
+        await has_text(client, stream_id)
+        keys = Keys("ms")
+        await redis.delete(keys.state(stream_id), keys.log(stream_id))
+        assert (await provider.ended())["connection"] == "client_closed"
+        while await redis.zcard(keys.due):  # the reaper forgets it too
+            await asyncio.sleep(0.02)
+        assert await redis.exists(keys.state(stream_id), keys.log(stream_id)) == 0
+
+
+async def test_a_worker_lost_before_its_call_costs_nothing(
+    settings: Settings, provider: ProviderServer, redis: Redis
+) -> None:
+    script = Script(words=5)
+    async with client_alone(settings) as client:
+        stream_id = await start(client, script, ANTHROPIC)
+        await taken_and_lost(redis, stream_id)
+        async with inside.worker(settings):
+            got = await read(client, stream_id)
+    assert (got.end, got.joined("text")) == (("completed", None), script.text())
+    assert (got.state["epoch"], got.state["paid_calls"], len(await provider.calls())) == (2, 1, 1)
+
+
+async def test_continue_quotes_the_answer_so_far_and_goes_on_behind_it(
+    settings: Settings, provider: ProviderServer, redis: Redis
+) -> None:
+    async with client_alone(settings) as client:
+        stream_id = await start(client, Script(words=5), ANTHROPIC, on_worker_loss="continue")
+        await taken_and_lost(redis, stream_id, "Half of ", intent=1, paid=1)
+        async with inside.worker(settings):
+            got = await read(client, stream_id)
+    assert got.end == ("completed", None)
+    assert got.joined("text").startswith("Half of ")
+    assert [(status["state"], status["paid"]) for status in got.of("status")] == [("continuing", True)]
+    assert (got.of("reset"), got.state["paid_calls"]) == ([], 2)
+    (call,) = await provider.calls()
+    *_, quoted, asked = call["body"]["messages"]
+    assert "Half of" in str(quoted["content"])
+    assert "Half of" in str(asked["content"])
+
+
+async def test_a_queued_stream_that_no_policy_lets_run_again_is_interrupted(
+    settings: Settings, provider: ProviderServer, redis: Redis
+) -> None:
+    """A drain can fall between the mark and the knowledge of it: the next worker finds an intent without a call."""
+    async with client_alone(settings) as client:
+        stream_id = await start(client, Script(words=5), ANTHROPIC)
+        fence = await taken_and_lost(redis, stream_id, intent=1, paid=1)
+        await Log(redis, "ms").release(stream_id, fence)
+        await Slips(redis, "ms", 60).write(stream_id, fence.epoch)
+        async with inside.worker(settings):
+            got = await read(client, stream_id)
+    assert got.end == ("interrupted", "worker_lost")
+    assert await provider.requests() == []
+
+
+@pytest.mark.leaves("the slips of streams that nobody took lie there until they expire", keys=["ms:queue", "ms:due"])
+async def test_repeating_a_start_does_not_put_off_the_truth(settings: Settings, redis: Redis) -> None:
+    """Without a worker: a broker's own reaper ends the stream within its lease and a second (I3)."""
+    async with client_alone(settings) as client:
+        stream_id = await start(client, LONG, ANTHROPIC, idempotency_key="again and again")
+        await taken_and_lost(redis, stream_id, intent=1, paid=1)
+        lost_s = time.monotonic()
+        while (await client.state(stream_id))["status"] != "ended":
+            assert time.monotonic() - lost_s < LOST_LEASE_MS / 1_000 + settings.lease_ms / 1_000 + 1
+            assert await start(client, LONG, ANTHROPIC, idempotency_key="again and again") == stream_id
+        assert (await read(client, stream_id)).end == ("interrupted", "worker_lost")
