@@ -63,9 +63,7 @@ class LogMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.runner = asyncio.Runner()
-        self.redis: Any = Redis.from_url(
-            self.url, socket_timeout=5.0
-        )  # redis-py's types know no difference to a sync client
+        self.redis: Any = Redis.from_url(self.url, socket_timeout=5.0)  # its types cannot tell await from plain
         self.log = Log(self.redis, "ms")
         self.stream_id = new_id()
         self.keys = (self.log.keys.state(self.stream_id), self.log.keys.log(self.stream_id))

@@ -14,7 +14,7 @@ from tests.system import System
 if TYPE_CHECKING:  # pytest itself imports the plugins
     from tests.e2e.browser import Tabs
 
-pytest_plugins = ("tests.provider.fixture", "tests.e2e.browser")
+pytest_plugins = ("tests.e2e.browser",)
 pytestmark = pytest.mark.browser
 
 API_KEY = "key-of-the-test"
@@ -38,7 +38,7 @@ EVENTS = [
     ["4", "message", "ünïcode ✓"],
 ]
 PARSE_CUT_EVERYWHERE = """async (stream) => {
-  const { EventStreamParser } = await import("/page/tail.js");
+  const { EventStreamParser } = await import("/midstream.js");
   const parse = (pieces) => {
     const events = [], retries = [];
     const take = ({ id, type, data }) => events.push([id, type, data]);

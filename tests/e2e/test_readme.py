@@ -1,0 +1,109 @@
+"""The README's snippets, run as they stand there against a running system: only its address is another one."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.test_up import Up
+from tests.faults.catalogue import FAMILIES
+
+if TYPE_CHECKING:  # pytest itself imports the plugins
+    from tests.e2e.browser import Tabs
+
+pytest_plugins = ("tests.e2e.browser",)
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+SNIPPETS = dict(re.findall(r"<!-- run: (\w+) -->\n```\w+\n(.*?)```", README, re.DOTALL))
+ADDRESS = "http://127.0.0.1:8080"
+STORY_ENDS = "Nobody downstream ever noticed that she had been away."
+RUN_S = 40
+
+
+@pytest.fixture
+def up(tmp_path: Path) -> Iterator[Up]:
+    running = Up(tmp_path / "data", MIDSTREAM_DEMO_DELAY_MS="10")
+    yield running
+    running.end(signal.SIGINT)
+
+
+def run(words: list[str], folder: Path, **environment: str) -> str:
+    done = subprocess.run(
+        words, cwd=folder, env=os.environ | environment, capture_output=True, text=True, timeout=RUN_S, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_no_snippet_is_forgotten() -> None:
+    assert set(SNIPPETS) == {"curl", "eventsource", "python", "cli"}
+
+
+def test_curl(up: Up, tmp_path: Path) -> None:
+    out = run(["bash", "-eu", "-c", SNIPPETS["curl"].replace(ADDRESS, up.url)], tmp_path)
+    offsets = [int(offset) for offset in re.findall(r"^id: (\d+)$", out, re.MULTILINE)]
+    assert offsets == list(range(1, len(offsets) + 1))
+    assert (tmp_path / "seen").read_text().count("\nid: ") == 5
+    assert out.count("event: end") == 1
+    assert "".join(re.findall(r'"type":"text","text":"(.*)"}', out)).rstrip().endswith(STORY_ENDS)
+
+
+async def test_eventsource(up: Up, tabs: "Tabs") -> None:
+    page = await tabs.open(up.url)
+    async with page.expect_console_message(lambda message: message.type == "log") as told:
+        await page.evaluate(f"async () => {{ {SNIPPETS['eventsource']} }}")
+        os.kill(up.children()["broker"], signal.SIGKILL)  # it comes back, and so does the EventSource
+    outcome, _, text = (await told.value).text.partition(" ")
+    assert outcome == "completed"
+    assert text.startswith("[demo] ")
+    assert text.count("[demo]") == 1
+    assert text.rstrip().endswith(STORY_ENDS)
+    tabs.errors.clear()  # Chromium reports the cut connection
+
+
+def test_python(up: Up, tmp_path: Path) -> None:
+    script = SNIPPETS["python"].replace(ADDRESS, up.url)
+    out = run([sys.executable, "-W", "error", "-c", script], tmp_path, PYTHONPATH=str(ROOT))
+    assert out.rstrip().endswith(f"{STORY_ENDS} completed")
+
+
+def test_command_line(up: Up, tmp_path: Path) -> None:
+    command = tmp_path / "midstream"
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m broker.cli "$@" --url "{up.url}"\n')
+    command.chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    out = run(["bash", "-eu", "-c", SNIPPETS["cli"]], tmp_path, PATH=path, PYTHONPATH=str(ROOT))
+    assert STORY_ENDS in out
+    assert "[demo]" not in out.partition(STORY_ENDS)[0]  # begun behind the label
+    assert "completed" in out.partition(STORY_ENDS)[2]
+
+
+def test_the_greeting_is_what_it_prints(tmp_path: Path) -> None:
+    shown = re.search(r"^midstream is up.*?Ctrl-C$", README, re.MULTILINE | re.DOTALL)
+    assert shown
+    running = Up(tmp_path / "data")
+    try:
+        told = running.greeting.replace(running.url, ADDRESS).replace(str(tmp_path / "data"), ".midstream")
+    finally:
+        running.end(signal.SIGINT)
+    assert told.replace("demo/story", "local/smollm2").strip() == shown.group()
+
+
+def test_every_file_that_is_linked_is_there() -> None:
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if "://" not in link]
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_every_promise_names_faults_that_there_are() -> None:
+    table = README.partition("| proved by |")[2].partition("## Models")[0]
+    named = {name for row in table.splitlines() for name in re.findall("`([a-z-]+)`", row.rpartition(" | ")[2])}
+    assert len(named) > 10
+    assert named <= set(FAMILIES)
