@@ -18,6 +18,8 @@ from broker.log.keys import Keys
 
 GENERATE: Final = "generate"
 WAKE: Final = b"wake"
+CLOCKS_APART_MS: Final = 86_400_000
+"""arq takes a slip when the worker's own clock has reached its time: by so much a worker's clock may be behind ours."""
 
 
 def serialize(job: dict[str, Any]) -> bytes:
@@ -56,7 +58,7 @@ class Slips:
             async with self._redis.pipeline(transaction=True) as pipe:
                 if not lies:
                     pipe.set(job_key_prefix + job_id, job, px=self._expires_ms)
-                    pipe.zadd(self._keys.queue, {job_id: now_ms})
+                    pipe.zadd(self._keys.queue, {job_id: now_ms - CLOCKS_APART_MS})
                 pipe.publish(self._keys.control, WAKE)
                 await pipe.execute()
         except (RedisError, OSError) as error:

@@ -35,6 +35,7 @@ class Attempt:
         state: Its state at the claim.
         fence: What lets us in.
         tail: The last offset that we know to be written.
+        sealed: The end is written; there is no lease any more.
     """
 
     def __init__(self, log: Log, fsync: Fsync, stream_id: str, state: State, fence: Fence, lease_ms: int) -> None:
@@ -42,6 +43,7 @@ class Attempt:
         self.state = state
         self.fence = fence
         self.tail = state.tail
+        self.sealed = False
         self._log = log
         self._fsync = fsync
         self._lease_ms = lease_ms
@@ -88,6 +90,7 @@ class Attempt:
         was written is kept here, to be written again.
         """
         await self._seal(contents, outcome)
+        self.sealed = True
         while True:
             try:
                 await self._fsync.wait()

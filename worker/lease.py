@@ -76,12 +76,15 @@ class LeaseKeeper:
 
     async def _renew(self, generation: Stoppable) -> None:
         attempt = generation.attempt
+        if attempt.sealed:
+            return  # only the disk is waited for
         try:
             if await attempt.renew():
                 generation.stop("cancelled")
         except Lost as error:
-            logger.warning("stream %s is lost to us: %s", attempt.stream_id, error)
-            generation.stop("lost")
+            if not attempt.sealed:  # else the end was written while we asked
+                logger.warning("stream %s is lost to us: %s", attempt.stream_id, error)
+                generation.stop("lost")
         except (LogUnavailable, LogFull) as error:
             silent_s = time.monotonic() - attempt.renewed_s
             if silent_s > self._lease_s:

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 from redis.asyncio import BlockingConnectionPool, Connection, Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 
@@ -21,12 +22,16 @@ class _Bounded(Connection):
 
         Raises:
             redis.exceptions.TimeoutError: The server did not take it in time; the connection is closed.
+            redis.exceptions.ConnectionError: The connection broke.
         """
         try:
             async with asyncio.timeout(self.timeout_s):
                 await super().send_packed_command(command, check_health)
         except TimeoutError:
             await self._give_up("sent")
+        except RuntimeError as error:  # how uvloop says that the transport has just been closed
+            await self.disconnect(nowait=True)
+            raise RedisConnectionError(str(error)) from error
 
     async def read_response(self, *args: Any, timeout: float | None = None, **options: Any) -> Any:  # noqa: ASYNC109
         """Return a reply, or None where a `timeout` of the caller's own has run out.

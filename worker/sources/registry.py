@@ -49,9 +49,8 @@ class Sources:
             "anthropic": settings.anthropic_api_key,
             "local": settings.local_url,
         }
-        for provider, configured in likely.items():
-            if configured:
-                self.get(f"{provider}/any")
+        for provider in (*(name for name, configured in likely.items() if configured), *settings.providers):
+            self.get(f"{provider}/any")
 
     async def aclose(self) -> None:
         """Close all sources' connections."""
