@@ -1,0 +1,35 @@
+"""All families, in the order in which a full run takes them."""
+
+from tests.faults.families import (
+    cancels,
+    clients,
+    deleted,
+    drained,
+    duplicates,
+    redis_away,
+    redis_state,
+    skew,
+    slips,
+    worker_frozen,
+    worker_killed,
+    worker_steps,
+)
+from tests.faults.family import Family
+
+FAMILIES: dict[str, Family] = {
+    family.name: family
+    for family in (
+        *worker_killed.FAMILIES,
+        *worker_steps.FAMILIES,
+        *worker_frozen.FAMILIES,
+        *drained.FAMILIES,
+        *redis_away.FAMILIES,
+        *duplicates.FAMILIES,
+        *cancels.FAMILIES,
+        *clients.FAMILIES,
+        *deleted.FAMILIES,
+        *redis_state.FAMILIES,
+        *skew.FAMILIES,
+        *slips.FAMILIES,
+    )
+}

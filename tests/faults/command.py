@@ -1,0 +1,83 @@
+"""`scripts/faults`: which cases to run, and what to say about them."""
+
+import argparse
+import asyncio
+import os
+import random
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests import leaks
+from tests.faults.catalogue import FAMILIES
+from tests.faults.family import Family
+from tests.faults.runner import Runner
+from tests.faults.table import document, table
+from tests.faults.trial import Case
+
+RESULT = Path("bench-results/faults.md")
+Plan = list[tuple[Family, list[Case]]]
+
+
+def main() -> int:
+    """Run what the command line asks for; return 1 if anything was violated."""
+    options = _options()
+    if options.list:
+        for family in FAMILIES.values():
+            print(f"{family.name:32} {family.cases} cases")  # noqa: T201
+        return 0
+    os.environ[leaks.RUN_VARIABLE] = str(os.getpid())
+    seed = random.SystemRandom().randint(0, 999_999) if options.seed is None else options.seed
+    return asyncio.run(_run(_plan(options, seed), seed))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Break real processes at chosen points, and check what comes of it.")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--all", action="store_true", help="every case of every family")
+    what.add_argument("--family", choices=FAMILIES, action="append", help="the cases of one family; may be repeated")
+    what.add_argument("--case", metavar="NAME:NUMBER", help="one case again, under the seed that it was found with")
+    what.add_argument("--list", action="store_true", help="name the families")
+    parser.add_argument("--cases", type=int, help="how many cases of each family")
+    parser.add_argument("--seed", type=int, help="draws the same cases as another run")
+    return parser.parse_args()
+
+
+def _plan(options: argparse.Namespace, seed: int) -> Plan:
+    if options.case:
+        name, _, number = options.case.partition(":")
+        return [(FAMILIES[name], [FAMILIES[name].case(int(number), seed)])]
+    chosen: Sequence[str] = options.family or list(FAMILIES)
+    return [
+        (FAMILIES[name], [FAMILIES[name].case(n, seed) for n in range(options.cases or FAMILIES[name].cases)])
+        for name in chosen
+    ]
+
+
+async def _run(plan: Plan, seed: int) -> int:
+    task = asyncio.current_task()
+    assert task
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    began_s = time.monotonic()
+    before = leaks.Belongings.now()
+    print(f"seed {seed}")  # noqa: T201
+    runner = Runner(seed, lambda sentence: print(sentence, flush=True))  # noqa: T201
+    try:
+        for family, cases in plan:
+            await runner.run(family, cases)
+    finally:
+        await runner.close()
+    left = [*runner.leaks, *(await asyncio.to_thread(leaks.left_behind, before))]
+    print(f"\n{table(runner.trials)}\n")  # noqa: T201
+    for sentence in left:
+        print(f"LEFT BEHIND {sentence}")  # noqa: T201
+    if len(plan) == len(FAMILIES):
+        _keep(document(runner.trials, seed, time.monotonic() - began_s, left))
+    print(f"{len(runner.trials)} cases in {time.monotonic() - began_s:.0f} s; replay with --case ID --seed {seed}")  # noqa: T201
+    return 1 if left or any(trial.violations for trial in runner.trials) else 0
+
+
+def _keep(result: str) -> None:
+    RESULT.parent.mkdir(exist_ok=True)
+    RESULT.write_text(result)

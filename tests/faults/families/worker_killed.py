@@ -1,0 +1,93 @@
+"""A worker is killed: when the k-th entry of its stream has appeared, or at a step of the protocol."""
+
+import asyncio
+import itertools
+import random
+from collections.abc import Sequence
+from typing import Any
+
+from tests.faults import stage
+from tests.faults.family import Family
+from tests.faults.members import Member
+from tests.faults.rig import Rig
+from tests.faults.trial import MODELS, POLICIES, RESPONSES, Trial
+from tests.provider.script import Script
+
+WORDS = 12
+STARTED_S = 6.0
+COMBINATIONS = tuple(itertools.product(MODELS, POLICIES))
+
+
+def allowed(model: str, policy: str) -> set[str]:
+    """Return what is true of a stream whose worker died behind its intent."""
+    if policy in ("continue", "restart") or (policy == "auto" and model == RESPONSES):
+        return {"completed"}
+    return {"interrupted"}
+
+
+def draw_entry(rng: random.Random, number: int) -> dict[str, Any]:
+    """Hold the provider before its k-th word: k is where the worker dies."""
+    model, policy = COMBINATIONS[number % len(COMBINATIONS)]
+    at = number // len(COMBINATIONS) % (WORDS + 1)
+    script = Script(words=WORDS, delay_ms=4, fail="stall", fail_at=at, fail_times=1, unicode=rng.random() < 0.3)
+    return {"model": model, "policy": policy, "script": script, "point": at, "allowed": allowed(model, policy)}
+
+
+def draw_flow(rng: random.Random, number: int) -> dict[str, Any]:
+    """Let the answer flow, so that the kill hits any moment: in an append, between two, behind the seal."""
+    model, policy = COMBINATIONS[number % len(COMBINATIONS)]
+    script = Script(
+        words=rng.randint(5, 60),
+        delay_ms=rng.uniform(1, 15),
+        first_delay_ms=rng.choice((0, 0, 50, 300)),
+        reasoning=rng.choice((0, 0, 3)),
+        tool=rng.random() < 0.2,
+        unicode=rng.random() < 0.3,
+    )
+    if policy == "continue":
+        script = Script(words=script.words, delay_ms=script.delay_ms, first_delay_ms=script.first_delay_ms)
+    return {
+        "model": model,
+        "policy": policy,
+        "script": script,
+        "point": rng.uniform(0, 0.6),
+        # The upstream's id may not have been stored yet.
+        "allowed": allowed(model, policy) | {"completed"} | ({"interrupted"} if policy == "auto" else set()),
+    }
+
+
+async def kill(rig: Rig, trials: Sequence[Trial], victim: Member, heir: Member) -> None:
+    """Kill a worker and let its heir go to work."""
+    died_ms = stage.now_ms()
+    await victim.kill()
+    heir.thaw()
+    rig.succeed(heir)
+    states = await stage.states(rig.redis, trials)
+    for trial, state in zip(trials, states, strict=True):
+        if not stage.ended(state):
+            trial.died_ms = died_ms
+
+
+async def run_entry(rig: Rig, trials: Sequence[Trial]) -> None:
+    """Bring every stream to its point, then kill the worker of all."""
+    victim, heir = await rig.worker(), await rig.standby()
+    await stage.begin(rig, trials)
+    known = [trial for trial in trials if trial.case.model == RESPONSES]
+    await stage.until(rig, known, lambda state: bool(state.get("upstream_id")), STARTED_S)
+    await stage.quiet(rig, trials)
+    await kill(rig, trials, victim, heir)
+    await stage.settle(rig, trials)
+
+
+async def run_flow(rig: Rig, trials: Sequence[Trial]) -> None:
+    """Kill the worker at a moment that the first case names."""
+    victim, heir = await rig.worker(), await rig.standby()
+    await stage.begin(rig, trials)
+    await asyncio.sleep(trials[0].case.point)
+    await kill(rig, trials, victim, heir)
+    await stage.settle(rig, trials)
+
+
+AT_ENTRY = Family("worker-killed-at-entry", 312, 52, draw_entry, run_entry)
+IN_FLOW = Family("worker-killed-in-flow", 180, 45, draw_flow, run_flow)
+FAMILIES = (AT_ENTRY, IN_FLOW)

@@ -1,0 +1,178 @@
+"""Real processes to break: a durable Valkey, a provider that counts, brokers, one worker at work and spares."""
+
+import asyncio
+import contextlib
+import random
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx2
+from redis.asyncio import Redis
+
+from broker.log import scripts
+from tests.faults.members import ROOT, Member, base_environment
+from tests.faults.zygote import Zygote
+from tests.provider.client import ProviderServer
+from tests.servers import ValkeyProcess, free_port
+
+LEASE_MS = 1_000
+SETTINGS = {
+    "LEASE_MS": LEASE_MS,
+    "REDIS_TIMEOUT_S": 2,
+    "REDIS_CONNECTIONS": 300,
+    "REQUEUE_MS": 500,
+    "DRAIN_S": 1.5,
+    "HEARTBEAT_MS": 500,
+    "RETRY_MS": 50,
+    "SEND_TIMEOUT_MS": 1_500,
+    "TOMBSTONE_S": 2,
+    "RETENTION_S": 900,
+    "DEFAULT_MODEL": "demo/story",
+}
+
+
+class Rig:
+    """Everything that a family needs; what was started ends with it.
+
+    Attributes:
+        server: The Valkey process.
+        redis: A client of it that goes past all proxies.
+        provider: The provider's books.
+        brokers: Those that are up.
+        settings: Settings of all processes, without their prefix.
+    """
+
+    def __init__(self, folder: Path, seed: int, **settings: object) -> None:
+        self.random = random.Random(seed)  # noqa: S311 - the same seed draws the same cases
+        self.folder = folder
+        (folder / "valkey").mkdir(parents=True)
+        self.server = ValkeyProcess(folder / "valkey")
+        self.redis: Redis = Redis(port=self.server.port, socket_timeout=10.0)
+        self.http = httpx2.AsyncClient(timeout=10.0, limits=httpx2.Limits(max_connections=None))
+        self.brokers: list[Member] = []
+        self.broker_ports = [free_port(), free_port()]
+        self.settings = SETTINGS | {name.upper(): value for name, value in settings.items()}
+        self._environment: dict[str, str] = {}
+        self._provider_process: asyncio.subprocess.Process | None = None
+        self._members: list[Member] = []
+        self._books: httpx2.AsyncClient | None = None
+        self._worker: Member | None = None
+        self._zygotes: dict[str, Zygote] = {}
+
+    async def __aenter__(self) -> Self:
+        try:
+            await asyncio.to_thread(self.server.start)
+            await self.load_scripts()
+            await self._start_provider()
+            for at in range(len(self.broker_ports)):
+                await self.start_broker(at)
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Kill everything."""
+        killed = (member.kill() for member in self._members if member.alive)
+        await asyncio.gather(*killed, return_exceptions=True)  # the zygotes make sure of it
+        for zygote in self._zygotes.values():
+            await zygote.close()
+        if self._provider_process is not None:
+            self._provider_process.kill()
+            await self._provider_process.wait()
+        await self.http.aclose()
+        if self._books is not None:
+            await self._books.aclose()
+        await self.redis.aclose()
+        await asyncio.to_thread(self.server.kill)
+
+    @property
+    def urls(self) -> list[str]:
+        """Where the brokers listen."""
+        return [f"http://127.0.0.1:{port}" for port in self.broker_ports]
+
+    async def load_scripts(self) -> None:
+        """Have the server know all scripts, so that a proxy's rule meets no command that is refused for that."""
+        for source in scripts._SOURCE.values():
+            await self.redis.script_load(source)
+
+    async def start_broker(self, at: int, preload: dict[str, str] | None = None) -> Member:
+        """Start the broker that listens on the port number `at`."""
+        member = await self._member(f"broker{at}-{len(self._members)}", preload)
+        await member.start("Application startup complete", "broker", "--port", str(self.broker_ports[at]))
+        if len(self.brokers) > at:
+            self.brokers[at] = member
+        else:
+            self.brokers.append(member)
+        return member
+
+    async def worker(self) -> Member:
+        """Return the one worker that takes streams."""
+        if self._worker is None or not self._worker.alive:
+            self._worker = await self.start_worker()
+        return self._worker
+
+    async def standby(self) -> Member:
+        """Return a further worker, frozen; thaw it to let it take what another one lost."""
+        standby = await self.start_worker()
+        standby.freeze()
+        return standby
+
+    def succeed(self, heir: Member) -> None:
+        """Make a standby the one worker."""
+        self._worker = heir
+
+    def starved_ms(self) -> dict[int, float]:
+        """Return how long each process has been ready to run without being given a CPU, so far (Linux)."""
+        found = {}
+        for pid in (self.server.pid, *(member.pid for member in self._members if member.alive)):
+            with contextlib.suppress(OSError):  # it has just ended, or the system does not say
+                found[pid] = int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e6
+        return found
+
+    def starved_since(self, before: dict[int, float]) -> float:
+        """Return for how long all processes together have wanted a CPU in vain since `starved_ms` said `before`."""
+        return sum(ms - before.get(pid, ms) for pid, ms in self.starved_ms().items())
+
+    def logs(self) -> str:
+        """Return the last words of every process that ever ran, the latest ones last."""
+        return "\n".join(f"--- {member.name}\n{member.log_tail()}" for member in self._members[-6:])
+
+    async def start_worker(self, preload: dict[str, str] | None = None) -> Member:
+        """Start a worker, with environment that must be there before its first instruction."""
+        member = await self._member(f"worker{len(self._members)}", preload)
+        await member.start("worker ready", "worker")
+        return member
+
+    async def _member(self, name: str, preload: dict[str, str] | None) -> Member:
+        key = str(preload)
+        if key not in self._zygotes:
+            self._zygotes[key] = await Zygote.start(preload or {})
+        member = Member(self._zygotes[key], name, self.folder, self.server.port, self._environment | (preload or {}))
+        self._members.append(member)
+        return member
+
+    async def _start_provider(self) -> None:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "tests.provider", "--port", "0"), cwd=ROOT, stdout=asyncio.subprocess.PIPE
+        )
+        self._provider_process = process
+        assert process.stdout
+        url = (await process.stdout.readline()).decode().strip()
+        self._books = httpx2.AsyncClient(base_url=url, timeout=30.0)
+        self.provider = ProviderServer(url, self._books)
+        self._environment = base_environment() | {
+            "OPENAI_API_KEY": "sk-test",
+            "OPENAI_BASE_URL": f"{url}/v1",
+            "ANTHROPIC_API_KEY": "sk-ant-test",
+            "ANTHROPIC_BASE_URL": url,
+            "MIDSTREAM_PROVIDERS": f'{{"compat": "{url}/v1"}}',
+            **{f"MIDSTREAM_{name}": str(value) for name, value in self.settings.items()},
+        }

@@ -1,0 +1,62 @@
+"""The result as a table: for the terminal, and for a file."""
+
+import platform
+from collections.abc import Iterable, Sequence
+
+from tests.faults.trial import Trial
+
+HEAD = (
+    "family",
+    "cases",
+    "violated",
+    "paid calls, most",
+    "outcomes",
+    "death → life sign minus lease, ms: p50 / p99 / max",
+    "without a CPU, all processes, most, ms",
+    "own latency, ms: p50 / p99 / max",
+    "client's longest pause, ms: p50 / p99 / max",
+)
+
+
+def table(trials: Sequence[Trial]) -> str:
+    """Return a Markdown table with a row for each family."""
+    families = dict.fromkeys(trial.case.family for trial in trials)
+    rows = [_row(name, [trial for trial in trials if trial.case.family == name]) for name in families]
+    rows.append(_row("**all**", trials))
+    lines = [" | ".join(row) for row in (HEAD, ["---"] * len(HEAD), *rows)]
+    return "\n".join(f"| {line} |" for line in lines)
+
+
+def document(trials: Sequence[Trial], seed: int, seconds: float, leaks: Iterable[str]) -> str:
+    """Return the table with what one must know to repeat it."""
+    left = list(leaks)
+    return (
+        f"# Faults\n\n`scripts/faults --all --seed {seed}`: {len(trials)} cases in {seconds:.0f} s, "
+        f"{sum(bool(trial.violations) for trial in trials)} violated; {platform.system()}, Python "
+        f"{platform.python_version()}.\nLeft behind: {'; '.join(left) or 'nothing'}.\n\n{table(trials)}\n"
+    )
+
+
+def _row(name: str, trials: Sequence[Trial]) -> list[str]:
+    outcomes: dict[str, int] = {}
+    for trial in trials:
+        outcomes[trial.outcome or "gone"] = outcomes.get(trial.outcome or "gone", 0) + 1
+    return [
+        name,
+        str(len(trials)),
+        str(sum(bool(trial.violations) for trial in trials)),
+        str(max((len(trial.calls) for trial in trials), default=0)),
+        ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items())),
+        _spread(trial.late_ms for trial in trials),
+        f"{max((trial.starved_ms for trial in trials), default=0):.0f}",
+        _spread(trial.latency_ms for trial in trials),
+        _spread(reader.longest_pause_ms for trial in trials for reader in trial.readers if len(reader.events) > 1),
+    ]
+
+
+def _spread(values: Iterable[float | None]) -> str:
+    known = sorted(value for value in values if value is not None)
+    if not known:
+        return "-"
+    p50, p99 = known[len(known) // 2], known[min(len(known) - 1, len(known) * 99 // 100)]
+    return f"{p50:.0f} / {p99:.0f} / {known[-1]:.0f}"

@@ -1,0 +1,31 @@
+"""A few cases of every family, so that a change that loses something does not wait for the full run."""
+
+import asyncio
+
+import pytest
+
+from tests.faults.catalogue import FAMILIES
+from tests.faults.runner import Runner
+
+SEED = 1
+CASES = {"duplicate-starts": 3, "client-never-reads": 4}
+A_FEW = 6
+
+
+@pytest.mark.timeout(150)
+async def test_a_sample_of_every_family() -> None:
+    told: list[str] = []
+    runner = Runner(SEED, told.append)
+    try:
+        for family in FAMILIES.values():
+            count = CASES.get(family.name, A_FEW)
+            # Spread over all points of the family; its volley is shared, so one point of time for all.
+            numbers = range(0, family.volley, max(1, family.volley // count))
+            await runner.run(family, [family.case(number, SEED) for number in numbers])
+    finally:
+        await runner.close()
+    await asyncio.sleep(0)
+
+    assert runner.trials, "no family ran"
+    assert [trial.case.id for trial in runner.trials if trial.violations] == [], "\n".join(told)
+    assert runner.leaks == []

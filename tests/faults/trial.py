@@ -1,0 +1,96 @@
+"""A case: one stream under one fault at one point; and what came of it."""
+
+import asyncio
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from broker.log.entries import Entry
+from tests.faults.reader import Reader
+from tests.provider.script import Script, directive
+
+RESPONSES, CHAT, MESSAGES = "openai/fake", "compat/fake", "anthropic/fake"
+MODELS = (RESPONSES, CHAT, MESSAGES)
+POLICIES = ("interrupt", "auto", "continue", "restart")
+TAG = re.compile(r"case-[a-z-]+-\d+-\d+")
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is to happen.
+
+    Attributes:
+        model: The upstream's dialect: `RESPONSES` (background, so it can be re-attached), `CHAT` or `MESSAGES`.
+        policy: `on_worker_loss` of the request.
+        script: What the provider does.
+        point: Where the fault hits, in the family's own words.
+        allowed: Outcomes that are truthful.
+    """
+
+    family: str
+    number: int
+    seed: int
+    model: str
+    policy: str
+    script: Script
+    point: Any
+    allowed: frozenset[str]
+
+    @property
+    def id(self) -> str:
+        """The name by which it is run again."""
+        return f"{self.family}:{self.number}"
+
+    @property
+    def tag(self) -> str:
+        """What finds this case's calls in the provider's books."""
+        return f"case-{self.family}-{self.number}-{self.seed}"
+
+    def body(self, **more: Any) -> dict[str, Any]:
+        """Return the body that starts it."""
+        return {
+            "model": self.model,
+            "input": directive(self.script),
+            "on_worker_loss": self.policy,
+            "chunking": {"flush_ms": 0},
+            **more,
+        }
+
+
+@dataclass
+class Trial:
+    """A case that runs: what is known about it.
+
+    Attributes:
+        died_ms: When its producer died, by the clock of this machine; 0 if none did.
+        in_time: Whether the time from there to the next life sign is held against the promise.
+        violations: Sentences; none is the aim.
+        late_ms: Time from the producer's death to the end or the next attempt, minus the lease.
+        starved_ms: For how long the processes wanted a CPU in vain between death and end, all together.
+        latency_ms: The family's own measure, e.g. from a cancel to the terminal entry.
+    """
+
+    case: Case
+    stream_id: str = ""
+    readers: list[Reader] = field(default_factory=list)
+    reading: list["asyncio.Task[None]"] = field(default_factory=list)
+    died_ms: float = 0
+    in_time: bool = True
+    state: dict[str, str] = field(default_factory=dict)
+    entries: list[Entry] = field(default_factory=list)
+    calls: list[dict[str, Any]] = field(default_factory=list)
+    violations: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    late_ms: float | None = None
+    starved_ms: float = 0
+    latency_ms: float | None = None
+    gone: bool = False
+
+    def breaks(self, sentence: str) -> None:
+        """Note a violation."""
+        self.violations.append(sentence)
+
+    @property
+    def outcome(self) -> str:
+        """How it ended; empty if it did not."""
+        return self.state.get("outcome", "")
