@@ -20,7 +20,7 @@ class Event:
 async def parse(answer: httpx2.Response) -> AsyncIterator[Event]:
     """Yield the events of an open response."""
     fields: dict[str, str] = {}
-    async for line in answer.aiter_lines():
+    async for line in _lines(answer):
         if not line:
             if "data" in fields:
                 yield Event(int(fields["id"]), fields["event"], orjson.loads(fields["data"]))
@@ -28,6 +28,15 @@ async def parse(answer: httpx2.Response) -> AsyncIterator[Event]:
         elif not line.startswith(":"):
             name, _, value = line.partition(": ")
             fields[name] = value
+
+
+async def _lines(answer: httpx2.Response) -> AsyncIterator[str]:
+    """Yield lines as the server ends them; the client's own `aiter_lines` also splits at U+2028 inside a text."""
+    rest = b""
+    async for part in answer.aiter_bytes():
+        *lines, rest = (rest + part).split(b"\n")
+        for line in lines:
+            yield line.decode()
 
 
 async def tail(

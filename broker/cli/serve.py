@@ -35,6 +35,7 @@ class DrainingServer(uvicorn.Server):
             access_log=False,
             http=WireProtocol,
             log_level=settings.log_level,
+            ws_max_size=settings.max_body_bytes,
             timeout_graceful_shutdown=math.ceil(self._drain_s) + STOP_MARGIN_S,
         )
         super().__init__(config)

@@ -22,6 +22,8 @@ UNJOINED_S: Final = 1.0
 """How long a follower that nobody joined stays open."""
 DRAIN_STEP_TAILS: Final = 20
 """Tails that are parted from at a time."""
+LATECOMERS_S: Final = 0.05
+"""How often a draining hub looks for tails that got in late."""
 BEATS_PER_SILENCE: Final = 4
 """How finely the one heartbeat timer looks: a heartbeat may be early by a quarter, so that none is late."""
 
@@ -72,13 +74,21 @@ class Hub:
         await self._feed.stop()
 
     async def drain(self, drain_s: float, retry_ms: int) -> None:
-        """Part from every tail, spread over `drain_s`, each told another time to come back: no storm."""
+        """Part from every tail, spread over `drain_s`, each told another time to come back: no storm.
+
+        Does not return: whoever still gets in behind that is parted from at once. Cancel it when all are gone.
+        """
         tails = [tail for follower in self._followers.values() for tail in follower.tails]
         random.shuffle(tails)
         for number, tail in enumerate(tails):
             tail.part(round(retry_ms * random.uniform(0.5, 1.5)))  # noqa: S311
             if number % DRAIN_STEP_TAILS == DRAIN_STEP_TAILS - 1:
                 await asyncio.sleep(drain_s * DRAIN_STEP_TAILS / len(tails))
+        while True:
+            for follower in tuple(self._followers.values()):
+                for tail in tuple(follower.tails):
+                    tail.part(retry_ms)
+            await asyncio.sleep(LATECOMERS_S)
 
     async def open(self, stream_id: str) -> Follower:
         """Return the stream's follower, up to date. Join it before the next await, else it may close.

@@ -43,7 +43,7 @@ class Feed:
         self._acks: dict[str, asyncio.Future[None]] = {}
         self._connection: Connection | None = None
         self._missing = 0
-        self._busy = 0
+        self._read_s = 0.0
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -107,7 +107,6 @@ class Feed:
             failures += 1
 
     async def _listen(self, connection: Connection) -> None:
-        clock = asyncio.get_running_loop().time
         self._connection = connection
         self._missing = len(self._channels)
         if self._channels:
@@ -115,25 +114,33 @@ class Feed:
         else:
             self._regained()
         pinged = False
-        rested_s = clock()
         while True:
             reply = await connection.read_response(timeout=PING_AFTER_S)
             if reply is not None:
                 pinged = False
                 self._take(reply)
-                # Under load a rest lets messages gather, so that one wake-up serves many; a message that comes
-                # after a pause is never made to wait.
-                self._busy += 1
-                if clock() - rested_s >= REST_S:
-                    if self._busy > 1:
-                        await asyncio.sleep(REST_S)
-                    self._busy = 0
-                    rested_s = clock()
+                await self._rest(connection)
             elif pinged:
                 raise LostError
             else:
                 pinged = True
                 await connection.send_command("PING", check_health=False)
+
+    async def _rest(self, connection: Connection) -> None:
+        """Rest where messages come faster than `REST_S`, so that one wake-up serves many of them.
+
+        Only when all that was read is handled, and only for what is left of the time since the last read: a
+        message that comes after a pause never waits, and a feed that is behind never sleeps.
+        """
+        # redis-py does not say whether another reply is here already; its parser's reader does.
+        reader = getattr(connection._parser, "_reader", None)  # noqa: SLF001
+        if reader is not None and reader.has_data():
+            return
+        now_s = asyncio.get_running_loop().time()
+        left_s = self._read_s + REST_S - now_s
+        self._read_s = now_s
+        if left_s > 0:
+            await asyncio.sleep(left_s)
 
     def _take(self, reply: Any) -> None:
         if not isinstance(reply, list):

@@ -31,7 +31,7 @@ note("end")
 
 async def until(holds: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
-        while not holds():  # noqa: ASYNC110 - what is waited for happens in other processes
+        while not holds():
             await asyncio.sleep(0.01)
 
 

@@ -73,7 +73,7 @@ def create_app() -> Starlette:
 
 def run(port: int) -> None:
     """Serve on loopback until killed; the first line on stdout is the URL (port 0 takes a free one)."""
-    with socket.socket() as listener:
+    with socket.socket(proto=socket.IPPROTO_TCP) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", port))
         listener.listen(BACKLOG)
