@@ -1,0 +1,17 @@
+"""The benchmarks that there are, in the order in which they are shown."""
+
+from typing import Final
+
+from scripts.benchmarks.append import APPEND
+from scripts.benchmarks.benchmark import Benchmark
+from scripts.benchmarks.capacity import CAPACITY
+from scripts.benchmarks.following import FANOUT, LIGHT, MANY
+from scripts.benchmarks.idle import IDLE
+from scripts.benchmarks.never_reading import NEVER_READING
+from scripts.benchmarks.replay import REPLAY
+from scripts.benchmarks.storm import STORM
+from scripts.benchmarks.ttft import TTFT
+
+BENCHMARKS: Final[dict[str, Benchmark]] = {
+    found.name: found for found in (TTFT, FANOUT, MANY, LIGHT, CAPACITY, REPLAY, IDLE, STORM, NEVER_READING, APPEND)
+}

@@ -1,0 +1,73 @@
+"""Reading a whole log again: out of memory, out of Redis, and out of one read for all."""
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from scripts.benchmarks.benchmark import OBVIOUS, OURS, Benchmark, Figures
+from scripts.benchmarks.following import path, started
+from scripts.benchmarks.load import Client, Load, LoadError
+from scripts.benchmarks.producer import Producer
+from scripts.benchmarks.rig import Rig
+
+CLIENTS: Final = 200
+ENTRIES: Final = 2_000
+TIMEOUT_S: Final = 60.0
+
+
+def _in_memory(load: Load, producer: Producer) -> list[Client]:
+    """One tail has followed the stream all along."""
+    load.tail(path(producer.streams[0]), 1)
+    load.join()
+    producer.append(ENTRIES - 1)
+    if load.reach(ENTRIES, TIMEOUT_S):
+        raise LoadError("the follower did not get everything")
+    return load.add(path(producer.streams[0]), CLIENTS)
+
+
+def _one_read(load: Load, producer: Producer) -> list[Client]:
+    """All want the same ended stream, which nobody has read yet."""
+    producer.append(ENTRIES - 1)
+    return load.add(path(producer.streams[0]), CLIENTS)
+
+
+def _from_redis(load: Load, producer: Producer) -> list[Client]:
+    """Each wants another stream, so each entry is read from Redis."""
+    producer.append(ENTRIES - 1)
+    return [client for stream in producer.streams for client in load.add(path(stream), 1)]
+
+
+CASES: Final[dict[str, tuple[int, Callable[[Load, Producer], list[Client]]]]] = {
+    "followed by one, entries/s": (1, _in_memory),
+    "followed by nobody, entries/s": (1, _one_read),
+    "a stream each, entries/s": (CLIENTS, _from_redis),
+}
+
+
+def _run(system: str, quick: bool) -> Figures:  # noqa: ARG001 - it is over in seconds
+    figures: dict[str, float] = {}
+    for name, (streams, prepare) in CASES.items():
+        with Rig() as rig:
+            server, producer = started(rig, system, streams)
+            with Load(server.port) as load:
+                clients = prepare(load, producer)
+                load.forget_figures()
+                began_s = time.monotonic()
+                load.ask(clients)
+                load.watch(clients)
+                behind = load.reach(ENTRIES, TIMEOUT_S)
+                figures[name] = load.received / (time.monotonic() - began_s)
+                if behind or load.gaps or load.repeated:
+                    raise LoadError(f"{name}: {behind} behind, {load.gaps} gaps, {load.repeated} repeated")
+    return figures
+
+
+REPLAY: Final = Benchmark(
+    name="replay",
+    title=f"{CLIENTS} clients replay {ENTRIES:,} entries each",
+    note=f"From the requests of {CLIENTS} connected clients, sent at once, until the last one has all its entries; "
+    "handling the requests is part of it. All offsets were checked.",
+    systems={system: partial(_run, system) for system in (OBVIOUS, OURS)},
+    plotted=tuple(CASES),
+)
