@@ -45,7 +45,7 @@ class Settings(BaseSettings):
     send_timeout_ms: int = Field(default=30_000, ge=100, description="a client that reads nothing this long is cut")
     retry_ms: int = Field(default=1_000, ge=0, description="reconnection delay that clients are told")
     broker_drain_ms: int = Field(default=2_000, ge=0, description="time that SIGTERM leaves to open tails")
-    window_entries: int = Field(default=4_096, ge=1, description="recent entries of a tailed stream kept in memory")
+    ws_max_tails: int = Field(default=100, ge=1, le=10_000, description="most streams that one WebSocket tails at once")
     window_bytes: int = Field(default=67_108_864, ge=65_536, description="size of all windows of one process")
 
     lease_ms: int = Field(default=10_000, ge=200, description="a producer unheard of for this long is lost")
@@ -92,6 +92,11 @@ class Settings(BaseSettings):
     )
     anthropic_base_url: str | None = Field(
         default=None, validation_alias=AliasChoices("ANTHROPIC_BASE_URL"), description="base URL of `anthropic`"
+    )
+    strict_openai: bool = Field(
+        default=False,
+        description="as the original: leaving a response that is not in the background cancels it, and it is not "
+        "streamed again",
     )
     log_level: str = Field(default="info", pattern=r"^(debug|info|warning|error)$", description="least level logged")
 

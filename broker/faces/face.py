@@ -13,8 +13,10 @@ class Face(Protocol):
     that a frame is a function of the log alone.
     """
 
-    heartbeat: bytes
-    """A frame that means nothing but "still here"; empty where the format has none."""
+    @property
+    def heartbeat(self) -> bytes:
+        """A frame that means nothing but "still here"; empty where the format has none."""
+        ...
 
     def begin(self) -> Any:
         """Return the state before the log's first entry; None says that the face remembers nothing."""

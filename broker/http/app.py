@@ -5,7 +5,17 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from broker.http import events, problems, site, streams
+from broker.http import (
+    ai_sdk,
+    anthropic_messages,
+    events,
+    openai_chat,
+    openai_responses,
+    problems,
+    site,
+    streams,
+    ws,
+)
 from broker.http.limits import BodyLimit
 from broker.ops.house import opened
 from broker.settings import Settings
@@ -32,5 +42,10 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(BodyLimit, max_body_bytes=settings.max_body_bytes)
     app.include_router(streams.router)
     app.include_router(events.router)
+    app.include_router(ws.router)
+    app.include_router(ai_sdk.router)
+    app.include_router(openai_responses.router)
+    app.include_router(openai_chat.router)
+    app.include_router(anthropic_messages.router)
     site.install(app)
     return app

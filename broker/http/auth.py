@@ -4,37 +4,45 @@ import hmac
 from typing import Annotated
 
 from fastapi import Depends, Request
+from starlette.requests import HTTPConnection
 
 from broker.http.problems import Problem
 from broker.ops.house import House
-from broker.settings import OPEN_TENANT
+from broker.settings import OPEN_TENANT, Settings
 
 
-def house(request: Request) -> House:
+async def house(request: Request) -> House:
     """Return the house that this app serves."""
     found: House = request.app.state.house
     return found
 
 
-def tenant(request: Request) -> str:
-    """Return the tenant of the bearer key; in open mode, the one tenant that there is.
+async def tenant(request: HTTPConnection) -> str:
+    """Return the tenant of the bearer key or of `x-api-key`; in open mode, the one tenant that there is.
 
     Raises:
         Problem: 401 `unauthorized`.
     """
-    tenants_by_key = house(request).settings.tenants_by_key
-    if not tenants_by_key:
-        return OPEN_TENANT
+    settings: Settings = request.app.state.house.settings
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
-    offered = key.strip().encode() if scheme.lower() == "bearer" else b""
-    found = None
-    for known, name in tenants_by_key.items():  # every key is compared, so that time tells nothing
-        if hmac.compare_digest(known.encode(), offered):
-            found = name
+    bearer = key.strip().encode() if scheme.lower() == "bearer" else b""
+    found = known_tenant(settings, bearer, request.headers.get("x-api-key", "").encode())  # the latter is Anthropic's
     if found is None:
         raise Problem(
             401, "unauthorized", "Send a known key: Authorization: Bearer …", headers={"WWW-Authenticate": "Bearer"}
         )
+    return found
+
+
+def known_tenant(settings: Settings, *offered: bytes) -> str | None:
+    """Return the tenant of a known key among those offered; in open mode, the one tenant that there is."""
+    if not settings.tenants_by_key:
+        return OPEN_TENANT
+    found = None
+    for known, name in settings.tenants_by_key.items():  # every key is compared, so that time tells nothing
+        for one in offered:
+            if hmac.compare_digest(known.encode(), one):
+                found = name
     return found
 
 

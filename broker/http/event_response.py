@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -17,7 +19,8 @@ logger = logging.getLogger(__name__)
 class EventResponse(Response):
     """Server-sent events of one stream behind offset `after`.
 
-    `opening` is sent first. A client that takes nothing for `send_timeout_s` is cut.
+    `opening` is sent first. `left` is called when the client goes before the end. A client that takes nothing for
+    `send_timeout_s` is cut.
     """
 
     media_type = "text/event-stream"
@@ -34,15 +37,21 @@ class EventResponse(Response):
         send_timeout_s: float,
         status: int = 200,
         headers: dict[str, str] | None = None,
+        left: Callable[[], Coroutine[Any, Any, object]] | None = None,
     ) -> None:
         streaming = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
         super().__init__(None, status, {**streaming, "Stream-Id": follower.stream_id, **(headers or {})})
         del self.headers["content-length"]
-        self._opening = opening
+        self.opening = opening
+        self._left = left
         self._reset = reset
         self._send_timeout_s = send_timeout_s
         # Joined here, without an await since the follower was opened: from now on it stays open.
         self._tail = follower.join(face, after, until)
+
+    def drop(self) -> None:
+        """Give up a response that is not sent after all."""
+        self._tail.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send until the tail has ended or the client is gone."""
@@ -63,11 +72,13 @@ class EventResponse(Response):
         sink.tail = self._tail
         try:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            await send({"type": "http.response.body", "body": self._opening, "more_body": True})
+            await send({"type": "http.response.body", "body": self.opening, "more_body": True})
             self._tail.begin(sink, self._reset)
             # `receive` returns when the client has gone, or when the last chunk was sent (ASGI).
             while (await receive())["type"] != "http.disconnect":
                 pass
+            if self._left is not None and not self._tail.closed:
+                await self._left()
         except asyncio.CancelledError:
             if not timed_out:
                 raise

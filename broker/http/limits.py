@@ -25,7 +25,7 @@ class BodyLimit:
         announced = dict(scope["headers"]).get(b"content-length", b"0")
         if not announced.isdigit() or int(announced) > self._max_body_bytes:
             await _discard(receive)
-            await self._too_large().response()(scope, receive, send)
+            await self._too_large().response(scope)(scope, receive, send)
             return
         seen = 0
 

@@ -8,7 +8,9 @@ import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.types import Scope
 
+from broker.http import error_shapes
 from broker.log.errors import (
     IdempotencyMismatch,
     LogFull,
@@ -35,8 +37,12 @@ class Problem(HTTPException):
         self.code = code
         self.facts = facts
 
-    def response(self) -> Response:
-        """Return the problem document."""
+    def response(self, scope: Scope) -> Response:
+        """Return the problem document, or the error in the words of the face that was asked."""
+        shaped = error_shapes.shaped(scope, self.status_code, self.code, str(self.detail), self.facts)
+        if shaped is not None:
+            status, body = shaped
+            return Response(orjson.dumps(body), status, self.headers, media_type="application/json")
         document = {
             "type": f"urn:midstream:{self.code}",
             "title": HTTPStatus(self.status_code).phrase,
@@ -77,8 +83,8 @@ def problem_of(error: Exception) -> Problem:
             return Problem(500, "internal", "Something went wrong here; it was logged.")
 
 
-async def _answer(_request: Request, error: Exception) -> Response:
-    return problem_of(error).response()
+async def _answer(request: Request, error: Exception) -> Response:
+    return problem_of(error).response(request.scope)
 
 
 def install(app: FastAPI) -> None:

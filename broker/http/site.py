@@ -1,15 +1,15 @@
 """The page, the models, the probes."""
 
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, FastAPI, Response
+from fastapi import APIRouter, FastAPI, Header, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from broker.http.auth import AHouse, ATenant
 from broker.http.streams import JSON
-from broker.models import available, resolve
+from broker.models import Model, available, resolve, split
 
 router = APIRouter()
 
@@ -24,20 +24,56 @@ async def index() -> Response:
 
 
 @router.get("/v1/models", tags=["models"], response_class=Response)
-async def models(house: AHouse, tenant: ATenant) -> Response:  # noqa: ARG001
+async def models(
+    house: AHouse,
+    tenant: ATenant,  # noqa: ARG001
+    anthropic_version: Annotated[str | None, Header(description="present: the list is of Anthropic's shape")] = None,
+) -> Response:
     """List the models that can be asked for; `default` marks the one used when none is named."""
+    known = available(house.settings)
+    if anthropic_version is not None:
+        data = [_anthropic_model(model) for model in known]
+        return JSON({"data": data, "has_more": False, "first_id": data[0]["id"], "last_id": data[-1]["id"]})
     default = resolve(None, house.settings)
-    data = [
-        {
-            "id": m.id,
-            "object": "model",
-            "provider": m.provider,
-            "description": m.description,
-            "default": m.id == default,
-        }
-        for m in available(house.settings)
-    ]
-    return JSON({"object": "list", "data": data, "default": default})
+    return JSON({"object": "list", "data": [_openai_model(model, default) for model in known], "default": default})
+
+
+@router.get("/v1/models/{model:path}", tags=["models"], response_class=Response)
+async def model(
+    model: str,
+    house: AHouse,
+    tenant: ATenant,  # noqa: ARG001
+    anthropic_version: Annotated[str | None, Header(description="present: the model is of Anthropic's shape")] = None,
+) -> Response:
+    """Show one model that can be asked for, also one that is not listed."""
+    found = resolve(model, house.settings)
+    listed = {known.id: known for known in available(house.settings)}
+    shown = listed.get(found) or Model(found, split(found)[0], "")
+    if anthropic_version is not None:
+        return JSON(_anthropic_model(shown))
+    return JSON(_openai_model(shown, resolve(None, house.settings)))
+
+
+def _openai_model(model: Model, default: str) -> dict[str, Any]:
+    return {
+        "id": model.id,
+        "object": "model",
+        "created": 0,
+        "owned_by": model.provider,
+        "provider": model.provider,
+        "description": model.description,
+        "default": model.id == default,
+    }
+
+
+def _anthropic_model(model: Model) -> dict[str, Any]:
+    return {
+        "id": model.id,
+        "type": "model",
+        "display_name": model.id,
+        "created_at": "1970-01-01T00:00:00Z",  # unknown, in Anthropic's own way of saying so
+        "lifecycle": "active",
+    }
 
 
 @router.get("/healthz", tags=["probes"], response_class=Response)
@@ -51,6 +87,24 @@ async def readyz(house: AHouse) -> Response:
     """Answer 200 when the log answers, else 503 `log_unavailable`."""
     await house.registry.ping()
     return JSON({"status": "ok", "model": resolve(None, house.settings)})
+
+
+@router.get("/midstream.js", include_in_schema=False)
+async def module() -> Response:
+    """Serve the browser's client; it is the very module that the page uses."""
+    return _file("midstream.js", "text/javascript")
+
+
+@router.get("/midstream.d.ts", include_in_schema=False)
+async def module_types() -> Response:
+    """Serve the types of the browser's client."""
+    return _file("midstream.d.ts", "text/plain")
+
+
+def _file(name: str, media_type: str) -> Response:
+    # Other origins may import it: it holds nothing that is not public.
+    headers = {"Access-Control-Allow-Origin": "*", "Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
+    return Response((PAGE / name).read_bytes(), headers=headers, media_type=media_type)
 
 
 class PageHeaders:

@@ -34,16 +34,18 @@ class Tail:
         sink: Where it goes; None before `begin`.
         cursor: The last offset handed to the sink.
         until: Stop behind this offset; None: behind the terminal entry.
+        mark: An offset and a frame to send once, right behind the frame of that offset; None: nothing to mark.
         quiet_beats: How many of the hub's beats have passed since the sink was last given something.
     """
 
-    __slots__ = ("_closed", "_follower", "_owed", "cursor", "face", "quiet_beats", "sink", "until")
+    __slots__ = ("_closed", "_follower", "_owed", "cursor", "face", "mark", "quiet_beats", "sink", "until")
 
     def __init__(self, follower: "Follower", face: Face, after: int, until: int | None) -> None:
         self.face = face
         self.sink: Sink | None = None
         self.cursor = after
         self.until = until
+        self.mark: tuple[int, bytes] | None = None
         self.quiet_beats = 0
         self._follower = follower
         self._closed = False
@@ -66,6 +68,13 @@ class Tail:
                 self._write(sink, self.face.reset(reason))
                 continue
             target = self._follower.tail if self.until is None else self.until
+            if self.mark is not None:
+                offset, frame = self.mark
+                if self.cursor >= offset:
+                    self.mark = None
+                    self._write(sink, frame)
+                    continue
+                target = min(target, offset)
             if self.cursor >= target:
                 if self._follower.ended or self.until is not None:
                     self.close()
@@ -96,6 +105,11 @@ class Tail:
     def part(self, retry_ms: int) -> None:
         """Ask the client to come back after `retry_ms`, to whoever serves then, and close."""
         self._last_words(self.face.parting(retry_ms))
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has ended, or was ended from here."""
+        return self._closed
 
     def close(self) -> None:
         """Leave the follower and close the sink; may be called again."""

@@ -27,6 +27,15 @@ class Keys:
         """Return the key of a tenant's list of streams by time of creation."""
         return f"{self.prefix}:index:{tenant}"
 
+    def chat(self, tenant: str, chat_id: str) -> str:
+        """Return the key of a tenant's chat; hashed, because a chat's id is the client's and may hold anything."""
+        named = hashlib.sha256(f"{tenant}\0{chat_id}".encode()).hexdigest()
+        return f"{self.prefix}:chat:{named[:ID_CHARS]}"
+
+    def tried(self, digest: str) -> str:
+        """Return the key that names the stream of the latest first try of a request."""
+        return f"{self.prefix}:tried:{digest}"
+
     @property
     def due(self) -> str:
         """The key of the set of live streams by the time at which a reaper looks at them."""

@@ -196,6 +196,11 @@ class Log:
             raise StreamAbsent(stream_id)
         return bytes(values[0])
 
+    async def origin(self, stream_id: str) -> bytes:
+        """Return what the face that started the stream has to remember; empty where it is nothing."""
+        (values, _) = await self._scripts.run("read", self._both(stream_id), [0, 0, "origin"])
+        return bytes(values[0] or b"")
+
     def _both(self, stream_id: str) -> list[str]:
         return [self.keys.state(stream_id), self.keys.log(stream_id)]
 

@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 
 from broker.hub.hub import Hub
 from broker.jobs import Slips
+from broker.log.chats import Chats
 from broker.log.connect import connect
 from broker.log.durability import examine
 from broker.log.log import Log
@@ -27,6 +28,7 @@ class House:
     redis: Redis
     log: Log
     registry: Registry
+    chats: Chats
     slips: Slips
     hub: Hub
 
@@ -51,7 +53,7 @@ async def opened(settings: Settings) -> AsyncIterator[House]:
     await hub.start()
     reaper.start()
     try:
-        yield House(settings, redis, log, registry, slips, hub)
+        yield House(settings, redis, log, registry, Chats(redis, prefix), slips, hub)
     finally:
         await reaper.stop()
         await hub.stop()

@@ -31,8 +31,18 @@ LIST_SCAN: Final = 10
 """Most pages of the index that one filtered list looks through."""
 
 
-async def start(house: House, tenant: str, request: GenerationRequest, idempotency_key: str | None) -> tuple[str, bool]:
+async def start(
+    house: House,
+    tenant: str,
+    request: GenerationRequest,
+    idempotency_key: str | None,
+    *,
+    stream_id: str | None = None,
+    origin: bytes = b"",
+) -> tuple[str, bool]:
     """Start a generation, or find the one that the same start began; return its id and whether it is new.
+
+    `origin` is what the face that starts it has to remember. `stream_id` is used where there is no key.
 
     Raises:
         UnknownModel, MissingProviderKey: No such model here.
@@ -42,13 +52,13 @@ async def start(house: House, tenant: str, request: GenerationRequest, idempoten
     settings = house.settings
     model = resolve(request.model, settings)
     body = orjson.dumps(request.model_dump(mode="json", exclude_none=True), option=orjson.OPT_SORT_KEYS)
-    stream_id = new_id() if idempotency_key is None else idempotent_id(tenant, idempotency_key)
+    stream_id = (stream_id or new_id()) if idempotency_key is None else idempotent_id(tenant, idempotency_key)
     ttl_s = settings.retention_s if request.ttl_s is None else request.ttl_s
     # `reattach` falls back to `interrupt` where the upstream cannot be re-attached: that is what `auto` means.
     policy = "reattach" if request.on_worker_loss == "auto" else request.on_worker_loss
     created_ms = await house.log.create(
         stream_id,
-        hashlib.sha256(body).hexdigest(),
+        hashlib.sha256(body + origin).hexdigest(),
         {
             "tenant": tenant,
             "model": model,
@@ -57,10 +67,14 @@ async def start(house: House, tenant: str, request: GenerationRequest, idempoten
             "metadata": orjson.dumps(request.metadata),
             "ttl_s": ttl_s,
             "request": body,
+            "origin": origin,
         },
         look_again_ms(settings),
     )
     if created_ms is None:
+        found = await house.log.state(stream_id)
+        if found is not None and found.ended:
+            await house.registry.unwatch(stream_id)  # nobody needs to look at it again
         return stream_id, False
     try:
         await asyncio.gather(

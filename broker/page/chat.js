@@ -6,7 +6,7 @@ import { addAnswer, addButton, addMessage, showMessages, textOf } from "./conver
 import { byId, element } from "./dom.js";
 import { Presence } from "./presence.js";
 import * as statusline from "./statusline.js";
-import { Refused, Tail } from "./tail.js";
+import { Refused, Tail } from "./midstream.js";
 import { cutFrom, metadataOf, nextTurn } from "./turns.js";
 
 const prompt = byId("prompt");
@@ -116,6 +116,7 @@ function follow({ id, status, thread, messages, cut }) {
   const presence = new Presence(id, (tabs) => statusline.show({ tabs }));
   const tail = new Tail(`${api.streamUrl(id)}/events`, {
     headers: api.authorization(),
+    share: true,
     onConnection: (connection) => statusline.show({ connection }),
     onEntry: (entry) => {
       answer.take(entry);

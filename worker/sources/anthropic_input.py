@@ -6,6 +6,7 @@ import orjson
 
 from worker.sources import conversation
 from worker.sources.conversation import Call, Image, Json, Part, Raw, Result, Words
+from worker.sources.params import for_anthropic
 from worker.sources.source import Prompt
 
 DEFAULT_MAX_TOKENS = 8_192  # Anthropic has no default of its own; every current model allows this
@@ -23,7 +24,8 @@ _CHOICES = {"auto": "auto", "none": "none", "required": "any"}
 
 def body(prompt: Prompt) -> Json:
     """Return the request's JSON but for `stream`."""
-    params = {name: value for name, value in prompt.params.items() if name not in _OURS}
+    given = {name: value for name, value in prompt.params.items() if name not in _OURS}
+    params = for_anthropic(given)
     for alias in ("max_output_tokens", "max_completion_tokens"):
         if alias in params:
             params.setdefault("max_tokens", params.pop(alias))

@@ -5,6 +5,7 @@ from typing import Any
 
 from worker.sources import conversation
 from worker.sources.conversation import Call, Image, Json, Raw, Result, Words
+from worker.sources.params import for_chat
 from worker.sources.source import Prompt
 
 # Ours to decide, whatever the request's params say.
@@ -14,7 +15,8 @@ _PARTS = frozenset(("text", "image_url", "input_audio", "file", "refusal"))
 
 def body(prompt: Prompt) -> Json:
     """Return the request's JSON but for `stream`."""
-    params = {name: value for name, value in prompt.params.items() if name not in _OURS}
+    given = {name: value for name, value in prompt.params.items() if name not in _OURS}
+    params = for_chat(given)
     if "max_output_tokens" in params:
         params.setdefault("max_tokens", params.pop("max_output_tokens"))
     if isinstance(params.get("tools"), list):

@@ -5,6 +5,7 @@ from typing import Any
 
 from worker.sources import conversation
 from worker.sources.conversation import Call, Image, Json, Part, Raw, Result, Turn, Words
+from worker.sources.params import for_responses
 from worker.sources.source import Prompt
 
 # Ours to decide, whatever the request's params say.
@@ -14,7 +15,8 @@ _PARTS = frozenset(("input_text", "output_text", "refusal", "input_image", "inpu
 
 def body(prompt: Prompt, *, background: bool) -> Json:
     """Return the request's JSON but for `stream`."""
-    params = {name: value for name, value in prompt.params.items() if name not in _OURS}
+    given = {name: value for name, value in prompt.params.items() if name not in _OURS}
+    params = for_responses(given)
     for alias in ("max_completion_tokens", "max_tokens"):
         if alias in params:
             params.setdefault("max_output_tokens", params.pop(alias))

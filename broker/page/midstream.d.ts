@@ -1,0 +1,79 @@
+/** One entry of a stream's log; see broker/PROTOCOL.md for what each type holds. */
+export type Entry = { offset: number } & (
+  | { type: "start"; epoch: number; model: string }
+  | { type: "text" | "reasoning"; text: string }
+  | { type: "tool_input"; id: string; name: string; delta: string }
+  | { type: "tool_call"; id: string; name: string; arguments: string }
+  | { type: "tool_result" | "source" | "file" | "data"; [name: string]: unknown }
+  | { type: "status"; state: string; reason?: string; paid?: boolean }
+  | { type: "reset"; reason: string }
+  | { type: "usage"; input_tokens: number; output_tokens: number; details: Record<string, unknown> }
+  | {
+      type: "end";
+      outcome: "completed" | "failed" | "cancelled" | "interrupted";
+      finish_reason: string | null;
+      error: { code: string; message: string } | null;
+      usage: Record<string, unknown> | null;
+      timings: Record<string, number | null>;
+    }
+);
+
+/** `paused`: the tab is hidden and has given its connection back. */
+export type Connection = "connecting" | "live" | "reconnecting" | "paused" | "ended";
+
+export interface TailOptions {
+  /** Gets each entry once and in order; a `reset` voids what came before it. */
+  onEntry(entry: Entry): void;
+  onConnection?(state: Connection): void;
+  /** For instance `{ Authorization: "Bearer …" }`. */
+  headers?: Record<string, string>;
+  /** The last offset that is known already; default 0. */
+  after?: number;
+  /** Use one connection for all tabs that read this URL (Web Locks and BroadcastChannel). */
+  share?: boolean;
+}
+
+/** The broker refused for good. */
+export class Refused extends Error {
+  constructor(status: number, problem: Record<string, unknown>);
+  status: number;
+  /** The broker's RFC 9457 problem document. */
+  problem: Record<string, unknown>;
+}
+
+/**
+ * Reads a stream's entries to its end, coming back by itself; resolves with the last offset, also when
+ * `signal` stops it. The generation goes on either way.
+ * @param url of the stream's events, `/v1/streams/{id}/events`
+ * @throws {Refused} no key, no such stream, or its past is gone
+ */
+export function tail(url: string, options: TailOptions & { signal?: AbortSignal }): Promise<number>;
+
+/** One live reader of one stream; `tail` is the short form. */
+export class Tail {
+  constructor(url: string, options: TailOptions);
+  readonly cursor: number;
+  follow(): Promise<void>;
+  close(): void;
+}
+
+export interface ResumableFetchOptions {
+  /** What to ask by; default: the global one. */
+  fetch?: typeof globalThis.fetch;
+  /** How long a broker that cannot be reached is waited for, in ms; default 5 minutes. */
+  patienceMs?: number;
+  /** Your major of `ai`, if it is 7 or more: then an answer that begins anew does so in its place. */
+  major?: number;
+}
+
+/**
+ * A `fetch` for the AI SDK: `new DefaultChatTransport({ api, fetch: resumableFetch() })`. Answers go on across
+ * lost connections, sleeping phones and restarted brokers, from the last cursor.
+ */
+export function resumableFetch(options?: ResumableFetchOptions): typeof globalThis.fetch;
+
+/** Parses `text/event-stream` from text that arrives in any pieces. */
+export class EventStreamParser {
+  constructor(onEvent: (event: { id: string; type: string; data: string }) => void, onRetry?: (ms: number) => void);
+  feed(piece: string): void;
+}

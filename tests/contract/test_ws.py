@@ -1,0 +1,253 @@
+"""The WebSocket door, each row of PROTOCOL's table, with the `websockets` package over a real server."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx2
+import pytest
+from pydantic import SecretStr
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from broker.settings import Settings
+from tests import inside, sse
+
+START = {"model": "demo/count", "input": "count", "params": {"words": 12}}
+LONG = {**START, "params": {"words": 3_000, "delay_ms": 5}}
+
+
+@asynccontextmanager
+async def dial(client: httpx2.AsyncClient, **options: Any) -> AsyncIterator["Talk"]:
+    url = f"ws://{client.base_url.host}:{client.base_url.port}/v1/ws"
+    async with connect(url, **options) as socket:
+        yield Talk(socket)
+
+
+class Talk:
+    def __init__(self, socket: ClientConnection) -> None:
+        self.socket = socket
+
+    async def say(self, **message: Any) -> None:
+        await self.socket.send(json.dumps(message))
+
+    async def hear(self, *kinds: str) -> dict[str, Any]:
+        """Return the next message of one of these types."""
+        while True:
+            message: dict[str, Any] = json.loads(await asyncio.wait_for(self.socket.recv(), 10))
+            if not kinds or message["type"] in kinds:
+                return message
+
+    async def entries(self, *ids: str) -> dict[str, list[dict[str, Any]]]:
+        """Return these streams' entries, up to the tails' ends."""
+        read: dict[str, list[dict[str, Any]]] = {stream_id: [] for stream_id in ids}
+        left = set(ids)
+        while left:
+            message = await self.hear("entries", "closed")
+            if message["type"] == "closed":
+                left.remove(message["id"])
+            else:
+                read[message["id"]] += message["entries"]
+        return read
+
+
+@pytest.fixture
+async def client(settings: Settings) -> AsyncIterator[httpx2.AsyncClient]:
+    async with inside.worker(settings), inside.broker(settings) as client:
+        yield client
+
+
+@pytest.fixture
+async def talk(client: httpx2.AsyncClient) -> AsyncIterator[Talk]:
+    async with dial(client) as talk:
+        assert (await talk.hear())["type"] == "ready"
+        yield talk
+
+
+async def test_the_same_entries_as_by_sse(client: httpx2.AsyncClient, talk: Talk) -> None:
+    await talk.say(type="start", request=START, ref="a")
+    started = await talk.hear()
+    assert (started["type"], started["ref"], started["created"]) == ("started", "a", True)
+    stream_id = started["id"]
+    entries = (await talk.entries(stream_id))[stream_id]
+    events = await sse.tail(client, stream_id)
+    assert entries == [{"offset": event.id, **event.data} for event in events]
+
+
+async def test_many_streams_on_one_socket_each_in_order(talk: Talk) -> None:
+    ids = []
+    for number in range(10):
+        await talk.say(type="start", request={**START, "input": str(number)}, tail=False, ref=number)
+        ids.append((await talk.hear("started"))["id"])
+    for stream_id in ids:
+        await talk.say(type="tail", id=stream_id)
+    read = await talk.entries(*ids)
+    for stream_id in ids:
+        assert [entry["offset"] for entry in read[stream_id]] == list(range(1, len(read[stream_id]) + 1))
+        assert read[stream_id][-1]["type"] == "end"
+
+
+async def test_every_cut_resumes_behind_after(talk: Talk) -> None:
+    await talk.say(type="start", request=START)
+    stream_id = (await talk.hear("started"))["id"]
+    whole = (await talk.entries(stream_id))[stream_id]
+    for after in range(len(whole) + 1):
+        await talk.say(type="tail", id=stream_id, after=after, ref=after)
+        assert (await talk.hear())["ref"] == after
+        assert (await talk.entries(stream_id))[stream_id] == whole[after:]
+    await talk.say(type="tail", id=stream_id, after=9_999)
+    reset, *rest = (await talk.entries(stream_id))[stream_id]
+    assert (reset, rest) == ({"offset": 0, "type": "reset", "reason": "cursor_ahead"}, whole)
+
+
+async def test_cancel_ends_it_and_leave_and_a_closed_socket_do_not(client: httpx2.AsyncClient, talk: Talk) -> None:
+    await talk.say(type="start", request=LONG)
+    stream_id = (await talk.hear("started"))["id"]
+    await talk.hear("entries")
+    await talk.say(type="leave", id=stream_id, ref=1)
+    assert await talk.hear("closed") == {"type": "closed", "id": stream_id, "ref": 1}
+    async with dial(client) as other:
+        await other.say(type="tail", id=stream_id)
+        await other.hear("entries")
+    await talk.say(type="ping")
+    assert (await talk.hear())["type"] == "pong"  # and no more entries before it
+    shown = (await client.get(f"/v1/streams/{stream_id}")).json()
+    assert (shown["status"], shown["tails"]) == ("running", 0)
+    await talk.say(type="tail", id=stream_id)
+    await talk.say(type="cancel", id=stream_id)
+    assert (await talk.hear("cancelling"))["id"] == stream_id
+    last = (await talk.entries(stream_id))[stream_id][-1]
+    assert (last["type"], last["outcome"]) == ("end", "cancelled")
+
+
+async def test_a_second_tail_of_a_stream_takes_the_first_ones_place(talk: Talk) -> None:
+    await talk.say(type="start", request=LONG)
+    stream_id = (await talk.hear("started"))["id"]
+    await talk.hear("entries")
+    await talk.say(type="tail", id=stream_id, ref="again")
+    while (await talk.hear("entries", "tailing"))["type"] != "tailing":
+        pass
+    assert (await talk.hear("entries"))["entries"][0]["offset"] == 1
+    await talk.say(type="cancel", id=stream_id)
+    await talk.entries(stream_id)
+
+
+async def test_deleted_streams_say_so(client: httpx2.AsyncClient, talk: Talk) -> None:
+    await talk.say(type="start", request=LONG)
+    stream_id = (await talk.hear("started"))["id"]
+    await talk.hear("entries")
+    assert (await client.delete(f"/v1/streams/{stream_id}")).status_code == 204
+    last = (await talk.entries(stream_id))[stream_id][-1]
+    assert last["type"] == "end" or last["reason"] == "deleted"
+
+
+BAD = [
+    ("{", "bad_message"),
+    ('{"type": "dance"}', "bad_message"),
+    ('{"type": "tail"}', "bad_message"),
+    ('{"type": "tail", "id": "x", "after": -1}', "bad_message"),
+    ('{"type": "start", "request": {}}', "bad_message"),
+    ('{"type": "tail", "id": "nobodys", "ref": 3}', "stream_not_found"),
+    ('{"type": "cancel", "id": "nobodys"}', "stream_not_found"),
+    ('{"type": "start", "request": {"input": "x", "model": "no/such"}}', "unknown_model"),
+]
+
+
+async def test_a_refusal_has_a_code_and_the_socket_goes_on(talk: Talk) -> None:
+    for message, code in BAD:
+        await talk.socket.send(message)
+        error = await talk.hear()
+        assert (error["type"], error["code"]) == ("error", code), message
+        assert error["message"]
+        assert error.get("ref") == json.loads(message if message != "{" else "{}").get("ref")
+    await talk.say(type="ping", ref="still")
+    assert await talk.hear() == {"type": "pong", "ref": "still"}
+
+
+async def test_limits_are_told(settings: Settings) -> None:
+    tight = settings.model_copy(update={"ws_max_tails": 2, "max_body_bytes": 1_024})
+    async with inside.worker(tight), inside.broker(tight) as client, dial(client) as talk:
+        await talk.hear("ready")
+        ids = []
+        for _ in range(2):
+            await talk.say(type="start", request=LONG)
+            ids.append((await talk.hear("started"))["id"])
+        await talk.say(type="start", request=LONG)
+        error = await talk.hear("error")
+        assert (error["code"], error["limit"]) == ("too_many_tails", 2)
+        for stream_id in ids:
+            await talk.say(type="cancel", id=stream_id)
+        await talk.entries(*ids)
+        await talk.say(type="start", request={"input": "x" * 2_000})
+        with pytest.raises(ConnectionClosed) as closed:
+            await talk.hear("started")
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1009
+
+
+async def test_a_key_comes_as_a_header_or_first_message_and_tenants_are_apart(settings: Settings) -> None:
+    closed = settings.model_copy(update={"api_keys": SecretStr("ka:alice,kb:bob")})
+    async with inside.worker(closed), inside.broker(closed) as client:
+        headers = {"Authorization": "Bearer ka"}
+        async with dial(client, additional_headers=headers) as alice, dial(client, origin="http://evil.example") as bob:
+            assert (await alice.hear())["type"] == "ready"
+            await alice.say(type="start", request=START)
+            stream_id = (await alice.hear("started"))["id"]
+            await alice.entries(stream_id)
+            await bob.say(type="auth", key="kb")
+            assert (await bob.hear())["type"] == "ready"
+            await bob.say(type="tail", id=stream_id)
+            assert (await bob.hear())["code"] == "stream_not_found"
+        for first in ({"type": "auth", "key": "wrong"}, {"type": "ping"}):
+            async with dial(client) as talk:
+                await talk.say(**first)
+                assert (await talk.hear())["code"] == "unauthorized"
+                with pytest.raises(ConnectionClosed) as refused:
+                    await talk.hear()
+                assert refused.value.rcvd is not None
+                assert refused.value.rcvd.code == 4401
+
+
+async def test_in_open_mode_a_page_of_another_origin_is_turned_away(client: httpx2.AsyncClient) -> None:
+    own = f"http://{client.base_url.host}:{client.base_url.port}"
+    async with dial(client, origin=own) as talk:
+        assert (await talk.hear())["type"] == "ready"
+    async with dial(client, origin="http://evil.example") as talk:
+        with pytest.raises(ConnectionClosed) as refused:
+            await talk.hear()
+    assert refused.value.rcvd is not None
+    assert refused.value.rcvd.code == 4403
+
+
+FLOOD = {**START, "params": {"words": 60_000, "delay_ms": 0}, "chunking": {"flush_bytes": 64}}
+
+
+async def test_a_slow_socket_lags_and_still_gets_everything(client: httpx2.AsyncClient) -> None:
+    async with dial(client, max_queue=1) as talk:
+        await talk.hear("ready")
+        await talk.say(type="start", request=FLOOD)
+        stream_id = (await talk.hear("started"))["id"]
+        fast = await sse.tail(client, stream_id)  # meanwhile nothing is read from the socket
+        entries = (await talk.entries(stream_id))[stream_id]
+    assert [entry["offset"] for entry in entries] == [event.id for event in fast]
+    assert "".join(entry.get("text", "") for entry in entries) == sse.text(fast)
+
+
+async def test_a_socket_that_never_reads_is_cut_and_harms_nobody(settings: Settings) -> None:
+    quick = settings.model_copy(update={"send_timeout_ms": 300})
+    async with (
+        inside.worker(quick),
+        inside.broker(quick) as client,
+        dial(client, max_queue=1, ping_interval=None) as talk,
+    ):
+        await talk.hear("ready")
+        await talk.say(type="start", request=FLOOD)
+        stream_id = (await talk.hear("started"))["id"]
+        talk.socket.transport.pause_reading()
+        assert (await sse.tail(client, stream_id))[-1].type == "end"
+        async with asyncio.timeout(10):
+            while (await client.get(f"/v1/streams/{stream_id}")).json()["tails"]:
+                await asyncio.sleep(0.05)
+        talk.socket.transport.abort()

@@ -1,0 +1,143 @@
+"""The examples, each as its reader starts it, on the running system."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx2
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.provider.client import ProviderServer
+from tests.provider.script import Script, directive
+from tests.servers import free_port
+from tests.system import ROOT, System
+
+if TYPE_CHECKING:  # pytest itself imports the plugins
+    from tests.e2e.browser import Tabs
+
+pytest_plugins = ("tests.e2e.browser",)
+
+WEB = ROOT / "examples" / "web"
+SCRIPT = Script(words=250, delay_ms=20)
+
+
+@pytest.fixture
+async def system(redis_url: str, tmp_path: Path, provider: ProviderServer) -> AsyncIterator[System]:
+    async with System(redis_url, tmp_path, provider.url) as running:
+        yield await running.start()
+
+
+@pytest.fixture(scope="session")
+def vite() -> list[str]:
+    """The command that serves `examples/web`, its packages installed as the lock says."""
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node is None or npm is None:
+        pytest.skip("there is no `node` and `npm` on the PATH")
+    lock, installed = WEB / "package-lock.json", WEB / "node_modules" / ".package-lock.json"
+    if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
+        done = subprocess.run(
+            [npm, "ci", "--no-audit", "--no-fund"], cwd=WEB, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            pytest.skip(f"npm could not install the example's packages:\n{done.stderr[-1_000:]}")
+    return [node, "node_modules/vite/bin/vite.js"]
+
+
+@pytest.fixture
+async def web(vite: list[str], system: System, tmp_path: Path) -> AsyncIterator[str]:
+    """URL of the example's pages."""
+    port = free_port()
+    with (tmp_path / "vite.log").open("w") as log:
+        process = await asyncio.create_subprocess_exec(
+            *vite, "--host", "127.0.0.1", "--port", str(port), "--strictPort", cwd=WEB, stdout=log, stderr=log,
+            env={"PATH": os.environ["PATH"], "MIDSTREAM_URL": system.url},
+        )  # fmt: skip
+    url = f"http://127.0.0.1:{port}"
+    try:
+        async with httpx2.AsyncClient() as client, asyncio.timeout(20):
+            while True:
+                with contextlib.suppress(httpx2.TransportError):
+                    if (await client.get(url)).status_code == 200:
+                        break
+                assert process.returncode is None, (tmp_path / "vite.log").read_text()
+                await asyncio.sleep(0.05)
+        yield url
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+async def answered(page: Page) -> None:
+    await expect(page.locator("p.assistant")).to_have_count(1)
+    await expect(page.locator("output")).to_have_text("ready")
+    assert await page.locator("p.assistant").text_content() == SCRIPT.text()
+
+
+@pytest.mark.browser
+async def test_the_use_chat_page_survives_reload_tabs_and_a_restarted_broker(
+    web: str, tabs: "Tabs", system: System, provider: ProviderServer
+) -> None:
+    first = await tabs.open(f"{web}/?model=openai/gpt")
+    await first.get_by_label("Your message").fill(directive(SCRIPT))
+    await first.get_by_label("Your message").press("Enter")
+    await expect(first.locator("p.assistant")).to_contain_text("w10 ")
+    await first.reload()
+    await expect(first.locator("p.assistant")).to_contain_text("w20 ")
+    others = [await tabs.open(first.url) for _ in range(2)]
+    await expect(others[1].locator("p.assistant")).to_contain_text("w30 ")
+    system.brokers[0].kill()
+    await system.brokers[0].wait()
+    await system.start_broker()
+    for page in (first, *others):
+        await answered(page)
+    assert len(await provider.calls()) == 1
+    tabs.errors[:] = [error for error in tabs.errors if "net::ERR_" not in error and "status of 50" not in error]
+
+
+@pytest.mark.browser
+async def test_the_use_chat_page_stops_everywhere(web: str, tabs: "Tabs") -> None:
+    first = await tabs.open(f"{web}/?model=openai/gpt")
+    await first.get_by_label("Your message").fill(directive(Script(words=3_000, delay_ms=20)))
+    await first.get_by_label("Your message").press("Enter")
+    await expect(first.locator("p.assistant")).to_contain_text("w10 ")
+    second = await tabs.open(first.url)
+    await expect(second.locator("p.assistant")).to_contain_text("w10 ")
+    await second.get_by_role("button", name="Stop").click()
+    for page in (first, second):
+        await expect(page.locator("output")).to_have_text("ready")
+        await expect(page.get_by_role("alert")).to_have_count(0)
+
+
+@pytest.mark.browser
+async def test_the_event_source_page_reads_it_all_again_behind_a_reload(web: str, tabs: "Tabs") -> None:
+    page = await tabs.open(f"{web}/eventsource.html?model=demo/count")
+    await expect(page.locator("#answer")).to_contain_text(" 5 ")
+    for _ in range(2):
+        await expect(page).to_have_title("completed")
+        assert (await page.locator("#answer").text_content() or "").endswith(" 99 100 ")
+        await page.reload()
+
+
+async def test_the_socket_client_survives_a_restarted_broker(system: System, provider: ProviderServer) -> None:
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("there is no `node` on the PATH")
+    process = await asyncio.create_subprocess_exec(
+        node, "--experimental-websocket", ROOT / "examples" / "websocket" / "ask.mjs",
+        f"{system.url.replace('http', 'ws')}/v1/ws", directive(SCRIPT), "openai/gpt",
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    told = (await process.stdout.readuntil(b"w20 ")).decode()
+    system.brokers[0].kill()
+    await system.brokers[0].wait()
+    await system.start_broker()
+    rest, errors = await process.communicate()
+    assert told + rest.decode() == f"{SCRIPT.text()}\n[completed]\n", errors.decode()
+    assert len(await provider.calls()) == 1
