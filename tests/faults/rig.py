@@ -80,18 +80,21 @@ class Rig:
 
     async def close(self) -> None:
         """Kill everything."""
-        killed = (member.kill() for member in self._members if member.alive)
-        await asyncio.gather(*killed, return_exceptions=True)  # the zygotes make sure of it
-        for zygote in self._zygotes.values():
-            await zygote.close()
-        if self._provider_process is not None:
-            self._provider_process.kill()
-            await self._provider_process.wait()
-        await self.http.aclose()
-        if self._books is not None:
-            await self._books.aclose()
-        await self.redis.aclose()
-        await asyncio.to_thread(self.server.kill)
+        try:
+            killed = (member.kill() for member in self._members if member.alive)
+            await asyncio.gather(*killed, return_exceptions=True)  # the zygotes make sure of it
+            for zygote in self._zygotes.values():
+                await zygote.close()
+            if self._provider_process is not None:
+                with contextlib.suppress(ProcessLookupError):  # a signal to the whole group was quicker
+                    self._provider_process.kill()
+                await self._provider_process.wait()
+            await self.http.aclose()
+            if self._books is not None:
+                await self._books.aclose()
+            await self.redis.aclose()
+        finally:
+            await asyncio.to_thread(self.server.kill)
 
     @property
     def urls(self) -> list[str]:

@@ -69,15 +69,16 @@ class Runner:
             self._report(traceback.format_exc())
             for trial in trials:
                 trial.breaks("the volley broke off")
+        finally:
+            reading = [task for trial in trials for task in trial.reading]
+            for task in reading:
+                task.cancel()
+            await asyncio.gather(*reading, return_exceptions=True)
         bad = [trial for trial in trials if trial.violations]
         for number, trial in enumerate(bad):
             self._report(evidence(trial) if number < EVIDENCE else f"VIOLATION {trial.case.id}: {trial.violations[0]}")
         if bad and self._rig is not None:
             self._report(self._rig.logs())
-        for trial in trials:
-            for task in trial.reading:
-                task.cancel()
-            await asyncio.gather(*trial.reading, return_exceptions=True)
         if any("broke off" in trial.violations[0] for trial in bad):
             await self._drop(look=False)
         elif self._rig is not None:

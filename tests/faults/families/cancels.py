@@ -22,7 +22,7 @@ def draw_finish(rng: random.Random, number: int) -> dict[str, Any]:
     """Cancel at a moment around the end."""
     words, delay_ms = rng.randint(3, 30), rng.uniform(1, 15)
     script = Script(words=words, delay_ms=delay_ms)
-    at_s = rng.uniform(0, words * (delay_ms + 1.5) * 1.3) / 1000
+    at_s = rng.uniform(0, 0.3) + rng.uniform(0.2, 1.4) * words * (delay_ms + 1.5) / 1000
     return {"model": MODELS[number % 3], "script": script, "point": at_s, "allowed": {"completed", "cancelled"}}
 
 
