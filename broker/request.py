@@ -11,6 +11,10 @@ RetryPolicy = Literal["never", "safe", "ambiguous"]
 Metadata = dict[Annotated[str, StringConstraints(max_length=64)], Annotated[str, StringConstraints(max_length=512)]]
 
 
+class UnwritableRequestError(ValueError):
+    """The request holds text that is no Unicode: a lone surrogate, which JSON can escape but nothing can store."""
+
+
 class Chunking(BaseModel):
     """How deltas are batched into entries; unset fields take the worker's settings."""
 

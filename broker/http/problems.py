@@ -19,6 +19,7 @@ from broker.log.errors import (
     StreamDeleted,
 )
 from broker.models import MissingProviderKey, UnknownModel
+from broker.request import UnwritableRequestError
 
 RETRY_AFTER_S: Final = 1
 _CODES: Final = {404: "not_found", 405: "method_not_allowed"}
@@ -56,7 +57,7 @@ class Problem(HTTPException):
         )
 
 
-def problem_of(error: Exception) -> Problem:
+def problem_of(error: Exception) -> Problem:  # noqa: C901 - a table, one row an error
     """Return the problem that an error of the rooms below stands for."""
     match error:
         case Problem():
@@ -74,6 +75,8 @@ def problem_of(error: Exception) -> Problem:
         case LogUnavailable() | LogFull():
             retry = {"Retry-After": str(RETRY_AFTER_S)}
             return Problem(503, "log_unavailable", "The log does not answer; try again.", headers=retry)
+        case UnwritableRequestError():
+            return Problem(400, "bad_request", str(error))
         case RequestValidationError():
             where = [{"at": ".".join(map(str, e["loc"])), "message": e["msg"]} for e in error.errors()]
             return Problem(400, "bad_request", "The request does not fit; see `errors`.", errors=where)
@@ -99,6 +102,7 @@ def install(app: FastAPI) -> None:
         LogUnavailable,
         LogFull,
         RequestValidationError,
+        UnwritableRequestError,
         HTTPException,
         Exception,
     ):

@@ -22,7 +22,7 @@ from broker.log.state import State
 from broker.models import resolve
 from broker.ops.house import House
 from broker.reaper import look_again_ms
-from broker.request import GenerationRequest
+from broker.request import GenerationRequest, UnwritableRequestError
 
 logger = logging.getLogger(__name__)
 
@@ -46,12 +46,16 @@ async def start(
 
     Raises:
         UnknownModel, MissingProviderKey: No such model here.
+        UnwritableRequestError: It cannot be stored.
         IdempotencyMismatch, StreamDeleted: See PROTOCOL: Create/Idempotent.
         LogUnavailable: Redis did not answer. The same start with the same key is safe.
     """
     settings = house.settings
     model = resolve(request.model, settings)
-    body = orjson.dumps(request.model_dump(mode="json", exclude_none=True), option=orjson.OPT_SORT_KEYS)
+    try:
+        body = orjson.dumps(request.model_dump(mode="json", exclude_none=True), option=orjson.OPT_SORT_KEYS)
+    except (orjson.JSONEncodeError, ValueError) as error:
+        raise UnwritableRequestError("The request holds text that is no Unicode.") from error
     stream_id = (stream_id or new_id()) if idempotency_key is None else idempotent_id(tenant, idempotency_key)
     ttl_s = settings.retention_s if request.ttl_s is None else request.ttl_s
     # `reattach` falls back to `interrupt` where the upstream cannot be re-attached: that is what `auto` means.

@@ -187,6 +187,7 @@ BAD_BODIES: list[tuple[bytes, int, str]] = [
     (b"{}", 400, "bad_request"),
     (b'{"input": "x", "messages": []}', 400, "bad_request"),
     (b'{"input": ""}', 400, "bad_request"),
+    (b'{"input": "\\ud800"}', 400, "bad_request"),
     (b'{"input": "x", "no_such_field": 1}', 400, "bad_request"),
     (b'{"input": "x", "chunking": {"flush_ms": -1}}', 400, "bad_request"),
     (b'{"input": "x", "on_worker_loss": "pray"}', 400, "bad_request"),
