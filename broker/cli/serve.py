@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import math
 import socket
 import sys
@@ -17,6 +18,8 @@ from broker.http.wire import WireProtocol
 from broker.ops.house import House
 from broker.settings import Settings
 
+GC_ALLOCATIONS: Final = 20_000
+"""Containers made, less those freed, between two collections of the youngest."""
 STOP_MARGIN_S: Final = 2
 """What requests get to end behind their tails, before uvicorn cancels them."""
 
@@ -39,6 +42,17 @@ class DrainingServer(uvicorn.Server):
             timeout_graceful_shutdown=math.ceil(self._drain_s) + STOP_MARGIN_S,
         )
         super().__init__(config)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Open the app and listen; what is in memory by then stays, so no collection need walk it again.
+
+        Nor need the objects that tails are made of be walked every 700 allocations: measured, the collector took an
+        eighth of a busy front.
+        """
+        await super().startup(sockets)
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(GC_ALLOCATIONS)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop listening, part from the tails, wait for requests, close the app."""

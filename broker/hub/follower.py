@@ -48,6 +48,7 @@ class Follower:
         self._waiting: dict[int, set[Tail]] = {}  # tails per segment that is being read
         self._tasks: set[asyncio.Task[None]] = set()
         self._states: dict[tuple[Face, int], Any] = {}  # faces' states before segments
+        self._chunks: dict[Face, tuple[tuple[int, int], bytes, int]] = {}  # each face's last chunk, and what was wanted
         self._astray: set[Tail] = set()  # tails that were sent a history that is no longer the log's
 
     def hold(self) -> None:
@@ -112,6 +113,12 @@ class Follower:
                 logger.exception("a tail of %s failed and is closed", self.stream_id)
                 tail.close()
 
+    def beat(self, beats_of_silence: int) -> None:
+        """One of the hub's beats: let each tail's pass, and let go of chunks that nobody may ask for again."""
+        self._chunks.clear()
+        for tail in tuple(self.tails):
+            tail.beat(beats_of_silence)
+
     def join(self, face: Face, after: int, until: int | None = None) -> Tail:
         """Add a tail that reads behind offset `after`; it sends nothing before `Tail.begin`."""
         tail = Tail(self, face, after, until)
@@ -130,6 +137,14 @@ class Follower:
         Raises:
             NotInMemory: An entry has to be read from the log first; see `load`.
         """
+        # Tails move in step, those that keep up and those that replay: what one was given, the next one asks for.
+        wanted = (after, target)
+        last = self._chunks.get(face)
+        if last is None or last[0] != wanted:
+            last = self._chunks[face] = (wanted, *self._made(face, after, target))
+        return last[1], last[2]
+
+    def _made(self, face: Face, after: int, target: int) -> tuple[bytes, int]:
         parts: list[bytes] = []
         size = 0
         while after < target and size < CHUNK_BYTES:
@@ -141,8 +156,8 @@ class Follower:
                 raise NotInMemory(index)
             upto = min(segment.last, target)
             frames = segment.frames(face, self._state_before(face, index), after, upto)
-            parts.append(frames)
-            size += len(frames)
+            parts += frames
+            size += sum(map(len, frames))
             after = upto
         return (parts[0] if len(parts) == 1 else b"".join(parts)), after
 
@@ -204,6 +219,7 @@ class Follower:
         logger.warning("the log of %s was rewritten; its tails start over", self.stream_id)
         self._window.forget(self.stream_id)
         self._states.clear()
+        self._chunks.clear()
         self.tail, self.ended = 0, False
         self._astray = {tail for tail in self.tails if tail.cursor}
 

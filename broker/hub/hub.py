@@ -40,7 +40,6 @@ class Hub:
         self._channels: dict[str, Follower] = {}
         self._feed = Feed(redis, self._deliver, self._regained, timeout_s)
         self._timer: asyncio.Task[None] | None = None
-        self._closing: set[asyncio.Task[None]] = set()
 
     @property
     def tails(self) -> int:
@@ -62,7 +61,7 @@ class Hub:
         for follower in tuple(self._followers.values()):
             for tail in tuple(follower.tails):
                 tail.close()
-        tasks: list[asyncio.Task[None]] = list(self._closing)
+        tasks: list[asyncio.Task[None]] = []
         if self._timer is not None:
             self._timer.cancel()
             tasks.append(self._timer)
@@ -141,13 +140,7 @@ class Hub:
         follower.stop()
         channel = self._log.keys.channel(follower.stream_id)
         if self._channels.pop(channel, None) is not None:
-            task = asyncio.create_task(self._unsubscribe(channel))
-            self._closing.add(task)
-            task.add_done_callback(self._closing.discard)
-
-    async def _unsubscribe(self, channel: str) -> None:
-        if channel not in self._channels:  # else a new follower has come meanwhile
-            await self._feed.unsubscribe(channel)
+            self._feed.unsubscribe(channel)
 
     def _deliver(self, channel: str, message: bytes) -> None:
         follower = self._channels.get(channel)
@@ -168,7 +161,6 @@ class Hub:
         for beats in itertools.count(1):
             await asyncio.sleep(self._silence_s / BEATS_PER_SILENCE)
             for follower in tuple(self._followers.values()):
-                for tail in tuple(follower.tails):
-                    tail.beat(BEATS_PER_SILENCE)
+                follower.beat(BEATS_PER_SILENCE)
                 if beats % BEATS_PER_SILENCE == 0 and not follower.ended:
                     follower.catch_up()

@@ -34,8 +34,7 @@ class Segment:
 
     `first` is the segment's own beginning unless the log was trimmed in its middle.
 
-    Each face's frame of an entry is made once, and the frames of a whole segment are joined once, for all
-    tails together.
+    Each face's frame of an entry is made once, for all tails together.
     """
 
     __slots__ = ("_voices", "entries", "first", "index", "size_bytes")
@@ -62,18 +61,12 @@ class Segment:
         self.entries.append(entry)
         self.size_bytes += len(entry.content) + OVERHEAD_BYTES
 
-    def frames(self, face: Face, before: Any, after: int, upto: int) -> bytes:
-        """Return the joined frames of the offsets behind `after` up to `upto`, both within the segment.
+    def frames(self, face: Face, before: Any, after: int, upto: int) -> list[bytes]:
+        """Return the frames of the offsets behind `after` up to `upto`, both within the segment.
 
         `before` is the face's state before the segment's first entry.
         """
-        voice = self._voice(face, before)
-        if voice.joined_range != (after, upto):
-            # Tails that keep up ask for the same few entries, those that replay for the whole segment: one
-            # answer is remembered, the last one asked for.
-            voice.joined_range = (after, upto)
-            voice.joined = b"".join(voice.frames[after + 1 - self.first : upto + 1 - self.first])
-        return voice.joined
+        return self._voice(face, before).frames[after + 1 - self.first : upto + 1 - self.first]
 
     def state_behind(self, face: Face, before: Any) -> Any:
         """Return the face's state behind the segment's last entry."""
@@ -92,10 +85,8 @@ class Segment:
 class _Voice:
     """What one face has made of a segment so far."""
 
-    __slots__ = ("frames", "joined", "joined_range", "state")
+    __slots__ = ("frames", "state")
 
     def __init__(self, state: Any) -> None:
         self.state = state
         self.frames: list[bytes] = []
-        self.joined = b""
-        self.joined_range = (0, 0)

@@ -8,7 +8,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 
-class _Bounded(Connection):
+class Bounded(Connection):
     """Bounds each command by `timeout_s`, in place of redis-py's `socket_timeout`.
 
     That one wraps each send in `asyncio.wait_for`, which costs a task per command and, before Python 3.12,
@@ -47,6 +47,12 @@ class _Bounded(Connection):
         except TimeoutError:
             await self._give_up("answered")
 
+    def hand_over(self, protocol: asyncio.Protocol) -> None:
+        """Give the connected transport to a protocol of the caller's; `disconnect` still closes it."""
+        transport = self._writer.transport  # type: ignore[union-attr]
+        transport.set_protocol(protocol)
+        protocol.connection_made(transport)
+
     async def _give_up(self, what: str) -> None:
         await self.disconnect(nowait=True)
         raise RedisTimeoutError(f"no command {what} within {self.timeout_s:g} s")
@@ -67,5 +73,5 @@ def connect(url: str, timeout_s: float, connections: int) -> Redis:
     )
     # The URL chose the class: plain, TLS or a Unix socket.
     bounds = {"timeout_s": timeout_s}
-    pool.connection_class = type("Bounded", (_Bounded, pool.connection_class), bounds)
+    pool.connection_class = type("Bounded", (Bounded, pool.connection_class), bounds)
     return Redis.from_pool(pool)

@@ -1,19 +1,20 @@
 """One pub/sub connection for a whole process: what was appended, as it is appended.
 
 redis-py's own PubSub costs several times as much per message, has no answer to a connection that went
-dead without a word, and does not say when messages may have been missed. This one reads its connection
-directly, pings when it is silent, and reports each gap.
+dead without a word, and does not say when messages may have been missed. Here redis-py connects and greets
+the server; then the connection's transport is ours, read by a protocol of our own on hiredis' parser.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 
+import hiredis
 from redis.asyncio import Redis
-from redis.asyncio.connection import Connection
 from redis.exceptions import RedisError
 
+from broker.log.connect import Bounded
 from broker.log.errors import LogUnavailable
 
 logger = logging.getLogger(__name__)
@@ -41,9 +42,8 @@ class Feed:
         self._timeout_s = timeout_s
         self._channels: set[str] = set()
         self._acks: dict[str, asyncio.Future[None]] = {}
-        self._connection: Connection | None = None
+        self._intake: _Intake | None = None
         self._missing = 0
-        self._read_s = 0.0
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -66,34 +66,30 @@ class Feed:
         if ack is None:
             ack = self._acks[channel] = asyncio.get_running_loop().create_future()
             self._channels.add(channel)
-            await self._send("SUBSCRIBE", channel)
+            self._send("SUBSCRIBE", channel)
         try:
             async with asyncio.timeout(self._timeout_s):
                 await asyncio.shield(ack)
         except TimeoutError as error:
-            await self.unsubscribe(channel)
+            self.unsubscribe(channel)
             raise LogUnavailable(f"{channel} could not be subscribed") from error
 
-    async def unsubscribe(self, channel: str) -> None:
+    def unsubscribe(self, channel: str) -> None:
         """Stop listening to a channel."""
         self._channels.discard(channel)
         ack = self._acks.pop(channel, None)
         if ack is not None:
             ack.cancel()
-        await self._send("UNSUBSCRIBE", channel)
+        self._send("UNSUBSCRIBE", channel)
 
-    async def _send(self, *command: str) -> None:
-        if self._connection is None:
-            return  # the next connection subscribes to what is wanted by then
-        try:
-            await self._connection.send_command(*command, check_health=False)
-        except (RedisError, OSError) as error:
-            logger.debug("feed: %s was not sent: %s", command[0], error)  # the reader sees the same failure
+    def _send(self, *command: str) -> None:
+        if self._intake is not None:  # else the next connection subscribes to what is wanted by then
+            self._intake.send(*command)
 
     async def _run(self) -> None:
         failures = 0
         while True:
-            connection: Connection = self._redis.connection_pool.make_connection()  # type: ignore[no-untyped-call]
+            connection = cast("Bounded", self._redis.connection_pool.make_connection())  # type: ignore[no-untyped-call]
             try:
                 await connection.connect()  # type: ignore[no-untyped-call]
                 failures = 0
@@ -101,46 +97,29 @@ class Feed:
             except (RedisError, OSError) as error:
                 logger.warning("feed: connection lost: %s", error)
             finally:
-                self._connection = None
-                await connection.disconnect()
+                intake, self._intake = self._intake, None
+                await connection.disconnect(nowait=True)
+                if intake is not None:
+                    await intake.closed()
             await asyncio.sleep(BACKOFF_S[min(failures, len(BACKOFF_S) - 1)])
             failures += 1
 
-    async def _listen(self, connection: Connection) -> None:
-        self._connection = connection
+    async def _listen(self, connection: Bounded) -> None:
+        intake = self._intake = _Intake(self._take)
+        connection.hand_over(intake)
         self._missing = len(self._channels)
         if self._channels:
-            await connection.send_command("SUBSCRIBE", *self._channels, check_health=False)
+            intake.send("SUBSCRIBE", *self._channels)
         else:
             self._regained()
-        pinged = False
         while True:
-            reply = await connection.read_response(timeout=PING_AFTER_S)
-            if reply is not None:
-                pinged = False
-                self._take(reply)
-                await self._rest(connection)
-            elif pinged:
-                raise LostError
-            else:
-                pinged = True
-                await connection.send_command("PING", check_health=False)
-
-    async def _rest(self, connection: Connection) -> None:
-        """Rest where messages come faster than `REST_S`, so that one wake-up serves many of them.
-
-        Only when all that was read is handled, and only for what is left of the time since the last read: a
-        message that comes after a pause never waits, and a feed that is behind never sleeps.
-        """
-        # redis-py does not say whether another reply is here already; its parser's reader does.
-        reader = getattr(connection._parser, "_reader", None)  # noqa: SLF001
-        if reader is not None and reader.has_data():
-            return
-        now_s = asyncio.get_running_loop().time()
-        left_s = self._read_s + REST_S - now_s
-        self._read_s = now_s
-        if left_s > 0:
-            await asyncio.sleep(left_s)
+            intake.heard = False
+            await intake.wait(PING_AFTER_S)
+            if not intake.heard:
+                intake.send("PING")
+                await intake.wait(PING_AFTER_S)
+                if not intake.heard:
+                    raise LostError
 
     def _take(self, reply: Any) -> None:
         if not isinstance(reply, list):
@@ -156,6 +135,74 @@ class Feed:
                 self._missing -= 1
                 if not self._missing:
                     self._regained()
+
+
+class _Intake(asyncio.Protocol):
+    """Reads replies off a transport, and rests where they come faster than `REST_S`: one wake-up serves many.
+
+    A message that comes after a pause never waits: the rest is what is left of the time since the last read.
+    """
+
+    def __init__(self, take: Callable[[Any], None]) -> None:
+        self.heard = False
+        self._take = take
+        self._parser = hiredis.Reader()
+        self._loop = asyncio.get_running_loop()
+        self._lost: asyncio.Future[None] = self._loop.create_future()
+        self._transport: asyncio.Transport
+        self._read_s = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport."""
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Hand on every reply that is complete."""
+        self.heard = True
+        self._parser.feed(data)
+        try:
+            while (reply := self._parser.gets()) is not False:
+                self._take(reply)
+        except Exception:
+            logger.exception("feed: a reply could not be taken")  # what it held may be missing: begin anew
+            self._transport.abort()
+            return
+        now_s = self._loop.time()
+        left_s = self._read_s + REST_S - now_s
+        self._read_s = now_s
+        if left_s > 0 and not self._transport.is_closing():
+            self._transport.pause_reading()
+            self._loop.call_later(left_s, self._resume)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wake whoever waits."""
+        if not self._lost.done():
+            self._lost.set_exception(ConnectionError(str(exc or "the server closed the connection")))
+            self._lost.exception()  # retrieved here, for when nobody waits any more
+
+    def send(self, *command: str) -> None:
+        """Send a command; its reply comes as any other."""
+        if not self._transport.is_closing():
+            self._transport.write(hiredis.pack_command(command))  # type: ignore[arg-type]
+
+    async def wait(self, wait_s: float) -> None:
+        """Let so much time pass.
+
+        Raises:
+            ConnectionError: The connection was lost meanwhile.
+        """
+        await asyncio.wait((self._lost,), timeout=wait_s)
+        if self._lost.done():
+            self._lost.result()
+
+    async def closed(self) -> None:
+        """Close the transport, whatever is still in it, and wait until it is."""
+        self._transport.abort()
+        await asyncio.wait((self._lost,))
+
+    def _resume(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
 
 
 class LostError(OSError):
