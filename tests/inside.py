@@ -11,6 +11,7 @@ import httpx2
 import uvicorn
 
 from broker.http.app import create_app
+from broker.http.events import FastLane
 from broker.http.wire import WireProtocol
 from broker.settings import Settings
 from tests.servers import free_port
@@ -19,9 +20,10 @@ from worker.settings import Process
 
 @asynccontextmanager
 async def broker(settings: Settings, *, wire: bool = True) -> AsyncIterator[httpx2.AsyncClient]:
-    """Serve on a free port and yield a client of it; without `wire`, as a server does that offers only `send`."""
+    """Serve on a free port and yield a client of it; without `wire`, as a server does that has nothing but the app."""
+    app = create_app(settings)
     config = uvicorn.Config(
-        create_app(settings),
+        FastLane(app) if wire else app,
         port=free_port(),
         log_level="warning",
         timeout_graceful_shutdown=1,

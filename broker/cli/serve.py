@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from broker.cli.setup import listen
 from broker.cli.supervisor import Command, Supervisor, supervise
 from broker.http.app import create_app
+from broker.http.events import FastLane
 from broker.http.wire import WireProtocol
 from broker.ops.house import House
 from broker.settings import Settings
@@ -34,7 +35,7 @@ class DrainingServer(uvicorn.Server):
         self._app = app
         self._drain_s = settings.broker_drain_ms / 1_000
         config = uvicorn.Config(
-            app,
+            FastLane(app),
             access_log=False,
             http=WireProtocol,
             log_level=settings.log_level,

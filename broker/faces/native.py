@@ -6,8 +6,10 @@ import orjson
 
 from broker.log.entries import REASONING, TEXT, Stored, decode
 
-_TEXT_BYTE: Final = ord("t")
-_REASONING_BYTE: Final = ord("r")
+_BARE_FRAMES: Final = {
+    kind[0]: b'id: %%d\nevent: %b\ndata: {"type":"%b","text":%%b}\n\n' % (name, name)
+    for kind, name in ((b"t", TEXT.encode()), (b"r", REASONING.encode()))
+}
 
 
 class NativeFace:
@@ -25,10 +27,9 @@ class NativeFace:
     def event(self, entry: Stored) -> bytes:
         """Return the SSE event of an entry."""
         # The two types that make up nearly all of a log skip the dict between their bytes and JSON.
-        if entry.content[0] == _TEXT_BYTE:
-            return _text_frame(TEXT, entry)
-        if entry.content[0] == _REASONING_BYTE:
-            return _text_frame(REASONING, entry)
+        bare = _BARE_FRAMES.get(entry.content[0])
+        if bare is not None:
+            return bare % (entry.offset, orjson.dumps(str(entry.content[1:], "utf-8")))
         decoded = decode(entry.content, entry.offset, entry.epoch)
         data = orjson.dumps({"type": decoded.type, **decoded.data} | {"type": decoded.type})
         return b"id: %d\nevent: %s\ndata: %s\n\n" % (entry.offset, decoded.type.encode(), data)
@@ -41,9 +42,3 @@ class NativeFace:
         """Return a `reset` with id 0: a client that is cut behind it starts over, as it should."""
         data = orjson.dumps({"type": "reset", "reason": reason})
         return b"id: 0\nevent: reset\ndata: %s\n\n" % data
-
-
-def _text_frame(kind: str, entry: Stored) -> bytes:
-    name = kind.encode()
-    data = orjson.dumps(entry.content[1:].decode())
-    return b'id: %d\nevent: %s\ndata: {"type":"%s","text":%s}\n\n' % (entry.offset, name, name, data)

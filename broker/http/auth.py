@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 from starlette.requests import HTTPConnection
+from starlette.types import Scope
 
 from broker.http.problems import Problem
 from broker.ops.house import House
@@ -13,17 +14,27 @@ from broker.settings import OPEN_TENANT, Settings
 
 async def house(request: Request) -> House:
     """Return the house that this app serves."""
-    found: House = request.app.state.house
+    return house_of(request.scope)
+
+
+def house_of(scope: Scope) -> House:
+    """Return the house of the app that was asked."""
+    found: House = scope["app"].state.house
     return found
 
 
 async def tenant(request: HTTPConnection) -> str:
+    """Return the tenant that asks. Raises as `tenant_of`."""
+    return tenant_of(request)
+
+
+def tenant_of(request: HTTPConnection) -> str:
     """Return the tenant of the bearer key or of `x-api-key`; in open mode, the one tenant that there is.
 
     Raises:
         Problem: 401 `unauthorized`.
     """
-    settings: Settings = request.app.state.house.settings
+    settings = house_of(request.scope).settings
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
     bearer = key.strip().encode() if scheme.lower() == "bearer" else b""
     found = known_tenant(settings, bearer, request.headers.get("x-api-key", "").encode())  # the latter is Anthropic's

@@ -72,8 +72,7 @@ class EventResponse(Response):
         sink.tail = self._tail
         try:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            await send({"type": "http.response.body", "body": self.opening, "more_body": True})
-            self._tail.begin(sink, self._reset)
+            self._tail.begin(sink, self._reset, opening=self.opening)
             # `receive` returns when the client has gone, or when the last chunk was sent (ASGI).
             while (await receive())["type"] != "http.disconnect":
                 pass

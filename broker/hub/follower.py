@@ -18,6 +18,8 @@ logger = logging.getLogger(__name__)
 
 CHUNK_BYTES: Final = 262_144
 """Size at which a chunk is handed to a sink rather than grown."""
+PAGE_SEGMENTS: Final = 4
+"""Segments read from the log at once where a tail replays: about 2 ms of everybody's time."""
 RETRY_S: Final = 0.25
 """Wait before the log is read again after Redis did not answer."""
 
@@ -224,13 +226,11 @@ class Follower:
         self._astray = {tail for tail in self.tails if tail.cursor}
 
     def _extend(self, entries: list[Stored]) -> None:
-        known = self.tail
-        for entry in entries:
-            if entry.offset > known:
-                self._window.add(self.stream_id, entry)
-        if entries[-1].offset > known:
-            self.tail = entries[-1].offset
-            self.ended = is_end(entries[-1].content)
+        news = entries if entries[0].offset > self.tail else [entry for entry in entries if entry.offset > self.tail]
+        if news:
+            self._window.extend(self.stream_id, news)
+            self.tail = news[-1].offset
+            self.ended = is_end(news[-1].content)
 
     async def _fill(self) -> None:
         while True:
@@ -254,7 +254,7 @@ class Follower:
         start = start_of(index)
         page: list[Stored] = []
         try:
-            state, page = await self._log.read(self.stream_id, start - 1, SEGMENT_ENTRIES)
+            state, page = await self._log.read(self.stream_id, start - 1, PAGE_SEGMENTS * SEGMENT_ENTRIES)
         except LogUnavailable:
             state = self.state
         if not page:
@@ -265,11 +265,12 @@ class Follower:
             for tail in waiting:
                 tail.forgotten("gone")
             return
-        if page:
-            segment = Segment(index, page[0].offset)
-            for entry in page:
-                if index_of(entry.offset) == index:
-                    segment.add(entry)
-            self._window.put(self.stream_id, segment)
+        for number in range(index, index + PAGE_SEGMENTS):
+            entries = page[: max(0, start_of(number + 1) - page[0].offset)] if page else []
+            if entries:
+                segment = Segment(number, entries[0].offset)
+                segment.extend(entries)
+                self._window.put(self.stream_id, segment)
+                page = page[len(entries) :]
         for tail in waiting:
             tail.pump()

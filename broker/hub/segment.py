@@ -6,7 +6,7 @@ from broker.faces.face import Face
 from broker.log.entries import Stored
 
 SEGMENT_ENTRIES: Final = 256
-"""Entries of one segment; also the size of a page read from the log."""
+"""Entries of one segment."""
 OVERHEAD_BYTES: Final = 150
 """What an entry costs beside its content, roughly: the object, and its frame's own."""
 
@@ -55,11 +55,12 @@ class Segment:
         """Return the entry at an offset if it is here."""
         return self.entries[offset - self.first] if self.first <= offset <= self.last else None
 
-    def add(self, entry: Stored) -> None:
-        """Take the next entry."""
-        assert entry.offset == self.last + 1, (entry.offset, self.last)  # noqa: S101 - I1, where it is read
-        self.entries.append(entry)
-        self.size_bytes += len(entry.content) + OVERHEAD_BYTES
+    def extend(self, entries: list[Stored]) -> None:
+        """Take the next entries."""
+        last = self.last + len(entries)
+        assert (entries[0].offset, entries[-1].offset) == (self.last + 1, last)  # noqa: S101 - I1, where it is read
+        self.entries += entries
+        self.size_bytes += sum([len(content) for _, _, content in entries]) + OVERHEAD_BYTES * len(entries)
 
     def frames(self, face: Face, before: Any, after: int, upto: int) -> list[bytes]:
         """Return the frames of the offsets behind `after` up to `upto`, both within the segment.

@@ -38,7 +38,7 @@ class Tail:
         quiet_beats: How many of the hub's beats have passed since the sink was last given something.
     """
 
-    __slots__ = ("_closed", "_follower", "_owed", "cursor", "face", "mark", "quiet_beats", "sink", "until")
+    __slots__ = ("_closed", "_follower", "_opening", "_owed", "cursor", "face", "mark", "quiet_beats", "sink", "until")
 
     def __init__(self, follower: "Follower", face: Face, after: int, until: int | None) -> None:
         self.face = face
@@ -49,15 +49,22 @@ class Tail:
         self.quiet_beats = 0
         self._follower = follower
         self._closed = False
+        self._opening = b""
         self._owed: str | None = None  # a reset that the sink was not ready for
 
-    def begin(self, sink: Sink, reset: str | None = None) -> None:
-        """Begin to send to a sink; with `reset`, tell the client to forget what it has and start over."""
+    def begin(self, sink: Sink, reset: str | None = None, *, opening: bytes = b"") -> None:
+        """Begin to send to a sink; with `reset`, tell the client to forget what it has and start over.
+
+        `opening` leads the first chunk, and goes out now even if there is none yet.
+        """
         self.sink = sink
+        self._opening = opening
         if reset is None:
             self.pump()
         else:
             self.restart(reset)
+        if self._opening and not self._closed:
+            self._write(sink, b"")
 
     def pump(self) -> None:
         """Send what there is behind the cursor, as long as the sink is ready for more."""
@@ -117,6 +124,8 @@ class Tail:
             self._closed = True
             self._follower.leave(self)
             if self.sink is not None:
+                if self._opening:
+                    self._write(self.sink, b"")
                 self.sink.close()
 
     def _last_words(self, frame: bytes) -> None:
@@ -127,5 +136,7 @@ class Tail:
 
     def _write(self, sink: Sink, chunk: bytes) -> None:
         self.quiet_beats = 0
+        if self._opening:
+            chunk, self._opening = self._opening + chunk, b""
         if chunk:
             sink.write(chunk)

@@ -23,30 +23,39 @@ class Window:
             self._segments.move_to_end(key)
         return segment
 
-    def add(self, stream_id: str, entry: Stored) -> None:
-        """Keep a stream's newest entry.
+    def extend(self, stream_id: str, entries: list[Stored]) -> None:
+        """Keep a stream's next entries, which may belong to several segments.
 
         A segment whose beginning is not in memory is not begun in its middle: its entries are read from the
         log when somebody asks for them.
         """
-        index = index_of(entry.offset)
+        while entries:
+            index = index_of(entries[0].offset)
+            room = start_of(index + 1) - entries[0].offset
+            self._extend(stream_id, index, entries[:room])
+            entries = entries[room:]
+
+    def _extend(self, stream_id: str, index: int, entries: list[Stored]) -> None:
         segment = self._segments.get((stream_id, index))
         if segment is None:
-            if entry.offset != start_of(index):
+            if entries[0].offset != start_of(index):
                 return
             segment = Segment(index)
             self.put(stream_id, segment)
-        if segment.last + 1 == entry.offset:
+        if segment.last + 1 == entries[0].offset:
             before = segment.size_bytes
-            segment.add(entry)
+            segment.extend(entries)
             self._grow(segment.size_bytes - before)
 
     def put(self, stream_id: str, segment: Segment) -> None:
-        """Keep a whole segment in place of what is known of it."""
+        """Keep a segment, unless as much of it or more is here: it may have grown while it was read."""
         key = (stream_id, segment.index)
-        known = self._segments.pop(key, None)
+        known = self._segments.get(key)
         if known is not None:
+            if known.entries and known.first <= segment.first and known.last >= segment.last:
+                return
             self.size_bytes -= known.size_bytes
+            del self._segments[key]
         self._segments[key] = segment
         self._by_stream.setdefault(stream_id, set()).add(key[1])
         self._grow(segment.size_bytes)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from redis.asyncio import Redis
 
-from broker.log.entries import Stored
+from broker.log.entries import Stored, stored_rows
 from broker.log.errors import LeaseHeld, StaleEpoch, StreamAbsent, StreamSealed, TailMismatch
 from broker.log.keys import Keys
 from broker.log.scripts import Argument, Scripts, refuse
@@ -181,30 +181,32 @@ class Log:
 
     async def state(self, stream_id: str) -> State | None:
         """Return the state, or None where there is no stream."""
-        state, _ = await self.read(stream_id, 0, 0)
-        return state
+        return State.parse(await self._fields(stream_id, *FIELDS))
 
     async def read(self, stream_id: str, after: int, limit: int) -> tuple[State | None, list[Stored]]:
         """Return the state and up to `limit` entries behind offset `after`, both at one moment."""
-        state, rows = await self._scripts.run("read", self._both(stream_id), [after, limit, *FIELDS])
-        return State.parse(state), [_stored(row_id, fields[1]) for row_id, fields in rows]
+        state, rows = await self._scripts.together(
+            ("HMGET", self.keys.state(stream_id), *FIELDS),
+            ("XRANGE", self.keys.log(stream_id), after + 1, "+", "COUNT", limit),
+        )
+        return State.parse(state), stored_rows(rows)
 
     async def request(self, stream_id: str) -> bytes:
         """Return the body that started the stream, as JSON."""
-        (values, _) = await self._scripts.run("read", self._both(stream_id), [0, 0, "request"])
-        if values[0] is None:
+        (request,) = await self._fields(stream_id, "request")
+        if request is None:
             raise StreamAbsent(stream_id)
-        return bytes(values[0])
+        return request
 
     async def origin(self, stream_id: str) -> bytes:
         """Return what the face that started the stream has to remember; empty where it is nothing."""
-        (values, _) = await self._scripts.run("read", self._both(stream_id), [0, 0, "origin"])
-        return bytes(values[0] or b"")
+        (origin,) = await self._fields(stream_id, "origin")
+        return origin or b""
+
+    async def _fields(self, stream_id: str, *names: str) -> list[bytes | None]:
+        (values,) = await self._scripts.together(("HMGET", self.keys.state(stream_id), *names))
+        found: list[bytes | None] = values
+        return found
 
     def _both(self, stream_id: str) -> list[str]:
         return [self.keys.state(stream_id), self.keys.log(stream_id)]
-
-
-def _stored(row_id: bytes, content: bytes) -> Stored:
-    offset, _, epoch = row_id.partition(b"-")
-    return Stored(int(offset), int(epoch), content)

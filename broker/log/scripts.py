@@ -1,4 +1,4 @@
-"""The Lua scripts, and the one place where Redis' answers and errors become ours."""
+"""The Lua scripts and plain reads, and the one place where Redis' answers and errors become ours."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -62,6 +62,21 @@ class Scripts:
                 for name, keys, args in calls:
                     await self._scripts[name](keys=keys, args=args, client=pipe)
                 answers: list[list[Any]] = await pipe.execute()
+        except (RedisError, OSError) as error:
+            raise _ours(error) from error
+        return answers
+
+    async def together(self, *commands: tuple[Argument, ...]) -> list[Any]:
+        """Run plain commands at one moment and return their answers as they came. Raises as `run`.
+
+        A page of a log read by a script costs four times as much: each row is made a Lua table on its way.
+        """
+        try:
+            async with self._redis.pipeline(transaction=len(commands) > 1) as pipe:
+                for name, *args in commands:
+                    # Bytes: redis-py would make dicts of what a command that it knows by name has found.
+                    pipe.execute_command(str(name).encode(), *args)
+                answers: list[Any] = await pipe.execute()
         except (RedisError, OSError) as error:
             raise _ours(error) from error
         return answers
