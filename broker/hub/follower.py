@@ -19,7 +19,8 @@ logger = logging.getLogger(__name__)
 CHUNK_BYTES: Final = 262_144
 """Size at which a chunk is handed to a sink rather than grown."""
 PAGE_SEGMENTS: Final = 4
-"""Segments read from the log at once where a tail replays: about 2 ms of everybody's time."""
+PAGE_ENTRIES: Final = PAGE_SEGMENTS * SEGMENT_ENTRIES
+"""Read from the log at once: about 2 ms of everybody's time."""
 RETRY_S: Final = 0.25
 """Wait before the log is read again after Redis did not answer."""
 
@@ -48,6 +49,7 @@ class Follower:
         self._on_idle = on_idle
         self._pending: list[list[Stored]] | None = []  # publications that came while the log is being read
         self._waiting: dict[int, set[Tail]] = {}  # tails per segment that is being read
+        self._filling: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._states: dict[tuple[Face, int], Any] = {}  # faces' states before segments
         self._chunks: dict[Face, tuple[tuple[int, int], bytes, int]] = {}  # each face's last chunk, and what was wanted
@@ -68,12 +70,12 @@ class Follower:
         """
         self.hold()
         # The last entry that we know is read again: is it still the same history?
-        state, page = await self._log.read(self.stream_id, max(0, self.tail - 1), SEGMENT_ENTRIES)
+        state, page = await self._log.read(self.stream_id, max(0, self.tail - 1), PAGE_ENTRIES)
         if state is None:
             return False
         if self._rewritten(page) or (state.tail < self.tail and state.status != "running"):
             self._start_over()
-            _, page = await self._log.read(self.stream_id, 0, SEGMENT_ENTRIES)
+            _, page = await self._log.read(self.stream_id, 0, PAGE_ENTRIES)
         self.state, self.first = state, state.first
         while page:
             self._extend(page)
@@ -104,7 +106,13 @@ class Follower:
         """Read what publications may have been missed."""
         if self._pending is None:
             self.hold()
-            self.run(self._fill())
+            self._filling = self.run(self._fill())
+
+    async def caught_up(self) -> None:
+        """Catch up, and wait until that is done."""
+        self.catch_up()
+        if self._filling is not None:
+            await asyncio.wait((self._filling,))
 
     def pump(self) -> None:
         """Move every tail. One tail's failure never reaches another."""
@@ -186,11 +194,12 @@ class Follower:
             self.run(self._load(index))
         self._waiting[index].add(tail)
 
-    def run(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run background work that ends with the follower."""
+    def run(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run background work that ends with the follower; return its task."""
         task = asyncio.create_task(work, name=f"follower {self.stream_id}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     def stop(self) -> list[asyncio.Task[None]]:
         """Drop all memory; return the background tasks that were cancelled."""
@@ -254,7 +263,7 @@ class Follower:
         start = start_of(index)
         page: list[Stored] = []
         try:
-            state, page = await self._log.read(self.stream_id, start - 1, PAGE_SEGMENTS * SEGMENT_ENTRIES)
+            state, page = await self._log.read(self.stream_id, start - 1, PAGE_ENTRIES)
         except LogUnavailable:
             state = self.state
         if not page:

@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 
 from broker.hub.follower import Follower
 from broker.hub.window import Window
+from broker.log.connect import shed
 from broker.log.entries import parse_publication
 from broker.log.errors import StreamAbsent
 from broker.log.feed import Feed
@@ -34,12 +35,14 @@ class Hub:
     def __init__(self, log: Log, redis: Redis, *, window_bytes: int, heartbeat_ms: int, timeout_s: float) -> None:
         self._log = log
         self._window = Window(window_bytes)
+        self._redis = redis
         self._silence_s = heartbeat_ms / 1000
         self._followers: dict[str, Follower] = {}
         self._opening: dict[str, asyncio.Task[Follower]] = {}
         self._channels: dict[str, Follower] = {}
         self._feed = Feed(redis, self._deliver, self._regained, timeout_s)
         self._timer: asyncio.Task[None] | None = None
+        self._look: asyncio.Task[None] | None = None
 
     @property
     def tails(self) -> int:
@@ -62,9 +65,10 @@ class Hub:
             for tail in tuple(follower.tails):
                 tail.close()
         tasks: list[asyncio.Task[None]] = []
-        if self._timer is not None:
-            self._timer.cancel()
-            tasks.append(self._timer)
+        for running in (self._timer, self._look):
+            if running is not None:
+                running.cancel()
+                tasks.append(running)
         for opening in self._opening.values():
             opening.cancel()
         for follower in tuple(self._followers.values()):
@@ -112,14 +116,15 @@ class Hub:
         follower = Follower(stream_id, self._log, self._window, self._close)
         channel = self._log.keys.channel(stream_id)
         try:
-            if not await follower.refresh():
+            state = await self._log.state(stream_id)
+            if state is None:
                 raise StreamAbsent(stream_id)
-            if not follower.ended:
+            if not state.ended:
                 follower.hold()
                 self._channels[channel] = follower
                 await self._feed.subscribe(channel)
-                if not await follower.refresh():
-                    raise StreamAbsent(stream_id)
+            if not await follower.refresh():
+                raise StreamAbsent(stream_id)
         except BaseException:
             self._close(follower)
             raise
@@ -162,5 +167,12 @@ class Hub:
             await asyncio.sleep(self._silence_s / BEATS_PER_SILENCE)
             for follower in tuple(self._followers.values()):
                 follower.beat(BEATS_PER_SILENCE)
-                if beats % BEATS_PER_SILENCE == 0 and not follower.ended:
-                    follower.catch_up()
+            if beats % BEATS_PER_SILENCE == 0 and (self._look is None or self._look.done()):
+                self._look = asyncio.create_task(self._look_at_all(), name="look at silent streams")
+
+    async def _look_at_all(self) -> None:
+        """Read what each live stream may have more; one at a time, so that idle tails keep no pool of connections."""
+        for follower in tuple(self._followers.values()):
+            if not follower.ended and not follower.closed:
+                await follower.caught_up()
+        await shed(self._redis)

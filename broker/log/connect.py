@@ -58,12 +58,28 @@ class Bounded(Connection):
         raise RedisTimeoutError(f"no command {what} within {self.timeout_s:g} s")
 
 
+class _Pool(BlockingConnectionPool):
+    """A pool that can shrink again."""
+
+    async def shed(self, keep: int) -> None:
+        """Close idle connections, those first that were idle for longest; keep so many."""
+        while len(self._available_connections) > keep:
+            await self._available_connections.pop(0).disconnect()
+
+
+async def shed(redis: Redis, keep: int = 1) -> None:
+    """Close a client's idle connections but for so many: what a burst has opened is not kept for ever."""
+    pool = redis.connection_pool
+    if isinstance(pool, _Pool):
+        await pool.shed(keep)
+
+
 def connect(url: str, timeout_s: float, connections: int) -> Redis:
     """Return a client with every wait and the pool bounded (FINDINGS 3: redis-py bounds neither by itself).
 
     Nothing is retried here: a repeated write whose first reply was lost would count twice.
     """
-    pool = BlockingConnectionPool.from_url(
+    pool = _Pool.from_url(
         url,
         max_connections=connections,
         timeout=timeout_s,
