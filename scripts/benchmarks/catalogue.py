@@ -5,6 +5,7 @@ from typing import Final
 from scripts.benchmarks.append import APPEND
 from scripts.benchmarks.benchmark import Benchmark
 from scripts.benchmarks.capacity import CAPACITY
+from scripts.benchmarks.faces import FACES_COST
 from scripts.benchmarks.following import FANOUT, LIGHT, MANY
 from scripts.benchmarks.idle import IDLE
 from scripts.benchmarks.never_reading import NEVER_READING
@@ -13,5 +14,6 @@ from scripts.benchmarks.storm import STORM
 from scripts.benchmarks.ttft import TTFT
 
 BENCHMARKS: Final[dict[str, Benchmark]] = {
-    found.name: found for found in (TTFT, FANOUT, MANY, LIGHT, CAPACITY, REPLAY, IDLE, STORM, NEVER_READING, APPEND)
+    found.name: found
+    for found in (TTFT, FANOUT, MANY, LIGHT, CAPACITY, REPLAY, IDLE, STORM, NEVER_READING, APPEND, FACES_COST)
 }
