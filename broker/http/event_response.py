@@ -72,6 +72,7 @@ class EventResponse(Response):
         sink.tail = self._tail
         try:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            self.raw_headers = []  # sent; a tail stays for long
             self._tail.begin(sink, self._reset, opening=self.opening)
             # `receive` returns when the client has gone, or when the last chunk was sent (ASGI).
             while (await receive())["type"] != "http.disconnect":

@@ -24,6 +24,8 @@ class SendSink:
     `cut` is called when the client has taken nothing for `timeout_s`.
     """
 
+    __slots__ = ("_closed", "_cut", "_finished", "_pending", "_send", "_timeout_s", "ready", "tail")
+
     tail: Tail
 
     def __init__(self, send: Send, timeout_s: float, cut: Callable[[], None]) -> None:
@@ -98,6 +100,8 @@ class WireSink(SendSink):
 
     What may pile up in the transport is bounded by its high-water mark and one chunk.
     """
+
+    __slots__ = ("_timer", "_wire")
 
     def __init__(self, wire: Wire, send: Send, timeout_s: float, cut: Callable[[], None]) -> None:
         super().__init__(send, timeout_s, cut)

@@ -12,7 +12,7 @@ from broker.hub.hub import Hub
 from broker.hub.segment import SEGMENT_ENTRIES
 from broker.hub.tail import Tail
 from broker.log import entries
-from broker.log.connect import connect
+from broker.log.connect import connect, shed
 from broker.log.entries import Entry, Stored, encode
 from broker.log.errors import StreamAbsent
 from broker.log.keys import new_id
@@ -242,3 +242,20 @@ async def _roll_back(redis: Redis, producer: Producer, to: int) -> None:
         await redis.xadd(keys.log(producer.id), fields, id=row_id)
     await redis.execute_command("HSET", keys.state(producer.id), "tail", to)  # type: ignore[no-untyped-call]
     producer.tail = to
+
+
+async def test_a_burst_keeps_no_connections(redis: Redis, redis_url: str) -> None:
+    async def connections() -> int:
+        return int((await redis.info("clients"))["connected_clients"]) - others
+
+    others = 0
+    others = await connections()
+    client = connect(redis_url, 2, 16)
+    await asyncio.gather(*(client.execute_command("BLPOP", f"nothing:{number}", 0.05) for number in range(8)))
+    assert await connections() == 8
+    await shed(client)
+    async with asyncio.timeout(5):
+        while await connections() > 1:  # the server notices in its own time
+            await asyncio.sleep(0.001)
+    assert await client.ping()
+    await client.aclose(close_connection_pool=True)
