@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
+import orjson
+
 from broker.log.entries import CANCELLED
 
 
@@ -86,3 +88,9 @@ def response_error(failure: Failure) -> dict[str, Any]:
     """Return the `error` of a failed OpenAI response; our own code is its `type`."""
     code = _RESPONSE_CODES.get(failure.code, "server_error")
     return {"code": code, "message": failure.message, "type": failure.code, "param": None}
+
+
+def response_error_event(code: str, message: str) -> bytes:
+    """Return the event by which a response's stream breaks off, in both of the forms that OpenAI's SDKs read."""
+    body = {"type": "error", "code": code, "message": message, "param": None, **openai_error(503, code, message)}
+    return b"event: error\ndata: %s\n\n" % orjson.dumps(body)

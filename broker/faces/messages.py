@@ -1,12 +1,12 @@
 """The Anthropic messages face: named events around content blocks (PROTOCOL: Faces/Messages)."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import orjson
 
 from broker.faces.failures import anthropic_error, failure_of
+from broker.faces.messages_blocks import Block, Json, Kind, Said
 from broker.log.entries import (
     COMPLETED,
     DATA,
@@ -21,8 +21,6 @@ from broker.log.entries import (
     decode,
 )
 
-Json = dict[str, Any]
-
 PING: Final = b'event: ping\ndata: {"type":"ping"}\n\n'
 _STOP_REASONS: Final = {
     "length": "max_tokens",
@@ -30,31 +28,6 @@ _STOP_REASONS: Final = {
     "content_filter": "refusal",
     "refusal": "refusal",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """A content block that was begun: `text`, `thinking` or `tool_use`.
-
-    Attributes:
-        written: Whether any of a tool call's input is out.
-        open: Whether its `content_block_stop` is still to come.
-    """
-
-    kind: str
-    index: int
-    call_id: str = ""
-    written: bool = False
-    open: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """What a message has said so far; `over` when nothing more is said: the end or an error is out."""
-
-    begun: bool = False
-    blocks: tuple[Block, ...] = ()
-    over: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,7 +54,7 @@ class MessagesFace:
             return b"", state
         step = _Step(state)
         if not state.begun:
-            step.say("message_start", message=self.message([], None, None))
+            step.say("message_start", message=self.message(Said()))
             step.events.append(PING)
             step.state = replace(state, begun=True)
         step.take(decode(entry.content, entry.offset, entry.epoch))
@@ -95,17 +68,17 @@ class MessagesFace:
         """Return an error: this format cannot take back what it said."""
         return _error(503, f"The message can no longer be continued from here ({reason}).")
 
-    def message(self, content: list[Json], reason: str | None, usage: Json | None) -> Json:
-        """Return a message object."""
+    def message(self, said: Said) -> Json:
+        """Return the message object as it is behind `said`."""
+        end = said.end or {}
         return {
             "id": f"msg_{self.stream_id}",
             "type": "message",
             "role": "assistant",
             "model": self.model,
-            "content": content,
-            "stop_reason": reason,
-            "stop_sequence": None,
-            "usage": usage_of(usage),
+            "content": [block.shown() for block in said.blocks],
+            **(_stopped(said) if said.end else {"stop_reason": None, "stop_sequence": None}),
+            "usage": usage_of(end.get("usage")),
         }
 
 
@@ -118,13 +91,14 @@ class _Step:
 
     def take(self, entry: Entry) -> None:
         kind = entry.type
-        if kind == TEXT or (kind == DATA and entry.data.get("kind") == "refusal"):
-            text = str(entry.data["text"])
-            self._delta(self._words("text", text=""), type="text_delta", text=text)
+        if kind == TEXT:
+            self._write(self._words("text"), entry.text, type="text_delta", text=entry.text)
         elif kind == REASONING:
-            self._delta(self._words("thinking", thinking="", signature=""), type="thinking_delta", thinking=entry.text)
+            self._write(self._words("thinking"), entry.text, type="thinking_delta", thinking=entry.text)
         elif kind in (TOOL_INPUT, TOOL_CALL):
             self._tool(entry)
+        elif kind == DATA:
+            self._data(entry.data)
         elif kind == RESET and self.state.blocks:
             self.events.append(_error(503, "The answer was begun anew; what came so far is void."))
             self.state = replace(self.state, over=True)
@@ -134,45 +108,62 @@ class _Step:
     def say(self, kind: str, **facts: Any) -> None:
         self.events.append(b"event: %s\ndata: %s\n\n" % (kind.encode(), orjson.dumps({"type": kind, **facts})))
 
-    def _words(self, kind: str, **block: str) -> Block:
+    def _data(self, data: Json) -> None:
+        match data:
+            case {"kind": "refusal", "text": str(text)}:
+                self._write(self._words("text"), text, type="text_delta", text=text)
+            case {"kind": "reasoning_signature", "signature": str(signature)}:
+                block = replace(self._words("thinking"), seal=signature)
+                self._say_delta(block, type="signature_delta", signature=signature)
+                self._stop(block)
+            case {"kind": "redacted_reasoning", "data": str(cipher)}:
+                self._stop_words()
+                self._stop(self._start(Block("redacted_thinking", len(self.state.blocks), seal=cipher)))
+            case {"kind": "stop_sequence", "sequence": str(sequence)}:
+                self.state = replace(self.state, stop_sequence=sequence)
+
+    def _words(self, kind: Kind) -> Block:
+        """Return the open block of this kind; others of words are stopped."""
         for known in self.state.blocks:
             if known.open and known.kind == kind:
                 return known
         self._stop_words()
-        return self._start(Block(kind, len(self.state.blocks)), {"type": kind, **block})
+        return self._start(Block(kind, len(self.state.blocks)))
 
     def _tool(self, entry: Entry) -> None:
         call_id, whole = str(entry.data["id"]), entry.type == TOOL_CALL
         block = next((known for known in self.state.blocks if known.call_id == call_id), None)
         if block is None:
             self._stop_words()
-            started = {"type": "tool_use", "id": call_id, "name": entry.data["name"], "input": {}}
-            block = self._start(Block("tool_use", len(self.state.blocks), call_id), started)
-        if not (whole and block.written):
+            name = str(entry.data["name"])
+            block = self._start(Block("tool_use", len(self.state.blocks), call_id, name))
+        if not (whole and block.content):
             piece = str(entry.data["arguments" if whole else "delta"])
-            self._delta(block, type="input_json_delta", partial_json=piece)
-            block = self._put(replace(block, written=True))
+            block = self._write(block, piece, type="input_json_delta", partial_json=piece)
         if whole:
             self._stop(block)
 
     def _end(self, end: Json) -> None:
-        self.state = replace(self.state, over=True)
+        self.state = replace(self.state, end=end, over=True)
         if end["outcome"] != COMPLETED:
             failure = failure_of(end)
             self.events.append(_error(failure.status, failure.message))
             return
         for block in self.state.blocks:
             self._stop(block)
-        delta = {"stop_reason": stop_reason(end), "stop_sequence": None}
-        self.say("message_delta", delta=delta, usage=usage_of(end.get("usage")))
+        self.say("message_delta", delta=_stopped(self.state), usage=usage_of(end.get("usage")))
         self.say("message_stop")
 
-    def _start(self, block: Block, content: Json) -> Block:
+    def _start(self, block: Block) -> Block:
         self.state = replace(self.state, blocks=(*self.state.blocks, block))
-        self.say("content_block_start", index=block.index, content_block=content)
+        self.say("content_block_start", index=block.index, content_block=block.shown())
         return block
 
-    def _delta(self, block: Block, **delta: str) -> None:
+    def _write(self, block: Block, piece: str, **delta: str) -> Block:
+        self._say_delta(block, **delta)
+        return self._put(replace(block, content=(block.content, piece)))
+
+    def _say_delta(self, block: Block, **delta: str) -> None:
         self.say("content_block_delta", index=block.index, delta=delta)
 
     def _stop_words(self) -> None:
@@ -191,19 +182,12 @@ class _Step:
         return block
 
 
-def stop_reason(end: Json) -> str:
-    """Return a message's stop reason."""
-    return _STOP_REASONS.get(end.get("finish_reason") or "", "end_turn")
-
-
-def blocks_of(text: str, reasoning: str, calls: list[Json]) -> Iterator[Json]:
-    """Yield the content blocks of a whole message."""
-    if reasoning:
-        yield {"type": "thinking", "thinking": reasoning, "signature": ""}
-    if text:
-        yield {"type": "text", "text": text, "citations": None}
-    for call in calls:
-        yield {"type": "tool_use", "id": call["id"], "name": call["name"], "input": _input(call["arguments"])}
+def _stopped(said: Said) -> Json:
+    """Return why an ended message stopped."""
+    if said.stop_sequence is not None:
+        return {"stop_reason": "stop_sequence", "stop_sequence": said.stop_sequence}
+    reason = _STOP_REASONS.get((said.end or {}).get("finish_reason") or "", "end_turn")
+    return {"stop_reason": reason, "stop_sequence": None}
 
 
 def usage_of(usage: Json | None) -> Json:
@@ -217,13 +201,6 @@ def usage_of(usage: Json | None) -> Json:
         "cache_read_input_tokens": read,
         "cache_creation_input_tokens": details.get("cache_creation_input_tokens", 0),
     }
-
-
-def _input(arguments: str) -> Any:
-    try:
-        return orjson.loads(arguments or "{}")
-    except orjson.JSONDecodeError:  # a call that the model cut off
-        return {"text": arguments}
 
 
 def _error(status: int, message: str) -> bytes:

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from broker.faces.failures import failure_of, openai_error, response_error
+from broker.faces.failures import failure_of, response_error, response_error_event
 from broker.faces.responses_output import (
     INCOMPLETE,
     Course,
@@ -47,12 +47,14 @@ class ResponsesFace:
         created_ms: Its time of creation.
         echo: What of the request the response repeats, as JSON.
         background: Whether it was asked for in the background: then it begins as `queued`.
+        encrypted: Whether reasoning items hold their content in cipher, where the provider gave it.
     """
 
     stream_id: str
     created_ms: int = field(compare=False)
     echo: bytes = field(compare=False, repr=False)
     background: bool = field(default=False, compare=False)
+    encrypted: bool = False
 
     heartbeat: bytes = field(default=b":\n\n", init=False, compare=False)
 
@@ -78,11 +80,11 @@ class ResponsesFace:
 
     def parting(self, retry_ms: int) -> bytes:  # noqa: ARG002
         """Return an error: a `retry` field breaks OpenAI's SDK, and a bare end would look like success."""
-        return _error_frame("stream_moved", "This server is stopping; retrieve the response again.")
+        return response_error_event("stream_moved", "This server is stopping; retrieve the response again.")
 
     def reset(self, reason: str) -> bytes:
         """Return an error: this format cannot take back what it said."""
-        return _error_frame(f"stream_{reason}", "The response can no longer be continued from here.")
+        return response_error_event(f"stream_{reason}", "The response can no longer be continued from here.")
 
     def resource(self, course: Course, *, status: str | None = None) -> Json:
         """Return the response object as it is behind `course`."""
@@ -103,11 +105,6 @@ class ResponsesFace:
             "incomplete_details": {"reason": incomplete} if incomplete else None,
             "usage": usage_of(end.get("usage")),
         }
-
-
-def _error_frame(code: str, message: str) -> bytes:
-    body = {"type": "error", "code": code, "message": message, "param": None, **openai_error(503, code, message)}
-    return b"event: error\ndata: %s\n\n" % orjson.dumps(body)
 
 
 class _Step:
@@ -170,11 +167,13 @@ class _Step:
         )
 
     def _data(self, entry: Entry) -> None:
-        if entry.data.get("kind") != "refusal":
-            return
-        text = str(entry.data["text"])
-        item = self._grow(self._growing("message", "refusal"), text)
-        self._say_of(item, "response.refusal.delta", content_index=len(item.parts) - 1, delta=text)
+        match entry.data:
+            case {"kind": "refusal", "text": str(text)}:
+                item = self._grow(self._growing("message", "refusal"), text)
+                self._say_of(item, "response.refusal.delta", content_index=len(item.parts) - 1, delta=text)
+            case {"kind": "encrypted_reasoning", "content": str(content)}:
+                item = self._only("reasoning") or self._add("reasoning")
+                self._close(replace(item, encrypted=content if self._face.encrypted else ""), "completed")
 
     def _tool_input(self, entry: Entry) -> None:
         item = self._call(entry)
@@ -216,12 +215,7 @@ class _Step:
 
     def _growing(self, kind: Kind, part_kind: str) -> Item:
         """Return the open item of this kind with a part of that kind at its end; others but calls are closed."""
-        item = next((item for item in self.course.items if item.open and item.kind == kind), None)
-        for other in self.course.items:
-            if other.open and other is not item and other.kind != "function_call":
-                self._close(other, "completed")
-        if item is None:
-            item = self._add(kind)
+        item = self._only(kind) or self._add(kind)
         if item.parts and item.parts[-1].kind != part_kind:
             self._close_part(item)
         elif item.parts:
@@ -232,6 +226,14 @@ class _Step:
         else:
             at = len(item.parts) - 1
             self._say_of(item, "response.content_part.added", content_index=at, part=item.parts[-1].shown())
+        return item
+
+    def _only(self, kind: Kind) -> Item | None:
+        """Return the open item of this kind, if there is one; others but calls are closed."""
+        item = next((item for item in self.course.items if item.open and item.kind == kind), None)
+        for other in self.course.items:
+            if other.open and other is not item and other.kind != "function_call":
+                self._close(other, "completed")
         return item
 
     def _call(self, entry: Entry) -> Item:

@@ -42,6 +42,7 @@ class Item:
         index: Its `output_index`, which no other item of the response ever has.
         parts: Of a message or of reasoning; the last one is the one that grows.
         arguments: Of a function call.
+        encrypted: Of reasoning: its content in cipher, for the provider to read back.
     """
 
     kind: Kind
@@ -52,6 +53,7 @@ class Item:
     call_id: str = ""
     name: str = ""
     arguments: Rope = None
+    encrypted: str = ""
 
     @property
     def open(self) -> bool:
@@ -66,6 +68,8 @@ class Item:
                 facts: Json = {"role": "assistant", "status": self.status, "content": content}
             case "reasoning":
                 facts = {"summary": [part.shown() for part in self.parts]}
+                if self.encrypted:
+                    facts["encrypted_content"] = self.encrypted
             case "function_call":
                 arguments = text_of(self.arguments)
                 facts = {"status": self.status, "call_id": self.call_id, "name": self.name, "arguments": arguments}

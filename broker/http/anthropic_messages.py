@@ -5,12 +5,16 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from broker.faces.messages import MessagesFace, blocks_of, stop_reason
+from broker.faces.messages import MessagesFace
 from broker.http import dialect
 from broker.http.auth import AHouse, ATenant
 from broker.http.dialect import Json
+from broker.http.problems import Problem
 from broker.http.streams import JSON
+from broker.log.entries import RESET, decode
 from broker.models import split
+from broker.ops import answers
+from broker.ops.house import House
 
 router = APIRouter(tags=["Anthropic"])
 
@@ -32,7 +36,7 @@ async def create_message(body: MessagesRequest, request: Request, house: AHouse,
     """Answer with a message, durably: `Stream-Id` is the stream to come back to."""
     model = dialect.model_of(body.model, "anthropic", house.settings)
     params = {**(body.model_extra or {}), "max_tokens": body.max_tokens}
-    messages = [_without_unsigned(message) for message in body.messages]
+    messages = [kept for message in body.messages if (kept := _without_unsigned(message)) is not None]
     if body.system and split(model)[0] == "anthropic":
         params["system"] = body.system  # as it is: its blocks may carry cache marks
     elif body.system:
@@ -44,10 +48,30 @@ async def create_message(body: MessagesRequest, request: Request, house: AHouse,
         return await dialect.streamed(house, tenant, stream_id, face)
     if await dialect.end_of(request, house, tenant, stream_id) is None:
         return Response(status_code=dialect.CLIENT_GONE)
-    said = await dialect.completed(house, stream_id)
-    end = said.end or {}
-    content = list(blocks_of(said.text + said.refusal, said.reasoning, said.calls))
-    return JSON(face.message(content, stop_reason(end), end.get("usage")), headers={"Stream-Id": stream_id})
+    return JSON(await _whole(house, stream_id, face), headers={"Stream-Id": stream_id})
+
+
+@router.post("/v1/messages/count_tokens", response_class=Response)
+@router.post("/v1/messages/batches", response_class=Response)
+async def refuse_other_doors(tenant: ATenant) -> Response:  # noqa: ARG001  an unknown key comes first
+    """Say that neither is done here: nobody counts tokens but the model's own provider."""
+    raise Problem(404, "not_found", "Only messages are created here: ask the provider for token counts and batches.")
+
+
+async def _whole(house: House, stream_id: str, face: MessagesFace) -> Json:
+    """Return the message of an ended stream; behind a `reset` it is what came behind it.
+
+    Raises:
+        Problem: The stream did not complete; the status and code of its failure.
+    """
+    said = face.begin()
+    async for row in answers.entries(house, stream_id):
+        if decode(row.content, row.offset, row.epoch).type == RESET:
+            said = face.begin()
+        else:
+            _, said = face.frame(row, said)
+    dialect.refuse_failure(stream_id, said.end)
+    return face.message(said)
 
 
 def _plain(system: str | list[Json]) -> str:
@@ -57,10 +81,17 @@ def _plain(system: str | list[Json]) -> str:
     return "\n\n".join(str(block.get("text", "")) for block in system)
 
 
-def _without_unsigned(message: Json) -> Json:
-    """Return a message without thinking that we sent unsigned: Anthropic takes back none without its signature."""
+def _without_unsigned(message: Json) -> Json | None:
+    """Return a message without thinking that we sent unsigned, or None if there is nothing else in it.
+
+    Anthropic takes back no thinking without its signature, and no empty message.
+    """
     content = message.get("content")
     if not isinstance(content, list):
         return message
-    kept = [part for part in content if part.get("type") != "thinking" or part.get("signature")]
-    return {**message, "content": kept}
+    kept = [part for part in content if not _is_unsigned(part)]
+    return {**message, "content": kept} if kept or not content else None
+
+
+def _is_unsigned(part: Any) -> bool:
+    return isinstance(part, dict) and part.get("type") == "thinking" and not part.get("signature")

@@ -26,8 +26,8 @@ def shaped(
     status = _STATUSES.get(code, status)
     param = facts.get("param") or ("model" if "model" in facts else None)
     for error in facts.get("errors", [])[:1]:
-        param = error["at"].removeprefix("body.")
-        detail = f"{param}: {error['message']}"
+        param = error["at"].removeprefix("body.") or None
+        detail = f"{param}: {error['message']}" if param else error["message"]
     if face == "anthropic":
         return status, anthropic_error(status, detail)
     return status, openai_error(status, _OPENAI_CODES.get(code, code), detail, param)

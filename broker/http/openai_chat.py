@@ -10,6 +10,7 @@ from broker.http import dialect
 from broker.http.auth import AHouse, ATenant
 from broker.http.dialect import Json
 from broker.http.streams import JSON
+from broker.http.unsupported import refuse_for_chat
 from broker.ops import streams
 from broker.ops.answers import Answer
 
@@ -33,16 +34,25 @@ class ChatRequest(BaseModel):
     stream_options: StreamOptions | None = None
     metadata: dict[str, str] | None = None
     store: bool | None = None
-    n: int | None = Field(default=None, ge=1, le=1, description="one choice; start others for more")
+    n: int | None = None
+    modalities: list[str] | None = None
+    tools: list[dict[str, Any]] | None = None
+
+    @property
+    def params(self) -> Json:
+        """What is passed on to the provider."""
+        named = {"store", "n", "modalities", "tools"}
+        return {**(self.model_extra or {}), **self.model_dump(include=named, exclude_none=True)}
 
 
 @router.post("/v1/chat/completions", response_class=Response)
 async def create_completion(body: ChatRequest, request: Request, house: AHouse, tenant: ATenant) -> Response:
     """Complete a chat, durably: `Stream-Id` is the stream to come back to."""
+    refuse_for_chat(body.params)
     wanted = dialect.generation(
         model=dialect.model_of(body.model, "openai", house.settings),
         messages=body.messages,
-        params=body.model_extra or {},
+        params=body.params,
         metadata=body.metadata or {},
     )
     stream_id = await dialect.start(request, house, tenant, wanted, {"face": "chat", "model": body.model})

@@ -1,6 +1,7 @@
 """`/v1/responses`: create, retrieve, cancel, delete, input items (PROTOCOL: Faces/Responses)."""
 
-from typing import Annotated, Any, Final, Literal
+from dataclasses import replace
+from typing import Annotated, Final, Literal
 
 import orjson
 from fastapi import APIRouter, Query, Request, Response
@@ -9,9 +10,11 @@ from broker.faces.responses import ResponsesFace
 from broker.http import dialect
 from broker.http.auth import AHouse, ATenant
 from broker.http.dialect import Json
+from broker.http.input_items import input_items
 from broker.http.problems import Problem
 from broker.http.responses_request import ResponsesRequest, whole_echo
 from broker.http.streams import JSON
+from broker.http.unsupported import encrypted_of, refuse_for_responses
 from broker.log.entries import CANCELLED
 from broker.log.errors import StreamAbsent
 from broker.log.keys import ID_CHARS
@@ -37,6 +40,7 @@ async def create_response(body: ResponsesRequest, request: Request, house: AHous
     background, store = bool(body.background), body.store is not False
     if background and not store:
         raise Problem(400, "bad_request", "A background response has to be stored.", param="background")
+    refuse_for_responses(body.params, body.items)
     history = await _history(house, tenant, body.previous_response_id) if body.previous_response_id else []
     before = [{"role": "system", "content": body.instructions}] if body.instructions else []
     wanted = dialect.generation(
@@ -46,7 +50,9 @@ async def create_response(body: ResponsesRequest, request: Request, house: AHous
         metadata=body.metadata or {},
         ttl_s=None if store else UNSTORED_TTL_S,
     )
-    origin = {"face": "responses", "echo": body.echo(), "background": background, "before": len(before)}
+    origin: Json = {"face": "responses", "echo": body.echo(), "background": background, "before": len(before)}
+    if encrypted_of(body.include):
+        origin["encrypted"] = True
     stream_id = await dialect.start(request, house, tenant, wanted, origin)
     state = await streams.find(house, tenant, stream_id)
     face = _face(stream_id, state, origin)
@@ -56,7 +62,7 @@ async def create_response(body: ResponsesRequest, request: Request, house: AHous
         return _json(face.resource(face.begin(), status="queued"), stream_id)
     if await dialect.end_of(request, house, tenant, stream_id) is None:
         return Response(status_code=dialect.CLIENT_GONE)
-    course, _ = await answers.response(house, stream_id, face)
+    course, *_ = await answers.response(house, stream_id, face)
     dialect.refuse_failure(stream_id, course.end)
     return _json(face.resource(course), stream_id)
 
@@ -68,9 +74,12 @@ async def get_response(
     tenant: ATenant,
     stream: Annotated[bool, Query(description="answer with the events")] = False,
     starting_after: Annotated[int | None, Query(ge=0, description="the last `sequence_number` you have")] = None,
+    include: Annotated[list[str] | None, Query(alias="include[]", description="beyond what create asked for")] = None,
 ) -> Response:
     """Retrieve a response as it is, or its events."""
+    encrypted = encrypted_of(include)
     stream_id, state, face = await _found(house, tenant, response_id)
+    face = replace(face, encrypted=encrypted or face.encrypted)
     if not stream:
         return _json(await _shown(house, stream_id, state, face), stream_id)
     if house.settings.strict_openai and not face.background:
@@ -78,15 +87,11 @@ async def get_response(
         raise Problem(400, "bad_request", detail, param="stream")
     if starting_after is None:
         return await dialect.streamed(house, tenant, stream_id, face, keeps_on=True)
-    follower = await streams.open_follower(house, tenant, stream_id)
-    known = follower.tail
-    # Joined first: what comes while the log is read goes out behind it.
-    response = await dialect.streamed(house, tenant, stream_id, face, after=known, keeps_on=True)
-    try:
-        _, events = await answers.response(house, stream_id, face, upto=known, behind=starting_after)
-    except BaseException:
-        response.drop()
-        raise
+    course, events, last = await answers.response(house, stream_id, face, behind=starting_after)
+    if starting_after >= course.sequence:
+        detail = f"This response has only {course.sequence} events: there is nothing to start after {starting_after}."
+        raise Problem(400, "bad_cursor", detail, param="starting_after")
+    response = await dialect.streamed(house, tenant, stream_id, face, after=last, keeps_on=True)
     response.opening = b"".join(events)
     return response
 
@@ -124,8 +129,7 @@ async def list_input_items(
 ) -> Response:
     """List what the response was made from, its history included."""
     stream_id, _, _ = await _found(house, tenant, response_id)
-    said = await _input(house, stream_id)
-    items = [_input_item(stream_id, number, item) for number, item in enumerate(said)]
+    items = input_items(stream_id, await _input(house, stream_id))
     if order == "desc":
         items.reverse()
     ids = [item["id"] for item in items]
@@ -149,7 +153,13 @@ def _face(stream_id: str, state: State, origin: Json) -> ResponsesFace:
         "model": origin.get("model", state.model),
         "metadata": orjson.loads(state.metadata),
     }
-    return ResponsesFace(stream_id, state.created_ms, orjson.dumps(whole_echo(echo)), origin.get("background", False))
+    return ResponsesFace(
+        stream_id,
+        state.created_ms,
+        orjson.dumps(whole_echo(echo)),
+        background=origin.get("background", False),
+        encrypted=origin.get("encrypted", False),
+    )
 
 
 async def _found(house: House, tenant: str, response_id: str) -> tuple[str, State, ResponsesFace]:
@@ -165,7 +175,7 @@ async def _found(house: House, tenant: str, response_id: str) -> tuple[str, Stat
 
 
 async def _shown(house: House, stream_id: str, state: State, face: ResponsesFace) -> Json:
-    course, _ = await answers.response(house, stream_id, face)
+    course, *_ = await answers.response(house, stream_id, face)
     queued = course.end is None and state.status == "queued" and face.background
     return face.resource(course, status="queued" if queued else None)
 
@@ -191,7 +201,7 @@ async def _history(house: House, tenant: str, response_id: str) -> list[Json]:
     if not state.ended:
         detail = "The previous response has not ended yet."
         raise Problem(400, "bad_request", detail, param="previous_response_id")
-    course, _ = await answers.response(house, stream_id, face)
+    course, *_ = await answers.response(house, stream_id, face)
     said = [item for shown in face.resource(course)["output"] for item in _as_input(shown)]
     return [*await _input(house, stream_id), *said]
 
@@ -205,16 +215,3 @@ def _as_input(item: Json) -> list[Json]:
         case {"type": "function_call", "status": "completed", "call_id": call_id, "name": name, "arguments": arguments}:
             return [{"type": "function_call", "call_id": call_id, "name": name, "arguments": arguments}]
     return []
-
-
-def _input_item(stream_id: str, number: int, item: Json) -> Json:
-    """Return an input item as it is listed."""
-    item_id = {"id": f"in_{stream_id}_{number}"}
-    if "role" not in item:
-        return {**item_id, "status": "completed", **item}
-    content: Any = item.get("content") or ""
-    if isinstance(content, str):
-        kind = "output_text" if item["role"] == "assistant" else "input_text"
-        part: Json = {"type": kind, "text": content}
-        content = [{**part, "annotations": []} if kind == "output_text" else part]
-    return {**item_id, "type": "message", "status": "completed", "role": item["role"], "content": content}

@@ -29,11 +29,14 @@ class ResponsesRequest(BaseModel):
     temperature: float | None = None
     top_p: float | None = None
     max_output_tokens: int | None = Field(default=None, ge=1)
+    include: list[str] | None = None
+    text: dict[str, Any] | None = None
+    reasoning: dict[str, Any] | None = None
 
     @property
     def params(self) -> Json:
         """What is passed on to the provider."""
-        named = {"tools", "temperature", "top_p", "max_output_tokens", "store"}
+        named = {"tools", "temperature", "top_p", "max_output_tokens", "store", "include", "text", "reasoning"}
         return {**(self.model_extra or {}), **self.model_dump(include=named, exclude_none=True)}
 
     @property
@@ -50,8 +53,6 @@ class ResponsesRequest(BaseModel):
             given[name] = getattr(self, name)
         if self.tools:
             given["tools"] = [_tool(tool) for tool in self.tools]
-        if not (isinstance(given.get("reasoning"), dict)):
-            given.pop("reasoning", None)
         known = {name: value for name, value in given.items() if name in _DEFAULTS and value is not None}
         if "reasoning" in known:
             known["reasoning"] = {**_DEFAULTS["reasoning"], **known["reasoning"]}
@@ -91,9 +92,12 @@ def whole_echo(echo: Json) -> Json:
 
 
 def _item(item: Json) -> Json | None:
-    """Return an input item as providers take it: without the ids that are ours alone."""
+    """Return an input item as providers take it: without the ids that are ours alone.
+
+    Reasoning of ours goes back in cipher or not at all: the provider takes its words from nobody.
+    """
     ours = _OUR_ITEM.fullmatch(str(item.get("id")))
-    if item.get("type") == "reasoning" and ours:
+    if item.get("type") == "reasoning" and ours and not item.get("encrypted_content"):
         return None
     if "role" in item and item.get("type", "message") == "message":
         return {name: value for name, value in item.items() if name in ("role", "content", "phase")}

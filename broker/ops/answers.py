@@ -48,19 +48,18 @@ async def answer(house: House, stream_id: str) -> Answer:
 
 
 async def response(
-    house: House, stream_id: str, face: ResponsesFace, *, upto: int | None = None, behind: int | None = None
-) -> tuple[Course, list[bytes]]:
-    """Return a response's course, and its events numbered above `behind`, by the entries up to offset `upto`."""
+    house: House, stream_id: str, face: ResponsesFace, *, behind: int | None = None
+) -> tuple[Course, list[bytes], int]:
+    """Return a response's course so far, its events numbered above `behind`, and the offset of its last entry."""
     course: Course = face.begin()
     kept: list[bytes] = []
+    last = 0
     async for row in entries(house, stream_id):
-        if upto is not None and row.offset > upto:
-            break
-        first = course.sequence
+        first, last = course.sequence, row.offset
         events, course = face.events(row, course)
         if behind is not None:
             kept += events[max(0, behind + 1 - first) :]
-    return course, kept
+    return course, kept, last
 
 
 async def entries(house: House, stream_id: str) -> AsyncIterator[Stored]:

@@ -77,6 +77,71 @@ async def events(stream: Any, into: list[Any] | None = None) -> list[Any]:
     return found
 
 
+async def first_events(stream: Any, count: int) -> list[Any]:
+    """Read at most so many events of an SDK's stream, and break it."""
+    found: list[Any] = []
+    async for event in stream:
+        found.append(event)
+        if len(found) == count:
+            break
+    await stream.close()
+    return found
+
+
 def stream_id_of(sdk_id: str) -> str:
     """Return the stream behind a `resp_`, `chatcmpl-` or `msg_` id."""
     return sdk_id.replace("-", "_").split("_")[1]
+
+
+def _spoil(request: httpx2.Request, how: list[str]) -> str | None:
+    """Return how this request's answer is lost, if it is; one that is not waited for is so told to the transport."""
+    lost = how.pop(0) if how else None
+    if lost == "timeout":
+        request.extensions["timeout"] = {"connect": 5, "read": 0.05, "write": 5, "pool": 5}
+    return lost
+
+
+def _lost() -> httpx2.Response:
+    return httpx2.Response(500, json={"error": {"message": "lost"}}, headers={"retry-after-ms": "1"})
+
+
+class AsyncLosesAnswers(httpx2.AsyncBaseTransport):
+    """A way to the broker on which the first answers are lost: the request arrives, a 500 or nothing comes back."""
+
+    def __init__(self, how: list[str]) -> None:
+        self.sent = 0
+        self._how = how
+        self._inner = httpx2.AsyncHTTPTransport()
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        self.sent += 1
+        lost = _spoil(request, self._how)
+        answer = await self._inner.handle_async_request(request)
+        if lost == "500":
+            await answer.aclose()
+            return _lost()
+        return answer
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+class LosesAnswers(httpx2.BaseTransport):
+    """The same for a synchronous client."""
+
+    def __init__(self, how: list[str]) -> None:
+        self.sent = 0
+        self._how = how
+        self._inner = httpx2.HTTPTransport()
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        self.sent += 1
+        lost = _spoil(request, self._how)
+        answer = self._inner.handle_request(request)
+        if lost == "500":
+            answer.close()
+            return _lost()
+        return answer
+
+    def close(self) -> None:
+        self._inner.close()

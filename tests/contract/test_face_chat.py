@@ -10,7 +10,7 @@ from broker.faces.chat import ChatFace
 from broker.log.entries import Entry, Stored, encode, text
 from broker.settings import Settings
 from tests import sse
-from tests.contract.faces_support import Doors, ask, doors, events, on_provider, stream_id_of
+from tests.contract.faces_support import Doors, ask, doors, events, first_events, on_provider, stream_id_of
 from tests.provider.client import ProviderServer
 from tests.provider.script import Script
 
@@ -69,6 +69,20 @@ async def test_a_broken_completion_goes_on_by_its_stream_id(served: Doors, provi
     assert raw.headers["stream-id"] == stream_id_of(chunk.id)
     assert sse.text(await sse.tail(served.http, raw.headers["stream-id"])) == script.text()
     assert len(await provider.calls()) == 1
+
+
+async def test_broken_at_every_chunk_nothing_is_lost(served: Doors, provider: ProviderServer) -> None:
+    create = served.openai.chat.completions.create
+    chunks = await events(await create(model="gpt-test", messages=ask(RICH), stream=True))
+    for cut in range(len(chunks)):
+        stream = await create(model="gpt-test", messages=ask(RICH), stream=True)
+        seen = await first_events(stream, cut + 1)
+        said = "".join(chunk.choices[0].delta.content or "" for chunk in seen)
+        assert RICH.text().startswith(said)  # how it is cut into chunks is the log's own affair
+        stream_id = stream_id_of(seen[0].id)
+        assert sse.text(await sse.tail(served.http, stream_id)) == RICH.text()
+        assert (await served.openai.responses.retrieve(f"resp_{stream_id}")).output_text == RICH.text()
+    assert len(await provider.calls()) == 1 + len(chunks)
 
 
 async def test_a_refusal_and_an_answer_cut_off(served: Doors) -> None:

@@ -41,6 +41,12 @@ async def kill_workers(system: System) -> None:
     await system.start_worker()
 
 
+async def all_speak(system: System, count: int) -> bool:
+    """Tell whether so many streams have come to their words: before, a call could not be found again."""
+    listed = (await system.http.get("/v1/streams")).json()
+    return len([row for row in listed["data"] if row["tail"] > 3]) == count
+
+
 async def after_some(stream: Any, count: int) -> list[Any]:
     """Read the first events of a stream."""
     return [await anext(stream) for _ in range(count)]
@@ -78,6 +84,73 @@ async def test_a_killed_worker_is_a_failure_where_it_cannot(system: System, prov
         assert failed.value.code == "worker_lost"
         with pytest.raises(anthropic.APIStatusError):
             await events(message)
+    assert len(await provider.calls()) == 3
+
+
+async def test_a_killed_worker_is_told_to_who_waits_for_the_whole_answer(
+    system: System, provider: ProviderServer
+) -> None:
+    async with sdks(system) as (client, messages):
+        asked: Any = {"max_tokens": 9, "messages": ask(SCRIPT)}
+        response = asyncio.create_task(client.responses.create(model="gpt-test", input=ask(SCRIPT)))
+        completion = asyncio.create_task(client.chat.completions.create(model="anthropic/claude-test", **asked))
+        message = asyncio.create_task(messages.messages.create(model="claude-test", **asked))
+        while not await all_speak(system, 3):
+            await asyncio.sleep(0.02)
+        await kill_workers(system)
+        assert (await response).output_text == SCRIPT.text()
+        with pytest.raises(openai.InternalServerError) as failed:
+            await completion
+        assert failed.value.code == "worker_lost"
+        with pytest.raises(anthropic.InternalServerError):
+            await message
+    assert len(await provider.calls()) == 3
+
+
+class Reading:
+    """A synchronous stream that a thread reads; `some` is set behind its sixth event."""
+
+    def __init__(self, stream: Any) -> None:
+        self.some = asyncio.Event()
+        self.seen: list[Any] = []
+        self.failure: Exception | None = None
+        self._loop = asyncio.get_running_loop()
+        self.over = asyncio.create_task(asyncio.to_thread(self._read, stream))
+
+    def _read(self, stream: Any) -> None:
+        try:
+            for event in stream:
+                self.seen.append(event)
+                if len(self.seen) == 6:
+                    self._loop.call_soon_threadsafe(self.some.set)
+        except (openai.APIError, anthropic.APIError) as error:
+            self.failure = error
+
+
+async def test_a_killed_worker_under_the_synchronous_clients(system: System, provider: ProviderServer) -> None:
+    asked: Any = {"model": "anthropic/claude-test", "messages": ask(SCRIPT), "stream": True}
+    with (
+        openai.OpenAI(base_url=f"{system.url}/v1", api_key="any", max_retries=0) as of_openai,
+        anthropic.Anthropic(base_url=system.url, api_key="any", max_retries=0) as of_anthropic,
+    ):
+        streams: list[Any] = [
+            await asyncio.to_thread(create)
+            for create in (
+                lambda: of_openai.responses.create(model="gpt-test", input=ask(SCRIPT), stream=True),
+                lambda: of_openai.chat.completions.create(**asked),
+                lambda: of_anthropic.messages.create(max_tokens=9, **asked),
+            )
+        ]
+        readings = [Reading(stream) for stream in streams]
+        for reading in readings:
+            await reading.some.wait()
+        await kill_workers(system)
+        await asyncio.gather(*(reading.over for reading in readings))
+    response, completion, message = readings
+    assert (response.failure, response.seen[-1].response.output_text) == (None, SCRIPT.text())
+    assert isinstance(completion.failure, openai.APIError)
+    assert completion.failure.code == "worker_lost"
+    assert isinstance(message.failure, anthropic.APIStatusError)
     assert len(await provider.calls()) == 3
 
 

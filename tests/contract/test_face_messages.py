@@ -5,14 +5,17 @@ from typing import Any
 
 import anthropic
 import httpx2
+import openai
 import pytest
 from pydantic import SecretStr
 
 from broker.settings import Settings
 from tests import inside, sse
-from tests.contract.faces_support import Doors, ask, doors, events, on_provider, stream_id_of
+from tests.contract.faces_support import Doors, ask, doors, events, first_events, on_provider, stream_id_of
 from tests.provider.client import ProviderServer
+from tests.provider.messages_api import REDACTED, signature
 from tests.provider.script import Script
+from worker.sources.deltas import Delta, Finish, Other, Text
 
 MODELS = ["claude-test", "openai/gpt-test", "groq/chat-test"]
 RICH = Script(words=6, reasoning=3, tool=True)
@@ -80,14 +83,68 @@ async def test_system_and_tools_reach_either_provider(served: Doors, provider: P
     assert (own["stop_sequences"], chat["stop"]) == (["END"], ["END"])
 
 
-async def test_unsigned_thinking_is_not_given_back_to_the_provider(served: Doors, provider: ProviderServer) -> None:
+THOUGHTFUL = Script(words=4, redact=True, reasoning=3, tool=True, afterthought=2)
+
+
+async def test_signed_thinking_comes_and_goes_back_as_it_was(served: Doors, provider: ProviderServer) -> None:
     create = served.anthropic.messages.create
-    first = await create(model="claude-test", max_tokens=9, messages=ask(RICH))
-    result: Any = {"type": "tool_result", "tool_use_id": "toolu_1", "content": "rain"}
-    history: Any = [*ask(RICH), {"role": "assistant", "content": first.content}, {"role": "user", "content": [result]}]
-    await create(model="claude-test", max_tokens=9, messages=history)
-    sent = (await provider.calls())[-1]["body"]["messages"]
-    assert [block["type"] for block in sent[1]["content"]] == ["text", "tool_use"]
+    asked: Any = {"model": "claude-test", "max_tokens": 9}
+    async with served.anthropic.messages.stream(**asked, messages=ask(THOUGHTFUL)) as stream:
+        streamed = await stream.get_final_message()
+    whole = await create(**asked, messages=ask(THOUGHTFUL))
+    assert [block.model_dump() for block in streamed.content] == [block.model_dump() for block in whole.content]
+    redacted, first, text, tool, last = (block.model_dump(exclude_none=True) for block in whole.content)
+    assert redacted == {"type": "redacted_thinking", "data": REDACTED}
+    assert (first["thinking"], first["signature"]) == (THOUGHTFUL.reasoning_text(), signature(1))
+    assert (text["text"], tool["type"]) == (THOUGHTFUL.text(), "tool_use")
+    assert (last["thinking"], last["signature"]) == ("a0 a1 ", signature(4))
+    result: Any = {"type": "tool_result", "tool_use_id": tool["id"], "content": "rain"}
+    turns: Any = [{"role": "assistant", "content": whole.content}, {"role": "user", "content": [result]}]
+    await create(**asked, messages=[*ask(THOUGHTFUL), *turns])
+    sent = (await provider.calls())[-1]["body"]["messages"][1]["content"]
+    assert [{**part, "citations": None} for part in sent] == [
+        {"citations": None, **block.model_dump(exclude_unset=True)} for block in whole.content
+    ]
+
+
+async def test_thinking_that_is_not_shown_keeps_its_signature(served: Doors) -> None:
+    message = await served.anthropic.messages.create(
+        model="claude-test", max_tokens=9, messages=ask(Script(words=2, hidden=True))
+    )
+    thinking, text = (block.model_dump() for block in message.content)
+    assert (thinking["thinking"], thinking["signature"], text["text"]) == ("", signature(0), "w0 w1 ")
+
+
+@pytest.mark.parametrize("model", ["openai/gpt-test", "groq/chat-test"])
+async def test_nobody_else_is_given_thinking(served: Doors, provider: ProviderServer, model: str) -> None:
+    create = served.anthropic.messages.create
+    signed = await create(model="claude-test", max_tokens=9, messages=ask(THOUGHTFUL))
+    unsigned = await create(model=model, max_tokens=9, messages=ask(RICH))
+    for message, asked in ((signed, model), (unsigned, "claude-test")):
+        history: Any = [*ask(RICH), {"role": "assistant", "content": message.content}, *ask(Script())]
+        await create(model=asked, max_tokens=9, messages=history)
+        sent = (await provider.calls())[-1]["body"]
+        assert "thinking" not in str(sent.get("messages") or sent["input"])
+        assert "get_weather" in str(sent)
+    alone: Any = [*ask(RICH), {"role": "assistant", "content": unsigned.content[:1]}, *ask(Script())]
+    await create(model="claude-test", max_tokens=9, messages=alone)
+    assert len((await provider.calls())[-1]["body"]["messages"]) == 2  # Anthropic takes no empty message
+
+
+async def test_the_stop_sequence_is_told(served: Doors) -> None:
+    script = Script(words=2, stopped_by="END")
+    whole = await served.anthropic.messages.create(
+        model="claude-test", max_tokens=9, messages=ask(script), stop_sequences=["END"]
+    )
+    assert (whole.stop_reason, whole.stop_sequence) == ("stop_sequence", "END")
+    async with served.anthropic.messages.stream(model="claude-test", max_tokens=9, messages=ask(script)) as stream:
+        streamed = await stream.get_final_message()
+    assert (streamed.stop_reason, streamed.stop_sequence) == ("stop_sequence", "END")
+
+
+async def test_tokens_are_not_counted_here(served: Doors) -> None:
+    with pytest.raises(anthropic.NotFoundError, match="ask the provider"):
+        await served.anthropic.messages.count_tokens(model="claude-test", messages=ask(Script()))
 
 
 async def test_pings_keep_a_silent_message_open(settings: Settings) -> None:
@@ -106,6 +163,53 @@ async def test_it_goes_on_by_its_stream_id(served: Doors) -> None:
     first: Any = await anext(aiter(stream))
     await stream.close()
     assert sse.text(await sse.tail(served.http, stream_id_of(first.message.id))) == script.text()
+
+
+async def test_broken_at_every_event_nothing_is_lost(served: Doors, provider: ProviderServer) -> None:
+    create = served.anthropic.messages.create
+    asked: Any = {"model": "claude-test", "max_tokens": 9, "messages": ask(THOUGHTFUL), "stream": True}
+    whole = await events(await create(**asked))
+    for cut in range(len(whole)):
+        stream = await create(**asked)
+        seen = await first_events(stream, cut + 1)
+        said = "".join(
+            event.delta.text for event in seen if getattr(event, "delta", None) and hasattr(event.delta, "text")
+        )
+        assert THOUGHTFUL.text().startswith(said)  # how it is cut into deltas is the log's own affair
+        stream_id = stream_id_of(seen[0].message.id)
+        assert sse.text(await sse.tail(served.http, stream_id)) == THOUGHTFUL.text()
+    assert len(await provider.calls()) == 1 + len(whole)
+
+
+async def begun_anew(messages: list[Any], params: dict[str, Any]) -> AsyncIterator[Delta]:
+    """Take back what was said, as a restarted attempt does."""
+    del messages, params
+    yield Text("Hel")
+    yield Other("reset", {"reason": "restarting"})
+    yield Text("Hello")
+    yield Finish("stop")
+
+
+async def test_what_was_begun_anew_is_an_error_in_a_stream_and_whole_where_it_is_waited_for(settings: Settings) -> None:
+    apps = {"anew": f"{__name__}:begun_anew"}
+    said: Any = [{"role": "user", "content": "x"}]
+    async with doors(settings.model_copy(update={"apps": apps})) as served:
+        create = served.anthropic.messages.create
+        asked: Any = {"model": "app/anew", "max_tokens": 9, "messages": said}
+        seen: list[Any] = []
+        with pytest.raises(anthropic.APIStatusError, match="begun anew") as failed:
+            await events(await create(**asked, stream=True), seen)
+        assert failed.value.type == "overloaded_error"
+        completion = await served.openai.chat.completions.create(model="app/anew", messages=said, stream=True)
+        with pytest.raises(openai.APIError) as broken:
+            await events(completion)
+        assert broken.value.code == "stream_restarted"
+        whole = await create(**asked)
+        assert [block.text for block in whole.content] == ["Hello"]
+        completed = await served.openai.chat.completions.create(model="app/anew", messages=said)
+        assert completed.choices[0].message.content == "Hello"
+        response = await events(await served.openai.responses.create(model="app/anew", input=said, stream=True))
+        assert response[-1].response.output_text == "Hello"
 
 
 async def test_either_header_carries_the_key(settings: Settings) -> None:

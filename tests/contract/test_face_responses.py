@@ -270,22 +270,3 @@ async def test_leaving_a_response_leaves_its_generation(served: Doors, provider:
     state = await served.http.get(f"/v1/streams/{stream_id_of(first.response.id)}?wait=10")
     assert (state.json()["outcome"], state.json()["output"]["text"]) == ("completed", script.text())
     assert len(await provider.calls()) == 1
-
-
-def test_the_sync_sdk_reads_the_same(settings: Settings) -> None:
-    """The sync client blocks its thread, so the broker runs in another one's loop."""
-
-    def read(base_url: str) -> tuple[str, str]:
-        with openai.OpenAI(base_url=f"{base_url}/v1", api_key="any", _strict_response_validation=True) as client:
-            with client.responses.create(model="demo/story", input="x", stream=True) as stream:
-                text = "".join(event.delta for event in stream if event.type == "response.output_text.delta")
-            with client.responses.stream(model="demo/story", input="x") as helper:
-                helper.until_done()
-                return text, helper.get_final_response().output_text
-
-    async def serve() -> tuple[str, str]:
-        async with doors(settings) as served:
-            return await asyncio.to_thread(read, served.url)
-
-    streamed_text, helped = asyncio.run(serve())
-    assert streamed_text == helped != ""

@@ -12,35 +12,12 @@ from pydantic import SecretStr
 
 from broker.settings import Settings
 from tests import inside
-from tests.contract.faces_support import Doors, ask, doors, events, on_provider
+from tests.contract.faces_support import AsyncLosesAnswers, Doors, ask, doors, events, on_provider
 from tests.provider.client import ProviderServer
 from tests.provider.script import Script
 from tests.servers import free_port
 
 SCRIPT = Script(words=20, delay_ms=5)
-
-
-class LosesAnswers(httpx2.AsyncBaseTransport):
-    """A way to the broker on which the first answers are lost: the request arrives, a 500 or nothing comes back."""
-
-    def __init__(self, how: list[str]) -> None:
-        self.sent = 0
-        self._how = how
-        self._inner = httpx2.AsyncHTTPTransport()
-
-    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        self.sent += 1
-        lost = self._how.pop(0) if self._how else None
-        if lost == "timeout":
-            request.extensions["timeout"] = {"connect": 5, "read": 0.05, "write": 5, "pool": 5}
-        answer = await self._inner.handle_async_request(request)
-        if lost == "500":
-            await answer.aclose()
-            return httpx2.Response(500, json={"error": {"message": "lost"}}, headers={"retry-after-ms": "1"})
-        return answer
-
-    async def aclose(self) -> None:
-        await self._inner.aclose()
 
 
 @pytest.fixture
@@ -57,7 +34,7 @@ async def served(settings: Settings, provider: ProviderServer) -> AsyncIterator[
 async def test_a_retry_joins_what_its_first_try_started(
     served: Doors, provider: ProviderServer, how: list[str], *, stream: bool
 ) -> None:
-    transport = LosesAnswers(list(how))
+    transport = AsyncLosesAnswers(list(how))
     async with httpx2.AsyncClient(transport=transport) as http:
         client = openai.AsyncOpenAI(base_url=f"{served.url}/v1", api_key="any", max_retries=2, http_client=http)
         answer: Any = await client.responses.create(model="gpt-test", input=ask(SCRIPT), stream=stream)
@@ -67,15 +44,27 @@ async def test_a_retry_joins_what_its_first_try_started(
     assert len(await provider.calls()) == 1
 
 
-async def test_retries_of_the_other_dialects_join_too(served: Doors, provider: ProviderServer) -> None:
-    async with httpx2.AsyncClient(transport=LosesAnswers(["500"])) as http:
+@pytest.mark.parametrize(("how", "stream"), [("500", False), ("timeout", False), ("500", True)])
+async def test_retries_of_the_other_dialects_join_too(
+    served: Doors, provider: ProviderServer, how: str, *, stream: bool
+) -> None:
+    async with httpx2.AsyncClient(transport=AsyncLosesAnswers([how])) as http:
         chat = openai.AsyncOpenAI(base_url=f"{served.url}/v1", api_key="any", http_client=http)
-        completion = await chat.chat.completions.create(model="gpt-test", messages=ask(SCRIPT))
-    async with httpx2.AsyncClient(transport=LosesAnswers(["500"])) as http:
+        completion: Any = await chat.chat.completions.create(model="gpt-test", messages=ask(SCRIPT), stream=stream)
+        chunks = await events(completion) if stream else []
+    async with httpx2.AsyncClient(transport=AsyncLosesAnswers([how])) as http:
         messages = anthropic.AsyncAnthropic(base_url=served.url, api_key="any", http_client=http)
-        message = await messages.messages.create(model="claude-test", max_tokens=9, messages=ask(SCRIPT))
-    assert completion.choices[0].message.content == SCRIPT.text()
-    assert message.content[0].text == SCRIPT.text()  # type: ignore[union-attr]
+        message: Any = await messages.messages.create(
+            model="claude-test", max_tokens=9, messages=ask(SCRIPT), stream=stream
+        )
+        deltas = (
+            [event.delta for event in await events(message) if event.type == "content_block_delta"] if stream else []
+        )
+    if stream:
+        assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == SCRIPT.text()
+        assert "".join(delta.text for delta in deltas) == SCRIPT.text()
+    else:
+        assert completion.choices[0].message.content == message.content[0].text == SCRIPT.text()
     assert len(await provider.calls()) == 2
 
 

@@ -251,7 +251,7 @@ async def test_a_burst_keeps_no_connections(redis: Redis, redis_url: str) -> Non
     others = 0
     others = await connections()
     client = connect(redis_url, 2, 16)
-    await asyncio.gather(*(client.execute_command("BLPOP", f"nothing:{number}", 0.05) for number in range(8)))
+    await asyncio.gather(*(client.xread({f"nothing:{number}": 0}, block=50) for number in range(8)))
     assert await connections() == 8
     await shed(client)
     async with asyncio.timeout(5):

@@ -127,13 +127,20 @@ async def test_a_named_tool_choice(provider: ProviderServer, dialect: str) -> No
 async def test_other_params_are_passed_on_and_ours_are_kept(provider: ProviderServer, dialect: str) -> None:
     theirs = {"temperature": 0.5, "some_new_thing": {"a": [1]}}
     breaking = {"stream": False, "background": "no", "n": 3, "model": "other", "input": "x", "messages": []}
-    body = await sent(provider, dialect, [{"role": "user", "content": "Hi"}], {**theirs, **breaking, "store": False})
+    body = await sent(provider, dialect, [{"role": "user", "content": "Hi"}], {**theirs, **breaking})
     assert body | theirs == body
     assert (body["stream"], body["model"]) == (True, "model-test")
     assert "n" not in body
     assert body.get("background", False) is (dialect == "background")
-    if dialect == "background":
-        assert body["store"] is True
+    assert body.get("store", False) is (dialect == "background")
+
+
+async def test_what_is_not_to_be_stored_cannot_be_read_again(provider: ProviderServer) -> None:
+    async with source_for(provider, "background") as source:
+        got = await read(source.open(Prompt("model-test", [{"role": "user", "content": "Hi"}], {"store": False})))
+    assert [upstream.resumable for upstream in got.upstreams] == [False]
+    body: Json = (await provider.requests())[-1]["body"]
+    assert (body["store"], "background" in body) == (False, False)
 
 
 @every_dialect

@@ -3,13 +3,14 @@
 import asyncio
 import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.provider.client import ProviderServer
-from tests.system import System
+from tests.system import System, stop
 
 FOLDER = Path(__file__).parent / "node"
 
@@ -44,6 +45,33 @@ async def test_the_javascript_sdks_read_resume_fail_and_retry(
         output, _ = await process.communicate()
     assert process.returncode == 0, output.decode()
     assert b"fail 0" in output, output.decode()
-    assert b"pass 7" in output, output.decode()
+    assert b"pass 12" in output, output.decode()
     retried = [call for call in await provider.calls() if "retried" in str(call["body"])]
-    assert len(retried) == 1
+    assert len(retried) == 6  # once for each door and way of losing an answer
+
+
+async def test_a_worker_killed_under_the_javascript_sdks(
+    node_sdks: str, redis_url: str, tmp_path: Path, provider: ProviderServer
+) -> None:
+    async with System(redis_url, tmp_path, provider.url, flush_ms=0) as system:
+        await system.start(workers=2)
+        process = await asyncio.create_subprocess_exec(
+            *(node_sdks, "loss.test.mjs"),
+            cwd=FOLDER,
+            env={"PATH": os.environ["PATH"], "BROKER": system.url},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        assert process.stdout
+        seen = b""
+        async with asyncio.timeout(20):
+            while b"ALL HAVE BEGUN" not in seen:
+                line = await process.stdout.readline()
+                assert line, seen.decode()
+                seen += line
+        for worker in system.workers:
+            await stop(worker, signal.SIGKILL)
+        await system.start_worker()
+        output, _ = await process.communicate()
+    assert process.returncode == 0, (seen + output).decode()
+    assert len(await provider.calls()) == 3

@@ -70,6 +70,8 @@ def _chunk(head: Json, delta: Json, finish_reason: str | None = None) -> bytes:
 
 def _delta(step: Step, *, first: bool) -> Json:
     match step.kind:
+        case "redacted" | "hidden":
+            return {}
         case "text":
             return {"content": step.piece}
         case "reasoning":

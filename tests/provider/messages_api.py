@@ -12,6 +12,8 @@ from tests.provider.wire import GARBAGE, EventStream, frame, json_answer
 
 Json = dict[str, Any]
 
+REDACTED = "cmVkYWN0ZWQ="
+
 _TYPES = {401: "authentication_error", 402: "billing_error", 403: "permission_error", 404: "not_found_error"} | {
     413: "request_too_large",
     429: "rate_limit_error",
@@ -34,7 +36,7 @@ async def create(request: Request) -> Response:
     async for _ in play(script, None):
         started.call.steps_sent += 1
     text = {"type": "text", "text": script.text()}
-    ending = {"content": [text], "stop_reason": _stop_reason(script), "usage": _usage(script)}
+    ending = {"content": [text], **_stopped(script), "usage": _usage(script)}
     return json_answer(_message(started) | ending, started.call)
 
 
@@ -56,9 +58,7 @@ async def _frames(started: Started) -> AsyncGenerator[bytes]:
         return
     for data in blocks.end():
         yield data
-    yield _event(
-        "message_delta", delta={"stop_reason": _stop_reason(script), "stop_sequence": None}, usage=_usage(script)
-    )
+    yield _event("message_delta", delta=_stopped(script), usage=_usage(script))
     yield _event("message_stop")
 
 
@@ -78,6 +78,8 @@ class _Blocks:
             if step.kind == "tool":  # the real one begins so
                 yield self._delta({"type": "input_json_delta", "partial_json": ""})
         match step.kind:
+            case "redacted" | "hidden":
+                pass
             case "reasoning":
                 yield self._delta({"type": "thinking_delta", "thinking": step.piece})
             case "tool":
@@ -86,8 +88,8 @@ class _Blocks:
                 yield self._delta({"type": "text_delta", "text": step.piece})
 
     def end(self) -> Iterator[bytes]:
-        if self._kind == "reasoning":
-            yield self._delta({"type": "signature_delta", "signature": "c2lnbmF0dXJl"})
+        if self._kind in ("reasoning", "hidden"):
+            yield self._delta({"type": "signature_delta", "signature": signature(self._index)})
         if self._kind:
             yield _event("content_block_stop", index=self._index)
 
@@ -95,9 +97,16 @@ class _Blocks:
         return _event("content_block_delta", index=self._index, delta=delta)
 
 
+def signature(index: int) -> str:
+    """Return the signature of the thinking block at an index."""
+    return f"signed-{index}"
+
+
 def _block(kind: Kind) -> Json:
     match kind:
-        case "reasoning":
+        case "redacted":
+            return {"type": "redacted_thinking", "data": REDACTED}
+        case "reasoning" | "hidden":
             return {"type": "thinking", "thinking": "", "signature": ""}
         case "tool":
             return {"type": "tool_use", "id": "toolu_1", "name": "get_weather", "input": {}}
@@ -122,7 +131,13 @@ def _message(started: Started) -> Json:
     }
 
 
+def _stopped(script: Script) -> Json:
+    return {"stop_reason": _stop_reason(script), "stop_sequence": script.stopped_by}
+
+
 def _stop_reason(script: Script) -> str:
+    if script.stopped_by:
+        return "stop_sequence"
     if script.refuse:
         return "refusal"
     if script.finish == "length":

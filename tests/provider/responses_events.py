@@ -31,6 +31,8 @@ class Writer:
         self._done += step.piece
         place = self._place()
         match step.kind:
+            case "redacted" | "hidden":
+                pass
             case "reasoning":
                 yield {
                     "type": "response.reasoning_summary_text.delta",
@@ -126,9 +128,11 @@ class Writer:
     def _item(self, status: str) -> Json:
         item_id = self._place()["item_id"]
         match self._kind:
+            case "hidden":
+                return {"type": "reasoning", "id": item_id, "summary": [], **self._sealed(status)}
             case "reasoning":
                 summary = {"type": "summary_text", "text": self._script.reasoning_text()}
-                return {"type": "reasoning", "id": item_id, "summary": [summary]}
+                return {"type": "reasoning", "id": item_id, "summary": [summary], **self._sealed(status)}
             case "tool":
                 called = {"call_id": "call_1", "name": "get_weather", "arguments": self._script.arguments()}
                 return {"type": "function_call", "id": item_id, "status": status, **called}
@@ -137,6 +141,11 @@ class Writer:
             case _:
                 part = {"type": "output_text", "text": self._script.text(), "annotations": []}
         return {"type": "message", "id": item_id, "status": status, "role": "assistant", "content": [part]}
+
+    def _sealed(self, status: str) -> Json:
+        """Return a reasoning item's content in cipher, if that was asked for."""
+        asked = "reasoning.encrypted_content" in (self._request.get("include") or ())
+        return {"encrypted_content": f"sealed-{len(self.output)}"} if asked and status == "completed" else {}
 
     def _citation(self, place: Json) -> Iterator[Json]:
         if self._script.cite:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 STALL_S = 120.0
 
-Kind = Literal["reasoning", "text", "refusal", "tool"]
+Kind = Literal["redacted", "hidden", "reasoning", "text", "refusal", "tool"]
 
 _VARIATIONS = (" ", "😀 ", "\n", "é\r\n", "\u2028", "👩‍👩‍👧 ", "\t漢字 ")
 
@@ -39,9 +39,13 @@ class Script:
         first_delay_ms: Further pause before the first one.
         reasoning: Words of reasoning before the answer.
         tool: Whether it ends in a tool call.
+        afterthought: Words of reasoning behind the tool call (Anthropic only).
+        hidden: Whether it begins with reasoning that it does not show: sealed, without a word.
+        redact: Whether it begins with reasoning that it shows in cipher (Anthropic only).
         refuse: Whether it refuses instead of answering.
         cite: Whether it cites a page (Responses only).
         finish: `stop`, `length` or `content_filter`.
+        stopped_by: The stop sequence that ends it (Anthropic only).
         unicode: Whether words end in emoji, line ends and such instead of a space.
         split: Whether characters beyond U+FFFF are cut in two deltas.
         fail: `status`, `reset` (TCP), `eof` (clean end without terminal event), `error_event`, `failed_event`
@@ -60,9 +64,13 @@ class Script:
     first_delay_ms: float = 0
     reasoning: int = 0
     tool: bool = False
+    afterthought: int = 0
+    hidden: bool = False
+    redact: bool = False
     refuse: bool = False
     cite: bool = False
     finish: str = "stop"
+    stopped_by: str | None = None
     unicode: bool = False
     split: bool = False
     fail: str | None = None
@@ -92,6 +100,10 @@ class Script:
 
     def steps(self) -> Iterator[Step]:
         """Yield the deltas, in order."""
+        if self.redact:
+            yield Step("redacted", "")
+        if self.hidden:
+            yield Step("hidden", "")
         yield from (Step("reasoning", f"r{number} ") for number in range(self.reasoning))
         if self.refuse:
             yield Step("refusal", self.refusal())
@@ -102,6 +114,7 @@ class Script:
             arguments = self.arguments()
             for start in range(0, len(arguments), 7):
                 yield from (Step("tool", piece) for piece in self._cut(arguments[start : start + 7]))
+        yield from (Step("reasoning", f"a{number} ") for number in range(self.afterthought))
 
     def _word(self, number: int) -> str:
         return f"w{number}" + (_VARIATIONS[number % len(_VARIATIONS)] if self.unicode else " ")

@@ -23,13 +23,14 @@ from worker.sources.events import events
 from worker.sources.failures import Failures
 from worker.sources.one_connection import OneConnection
 from worker.sources.source import Prompt
-from worker.sources.surrogates import SurrogateJoiner
+from worker.sources.surrogates import SurrogateJoiner, joined
 
 _REASONS: dict[str, FinishReason] = {
     "max_tokens": "length",
     "model_context_window_exceeded": "length",
     "tool_use": "tool_calls",
     "refusal": "refusal",
+    "pause_turn": "length",  # tools that run at the provider paused: what there is is not the whole answer
 }
 
 
@@ -81,7 +82,9 @@ class _EventReader:
         self._input = SurrogateJoiner()
         self._block: Any = None
         self._arguments = ""
+        self._signature = ""
         self._stop_reason = ""
+        self._stop_sequence: str | None = None
         self._counted: dict[str, Any] = {}
 
     def read(self, event: Any) -> Iterator[Delta]:
@@ -90,13 +93,14 @@ class _EventReader:
                 self._count(event.message.usage)
                 yield Upstream(event.message.id)
             case "content_block_start":
-                self._block, self._arguments = event.content_block, ""
+                self._block, self._arguments, self._signature = event.content_block, "", ""
             case "content_block_delta":
                 yield from self._read_delta(event.delta)
             case "content_block_stop":
                 yield from self._end_block()
             case "message_delta":
                 self._stop_reason = event.delta.stop_reason or self._stop_reason
+                self._stop_sequence = event.delta.stop_sequence or self._stop_sequence
                 self._count(event.usage)
             case "message_stop":
                 self.finished = True
@@ -108,6 +112,8 @@ class _EventReader:
                 yield Text(piece)
             case "thinking_delta" if piece := self._reasoning.push(delta.thinking):
                 yield Reasoning(piece)
+            case "signature_delta":
+                self._signature += delta.signature
             # Tools that run at the provider write their input by the same deltas, but nobody is asked to call them.
             case "input_json_delta" if self._block.type == "tool_use":
                 if piece := self._input.push(delta.partial_json):
@@ -122,8 +128,13 @@ class _EventReader:
             yield Reasoning(rest)
         if rest := self._text.flush():
             yield Text(rest)
-        if self._block.type == "tool_use":
-            yield ToolCall(self._block.id, self._block.name, self._arguments or "{}")
+        match self._block.type:
+            case "tool_use":
+                yield ToolCall(self._block.id, self._block.name, self._arguments or "{}")
+            case "thinking" if self._signature:
+                yield Other("data", {"kind": "reasoning_signature", "signature": self._signature})
+            case "redacted_thinking":
+                yield Other("data", {"kind": "redacted_reasoning", "data": self._block.data})
 
     def _count(self, usage: Any) -> None:
         """Remember the figures of a usage object; those of a later one replace earlier ones."""
@@ -131,6 +142,8 @@ class _EventReader:
             self._counted |= {name: count for name, count in usage.model_dump().items() if count is not None}
 
     def _ending(self) -> Iterator[Delta]:
+        if self._stop_sequence is not None:
+            yield Other("data", {"kind": "stop_sequence", "sequence": joined(self._stop_sequence)})
         if self._counted:
             details = {
                 name: count

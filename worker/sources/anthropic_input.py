@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 
 from worker.sources import conversation
-from worker.sources.conversation import Call, Image, Json, Part, Raw, Result, Words
+from worker.sources.conversation import Call, File, Image, Json, Part, Raw, Result, Thought, Words
 from worker.sources.params import for_anthropic
 from worker.sources.source import Prompt
 
@@ -32,8 +32,12 @@ def body(prompt: Prompt) -> Json:
     params.setdefault("max_tokens", DEFAULT_MAX_TOKENS)
     if isinstance(params.get("tools"), list):
         params["tools"] = [_tool(definition) for definition in params["tools"]]
+    one_at_a_time = params.pop("parallel_tool_calls", True) is False and params.get("tools")
     if "tool_choice" in params:
         params["tool_choice"] = _tool_choice(params["tool_choice"])
+    choice = params.get("tool_choice") or {"type": "auto"}
+    if one_at_a_time and isinstance(choice, dict) and choice != {"type": "none"}:
+        params["tool_choice"] = {**choice, "disable_parallel_tool_use": True}
     if system := _system(prompt):
         params["system"] = system
     return {**params, "model": prompt.model, "messages": _messages(prompt.messages)}
@@ -51,6 +55,8 @@ def _system(prompt: Prompt) -> Any:
     ]
     if isinstance(given, list):  # its blocks may carry cache marks
         return [*given, *({"type": "text", "text": text} for text in said)]
+    if given and not isinstance(given, str):
+        return given  # the provider judges it
     return "\n\n".join(filter(None, [given, *said]))
 
 
@@ -78,12 +84,14 @@ def _block(part: Part) -> Json:
         case Words(text):
             return {"type": "text", "text": text}
         case Image(url):
-            return {"type": "image", "source": _image(url)}
+            return {"type": "image", "source": _source(url)}
+        case File(name, url):
+            return {"type": "document", "title": name, "source": _source(url)}
         case Call(call_id, name, arguments):
             return {"type": "tool_use", "id": call_id, "name": name, "input": _arguments(arguments)}
         case Result(call_id, output):
             return {"type": "tool_result", "tool_use_id": call_id, "content": output}
-        case Raw(raw):
+        case Thought(raw) | Raw(raw):
             return raw
 
 
@@ -94,7 +102,7 @@ def _arguments(text: str) -> Any:
         return {"text": text}
 
 
-def _image(url: str) -> Json:
+def _source(url: str) -> Json:
     media_type, separator, data = url.removeprefix("data:").partition(";base64,")
     if url.startswith("data:") and separator:
         return {"type": "base64", "media_type": media_type, "data": data}

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from worker.sources import conversation
-from worker.sources.conversation import Call, Image, Json, Raw, Result, Words
+from worker.sources.conversation import Call, File, Image, Json, Raw, Result, Words
 from worker.sources.params import for_chat
 from worker.sources.source import Prompt
 
@@ -36,7 +36,7 @@ def _messages(message: Json) -> Iterator[Json]:
         for part in turn.parts:
             if isinstance(part, Result):
                 yield {"role": "tool", "tool_call_id": part.call_id, "content": part.output}
-        spoken = [part for part in turn.parts if isinstance(part, (Words, Image, Raw))]
+        spoken = [part for part in turn.parts if isinstance(part, (Words, Image, File, Raw))]
         calls = [part for part in turn.parts if isinstance(part, Call)]
         if not turn.role:  # an item without a role: the provider judges it
             yield from (part.part for part in spoken if isinstance(part, Raw))
@@ -46,18 +46,20 @@ def _messages(message: Json) -> Iterator[Json]:
             yield {"role": turn.role, "content": _content(spoken)}
 
 
-def _content(spoken: list[Words | Image | Raw]) -> str | list[Json]:
+def _content(spoken: list[Words | Image | File | Raw]) -> str | list[Json]:
     if all(isinstance(part, Words) for part in spoken):
         return "".join(part.text for part in spoken if isinstance(part, Words))
     return [_part(part) for part in spoken]
 
 
-def _part(part: Words | Image | Raw) -> Json:
+def _part(part: Words | Image | File | Raw) -> Json:
     match part:
         case Words(text):
             return {"type": "text", "text": text}
         case Image(url):
             return {"type": "image_url", "image_url": {"url": url}}
+        case File(name, url):
+            return {"type": "file", "file": {"filename": name, "file_data": url}}
         case Raw(raw):
             return raw
 

@@ -28,6 +28,14 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True)
+class File:
+    """A document, as a `data:` URL."""
+
+    name: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """A tool call that the model made; `arguments` is JSON text."""
 
@@ -45,13 +53,20 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
+class Thought:
+    """Anthropic's reasoning with its signature, as it came: nobody else takes it."""
+
+    part: Json
+
+
+@dataclass(frozen=True, slots=True)
 class Raw:
     """A part that no other shape fits, as it came."""
 
     part: Json
 
 
-Part = Words | Image | Call | Result | Raw
+Part = Words | Image | File | Call | Result | Thought | Raw
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +101,8 @@ def _turn(message: Json) -> Turn:
             return Turn("assistant", (Call(call_id, name, arguments),))
         case {"type": "function_call_output", "call_id": call_id, "output": output}:
             return Turn("user", (Result(call_id, _as_text(output)),))
+        case {"type": "reasoning"}:  # OpenAI's own, and none of anybody else's business
+            return Turn("assistant", ())
         case {"role": "tool", "tool_call_id": call_id}:
             return Turn("user", (Result(call_id, _as_text(message.get("content"))),))
         case {"role": str(role)}:
@@ -114,10 +131,18 @@ def _part(part: Json) -> Part:
             return Image(url)
         case {"type": "image", "source": {"type": "base64", "media_type": media_type, "data": data}}:
             return Image(f"data:{media_type};base64,{data}")
+        case {"type": "file", "file": {"file_data": str(url)} as file} | (
+            {"type": "input_file", "file_data": str(url)} as file
+        ) if url.startswith("data:"):
+            return File(str(file.get("filename") or "file"), url)
+        case {"type": "document", "source": {"type": "base64", "media_type": media_type, "data": data}}:
+            return File(str(part.get("title") or "file"), f"data:{media_type};base64,{data}")
         case {"type": "tool_use", "id": str(call_id), "name": str(name), "input": arguments}:
             return Call(call_id, name, orjson.dumps(arguments).decode())
         case {"type": "tool_result", "tool_use_id": str(call_id)}:
             return Result(call_id, _as_text(part.get("content")))
+        case {"type": "thinking" | "redacted_thinking"}:
+            return Thought(part)
     return Raw(part)
 
 

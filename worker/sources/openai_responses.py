@@ -40,8 +40,11 @@ class OpenAIResponses:
 
     async def open(self, prompt: Prompt) -> AsyncGenerator[Delta]:
         """Make the one upstream call and yield its deltas."""
-        body = responses_input.body(prompt, background=self.resumable)
-        async with aclosing(self._read(self._client.responses.create(stream=True, extra_body=body), -1)) as deltas:
+        # What must not be stored cannot be generated in the background, nor read again.
+        resumable = self.resumable and prompt.params.get("store") is not False
+        body = responses_input.body(prompt, background=resumable)
+        call = self._client.responses.create(stream=True, extra_body=body)
+        async with aclosing(self._read(call, -1, resumable=resumable)) as deltas:
             async for delta in deltas:
                 yield delta
 
@@ -54,7 +57,7 @@ class OpenAIResponses:
         self._require_resumable()
         call = self._client.responses.retrieve(upstream_id, stream=True)
         try:
-            async with aclosing(self._read(call, -1 if after is None else after)) as deltas:
+            async with aclosing(self._read(call, -1 if after is None else after, resumable=True)) as deltas:
                 async for delta in deltas:
                     yield delta
         except SourceError as refused:
@@ -77,7 +80,7 @@ class OpenAIResponses:
         """Close the source's connections."""
         await self._client.close()
 
-    async def _read(self, call: Any, after: int) -> AsyncGenerator[Delta]:
+    async def _read(self, call: Any, after: int, *, resumable: bool) -> AsyncGenerator[Delta]:
         """Yield the deltas of the events behind `after`, each event's position behind its deltas."""
         reader = ResponseReader(self._failures)
         upstream_id = ""
@@ -86,14 +89,14 @@ class OpenAIResponses:
                 position = event.sequence_number
                 if event.type == "response.created":
                     upstream_id = event.response.id
-                    yield Upstream(upstream_id, self.resumable, max(position, after))
+                    yield Upstream(upstream_id, resumable, max(position, after))
                 deltas = list(reader.read(event))
                 if position > after:
                     for delta in deltas:
                         yield delta
                 if reader.finished:
                     return
-                if deltas and position > after and self.resumable:
+                if deltas and position > after and resumable:
                     yield Upstream(upstream_id, resumable=True, cursor=position)
         raise self._failures.incomplete()
 

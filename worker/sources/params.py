@@ -7,28 +7,28 @@ from typing import Any
 
 from worker.sources.conversation import Json
 
-# They ask for more in a response of OpenAI's own shape, and mean nothing elsewhere.
+# They ask for more in a response of OpenAI's own shape, or ease OpenAI's work, and mean nothing elsewhere.
 _OF_RESPONSES_ALONE = frozenset(("include", "truncation", "max_tool_calls"))
 
 
 def for_responses(params: Json) -> Json:
-    """Return params with those of chat completions in the words of OpenAI Responses."""
-    given = dict(params)
+    """Return params with those of chat completions and of Anthropic in the words of OpenAI Responses."""
+    given = _of_openai(params)
     text: Json = {}
     if "response_format" in given:
         text["format"] = _flat(given.pop("response_format"))
     if "verbosity" in given:
         text["verbosity"] = given.pop("verbosity")
     if text:
-        given["text"] = text | (given.get("text") or {})
+        given["text"] = text | _dict(given.get("text"))
     if "reasoning_effort" in given:
-        given["reasoning"] = {"effort": given.pop("reasoning_effort")} | (given.get("reasoning") or {})
+        given["reasoning"] = {"effort": given.pop("reasoning_effort")} | _dict(given.get("reasoning"))
     return given
 
 
 def for_chat(params: Json) -> Json:
     """Return params with those of Responses and of Anthropic in the words of chat completions."""
-    given = {name: value for name, value in params.items() if name not in _OF_RESPONSES_ALONE}
+    given = {name: value for name, value in _of_openai(params).items() if name not in _OF_RESPONSES_ALONE}
     text, reasoning = given.pop("text", None), given.pop("reasoning", None)
     if isinstance(text, dict):
         if text.get("format"):
@@ -44,13 +44,53 @@ def for_chat(params: Json) -> Json:
 
 def for_anthropic(params: Json) -> Json:
     """Return params with those of OpenAI in Anthropic's words."""
-    given = {name: value for name, value in params.items() if name not in _OF_RESPONSES_ALONE}
+    given = {name: it for name, it in params.items() if name not in _OF_RESPONSES_ALONE and it is not None}
+    if config := _output_config(given):
+        given["output_config"] = config
     if "stop" in given:
         stop = given.pop("stop")
         given.setdefault("stop_sequences", [stop] if isinstance(stop, str) else stop)
     if "user" in given:
         given.setdefault("metadata", {"user_id": given.pop("user")})
     return given
+
+
+def _of_openai(params: Json) -> Json:
+    """Return params with those of Anthropic, where there are such, in the words of chat completions."""
+    given = dict(params)
+    config = _dict(given.pop("output_config", None))
+    if schema := _dict(config.get("format")).get("schema"):
+        form = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
+        given.setdefault("response_format", form)
+    if config.get("effort"):
+        given.setdefault("reasoning_effort", config["effort"])
+    if _dict(given.get("tool_choice")).get("disable_parallel_tool_use"):
+        given.setdefault("parallel_tool_calls", False)
+    return given
+
+
+def _output_config(given: Json) -> Json:
+    """Take what says how to answer out of params, and return it in Anthropic's words."""
+    text, reasoning = given.pop("text", None), given.pop("reasoning", None)
+    config = _dict(given.pop("output_config", None))
+    effort = given.pop("reasoning_effort", None) or _dict(reasoning).get("effort")
+    if effort not in (None, "none"):
+        config.setdefault("effort", "low" if effort == "minimal" else effort)
+    form = given.get("response_format") or _dict(text).get("format")
+    match _flat(form):
+        case {"type": "json_schema", "schema": dict(schema)}:
+            config.setdefault("format", {"type": "json_schema", "schema": schema})
+            given.pop("response_format", None)
+        case {"type": "text"}:
+            given.pop("response_format", None)
+        case {"type": _}:  # Anthropic has no other form, and says so
+            given["response_format"] = form
+    return config
+
+
+def _dict(value: Any) -> Json:
+    """Return a copy of an object, or an empty one in place of anything else."""
+    return dict(value) if isinstance(value, dict) else {}
 
 
 def _flat(form: Any) -> Any:

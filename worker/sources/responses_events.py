@@ -56,6 +56,7 @@ class ResponseReader:
                 raise self._failures.of_report({"code": event.code, "message": event.message})
             case _:
                 yield from self._words(event)
+                yield from _cipher(event)
                 yield from self._tool_call(event)
 
     def _words(self, event: Any) -> Iterator[Delta]:
@@ -127,6 +128,12 @@ def _text(text: str) -> Iterator[Delta]:
 def _reasoning(text: str) -> Iterator[Delta]:
     if text:
         yield Reasoning(text)
+
+
+def _cipher(event: Any) -> Iterator[Delta]:
+    """Yield a reasoning item's content in cipher, which is there if `include` asked for it."""
+    if event.type == "response.output_item.done" and event.item.type == "reasoning" and event.item.encrypted_content:
+        yield Other("data", {"kind": "encrypted_reasoning", "content": event.item.encrypted_content})
 
 
 def _citation(event: Any) -> Iterator[Delta]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from worker.sources import conversation
-from worker.sources.conversation import Call, Image, Json, Part, Raw, Result, Turn, Words
+from worker.sources.conversation import Call, File, Image, Json, Part, Raw, Result, Turn, Words
 from worker.sources.params import for_responses
 from worker.sources.source import Prompt
 
@@ -24,7 +24,7 @@ def body(prompt: Prompt, *, background: bool) -> Json:
         params["tools"] = [_tool(definition) for definition in params["tools"]]
     if "tool_choice" in params:
         params["tool_choice"] = _tool_choice(params["tool_choice"])
-    if background:  # a background response can be read again only if it is stored
+    if background:  # it can be read again only if it is stored
         params |= {"background": True, "store": True}
     items = [item for message in prompt.messages for item in _items(message)]
     return {**params, "model": prompt.model, "input": items}
@@ -35,7 +35,7 @@ def _items(message: Json) -> Iterator[Json]:
         yield message
         return
     for turn in conversation.turns([message]):
-        spoken = [part for part in turn.parts if isinstance(part, (Words, Image, Raw))]
+        spoken = [part for part in turn.parts if isinstance(part, (Words, Image, File, Raw))]
         if spoken:
             yield {"role": turn.role, "content": _content(turn, spoken)}
         for part in turn.parts:
@@ -45,7 +45,7 @@ def _items(message: Json) -> Iterator[Json]:
                 yield {"type": "function_call_output", "call_id": part.call_id, "output": part.output}
 
 
-def _content(turn: Turn, spoken: list[Words | Image | Raw]) -> str | list[Json]:
+def _content(turn: Turn, spoken: list[Words | Image | File | Raw]) -> str | list[Json]:
     if all(isinstance(part, Words) for part in spoken):
         return "".join(part.text for part in spoken if isinstance(part, Words))
     return [_part(part, turn.role) for part in spoken]
@@ -57,6 +57,8 @@ def _part(part: Part, role: str) -> Json:
             return {"type": "output_text" if role == "assistant" else "input_text", "text": text}
         case Image(url):
             return {"type": "input_image", "image_url": url, "detail": "auto"}
+        case File(name, url):
+            return {"type": "input_file", "filename": name, "file_data": url}
         case Raw(raw):
             return raw
     raise AssertionError(part)

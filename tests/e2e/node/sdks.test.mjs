@@ -61,6 +61,7 @@ test("a message streams thinking, text and a tool's input, and fails loudly", as
   const stream = anthropic.messages.stream({ ...asked, messages: messages({ reasoning: 2, tool: true }) });
   const message = await stream.finalMessage();
   assert.deepEqual(message.content.map((block) => block.type), ["thinking", "text", "tool_use"]);
+  assert.equal(message.content[0].signature, "signed-0");
   assert.equal(message.content[1].text, TEXT);
   assert.equal(message.content[2].input.city, "Zürich 😀");
   assert.equal(message.stop_reason, "tool_use");
@@ -77,15 +78,43 @@ test("errors and models are in the peers' shapes", async () => {
   assert.deepEqual((await all(await anthropic.models.list())).map((model) => model.id), ids);
 });
 
-test("a retry after a lost answer joins what the first try started", async () => {
+// The request arrives; its first answer is lost, or comes when nobody waits for it any more.
+function losing(how) {
   let sent = 0;
-  const losing = async (url, init) => {
+  const away = async (url, init) => {
     sent += 1;
-    const answer = await fetch(url, init);
-    return sent === 1 ? new Response("{}", { status: 500, headers: { "retry-after-ms": "1" } }) : answer;
+    if (sent > 1) return fetch(url, init);
+    const answer = fetch(url, { ...init, signal: undefined });
+    if (how === "timeout") {
+      answer.catch(() => {});
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      throw new DOMException("The operation was aborted.", "AbortError");
+    }
+    await answer;
+    return new Response("{}", { status: 500, headers: { "retry-after-ms": "1" } });
   };
-  const client = new OpenAI({ baseURL: `${BROKER}/v1`, apiKey: "any", maxRetries: 2, fetch: losing });
-  const response = await client.responses.create({ model: "gpt-test", input: prompt({ tag: "retried" }) });
-  assert.equal(response.output_text, TEXT);
-  assert.equal(sent, 2);
-});
+  return { away, sent: () => sent };
+}
+
+for (const how of ["500", "timeout"]) {
+  for (const door of ["responses", "chat", "messages"]) {
+    test(`a retry of ${door} after a ${how} joins what the first try started`, async () => {
+      const { away, sent } = losing(how);
+      const of_openai = new OpenAI({ baseURL: `${BROKER}/v1`, apiKey: "any", maxRetries: 2, fetch: away });
+      const of_anthropic = new Anthropic({ baseURL: BROKER, apiKey: "any", maxRetries: 2, fetch: away });
+      const script = { delay_ms: 5, tag: `retried-${door}-${how}` };
+      const said = {
+        responses: async () =>
+          (await of_openai.responses.create({ model: "gpt-test", input: prompt(script) })).output_text,
+        chat: async () =>
+          (await of_openai.chat.completions.create({ model: "gpt-test", messages: messages(script) })).choices[0].message
+            .content,
+        messages: async () =>
+          (await of_anthropic.messages.create({ model: "claude-test", max_tokens: 9, messages: messages(script) }))
+            .content[0].text,
+      };
+      assert.equal(await said[door](), TEXT);
+      assert.equal(sent(), 2);
+    });
+  }
+}
