@@ -5,6 +5,7 @@ Provider keys and base URLs are the SDKs' usual variables and are read here too,
 tell which models are available without importing an SDK.
 """
 
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Self
@@ -14,6 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 LOOPBACK_HOSTS = frozenset(("127.0.0.1", "::1", "localhost"))
 OPEN_TENANT = "default"
+ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s*]+")
 
 
 class Settings(BaseSettings):
@@ -37,6 +39,9 @@ class Settings(BaseSettings):
     port: int = Field(default=8080, ge=0, le=65_535, description="port the broker listens on")
     api_keys: SecretStr = Field(
         default=SecretStr(""), description="`key:tenant,key:tenant`; needed unless bound to loopback"
+    )
+    cors_origins: str = Field(
+        default="", description="`https://app.example,…` or `*`: other origins whose pages may use the broker"
     )
     max_body_bytes: int = Field(default=1_048_576, ge=1_024, description="largest request body")
     max_wait_s: float = Field(default=60.0, gt=0, description="longest `?wait=`")
@@ -109,6 +114,14 @@ class Settings(BaseSettings):
                 raise ValueError("each API key is `key:tenant`, the tenant of letters, digits, - and _")
         return value
 
+    @field_validator("cors_origins")
+    @classmethod
+    def _well_formed_origins(cls, value: str) -> str:
+        for origin in _listed(value):
+            if origin != "*" and not ORIGIN.fullmatch(origin):
+                raise ValueError(f"{origin} is no origin: it is `https://host` or `https://host:port`, or `*` for all")
+        return value
+
     @model_validator(mode="after")
     def _closed_beyond_loopback(self) -> Self:
         if self.host not in LOOPBACK_HOSTS and not self.tenants_by_key:
@@ -118,7 +131,16 @@ class Settings(BaseSettings):
         return self
 
     @cached_property
+    def allowed_origins(self) -> tuple[str, ...]:
+        """The other origins whose pages may use the broker; `*` stands for all."""
+        return _listed(self.cors_origins)
+
+    @cached_property
     def tenants_by_key(self) -> dict[str, str]:
         """The tenant of each API key; empty means that the broker runs open."""
         pairs = (pair.strip().partition(":") for pair in self.api_keys.get_secret_value().split(",") if pair.strip())
         return {key: tenant for key, _, tenant in pairs}
+
+
+def _listed(value: str) -> tuple[str, ...]:
+    return tuple(filter(None, map(str.strip, value.split(","))))

@@ -34,8 +34,8 @@ class Shown:
 
     Attributes:
         begun: It was sent `start`.
-        parts: How many text and reasoning parts were begun.
-        open: The type of the one that is still open, or nothing.
+        open: The type of the text or reasoning part that is still open, or nothing.
+        part: The offset at which that one begins: its id, however much a client was shown before it.
         inputs: Tool calls, by id, whose input is still being written.
         calls: Ids of the tool calls that may be given a result.
         dirty: It was sent something that a reset has to take back.
@@ -43,8 +43,8 @@ class Shown:
     """
 
     begun: bool = False
-    parts: int = 0
     open: str = ""
+    part: int = 0
     inputs: tuple[tuple[str, str], ...] = ()
     calls: frozenset[str] = frozenset()
     dirty: bool = False
@@ -79,7 +79,7 @@ class UiMessagesFace:
             return b"", state
         if entry.content[0] in (_TEXT_BYTE, _REASONING_BYTE):
             kind = TEXT if entry.content[0] == _TEXT_BYTE else REASONING
-            chunks, state = _run(kind, entry.content[1:].decode(), state)
+            chunks, state = _run(kind, entry.content[1:].decode(), entry.offset, state)
         else:
             decoded = decode(entry.content, entry.offset, entry.epoch)
             if decoded.type == RESET and entry.offset != self.anew:
@@ -108,7 +108,7 @@ class UiMessagesFace:
         return _event({"type": "data-replay", "data": {"offset": offset}, "transient": True})
 
     def _reset(self, state: Shown, offset: int) -> tuple[bytes, Shown]:
-        fresh = Shown(begun=state.begun, parts=state.parts)
+        fresh = Shown(begun=state.begun)
         if not state.dirty:
             return b"", fresh
         if self.major >= RESETTING_MAJOR:
@@ -137,14 +137,14 @@ _PARTING: Final = "The connection is closed by a restart here. The answer goes o
 _ANEW: Final = "The answer is being written anew. Resume to read it."
 
 
-def _run(kind: str, text: str, state: Shown) -> tuple[list[Json], Shown]:
+def _run(kind: str, text: str, offset: int, state: Shown) -> tuple[list[Json], Shown]:
     """Return a piece of text or reasoning, in the part that is open or in a new one."""
     chunks: list[Json] = []
     if state.open != kind:
         chunks, state = _closed(state)
-        state = replace(state, open=kind, parts=state.parts + 1)
-        chunks.append({"type": f"{kind}-start", "id": str(state.parts)})
-    chunks.append({"type": f"{kind}-delta", "id": str(state.parts), "delta": text})
+        state = replace(state, open=kind, part=offset)
+        chunks.append({"type": f"{kind}-start", "id": str(state.part)})
+    chunks.append({"type": f"{kind}-delta", "id": str(state.part), "delta": text})
     return chunks, replace(state, dirty=True)
 
 
@@ -152,7 +152,7 @@ def _closed(state: Shown) -> tuple[list[Json], Shown]:
     """Return what closes the open part."""
     if not state.open:
         return [], state
-    return [{"type": f"{state.open}-end", "id": str(state.parts)}], replace(state, open="")
+    return [{"type": f"{state.open}-end", "id": str(state.part)}], replace(state, open="")
 
 
 def _chunks(kind: str, data: Json, state: Shown) -> tuple[list[Json], Shown]:

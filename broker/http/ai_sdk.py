@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine
 from typing import Annotated, Any, Final
 
 import orjson
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -68,13 +68,14 @@ class ChatResponse(EventResponse):
         face: UiMessagesFace,
         *,
         after: int,
+        follow: bool,
         mark: bool,
     ) -> None:
         super().__init__(
             follower,
             face,
             after=after,
-            until=None,
+            until=None if follow else follower.tail,
             opening=face.heartbeat,
             send_timeout_s=house.settings.send_timeout_ms / 1000,
             headers=PROTOCOL_HEADER,
@@ -98,7 +99,15 @@ class ChatResponse(EventResponse):
 
 
 async def respond(
-    house: House, tenant: str, chat_id: str, stream_id: str, *, after: int = 0, major: str | None, mark: bool
+    house: House,
+    tenant: str,
+    chat_id: str,
+    stream_id: str,
+    *,
+    after: int = 0,
+    follow: bool = True,
+    major: str | None,
+    mark: bool,
 ) -> Response:
     """Return the response that tails a chat's stream behind `after`, or 204 where nothing is left.
 
@@ -119,7 +128,7 @@ async def respond(
         major=int(major) if major and major.isascii() and major.isdigit() else 0,
         anew=reset if after == 0 or after >= reset else 0,
     )
-    return ChatResponse(house, tenant, chat_id, follower, face, after=after, mark=mark)
+    return ChatResponse(house, tenant, chat_id, follower, face, after=after, follow=follow, mark=mark)
 
 
 @router.post("", response_class=Response)
@@ -143,6 +152,9 @@ async def resume_chat(
     last_event_id: Annotated[
         str | None, Header(description="the last `id` you have; without it, all is replayed")
     ] = None,
+    follow: Annotated[
+        bool, Query(description="false: stop at the tail, without `[DONE]`; for a client that goes on by another way")
+    ] = True,
     ai_sdk_major: Major = None,
 ) -> Response:
     """Replay the chat's answer and follow it, or send what lies behind the cursor."""
@@ -156,7 +168,9 @@ async def resume_chat(
     if stream_id is None:
         return Response(status_code=NOTHING)
     try:
-        return await respond(house, tenant, chat_id, stream_id, after=after, major=ai_sdk_major, mark=True)
+        return await respond(
+            house, tenant, chat_id, stream_id, after=after, follow=follow, major=ai_sdk_major, mark=True
+        )
     except StreamAbsent:
         return Response(status_code=NOTHING)
 

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from broker.http import (
     ai_sdk,
     anthropic_messages,
+    cors,
     events,
     openai_chat,
     openai_responses,
@@ -48,4 +49,5 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(openai_chat.router)
     app.include_router(anthropic_messages.router)
     site.install(app)
+    cors.install(app, settings)
     return app

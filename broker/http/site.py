@@ -1,7 +1,7 @@
 """The page, the models, the probes."""
 
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, FastAPI, Header, Response
 from fastapi.staticfiles import StaticFiles
@@ -93,6 +93,12 @@ async def readyz(house: AHouse) -> Response:
 async def module() -> Response:
     """Serve the browser's client; it is the very module that the page uses."""
     return _file("midstream.js", "text/javascript")
+
+
+@router.get("/midstream/{name}.js", include_in_schema=False)
+async def module_part(name: Literal["chat", "company", "network", "sse", "tail"]) -> Response:
+    """Serve what the browser's client is made of."""
+    return _file(f"midstream/{name}.js", "text/javascript")
 
 
 @router.get("/midstream.d.ts", include_in_schema=False)

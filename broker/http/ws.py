@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 from typing import Annotated, Any, Final, Literal
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter, WebSocket
 from fastapi.exceptions import RequestValidationError
@@ -13,6 +12,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from broker.faces.objects import ObjectsFace
 from broker.http.auth import known_tenant, tenant
+from broker.http.cors import is_foreign
 from broker.http.problems import Problem, problem_of
 from broker.http.ws_socket import Outbox, SocketSink
 from broker.ops import streams
@@ -26,12 +26,17 @@ OBJECTS: Final = ObjectsFace()
 UNAUTHORIZED: Final = 4401
 FOREIGN_ORIGIN: Final = 4403
 TOO_LARGE: Final = 1009
+MAX_REF: Final = 2**53 - 1
+"""The largest integer that every client's JSON holds exactly."""
+
+
+Ref = Annotated[str, Field(max_length=255)] | Annotated[int, Field(ge=-MAX_REF, le=MAX_REF)]
 
 
 class _Message(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    ref: str | int | None = Field(default=None, description="the answer repeats it")
+    ref: Ref | None = Field(default=None, description="the answer repeats it")
 
 
 class Auth(_Message):
@@ -80,7 +85,8 @@ async def serve(socket: WebSocket) -> None:
     """Serve one socket until either side closes it."""
     house: House = socket.app.state.house
     await socket.accept()
-    if not house.settings.tenants_by_key and _is_foreign(socket):
+    # A page has no key unless it was given one; without keys, its origin is all there is to tell it by.
+    if not house.settings.tenants_by_key and is_foreign(socket, house.settings):
         await socket.close(FOREIGN_ORIGIN, "a page of another origin needs a key")
         return
     outbox = Outbox(socket, house.settings.send_timeout_ms / 1000)
@@ -97,12 +103,6 @@ async def serve(socket: WebSocket) -> None:
     code = heard if isinstance(heard, int) else 1011
     with contextlib.suppress(RuntimeError, WebSocketDisconnect, OSError):
         await socket.close(code)
-
-
-def _is_foreign(socket: WebSocket) -> bool:
-    """Tell whether a page of another origin has opened the socket: browsers ask nobody before they do that."""
-    origin = socket.headers.get("origin")
-    return origin is not None and urlsplit(origin).netloc != socket.headers.get("host")
 
 
 class _Conversation:

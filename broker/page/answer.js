@@ -81,7 +81,7 @@ export class Answer {
       case "tool_call":
         return this.#tool(entry).replaceChildren(entry.arguments);
       case "status":
-        return this.#note(`${sentence(entry.state)}${entry.reason ? `: ${entry.reason}` : ""}`, entry.paid);
+        return this.#note(`${sentence(entry.state)}${entry.reason ? `: ${sentence(entry.reason).toLowerCase()}` : ""}`, entry.paid);
       case "reset":
         return this.#reset(entry);
       case "end":

@@ -64,6 +64,8 @@ export interface ResumableFetchOptions {
   patienceMs?: number;
   /** Your major of `ai`, if it is 7 or more: then an answer that begins anew does so in its place. */
   major?: number;
+  /** Read by one connection for all tabs that show the same answer (Web Locks and BroadcastChannel); default true. */
+  share?: boolean;
 }
 
 /**

@@ -12,5 +12,5 @@ const broker = {
 export default defineConfig({
   esbuild: { jsx: "automatic" },
   // One origin for page and broker: no CORS, and the module comes from the broker that it talks to.
-  server: { hmr: false, proxy: { "/api": broker, "/v1": broker, "/midstream.js": broker } },
+  server: { hmr: false, proxy: { "/api": broker, "/v1": broker, "/midstream": broker } },
 });

@@ -124,6 +124,22 @@ async def test_a_second_tab_gets_all_of_it_under_the_same_message_and_a_boundary
     assert [it for it in behind if it.type != "data-replay"] == rest[1:]
 
 
+async def test_a_reader_that_does_not_follow_gets_what_there_is_and_a_bare_end(client: httpx2.AsyncClient) -> None:
+    async with running(client) as first:
+        answer = await client.get("/api/chat/chat-1/stream", params={"follow": False})
+        parts = [it async for it in ui_stream.parse(answer)]
+        assert (parts[0].type, parts[-1].type) == ("start", "data-replay")
+        last = [part.id for part in parts if part.id][-1]
+        rest = asyncio.create_task(resume(client, after=last))
+        assert (await stop(client))[0] == 202
+        whole = [it async for it in first]
+    behind = await rest
+    assert behind is not None
+    joined = text(parts) + text(behind)
+    assert joined.endswith(text(whole))
+    assert behind[-1].type == "[DONE]"
+
+
 async def test_stop_ends_every_tab_with_closed_parts_and_an_abort(client: httpx2.AsyncClient) -> None:
     async with running(client) as first:
         others = [asyncio.create_task(resume(client)) for _ in range(2)]

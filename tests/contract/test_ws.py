@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -14,6 +15,9 @@ from websockets.exceptions import ConnectionClosed
 
 from broker.settings import Settings
 from tests import inside, sse
+from tests import system as processes
+from tests.servers import free_port
+from tests.system import System
 
 START = {"model": "demo/count", "input": "count", "params": {"words": 12}}
 LONG = {**START, "params": {"words": 3_000, "delay_ms": 5}}
@@ -51,6 +55,14 @@ class Talk:
             else:
                 read[message["id"]] += message["entries"]
         return read
+
+    async def until_closed(self, read: list[dict[str, Any]]) -> int | None:
+        """Add the entries that still come to those read; return the code that the socket is closed with."""
+        try:
+            while True:
+                read += [entry for entry in (await self.hear("entries"))["entries"] if "offset" in entry]
+        except ConnectionClosed as closed:
+            return closed.rcvd.code if closed.rcvd else None
 
 
 @pytest.fixture
@@ -148,6 +160,8 @@ BAD = [
     ('{"type": "dance"}', "bad_message"),
     ('{"type": "tail"}', "bad_message"),
     ('{"type": "tail", "id": "x", "after": -1}', "bad_message"),
+    ('{"type": "tail", "id": "x", "after": "garbage"}', "bad_message"),
+    ('{"type": "tail", "id": "\\ud800"}', "bad_message"),
     ('{"type": "start", "request": {}}', "bad_message"),
     ('{"type": "tail", "id": "nobodys", "ref": 3}', "stream_not_found"),
     ('{"type": "cancel", "id": "nobodys"}', "stream_not_found"),
@@ -164,6 +178,47 @@ async def test_a_refusal_has_a_code_and_the_socket_goes_on(talk: Talk) -> None:
         assert error.get("ref") == json.loads(message if message != "{" else "{}").get("ref")
     await talk.say(type="ping", ref="still")
     assert await talk.hear() == {"type": "pong", "ref": "still"}
+
+
+async def test_what_cannot_be_repeated_or_read_is_refused_and_the_socket_goes_on(talk: Talk) -> None:
+    for odd in (b"\xff\xfe", "null", '{"type": "ping", "ref": 1e30}', f'{{"type": "ping", "ref": {2**64}}}'):
+        await talk.socket.send(odd)
+        assert (await talk.hear())["code"] == "bad_message", odd
+    await talk.socket.send(b'{"type": "ping"}')  # a binary frame of JSON is as good as a text one
+    assert await talk.hear() == {"type": "pong"}
+
+
+async def test_a_thousand_tails_of_one_stream_leave_one(client: httpx2.AsyncClient, talk: Talk) -> None:
+    await talk.say(type="start", request=LONG, tail=False)
+    stream_id = (await talk.hear("started"))["id"]
+    for number in range(1_000):
+        await talk.say(type="tail", id=stream_id, ref=number)
+        assert (await talk.hear("tailing"))["ref"] == number
+    assert (await client.get(f"/v1/streams/{stream_id}")).json()["tails"] == 1
+    await talk.say(type="cancel", id=stream_id)
+    assert (await talk.entries(stream_id))[stream_id][-1]["outcome"] == "cancelled"
+
+
+async def test_a_stopping_broker_says_so_and_another_one_goes_on(redis_url: str, tmp_path: Path) -> None:
+    async with System(redis_url, tmp_path) as system:
+        await system.start()
+        other = free_port()
+        await system.start_broker(other)
+        async with dial(system.http) as talk:
+            await talk.say(type="start", request={**START, "params": {"words": 60, "delay_ms": 20}})
+            stream_id = (await talk.hear("started"))["id"]
+            read = (await talk.hear("entries"))["entries"]
+            stopping = asyncio.create_task(processes.stop(system.brokers[0]))
+            code = await talk.until_closed(read)
+            await stopping
+        assert code == 1012
+        async with (
+            httpx2.AsyncClient(base_url=f"http://127.0.0.1:{other}") as client,
+            dial(client) as talk,
+        ):
+            await talk.say(type="tail", id=stream_id, after=read[-1]["offset"])
+            read += (await talk.entries(stream_id))[stream_id]
+            assert read == [{"offset": event.id, **event.data} for event in await sse.tail(client, stream_id)]
 
 
 async def test_limits_are_told(settings: Settings) -> None:

@@ -32,6 +32,14 @@ async def everything(messages: list[dict[str, Any]], params: dict[str, Any]) -> 
     yield Finish("length")
 
 
+async def echo(messages: list[dict[str, Any]], params: dict[str, Any]) -> AsyncGenerator[Delta]:
+    """Say what was said."""
+    del params
+    await asyncio.sleep(0)
+    yield Text(str(messages[-1]["content"]))
+    yield Finish("stop")
+
+
 async def cut_in_a_call(messages: list[dict[str, Any]], params: dict[str, Any]) -> AsyncGenerator[Delta]:
     """Fail, or wait to be stopped, in the midst of a tool call's input."""
     del messages

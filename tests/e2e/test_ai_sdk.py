@@ -1,6 +1,7 @@
 """The AI SDK's own packages against the running system (PROTOCOL: The AI SDK face): majors 5, 6 and 7, from Node."""
 
 import asyncio
+import itertools
 import os
 import shutil
 import subprocess
@@ -59,13 +60,28 @@ async def run(node: str, system: System, major: int, *options: str, **environmen
     assert b"pass 0" not in output, output.decode()
 
 
+def test_the_modules_types_hold_under_strict(node: str) -> None:
+    flags = ("--strict", "--noEmit", "--target", "ES2022", "--module", "nodenext")
+    checked = subprocess.run(
+        [node, "node_modules/typescript/bin/tsc", *flags, "midstream.types.ts"],
+        cwd=FOLDER,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert checked.returncode == 0, checked.stdout
+
+
 @pytest.mark.parametrize("major", MAJORS)
 async def test_the_real_client_reads_stops_and_resumes(node: str, system: System, major: int) -> None:
     await run(node, system, major)
 
 
-@pytest.mark.parametrize("major", MAJORS)
-async def test_an_answer_begun_anew_is_never_shown_twice(node: str, system: System, major: int) -> None:
+@pytest.mark.parametrize(
+    ("how", "major"),
+    [*itertools.product(("anew", "continued"), MAJORS), ("behind a reset", 7)],  # older majors get an error instead
+)
+async def test_an_answer_of_two_workers_is_never_shown_twice(node: str, system: System, how: str, major: int) -> None:
     async def kill(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         system.workers[0].kill()
@@ -76,4 +92,4 @@ async def test_an_answer_begun_anew_is_never_shown_twice(node: str, system: Syst
 
     async with await asyncio.start_server(kill, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        await run(node, system, major, "--test-name-pattern=anew", KILL=f"http://127.0.0.1:{port}/")
+        await run(node, system, major, f"--test-name-pattern={how}", KILL=f"http://127.0.0.1:{port}/")

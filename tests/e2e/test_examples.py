@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import httpx2
 import pytest
 from playwright.async_api import Page, expect
 
+from tests import system as processes
 from tests.provider.client import ProviderServer
 from tests.provider.script import Script, directive
 from tests.servers import free_port
@@ -29,7 +31,8 @@ SCRIPT = Script(words=250, delay_ms=20)
 
 @pytest.fixture
 async def system(redis_url: str, tmp_path: Path, provider: ProviderServer) -> AsyncIterator[System]:
-    async with System(redis_url, tmp_path, provider.url) as running:
+    apps = '{"echo": "tests.contract.ui_sources:echo"}'
+    async with System(redis_url, tmp_path, provider.url, apps=apps) as running:
         yield await running.start()
 
 
@@ -77,31 +80,98 @@ async def web(vite: list[str], system: System, tmp_path: Path) -> AsyncIterator[
         await process.wait()
 
 
-async def answered(page: Page) -> None:
+async def ask(page: Page, script: Script) -> None:
+    await page.get_by_label("Your message").fill(directive(script))
+    await page.get_by_label("Your message").press("Enter")
+
+
+async def has(page: Page, word: str) -> None:
+    await expect(page.locator("p.assistant")).to_contain_text(f"{word} ")
+
+
+async def answered(page: Page, script: Script = SCRIPT) -> None:
+    await expect(page.locator("output")).to_have_text("ready", timeout=30_000)
     await expect(page.locator("p.assistant")).to_have_count(1)
-    await expect(page.locator("output")).to_have_text("ready")
-    assert await page.locator("p.assistant").text_content() == SCRIPT.text()
+    await expect(page.get_by_role("alert")).to_have_count(0)
+    assert await page.locator("p.assistant").text_content() == script.text()
+
+
+def forget_lost_connections(tabs: "Tabs") -> None:
+    """Take out what Chromium itself writes about requests that met no broker."""
+    tabs.errors[:] = [error for error in tabs.errors if "net::ERR_" not in error and "status of 50" not in error]
 
 
 @pytest.mark.browser
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 async def test_the_use_chat_page_survives_reload_tabs_and_a_restarted_broker(
-    web: str, tabs: "Tabs", system: System, provider: ProviderServer
+    web: str, tabs: "Tabs", system: System, provider: ProviderServer, how: signal.Signals
 ) -> None:
     first = await tabs.open(f"{web}/?model=openai/gpt")
-    await first.get_by_label("Your message").fill(directive(SCRIPT))
-    await first.get_by_label("Your message").press("Enter")
-    await expect(first.locator("p.assistant")).to_contain_text("w10 ")
+    await ask(first, SCRIPT)
+    await has(first, "w10")
     await first.reload()
-    await expect(first.locator("p.assistant")).to_contain_text("w20 ")
+    await has(first, "w20")
     others = [await tabs.open(first.url) for _ in range(2)]
-    await expect(others[1].locator("p.assistant")).to_contain_text("w30 ")
-    system.brokers[0].kill()
-    await system.brokers[0].wait()
+    await has(others[1], "w30")
+    await processes.stop(system.brokers[0], how)
     await system.start_broker()
     for page in (first, *others):
         await answered(page)
     assert len(await provider.calls()) == 1
-    tabs.errors[:] = [error for error in tabs.errors if "net::ERR_" not in error and "status of 50" not in error]
+    forget_lost_connections(tabs)
+
+
+@pytest.mark.browser
+async def test_the_use_chat_page_survives_a_killed_worker_and_five_seconds_offline(
+    web: str, tabs: "Tabs", system: System, provider: ProviderServer
+) -> None:
+    script = Script(words=600, delay_ms=20)
+    pages = [await tabs.open(f"{web}/?model=openai/gpt")]
+    await ask(pages[0], script)
+    await has(pages[0], "w10")
+    system.workers[0].kill()
+    await system.start_worker()
+    pages += [await tabs.open(pages[0].url) for _ in range(2)]
+    await has(pages[2], "w40")
+    # Chromium's own switch lets open connections live; a broker that is gone takes them too.
+    await tabs.context.set_offline(True)
+    system.brokers[0].kill()
+    await system.brokers[0].wait()
+    await system.start_broker()
+    await asyncio.sleep(5)
+    assert "w599 " not in (await pages[0].locator("p.assistant").text_content() or "")
+    await tabs.context.set_offline(False)
+    for page in pages:
+        await answered(page, script)
+    assert len(await provider.calls()) == 1
+    forget_lost_connections(tabs)
+
+
+@pytest.mark.browser
+async def test_eight_tabs_of_the_use_chat_page_follow_and_one_can_still_stop(
+    web: str, tabs: "Tabs", system: System
+) -> None:
+    pages = [await tabs.open(f"{web}/?model=openai/gpt")]
+    await ask(pages[0], Script(words=3_000, delay_ms=20))
+    await has(pages[0], "w10")
+    pages += [await tabs.open(pages[0].url) for _ in range(7)]  # HTTP/1.1 has six connections for all of them
+    for page in pages:
+        await has(page, "w30")
+    (stream,) = (await system.http.get("/v1/streams")).json()["data"]
+    assert (await system.http.get(f"/v1/streams/{stream['id']}")).json()["tails"] == 1
+    await pages.pop(0).close()  # it reads for all
+    before = len(await pages[0].locator("p.assistant").text_content() or "")
+    for page in pages:
+        await page.wait_for_function(
+            "(before) => document.querySelector('p.assistant').textContent.length > before + 100",
+            arg=before,
+            polling=50,
+        )
+    await pages[-1].get_by_role("button", name="Stop").click()
+    for page in pages:
+        await expect(page.locator("output")).to_have_text("ready")
+        await expect(page.get_by_role("alert")).to_have_count(0)
+    assert len({await page.locator("p.assistant").text_content() for page in pages}) == 1
 
 
 @pytest.mark.browser
@@ -116,6 +186,23 @@ async def test_the_use_chat_page_stops_everywhere(web: str, tabs: "Tabs") -> Non
     for page in (first, second):
         await expect(page.locator("output")).to_have_text("ready")
         await expect(page.get_by_role("alert")).to_have_count(0)
+
+
+@pytest.mark.browser
+async def test_the_use_chat_page_shows_markup_as_text_and_begins_one_answer_at_a_time(
+    web: str, tabs: "Tabs", system: System
+) -> None:
+    markup = "<img src=x onerror=alert(1)>" + "x" * 400
+    page = await tabs.open(f"{web}/?model=app/echo")
+    await page.set_viewport_size({"width": 320, "height": 600})
+    await page.get_by_label("Your message").fill(markup)
+    for _ in range(2):
+        await page.get_by_label("Your message").press("Enter")
+    await expect(page.locator("output")).to_have_text("ready")
+    await expect(page.locator("p.assistant")).to_contain_text(markup)
+    assert await page.locator("main img").count() == 0
+    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert len((await system.http.get("/v1/streams")).json()["data"]) == 1
 
 
 @pytest.mark.browser

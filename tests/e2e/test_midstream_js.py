@@ -1,8 +1,11 @@
 """`/midstream.js` in a real browser: tabs that share a connection, a network that goes away."""
 
 import asyncio
+import json
+import shutil
 import subprocess
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,21 +103,117 @@ async def test_a_refusal_is_an_error_with_its_problem(tabs: "Tabs", system: Syst
     tabs.errors.remove("Failed to load resource: the server responded with a status of 404 (Not Found)")
 
 
-async def test_the_module_and_its_types_are_served_and_can_be_packed(system: System, tmp_path: Path) -> None:
+@asynccontextmanager
+async def another_origin() -> AsyncIterator[str]:
+    """Serve one empty page, and yield its origin."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\n\r\n"
+        writer.write(head + b"<!doctype html><link rel=icon href=data:,>")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+ACROSS = """async ([broker, key]) => {
+  const { tail, resumableFetch } = await import(`${broker}/midstream.js`);
+  const headers = { Authorization: `Bearer ${key}`, "Content-Type": "application/json" };
+  const post = (path, body, more = {}) =>
+    fetch(broker + path, { method: "POST", headers: { ...headers, ...more }, body: JSON.stringify(body) });
+  const started = await post("/v1/streams", { input: "x", model: "demo/count" }, { "Idempotency-Key": "k" });
+  const id = started.headers.get("Stream-Id");
+  let text = "";
+  const onEntry = (entry) => (text += entry.text ?? "");
+  await tail(`${broker}/v1/streams/${id}/events`, { headers, after: 1, onEntry, share: true });
+  const messages = [{ id: "u", role: "user", parts: [{ type: "text", text: "x" }] }];
+  const chat = { method: "POST", headers, body: JSON.stringify({ id: "c", messages, model: "demo/count" }) };
+  const answer = await resumableFetch()(`${broker}/api/chat`, chat);
+  const socket = new WebSocket(`${broker.replace("http", "ws")}/v1/ws`);
+  const said = await new Promise((resolve) => {
+    socket.onopen = () => socket.send(JSON.stringify({ type: "auth", key }));
+    socket.onmessage = ({ data }) => resolve(JSON.parse(data).type);
+  });
+  socket.close();
+  const refused = await post("/v1/streams", { input: "x", model: "no/such" });
+  const { code } = await refused.json();
+  return { text, parts: (await answer.text()).includes('"finish"'), said, code };
+}"""
+
+
+async def test_a_page_of_a_listed_origin_uses_every_door_and_no_other_does(
+    tabs: "Tabs", redis_url: str, tmp_path: Path
+) -> None:
+    async with another_origin() as listed, another_origin() as other:
+        settings: dict[str, Any] = {"api_keys": "ka:alice", "cors_origins": listed, "demo_delay_ms": 1}
+        async with System(redis_url, tmp_path, **settings) as system:
+            await system.start()
+            page = await tabs.open(listed)
+            read = await page.evaluate(ACROSS, [system.url, "ka"])
+            assert read.pop("text").endswith(" 99 100 ")
+            assert read == {"parts": True, "said": "ready", "code": "unknown_model"}
+            assert [error for error in tabs.errors if "422" not in error] == []
+            page = await tabs.open(other)
+            refused = await page.evaluate(f"(given) => ({ACROSS})(given).catch(String)", [system.url, "ka"])
+    assert refused == "TypeError: Failed to fetch"
+    assert any("blocked by CORS policy" in error for error in tabs.errors)
+    tabs.errors.clear()
+
+
+async def test_a_phone_that_slept_reads_on_where_it_was(tabs: "Tabs", system: System, provider: ProviderServer) -> None:
+    script = Script(words=500, delay_ms=20)
+    stream_id = await system.post(input=directive(script), model="openai/gpt")
+    page, beside = [await tabs.open(system.url) for _ in range(2)]
+    for each in (page, beside):
+        await each.evaluate(FOLLOW, [stream_id, True])
+        await begun(each, "w10 ")
+    phone = await tabs.context.new_cdp_session(page)  # the tab that reads for both
+    await phone.send("Page.setWebLifecycleState", {"state": "frozen"})
+    await begun(beside, "w150 ")  # it does not hold the other one up
+    await phone.send("Page.setWebLifecycleState", {"state": "active"})
+    for each in (page, beside):
+        assert (await read(each))["text"] == script.text()
+    assert len(await provider.calls()) == 1
+
+
+async def test_a_page_taken_back_from_the_history_reads_on(tabs: "Tabs", system: System) -> None:
+    stream_id = await system.post(input=directive(Script(words=300, delay_ms=20)), model="openai/gpt")
+    page = await tabs.open(system.url)
+    await page.evaluate(FOLLOW, [stream_id, False])
+    await begun(page, "w10 ")
+    for event, persisted in (("pagehide", "true"), ("pageshow", "true")):
+        await page.evaluate(f"dispatchEvent(new PageTransitionEvent('{event}', {{ persisted: {persisted} }}))")
+    assert (await read(page))["text"] == Script(words=300).text()
+    assert "reconnecting" in await page.evaluate("read.states")
+
+
+async def test_the_module_and_its_types_are_served(system: System) -> None:
     for name, media_type in (("midstream.js", "text/javascript"), ("midstream.d.ts", "text/plain")):
         answer = await system.http.get(f"/{name}")
         assert answer.content == (PAGE / name).read_bytes()
         assert answer.headers["content-type"].startswith(media_type)
-    try:
-        packed = subprocess.run(  # noqa: ASYNC221 - nothing else goes on here
-            ["npm", "pack", "--json", "--pack-destination", tmp_path],
-            cwd=PAGE,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except FileNotFoundError:
-        pytest.skip("there is no `npm` on the PATH")
-    for name in ("midstream.js", "midstream.d.ts", "package.json"):
-        assert f'"path": "{name}"' in packed.stdout
-    assert "chat.js" not in packed.stdout
+    parts = sorted((PAGE / "midstream").iterdir())
+    assert parts
+    for part in parts:
+        answer = await system.http.get(f"/midstream/{part.name}")
+        assert (answer.content, answer.headers["access-control-allow-origin"]) == (part.read_bytes(), "*")
+    assert (await system.http.get("/midstream/nothing.js")).status_code in (400, 404)
+
+
+def test_it_can_be_packed_and_imported(tmp_path: Path) -> None:
+    npm, node = shutil.which("npm"), shutil.which("node")
+    if npm is None or node is None:
+        pytest.skip("there is no `node` and `npm` on the PATH")
+    command = [npm, "pack", "--json", "--pack-destination", str(tmp_path)]
+    packed = json.loads(subprocess.run(command, cwd=PAGE, capture_output=True, check=True).stdout)[0]
+    files = {file["path"] for file in packed["files"]}
+    assert files >= {"midstream.js", "midstream.d.ts", "package.json", "midstream/tail.js"}
+    assert not any("chat.css" in file or "index.html" in file for file in files)
+    home = tmp_path / "node_modules" / packed["name"]
+    home.mkdir(parents=True)
+    subprocess.run(["tar", "xf", tmp_path / packed["filename"], "-C", home, "--strip-components=1"], check=True)
+    (tmp_path / "use.mjs").write_text(f"import * as it from '{packed['name']}'; console.log(Object.keys(it).join());")
+    said = subprocess.run([node, "use.mjs"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert said == "EventStreamParser,Refused,Tail,resumableFetch,tail\n"

@@ -2,18 +2,24 @@
 
 import asyncio
 import contextlib
+import itertools
 import json
 import shutil
+import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import httpx2
 import pytest
+from redis.asyncio import Redis
 from websockets.asyncio.client import connect
 from websockets.typing import Origin
 
+from broker.log.entries import parse_publication
 from tests import sse
+from tests.provider.client import ProviderServer
+from tests.provider.script import Script, directive
 from tests.servers import free_port
 from tests.system import ROOT, System
 
@@ -71,27 +77,64 @@ async def arrivals(base: str, stream_id: str) -> dict[int, float]:
     return came
 
 
-async def test_every_token_passes_at_once(redis_url: str, tmp_path: Path) -> None:
-    async with System(redis_url, tmp_path) as system:
+async def test_the_first_token_passes_at_once(
+    redis_url: str, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    async with (
+        System(redis_url, tmp_path, demo_delay_ms=20) as system,
+        appends(redis_url) as appended,
+    ):
+        await system.start()
+        async with proxied(system, tmp_path) as base, httpx2.AsyncClient(base_url=base, timeout=30) as client:
+            came = dict([await first_token(client) for _ in range(100)])
+    late_ms = sorted(1_000 * (came[stream_id] - appended[stream_id]) for stream_id in came)
+    record_property("first_token_behind_its_append_ms", {"p50": late_ms[49], "p99": late_ms[98]})
+    sys.stdout.write(f"first token behind its append, of 100: p50 {late_ms[49]:.1f} ms, p99 {late_ms[98]:.1f} ms\n")
+    assert late_ms[94] < 50, late_ms  # the machine may stumble, the proxy may not
+
+
+@contextlib.asynccontextmanager
+async def appends(redis_url: str) -> AsyncIterator[dict[str, float]]:
+    """Note when each stream's first text was appended: a publication leaves in the same script."""
+    first: dict[str, float] = {}
+
+    async def note() -> None:
+        async for message in channels.listen():
+            if message["type"] == "pmessage" and any(
+                it.content[:1] == b"t" for it in parse_publication(message["data"])
+            ):
+                first.setdefault(message["channel"].decode().strip("ms:{}"), time.monotonic())
+
+    async with Redis.from_url(redis_url) as redis, redis.pubsub() as channels:
+        await channels.psubscribe("ms:{*}")
+        noting = asyncio.create_task(note())
+        yield first
+        noting.cancel()
+        await asyncio.wait((noting,))
+
+
+async def first_token(client: httpx2.AsyncClient) -> tuple[str, float]:
+    """Return a new stream, and when its first text came through."""
+    body = {"model": "demo/count", "input": "x", "params": {"words": 2}, "stream": True}
+    async with client.stream("POST", "/v1/streams", json=body) as answer:
+        came = [time.monotonic() async for event in sse.parse(answer) if event.type == "text"]
+        return answer.headers["stream-id"], came[0]
+
+
+@pytest.mark.timeout(150)
+async def test_ninety_seconds_of_silence_are_not_cut(redis_url: str, tmp_path: Path, provider: ProviderServer) -> None:
+    # nginx's own limit is 60 s; it is the broker's heartbeat, every 15 s, that keeps the connection.
+    async with System(redis_url, tmp_path, provider.url) as system:
         await system.start()
         async with proxied(system, tmp_path) as base:
-            params = {"words": 20, "delay_ms": 60}
-            stream_id = await system.post(model="demo/count", input="x", params=params)
-            direct, behind = await asyncio.gather(arrivals(system.url, stream_id), arrivals(base, stream_id))
-    assert behind.keys() == direct.keys()
-    late = sorted(behind[offset] - direct[offset] for offset in direct if offset > 1)
-    assert late[len(late) // 2] < 0.05
-
-
-async def test_silence_is_not_cut(redis_url: str, tmp_path: Path) -> None:
-    # nginx's 60 s and the broker's heartbeat of 15 s, each thirty times as fast.
-    async with System(redis_url, tmp_path, heartbeat_ms=500) as system:
-        await system.start()
-        async with proxied(system, tmp_path, "proxy_read_timeout 2s;") as base:
-            params = {"words": 1, "delay_ms": 3_000}
-            stream_id = await system.post(model="demo/count", input="x", params=params)
+            silent = directive(Script(words=3, first_delay_ms=90_000))
+            stream_id = await system.post(model="openai/gpt", input=silent)
+            begun = time.monotonic()
             came = await arrivals(base, stream_id)
-            assert len(came) == (await system.ended(stream_id))["tail"]
+            ended = await system.ended(stream_id)
+            assert (ended["outcome"], list(came)) == ("completed", list(range(1, ended["tail"] + 1)))
+            gaps = [later - earlier for earlier, later in itertools.pairwise([begun, *came.values()])]
+            assert max(gaps) > 85
 
 
 async def test_sockets_pass_too(redis_url: str, tmp_path: Path) -> None:

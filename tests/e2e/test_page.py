@@ -113,6 +113,19 @@ async def test_a_reload_and_a_second_tab_join_the_same_generation_which_is_paid_
     await expect(first.locator("#tabs")).to_have_text("1")
 
 
+async def test_eight_tabs_follow_and_one_can_still_stop(tabs: "Tabs", system: System, provider: ProviderServer) -> None:
+    first = await tabs.open(system.url)
+    await ask(first, directive(Script(words=2_000, delay_ms=15)))
+    pages = [first, *[await tabs.open(first.url) for _ in range(7)]]  # HTTP/1.1 has six connections for all of them
+    for page in pages:
+        await expect(answer(page)).to_contain_text("w50 ")
+    await pages[7].get_by_role("button", name="Stop").click()
+    for page in pages:
+        await expect(outcome(page)).to_contain_text("Stopped")
+    assert len({await text_of(page) for page in pages}) == 1
+    assert len(await provider.calls()) == 1
+
+
 async def test_stop_ends_the_generation_in_every_tab(tabs: "Tabs", system: System, provider: ProviderServer) -> None:
     first = await tabs.open(system.url)
     await ask(first, directive(Script(words=2_000, delay_ms=15)))
@@ -224,6 +237,24 @@ async def test_reasoning_and_tool_calls_are_told_from_the_answer(tabs: "Tabs", s
     await answer(page).get_by_text("Reasoning").click()
     await expect(answer(page).locator(".reasoning")).to_have_text(script.reasoning_text())
     await expect(answer(page).locator("figure code")).to_have_text(script.arguments())
+
+
+async def test_a_phone_shows_text_without_a_break_and_the_keyboard_is_enough(tabs: "Tabs", system: System) -> None:
+    page = await tabs.open(system.url)
+    await page.set_viewport_size({"width": 320, "height": 600})
+    await page.keyboard.type("x" * 400)  # the prompt has the focus
+    await page.keyboard.press("Enter")
+    await expect(outcome(page)).to_contain_text("Completed")
+    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    await page.keyboard.type(directive(Script(words=2_000, delay_ms=15)))
+    await page.keyboard.press("Enter")
+    await expect(answer(page)).to_contain_text("w5 ")
+    for _ in range(12):
+        await page.keyboard.press("Tab")
+        if await page.evaluate("document.activeElement.id") == "stop":
+            break
+    await page.keyboard.press("Enter")
+    await expect(outcome(page)).to_contain_text("Stopped")
 
 
 async def test_markup_stays_text(tabs: "Tabs", system: System) -> None:

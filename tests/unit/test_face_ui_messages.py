@@ -18,12 +18,16 @@ ATTEMPTS: list[tuple[str, dict[str, Any]]] = [
 LOG = [Stored(offset, 1, encode(Entry(kind, data))) for offset, (kind, data) in enumerate(ATTEMPTS, 1)]
 
 
-def spoken(face: UiMessagesFace, log: list[Stored] = LOG) -> bytes:
+def frames_of(face: UiMessagesFace, log: list[Stored] = LOG) -> list[bytes]:
     state, frames = face.begin(), []
     for entry in log:
         frame, state = face.frame(entry, state)
         frames.append(frame)
-    return b"".join(frames)
+    return frames
+
+
+def spoken(face: UiMessagesFace, log: list[Stored] = LOG) -> bytes:
+    return b"".join(frames_of(face, log))
 
 
 def test_a_reset_takes_the_step_back_where_the_client_can() -> None:
@@ -50,3 +54,9 @@ def test_a_reset_of_nothing_shown_is_not_told() -> None:
     assert b"event: reset" not in said
     assert b"reset-step" not in said
     assert b'"two"' in said
+
+
+def test_what_is_resumed_behind_a_reset_goes_on_with_the_parts_that_are_open() -> None:
+    live = frames_of(UiMessagesFace("m1", "tag", major=7))
+    resumed = frames_of(UiMessagesFace("m1", "tag", major=7, anew=5))
+    assert live[5:] == resumed[5:]

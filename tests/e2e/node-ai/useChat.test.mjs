@@ -175,6 +175,41 @@ describe(`ai ${MAJOR}`, { concurrency: true }, () => {
     assert.equal(chat.status, "ready");
   });
 
+  test("an answer continued by another worker is one text, live and for who joins late", { skip: !process.env.KILL }, async () => {
+    const first = page(chatId(), { body: { model: "anthropic/claude", on_worker_loss: "continue" } });
+    const sent = first.sendMessage({ text: script({ words: 120, delay_ms: 10, tag: first.id }) });
+    await has(first, "w20 ");
+    await fetch(process.env.KILL, { method: "POST" });
+    const partial = structuredClone(first.messages);
+    const late = [page(first.id, { messages: [first.messages[0]] }), page(first.id, { messages: partial })];
+    await Promise.all([sent, ...late.map((chat) => chat.resumeStream())]);
+    const [stream] = await streams(first.id);
+    const { data } = await (await fetch(`${sdk.URL_OF_BROKER}/v1/streams/${stream.id}/entries?limit=1000`)).json();
+    const logged = data.filter(({ type }) => type === "text").map(({ data: { text } }) => text).join("");
+    assert.ok(logged.length > words(21).length);
+    for (const chat of [first, ...late]) {
+      assert.equal(textOf(answer(chat)), logged);
+      assert.equal(answer(chat).id, answer(first).id);
+      assert.equal(chat.status, "ready");
+    }
+  });
+
+  test("cut behind a reset, what is resumed goes on in the part that is open", { skip: !process.env.KILL || MAJOR < 7 }, async (context) => {
+    const proxy = await sdk.cutting("reset", 1_500, 4);
+    context.after(() => proxy.close());
+    const { resumableFetch } = await import(process.env.MODULE);
+    const fetch = resumableFetch({ major: MAJOR });
+    const body = { model: "anthropic/claude", on_worker_loss: "restart" };
+    const chat = page(chatId(), { base: proxy.base, fetch, body });
+    const sent = chat.sendMessage({ text: script({ words: 200, delay_ms: 10, tag: chat.id }) });
+    await has(chat, "w10 ");
+    await globalThis.fetch(process.env.KILL, { method: "POST" });
+    await sent;
+    assert.deepEqual(chat.seen.errors, []);
+    assert.equal(textOf(answer(chat)), words(200));
+    assert.equal(chat.status, "ready");
+  });
+
   test("an idle chat resumes to nothing", async () => {
     const chat = page(chatId());
     await chat.resumeStream();

@@ -1,0 +1,147 @@
+/** Asking again and again, at a decent pace, over a network that comes and goes. */
+
+/** Longest silence, in ms, that is believed; the broker sends a heartbeat every 15 s. */
+export const SILENCE_MS = 45_000;
+/** So much of it, in ms, is believed by a tab that has just woken: the heartbeat is late by then. */
+export const LATE_MS = 20_000;
+/** Longest pause between two tries, in ms. */
+const MAX_PAUSE_MS = 15_000;
+/** A tab hidden for so long, in ms, gives its connection back: HTTP/1.1 browsers allow six per host. */
+const HIDDEN_MS = 2_000;
+const WORTH_ANOTHER_TRY = new Set([408, 425, 429, 500, 502, 503, 504]);
+
+/** The broker refused for good; `problem` is its problem document. */
+export class Refused extends Error {
+  constructor(status, problem) {
+    super(problem.detail ?? problem.title ?? `The broker answered ${status}.`);
+    this.status = status;
+    this.problem = problem;
+  }
+}
+
+/** This connection is over, the stream is not: read on from the cursor. */
+export class Cut extends Error {}
+
+/** Pauses between tries: full jitter under a growing ceiling; what the broker asked for counts as well. */
+export class Pauses {
+  retryMs = 1_000;
+  retryAfterMs = 0;
+  #failures = 0;
+
+  succeeded() {
+    this.#failures = 0;
+  }
+
+  /** Waits; coming online, or back to the tab, ends the wait, and so does `signal`. */
+  pause(signal) {
+    const ceiling = Math.min(MAX_PAUSE_MS, this.retryMs * 2 ** Math.min(this.#failures, 10));
+    const ms = this.retryAfterMs + Math.random() * ceiling;
+    this.#failures += 1;
+    this.retryAfterMs = 0;
+    return wait(signal, ms);
+  }
+}
+
+/** Asks, and tells what the answer means: a response to read, or null where another try is worth it. */
+export async function ask(fetch, url, init, pauses) {
+  const response = await overNetwork(fetch(url, init));
+  if (WORTH_ANOTHER_TRY.has(response.status)) {
+    pauses.retryAfterMs = 1_000 * (Number(response.headers.get("Retry-After")) || 0);
+    throw new Cut(`the answer was ${response.status}`);
+  }
+  return response;
+}
+
+/** Tries until it succeeds, or the patience is at its end. */
+export async function insist(attempt, pauses, signal, patienceMs) {
+  const end = Date.now() + patienceMs;
+  for (;;) {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (signal.aborted) throw signal.reason;
+      if (!(error instanceof Cut)) throw error;
+      if (Date.now() > end) throw new TypeError("network error: the broker cannot be reached", { cause: error });
+    }
+    await pauses.pause(signal);
+  }
+}
+
+/** Takes whatever a connection throws for a cut: only what the broker says is a refusal. */
+export async function overNetwork(promise) {
+  try {
+    return await promise;
+  } catch (cause) {
+    throw new Cut("the connection was cut", { cause });
+  }
+}
+
+/** Runs `act` with a connection that ends with `signal`, in a tab that is hidden for long, and in one put to sleep. */
+export async function withConnection(signal, act) {
+  const connection = new AbortController();
+  const scope = { signal: connection.signal };
+  const cut = () => connection.abort();
+  const hidden = new Timer(cut);
+  onVisibility(() => (isHidden() ? hidden.start(HIDDEN_MS) : hidden.stop()), scope);
+  globalThis.document?.addEventListener("freeze", cut, scope);
+  globalThis.window?.addEventListener("pagehide", cut, scope);
+  signal.addEventListener("abort", cut, scope);
+  if (signal.aborted) cut();
+  try {
+    return await act(connection);
+  } finally {
+    hidden.stop();
+    cut();
+  }
+}
+
+export function isHidden() {
+  return globalThis.document?.hidden ?? false;
+}
+
+function onVisibility(act, scope) {
+  globalThis.document?.addEventListener("visibilitychange", act, scope);
+}
+
+/** Calls `act` whenever there is reason to look at the network again: a tab seen, a phone awake, a network back. */
+export function onWake(act, scope) {
+  onVisibility(act, scope);
+  globalThis.document?.addEventListener("resume", act, scope);
+  globalThis.window?.addEventListener("pageshow", act, scope);
+  globalThis.window?.addEventListener("online", act, scope);
+}
+
+/** Waits `ms`, or for ever; waking and `signal` end it. */
+export function wait(signal, ms) {
+  return new Promise((resolve) => {
+    const scope = new AbortController();
+    const timer = new Timer(wake);
+    function wake() {
+      scope.abort();
+      timer.stop();
+      resolve();
+    }
+    if (ms !== undefined) timer.start(ms);
+    if (signal.aborted) wake();
+    onWake(wake, { signal: scope.signal });
+    signal.addEventListener("abort", wake, { signal: scope.signal });
+  });
+}
+
+export class Timer {
+  #act;
+  #id;
+
+  constructor(act) {
+    this.#act = act;
+  }
+
+  start(ms) {
+    clearTimeout(this.#id);
+    this.#id = setTimeout(this.#act, ms);
+  }
+
+  stop() {
+    clearTimeout(this.#id);
+  }
+}

@@ -1,0 +1,156 @@
+/** A stream's entries, each once and in order. */
+
+import { CAN_SHARE, Company } from "./company.js";
+import { Cut, Pauses, Refused, ask, isHidden, wait, withConnection } from "./network.js";
+import { readEvents } from "./sse.js";
+
+/** One live reader of one stream. */
+export class Tail {
+  /** Offset of the last entry delivered. */
+  cursor;
+  #url;
+  #headers;
+  #onEntry;
+  #onConnection;
+  #closing = new AbortController();
+  #ended = false;
+  #pauses = new Pauses();
+  #share;
+  #company = null;
+  #filling = false;
+
+  constructor(url, { onEntry, onConnection = () => {}, headers = {}, after = 0, share = false }) {
+    this.#url = url;
+    this.#headers = headers;
+    this.#onEntry = onEntry;
+    this.#onConnection = onConnection;
+    this.cursor = after;
+    this.#share = share && CAN_SHARE;
+  }
+
+  /** Stops reading. The generation goes on. */
+  close() {
+    this.#closing.abort();
+    this.#company?.close();
+  }
+
+  /**
+   * Reads until the stream's end, or until `close()`.
+   * @throws {Refused} The broker will not serve this stream: no key, no such stream, its past is gone.
+   */
+  async follow() {
+    this.#tell("connecting");
+    if (this.#share && !this.#done) await this.#followTogether();
+    else await this.#followAlone();
+    if (this.#ended) this.#tell("ended");
+  }
+
+  get #done() {
+    return this.#ended || this.#closing.signal.aborted;
+  }
+
+  async #followAlone() {
+    while (!this.#done) {
+      if (isHidden()) {
+        if (this.#share) return; // another tab may be visible
+        await this.#untilVisible();
+      }
+      await this.#attempt();
+      if (this.#done || isHidden()) continue;
+      this.#tell("reconnecting");
+      await this.#pauses.pause(this.#closing.signal);
+    }
+  }
+
+  /** Reads by way of the tab that leads, or is that tab itself. */
+  async #followTogether() {
+    this.#company = new Company(`midstream:${this.#url}`, (told) => this.#hear(told));
+    try {
+      await this.#fill();
+      while (!this.#done) {
+        if (isHidden()) await this.#untilVisible();
+        await this.#company.lead(() => this.#followAlone());
+      }
+    } finally {
+      this.#company.close();
+    }
+  }
+
+  async #hear({ entry, connection }) {
+    if (connection) this.#onConnection(connection);
+    // What this does not bring, nor a later word, is read when it is this tab's turn to lead.
+    else if (!this.#take(entry)) await this.#fill().catch(() => {});
+    if (this.#ended) this.#company.close();
+  }
+
+  /** Reads what there is behind the cursor, unless that is being done. */
+  async #fill() {
+    if (this.#filling) return;
+    this.#filling = true;
+    await this.#attempt({ follow: false }).finally(() => (this.#filling = false));
+  }
+
+  #tell(connection) {
+    this.#onConnection(connection);
+    if (connection === "live" || connection === "reconnecting") this.#company?.tell({ connection });
+  }
+
+  #attempt({ follow = true } = {}) {
+    const headers = { ...this.#headers, Accept: "text/event-stream" };
+    if (this.cursor > 0) headers["Last-Event-ID"] = String(this.cursor);
+    const asked = follow ? this.#url : `${this.#url}${this.#url.includes("?") ? "&" : "?"}follow=false`;
+    return withConnection(this.#closing.signal, async (connection) => {
+      try {
+        const init = { headers, signal: connection.signal, cache: "no-store" };
+        const response = await ask(fetch, asked, init, this.#pauses);
+        if (response.status === 204) this.#ended = true;
+        else if (!response.ok) throw new Refused(response.status, await response.json().catch(() => ({})));
+        else await this.#read(response, connection);
+      } catch (error) {
+        if (!(error instanceof Cut)) throw error;
+      }
+    });
+  }
+
+  #read(response, connection) {
+    this.#tell("live");
+    return readEvents(response, connection, this.#pauses, ({ id, data }) => {
+      if (!this.#take({ ...JSON.parse(data), offset: Number(id) })) throw new Cut("an offset was skipped");
+    });
+  }
+
+  /** Takes an entry if it is the next one; false: something is missing before it. */
+  #take(entry) {
+    if (this.#done) return true;
+    // Told by the broker itself and not from the log: what was read so far is void.
+    const outsideLog = entry.type === "reset" && entry.offset === 0;
+    if (!outsideLog && entry.offset <= this.cursor) return true;
+    if (!outsideLog && entry.offset !== this.cursor + 1) return false;
+    this.cursor = entry.offset;
+    this.#pauses.succeeded();
+    this.#ended = entry.type === "end";
+    this.#company?.tell({ entry });
+    this.#onEntry(entry);
+    return true;
+  }
+
+  async #untilVisible() {
+    this.#tell("paused");
+    while (isHidden() && !this.#done) await wait(this.#closing.signal);
+    this.#tell("reconnecting");
+  }
+}
+
+/** Reads a stream's entries to its end, or until `signal`; resolves with the last offset. */
+export async function tail(url, { signal, ...options }) {
+  signal?.throwIfAborted();
+  const reader = new Tail(url, options);
+  const close = () => reader.close();
+  signal?.addEventListener("abort", close, { once: true });
+  try {
+    await reader.follow();
+  } finally {
+    signal?.removeEventListener("abort", close);
+  }
+  return reader.cursor;
+}
