@@ -7,7 +7,7 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx2
@@ -77,9 +77,7 @@ async def arrivals(base: str, stream_id: str) -> dict[int, float]:
     return came
 
 
-async def test_the_first_token_passes_at_once(
-    redis_url: str, tmp_path: Path, record_property: Callable[[str, object], None]
-) -> None:
+async def test_the_first_token_passes_at_once(redis_url: str, tmp_path: Path) -> None:
     async with (
         System(redis_url, tmp_path, demo_delay_ms=20) as system,
         appends(redis_url) as appended,
@@ -88,7 +86,6 @@ async def test_the_first_token_passes_at_once(
         async with proxied(system, tmp_path) as base, httpx2.AsyncClient(base_url=base, timeout=30) as client:
             came = dict([await first_token(client) for _ in range(100)])
     late_ms = sorted(1_000 * (came[stream_id] - appended[stream_id]) for stream_id in came)
-    record_property("first_token_behind_its_append_ms", {"p50": late_ms[49], "p99": late_ms[98]})
     sys.stdout.write(f"first token behind its append, of 100: p50 {late_ms[49]:.1f} ms, p99 {late_ms[98]:.1f} ms\n")
     assert late_ms[94] < 50, late_ms  # the machine may stumble, the proxy may not
 

@@ -177,7 +177,8 @@ describe(`ai ${MAJOR}`, { concurrency: true }, () => {
 
   test("an answer continued by another worker is one text, live and for who joins late", { skip: !process.env.KILL }, async () => {
     const first = page(chatId(), { body: { model: "anthropic/claude", on_worker_loss: "continue" } });
-    const sent = first.sendMessage({ text: script({ words: 120, delay_ms: 10, tag: first.id }) });
+    // Long enough that a busy machine does not reach its end before the kill: then there would be nothing to resume.
+    const sent = first.sendMessage({ text: script({ words: 400, delay_ms: 10, tag: first.id }) });
     await has(first, "w20 ");
     await fetch(process.env.KILL, { method: "POST" });
     const partial = structuredClone(first.messages);
