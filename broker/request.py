@@ -4,6 +4,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from broker.summaries import opened
+
 WorkerLossPolicy = Literal["auto", "reattach", "interrupt", "continue", "restart"]
 
 RetryPolicy = Literal["never", "safe", "ambiguous"]
@@ -52,12 +54,17 @@ class GenerationRequest(BaseModel):
             raise ValueError("give exactly one of `input` and `messages`")
         if not (self.input or self.messages):
             raise ValueError("the prompt is empty")
+        self.as_messages()  # a summary that cannot be read is refused where it comes in
         return self
 
-    def as_messages(self) -> list[dict[str, Any]]:
-        """Return the prompt as chat messages; a plain `input` is one user message."""
+    def as_items(self) -> list[dict[str, Any]]:
+        """Return the prompt as it was given; a plain `input` is one user message."""
         if self.messages is not None:
             return self.messages
         if isinstance(self.input, str):
             return [{"role": "user", "content": self.input}]
         return list(self.input or [])
+
+    def as_messages(self) -> list[dict[str, Any]]:
+        """Return the prompt as chat messages: summaries of ours in words."""
+        return [opened(item) for item in self.as_items()]

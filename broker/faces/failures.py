@@ -47,6 +47,7 @@ _ANTHROPIC_TYPES: Final = {
     401: "authentication_error",
     403: "permission_error",
     404: "not_found_error",
+    409: "api_error",  # cancelled: of the types that there are, the one that blames neither the request nor the load
     413: "request_too_large",
     429: "rate_limit_error",
     503: "overloaded_error",
@@ -81,7 +82,8 @@ def openai_error(status: int, code: str | None, message: str, param: str | None 
 def anthropic_error(status: int, message: str) -> dict[str, Any]:
     """Return Anthropic's error body."""
     default = "invalid_request_error" if status < 500 else "api_error"  # noqa: PLR2004
-    return {"type": "error", "error": {"type": _ANTHROPIC_TYPES.get(status, default), "message": message}}
+    error = {"type": _ANTHROPIC_TYPES.get(status, default), "message": message}
+    return {"type": "error", "error": error, "request_id": None}
 
 
 def response_error(failure: Failure) -> dict[str, Any]:

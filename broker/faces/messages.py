@@ -28,6 +28,8 @@ _STOP_REASONS: Final = {
     "content_filter": "refusal",
     "refusal": "refusal",
 }
+# Anthropic's description requires these of a message, and the log has nothing to say in them.
+_UNTOLD_USAGE: Final = {"cache_creation": None, "inference_geo": None, "service_tier": None}
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,8 @@ class MessagesFace:
             "role": "assistant",
             "model": self.model,
             "content": [block.shown() for block in said.blocks],
-            **(_stopped(said) if said.end else {"stop_reason": None, "stop_sequence": None}),
-            "usage": usage_of(end.get("usage")),
+            **_stopped(said),
+            "usage": {**usage_of(end.get("usage")), **_UNTOLD_USAGE},
         }
 
 
@@ -183,11 +185,13 @@ class _Step:
 
 
 def _stopped(said: Said) -> Json:
-    """Return why an ended message stopped."""
-    if said.stop_sequence is not None:
-        return {"stop_reason": "stop_sequence", "stop_sequence": said.stop_sequence}
-    reason = _STOP_REASONS.get((said.end or {}).get("finish_reason") or "", "end_turn")
-    return {"stop_reason": reason, "stop_sequence": None}
+    """Return why a message stopped, if it has."""
+    reason = None
+    if said.end:
+        reason = _STOP_REASONS.get(said.end.get("finish_reason") or "", "end_turn")
+        if said.stop_sequence is not None:
+            reason = "stop_sequence"
+    return {"stop_reason": reason, "stop_sequence": said.stop_sequence, "stop_details": None, "container": None}
 
 
 def usage_of(usage: Json | None) -> Json:
@@ -200,6 +204,7 @@ def usage_of(usage: Json | None) -> Json:
         "output_tokens": counted["output_tokens"],
         "cache_read_input_tokens": read,
         "cache_creation_input_tokens": details.get("cache_creation_input_tokens", 0),
+        "server_tool_use": None,
     }
 
 

@@ -34,13 +34,14 @@ class Block:
         content = text_of(self.content)
         match self.kind:
             case "text":
-                return {"type": "text", "text": content, "citations": None}
+                return {"type": "text", "text": content, "citations": []}
             case "thinking":
                 return {"type": "thinking", "thinking": content, "signature": self.seal}
             case "redacted_thinking":
                 return {"type": "redacted_thinking", "data": self.seal}
             case "tool_use":
-                return {"type": "tool_use", "id": self.call_id, "name": self.name, "input": _input(content)}
+                call = {"id": self.call_id, "name": self.name, "input": _input(content)}
+                return {"type": "tool_use", **call, "caller": {"type": "direct"}}
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from broker.http import (
     streams,
     ws,
 )
+from broker.http.json_only import JsonOnly
 from broker.http.limits import BodyLimit
 from broker.ops.house import opened
 from broker.settings import Settings
@@ -37,9 +38,13 @@ def create_app(settings: Settings) -> FastAPI:
         version="0.1.0",
         lifespan=lifespan,
         redoc_url=None,
+        responses={
+            "default": {"description": "An error: a problem document, or in the shape of the peer whose path it is"}
+        },
     )
     problems.install(app)
     app.add_middleware(site.PageHeaders)
+    app.add_middleware(JsonOnly)
     app.add_middleware(BodyLimit, max_body_bytes=settings.max_body_bytes)
     app.include_router(streams.router)
     app.include_router(events.router)

@@ -10,11 +10,12 @@ from broker.http.dialect import Json
 
 def input_items(stream_id: str, said: list[Json]) -> list[Json]:
     """Return messages and items as they are listed."""
-    items = [item for message in said for item in _items(message)]
+    items = [item for message in said for item in as_items(message)]
     return [{"id": f"in_{stream_id}_{number}", "status": "completed", **item} for number, item in enumerate(items)]
 
 
-def _items(message: Json) -> Iterator[Json]:
+def as_items(message: Json) -> Iterator[Json]:
+    """Yield the items that a message of any dialect holds; an item is yielded as it is."""
     if "role" not in message:
         yield message
         return
@@ -53,12 +54,19 @@ def _part(part: Any, role: str) -> Json:
     match part:
         case str(text) | {"type": "text" | "input_text" | "output_text", "text": str(text)}:
             if role == "assistant":
-                return {"type": "output_text", "text": text, "annotations": []}
+                return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
             return {"type": "input_text", "text": text}
         case {"type": "image_url", "image_url": {"url": url}} | {"type": "image", "source": {"url": url}}:
             return {"type": "input_image", "image_url": url, "detail": "auto"}
         case {"type": "image", "source": {"media_type": media_type, "data": data}}:
             return {"type": "input_image", "image_url": f"data:{media_type};base64,{data}", "detail": "auto"}
+        case {"type": "file", "file": {"file_data": data} as file}:
+            return {"type": "input_file", "filename": str(file.get("filename") or "file"), "file_data": data}
+        case {"type": "document", "source": {"media_type": media_type, "data": data}}:
+            url = f"data:{media_type};base64,{data}"
+            return {"type": "input_file", "filename": str(part.get("title") or "file"), "file_data": url}
+        case {"type": "input_image"}:
+            return {"detail": "auto", **part}
         case {"type": str(kind)} if kind.startswith(("input_", "refusal")):
             return dict(part)
     return {"type": "input_text", "text": orjson.dumps(part).decode()}

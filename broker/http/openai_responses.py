@@ -3,29 +3,27 @@
 from dataclasses import replace
 from typing import Annotated, Final, Literal
 
-import orjson
 from fastapi import APIRouter, Query, Request, Response
 
 from broker.faces.responses import ResponsesFace
-from broker.http import dialect
+from broker.http import compaction, dialect
 from broker.http.auth import AHouse, ATenant
+from broker.http.compaction import CompactRequest
 from broker.http.dialect import Json
 from broker.http.input_items import input_items
+from broker.http.past_responses import face_of, found, given
 from broker.http.problems import Problem
-from broker.http.responses_request import ResponsesRequest, whole_echo
+from broker.http.responses_history import history
+from broker.http.responses_request import ResponsesRequest
 from broker.http.streams import JSON
-from broker.http.unsupported import encrypted_of, refuse_for_responses
+from broker.http.unsupported import encrypted_of, refuse_for_responses, refuse_unreadable
 from broker.log.entries import CANCELLED
-from broker.log.errors import StreamAbsent
-from broker.log.keys import ID_CHARS
 from broker.log.state import State
 from broker.ops import answers, streams
 from broker.ops.house import House
-from broker.request import GenerationRequest
 
 router = APIRouter(prefix="/v1/responses", tags=["OpenAI"])
 
-PREFIX: Final = "resp_"
 UNSTORED_TTL_S: Final = 600
 """How long a `store: false` response is kept behind its end: long enough for the SDK's retry."""
 CANCEL_WAIT_S: Final = 5.0
@@ -41,11 +39,13 @@ async def create_response(body: ResponsesRequest, request: Request, house: AHous
     if background and not store:
         raise Problem(400, "bad_request", "A background response has to be stored.", param="background")
     refuse_for_responses(body.params, body.items)
-    history = await _history(house, tenant, body.previous_response_id) if body.previous_response_id else []
-    before = [{"role": "system", "content": body.instructions}] if body.instructions else []
+    said = await history(house, tenant, body.previous_response_id) if body.previous_response_id else []
+    model = dialect.model_of(body.model, "openai", house.settings)
+    refuse_unreadable([*said, *body.items], model, house.settings)
+    before = _instructions(body)
     wanted = dialect.generation(
-        model=dialect.model_of(body.model, "openai", house.settings),
-        input=[*before, *history, *body.items],
+        model=model,
+        input=[*before, *said, *body.items],
         params=body.params,
         metadata=body.metadata or {},
         ttl_s=None if store else UNSTORED_TTL_S,
@@ -55,7 +55,7 @@ async def create_response(body: ResponsesRequest, request: Request, house: AHous
         origin["encrypted"] = True
     stream_id = await dialect.start(request, house, tenant, wanted, origin)
     state = await streams.find(house, tenant, stream_id)
-    face = _face(stream_id, state, origin)
+    face = face_of(stream_id, state, origin)
     if body.stream:
         return await dialect.streamed(house, tenant, stream_id, face, keeps_on=background)
     if background:
@@ -65,6 +65,37 @@ async def create_response(body: ResponsesRequest, request: Request, house: AHous
     course, *_ = await answers.response(house, stream_id, face)
     dialect.refuse_failure(stream_id, course.end)
     return _json(face.resource(course), stream_id)
+
+
+@router.post("/compact", response_class=Response)
+async def compact_conversation(body: CompactRequest, request: Request, house: AHouse, tenant: ATenant) -> Response:
+    """Compact a conversation: the model summarises it, durably; what is left goes on as the next input."""
+    refuse_for_responses(body.params, body.items)
+    said = await history(house, tenant, body.previous_response_id) if body.previous_response_id else []
+    items = [*said, *body.items]
+    if not items:
+        raise Problem(400, "bad_request", "Give `input` or `previous_response_id`, or both.", param="input")
+    model = dialect.model_of(body.model, "openai", house.settings)
+    refuse_unreadable(items, model, house.settings)
+    before = _instructions(body)
+    wanted = dialect.generation(
+        model=model,
+        input=[*before, *compaction.conversation(items), {"role": "user", "content": compaction.ORDER}],
+        params=body.params,
+        ttl_s=UNSTORED_TTL_S if body.store is False else None,
+    )
+    origin: Json = {"face": compaction.FACE, "model": body.model, "before": len(before), "behind": 1}
+    stream_id = await dialect.start(request, house, tenant, wanted, origin)
+    state = await dialect.end_of(request, house, tenant, stream_id)
+    if state is None:
+        return Response(status_code=dialect.CLIENT_GONE)
+    return _json(await compaction.compacted(house, stream_id, state.created_ms), stream_id)
+
+
+@router.post("/input_tokens", response_class=Response)
+async def refuse_token_count(tenant: ATenant) -> Response:  # noqa: ARG001  an unknown key comes first
+    """Say that it is not done here: nobody counts tokens but the model's own provider."""
+    raise Problem(404, "not_found", "Tokens are not counted here: ask the provider.")
 
 
 @router.get("/{response_id}", response_class=Response)
@@ -78,7 +109,7 @@ async def get_response(
 ) -> Response:
     """Retrieve a response as it is, or its events."""
     encrypted = encrypted_of(include)
-    stream_id, state, face = await _found(house, tenant, response_id)
+    stream_id, state, face = await found(house, tenant, response_id)
     face = replace(face, encrypted=encrypted or face.encrypted)
     if not stream:
         return _json(await _shown(house, stream_id, state, face), stream_id)
@@ -99,7 +130,7 @@ async def get_response(
 @router.post("/{response_id}/cancel", response_class=Response)
 async def cancel_response(response_id: str, house: AHouse, tenant: ATenant) -> Response:
     """Stop a response. As with OpenAI, one that has ended otherwise cannot be cancelled."""
-    stream_id, state, face = await _found(house, tenant, response_id)
+    stream_id, state, face = await found(house, tenant, response_id)
     if house.settings.strict_openai and not face.background:
         raise Problem(400, "bad_request", "Only a background response can be cancelled.")
     if state.ended and state.outcome != CANCELLED:
@@ -113,7 +144,7 @@ async def cancel_response(response_id: str, house: AHouse, tenant: ATenant) -> R
 @router.delete("/{response_id}", response_class=Response)
 async def delete_response(response_id: str, house: AHouse, tenant: ATenant) -> Response:
     """Forget a response and its stream; one that still runs is cancelled first."""
-    stream_id, _, _ = await _found(house, tenant, response_id)
+    stream_id, _, _ = await found(house, tenant, response_id)
     await streams.delete(house, tenant, stream_id)
     return _json({"id": response_id, "object": "response", "deleted": True}, stream_id)
 
@@ -128,8 +159,8 @@ async def list_input_items(
     after: str | None = None,
 ) -> Response:
     """List what the response was made from, its history included."""
-    stream_id, _, _ = await _found(house, tenant, response_id)
-    items = input_items(stream_id, await _input(house, stream_id))
+    stream_id, _, _ = await found(house, tenant, response_id)
+    items = input_items(stream_id, await given(house, stream_id))
     if order == "desc":
         items.reverse()
     ids = [item["id"] for item in items]
@@ -143,75 +174,15 @@ async def list_input_items(
     return _json({**listed, "first_id": first, "last_id": last}, stream_id)
 
 
+def _instructions(body: ResponsesRequest | CompactRequest) -> list[Json]:
+    return [{"role": "system", "content": body.instructions}] if body.instructions else []
+
+
 def _json(document: Json, stream_id: str) -> Response:
     return JSON(document, headers={"Stream-Id": stream_id})
-
-
-def _face(stream_id: str, state: State, origin: Json) -> ResponsesFace:
-    """Return the face of a stream, whichever face started it."""
-    echo = origin.get("echo") or {
-        "model": origin.get("model", state.model),
-        "metadata": orjson.loads(state.metadata),
-    }
-    return ResponsesFace(
-        stream_id,
-        state.created_ms,
-        orjson.dumps(whole_echo(echo)),
-        background=origin.get("background", False),
-        encrypted=origin.get("encrypted", False),
-    )
-
-
-async def _found(house: House, tenant: str, response_id: str) -> tuple[str, State, ResponsesFace]:
-    """Return a tenant's response; raises `StreamAbsent` also where it was not to be stored."""
-    stream_id = response_id.removeprefix(PREFIX)
-    if len(response_id) != len(PREFIX) + ID_CHARS or stream_id == response_id:
-        raise StreamAbsent(response_id)
-    state = await streams.find(house, tenant, stream_id)
-    origin = await dialect.origin_of(house, stream_id)
-    if origin.get("echo", {}).get("store") is False:
-        raise StreamAbsent(response_id)
-    return stream_id, state, _face(stream_id, state, origin)
 
 
 async def _shown(house: House, stream_id: str, state: State, face: ResponsesFace) -> Json:
     course, *_ = await answers.response(house, stream_id, face)
     queued = course.end is None and state.status == "queued" and face.background
     return face.resource(course, status="queued" if queued else None)
-
-
-async def _input(house: House, stream_id: str) -> list[Json]:
-    """Return what a stream was started with but for the instructions, which do not carry over."""
-    origin = await dialect.origin_of(house, stream_id)
-    request = GenerationRequest.model_validate_json(await house.log.request(stream_id))
-    return request.as_messages()[origin.get("before", 0) :]
-
-
-async def _history(house: House, tenant: str, response_id: str) -> list[Json]:
-    """Return the conversation up to the end of an earlier response.
-
-    Raises:
-        Problem: 400, 404: There is no such response, or it has not ended.
-    """
-    try:
-        stream_id, state, face = await _found(house, tenant, response_id)
-    except StreamAbsent:
-        detail = f"Previous response with id '{response_id}' not found."
-        raise Problem(404, "previous_response_not_found", detail, param="previous_response_id") from None
-    if not state.ended:
-        detail = "The previous response has not ended yet."
-        raise Problem(400, "bad_request", detail, param="previous_response_id")
-    course, *_ = await answers.response(house, stream_id, face)
-    said = [item for shown in face.resource(course)["output"] for item in _as_input(shown)]
-    return [*await _input(house, stream_id), *said]
-
-
-def _as_input(item: Json) -> list[Json]:
-    """Return an output item as input of the next turn; reasoning is the provider's own to remember."""
-    match item:
-        case {"type": "message", "content": content}:
-            text = "".join(part.get("text") or part.get("refusal") or "" for part in content)
-            return [{"role": "assistant", "content": text}] if text else []
-        case {"type": "function_call", "status": "completed", "call_id": call_id, "name": name, "arguments": arguments}:
-            return [{"type": "function_call", "call_id": call_id, "name": name, "arguments": arguments}]
-    return []

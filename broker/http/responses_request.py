@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from broker.http.dialect import Json
 from broker.request import Metadata
 
-_OUR_ITEM: Final = re.compile(r"(msg|rs|fc)_[0-9a-f]{32}_\d+")
+_OUR_ITEM: Final = re.compile(r"(msg|rs|fc|cmp)_[0-9a-f]{32}_\d+")
 
 
 class ResponsesRequest(BaseModel):
@@ -26,8 +26,8 @@ class ResponsesRequest(BaseModel):
     store: bool | None = None
     metadata: Metadata | None = Field(default=None, max_length=16)
     tools: list[dict[str, Any]] | None = None
-    temperature: float | None = None
-    top_p: float | None = None
+    temperature: float | None = Field(default=None, strict=True)
+    top_p: float | None = Field(default=None, strict=True)
     max_output_tokens: int | None = Field(default=None, ge=1)
     include: list[str] | None = None
     text: dict[str, Any] | None = None
@@ -42,9 +42,7 @@ class ResponsesRequest(BaseModel):
     @property
     def items(self) -> list[Json]:
         """The input as items."""
-        if isinstance(self.input, str):
-            return [{"role": "user", "content": self.input}]
-        return [kept for item in self.input if (kept := _item(item)) is not None]
+        return items_of(self.input)
 
     def echo(self) -> Json:
         """Return what the response repeats of the request."""
@@ -53,7 +51,7 @@ class ResponsesRequest(BaseModel):
             given[name] = getattr(self, name)
         if self.tools:
             given["tools"] = [_tool(tool) for tool in self.tools]
-        known = {name: value for name, value in given.items() if name in _DEFAULTS and value is not None}
+        known = {name: value for name, value in given.items() if name in _ECHOED and value is not None}
         if "reasoning" in known:
             known["reasoning"] = {**_DEFAULTS["reasoning"], **known["reasoning"]}
         if "text" in known:
@@ -82,13 +80,20 @@ _DEFAULTS: Final[Json] = {
     "metadata": {},
     "safety_identifier": None,
     "prompt_cache_key": None,
-    "user": None,
 }
+_ECHOED: Final = frozenset((*_DEFAULTS, "user"))
 
 
 def whole_echo(echo: Json) -> Json:
     """Return an echo with every field that a response has to have."""
     return {**_DEFAULTS, **echo}
+
+
+def items_of(given: str | list[Json]) -> list[Json]:
+    """Return an input as items."""
+    if isinstance(given, str):
+        return [{"role": "user", "content": given}]
+    return [kept for item in given if (kept := _item(item)) is not None]
 
 
 def _item(item: Json) -> Json | None:

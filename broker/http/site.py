@@ -73,6 +73,7 @@ def _anthropic_model(model: Model) -> dict[str, Any]:
         "display_name": model.id,
         "created_at": "1970-01-01T00:00:00Z",  # unknown, in Anthropic's own way of saying so
         "lifecycle": "active",
+        **dict.fromkeys(("capabilities", "max_input_tokens", "max_tokens")),  # unknown as well
     }
 
 

@@ -3,6 +3,9 @@
 from typing import Any, Final
 
 from broker.http.problems import Problem
+from broker.models import split
+from broker.settings import Settings
+from broker.summaries import DamagedSummaryError, is_foreign, opened
 
 Json = dict[str, Any]
 
@@ -35,14 +38,37 @@ def refuse_for_responses(params: Json, items: list[Json]) -> None:
     Raises:
         Problem: 400 `unsupported_parameter` or `unsupported_value`.
     """
-    _refuse_given(params, {"conversation": "Give `previous_response_id`, or the input itself."})
+    hints = {
+        "conversation": "Give `previous_response_id`, or the input itself.",
+        "context_management": f"Instead, {_COMPACT} when it is time.",
+    }
+    _refuse_given(params, hints)
     _refuse_logprobs(params)
     for item in items:
         if item.get("type") == "item_reference":
             raise _value("input", "An `item_reference` is not looked up here: give the item itself.")
+        if item.get("type") == "compaction_trigger":
+            raise _value("input", f"A `compaction_trigger` is not taken here: {_COMPACT}.")
     for tool in params.get("tools") or ():
         if str(tool.get("type")) in _CLIENT_TOOLS:
             raise _value("tools", f"Tools of type {tool['type']!r} cannot be streamed here: use a function.")
+
+
+def refuse_unreadable(items: list[Json], model: str, settings: Settings) -> None:
+    """Raise a compaction that the model could make nothing of.
+
+    Raises:
+        Problem: 400 `unsupported_value`: it was made at OpenAI, and the model is another's.
+            400 `invalid_encrypted_content`: it was made here, and changed since.
+    """
+    at_home = split(model)[0] == "openai" and settings.openai_dialect == "responses"
+    for item in items:
+        if is_foreign(item) and not at_home:
+            raise _value("input", "This compaction was not made here, but at OpenAI: only its own models read it.")
+        try:
+            opened(item)
+        except DamagedSummaryError as error:
+            raise Problem(400, "invalid_encrypted_content", str(error), param="input") from None
 
 
 def refuse_for_chat(params: Json) -> None:
@@ -81,6 +107,7 @@ def _refuse_logprobs(params: Json) -> None:
     _refuse_given({name: params.get(name) or None for name in ("logprobs", "top_logprobs")}, _NO_LOGPROBS)
 
 
+_COMPACT: Final = "send the conversation to /v1/responses/compact"
 _NO_LOGPROBS: Final = dict.fromkeys(("logprobs", "top_logprobs"), "The log keeps no probabilities.")
 
 

@@ -102,8 +102,8 @@ async def test_signed_thinking_comes_and_goes_back_as_it_was(served: Doors, prov
     turns: Any = [{"role": "assistant", "content": whole.content}, {"role": "user", "content": [result]}]
     await create(**asked, messages=[*ask(THOUGHTFUL), *turns])
     sent = (await provider.calls())[-1]["body"]["messages"][1]["content"]
-    assert [{**part, "citations": None} for part in sent] == [
-        {"citations": None, **block.model_dump(exclude_unset=True)} for block in whole.content
+    assert [{**part, "citations": []} for part in sent] == [
+        {"citations": [], **block.model_dump(exclude_unset=True)} for block in whole.content
     ]
 
 

@@ -59,6 +59,20 @@ async def test_a_completion_says_what_it_cannot(
     assert await provider.requests() == []
 
 
+async def test_tokens_are_not_counted(served: Doors, provider: ProviderServer) -> None:
+    with pytest.raises(openai.NotFoundError, match="not counted"):
+        await served.openai.responses.input_tokens.count(model="gpt-test", input="x")
+    assert await provider.requests() == []
+
+
+@pytest.mark.parametrize("given", [{"top_p": False}, {"temperature": "0.5"}])
+async def test_a_number_is_a_number(served: Doors, provider: ProviderServer, given: dict[str, Any]) -> None:
+    with pytest.raises(openai.BadRequestError) as refused:
+        await served.openai.responses.create(model="gpt-test", input="x", **given)
+    assert refused.value.param == next(iter(given))
+    assert await provider.requests() == []
+
+
 async def test_what_asks_for_nothing_is_no_offence(served: Doors, provider: ProviderServer) -> None:
     nothing: Any = {"n": 1, "logprobs": False, "modalities": ["text"], "audio": None, "stop": None}
     for model in ("gpt-test", "groq/chat-test", "anthropic/claude-test"):

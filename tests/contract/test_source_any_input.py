@@ -18,6 +18,7 @@ WORDS = st.sampled_from(
         *("text", "input_text", "image", "image_url", "input_image", "file", "input_file", "document", "tool_use"),
         *("tool_result", "thinking", "refusal", "function", "function_call", "function_call_output", "reasoning"),
         *("user", "assistant", "system", "tool", "json_schema", "auto", "none", "any", "base64", "url", "minimal"),
+        "allowed_tools",
     ]
 )
 NAMES = st.sampled_from(
@@ -25,7 +26,7 @@ NAMES = st.sampled_from(
         *("type", "role", "content", "text", "source", "image_url", "url", "file", "file_data", "filename", "title"),
         *("tool_calls", "tool_call_id", "tool_use_id", "id", "call_id", "name", "arguments", "input", "output", "data"),
         *("function", "parameters", "input_schema", "media_type", "thinking", "refusal", "format", "schema", "effort"),
-        *("json_schema", "mode", "tools"),
+        *("json_schema", "mode", "tools", "allowed_tools"),
     ]
 )
 PARAMS = st.sampled_from(

@@ -45,7 +45,7 @@ async def test_the_javascript_sdks_read_resume_fail_and_retry(
         output, _ = await process.communicate()
     assert process.returncode == 0, output.decode()
     assert b"fail 0" in output, output.decode()
-    assert b"pass 12" in output, output.decode()
+    assert b"pass 13" in output, output.decode()
     retried = [call for call in await provider.calls() if "retried" in str(call["body"])]
     assert len(retried) == 6  # once for each door and way of losing an answer
 

@@ -8,7 +8,10 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-GROUND = ("broker.settings", "broker.request", "broker.jobs", "broker.models", "broker.reaper", "broker.ending")
+GROUND = (
+    *("broker.settings", "broker.request", "broker.summaries", "broker.jobs", "broker.models", "broker.reaper"),
+    "broker.ending",
+)
 CLIENT = ("broker.client", "broker.client_tail", "broker.sse_parser")
 
 # room: what of our own it may import, besides itself

@@ -25,7 +25,7 @@ _CHOICES = {"auto": "auto", "none": "none", "required": "any"}
 def body(prompt: Prompt) -> Json:
     """Return the request's JSON but for `stream`."""
     given = {name: value for name, value in prompt.params.items() if name not in _OURS}
-    params = for_anthropic(given)
+    params = conversation.only_allowed(for_anthropic(given))
     for alias in ("max_output_tokens", "max_completion_tokens"):
         if alias in params:
             params.setdefault("max_tokens", params.pop(alias))

@@ -16,7 +16,7 @@ _PARTS = frozenset(("text", "image_url", "input_audio", "file", "refusal"))
 def body(prompt: Prompt) -> Json:
     """Return the request's JSON but for `stream`."""
     given = {name: value for name, value in prompt.params.items() if name not in _OURS}
-    params = for_chat(given)
+    params = conversation.only_allowed(for_chat(given))
     if "max_output_tokens" in params:
         params.setdefault("max_tokens", params.pop("max_output_tokens"))
     if isinstance(params.get("tools"), list):

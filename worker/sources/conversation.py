@@ -200,3 +200,42 @@ def tool_choice(choice: object) -> tuple[str, str | None]:
         case {"type": "function", "function": {"name": str(name)}} | {"type": "function" | "tool", "name": str(name)}:
             return "named", name
     return "", None
+
+
+def allowed_tools(choice: object) -> tuple[str, list[object]] | None:
+    """Read a choice among some of the tools, of either dialect of OpenAI: (`auto` | `required`, those tools)."""
+    match choice:
+        case {"type": "allowed_tools", "allowed_tools": {"mode": str(mode), "tools": list(tools)}} | {
+            "type": "allowed_tools",
+            "mode": str(mode),
+            "tools": list(tools),
+        }:
+            return mode, tools
+    return None
+
+
+def only_allowed(params: Json) -> Json:
+    """Return params that offer the allowed tools alone, for providers that know no such choice.
+
+    Where one of them is not among the tools, params stay as they are, and the provider refuses them.
+    """
+    found, offered = allowed_tools(params.get("tool_choice")), params.get("tools")
+    if found is None or not isinstance(offered, list):
+        return params
+    mode, allowed = found
+    wanted = [_reference(named) for named in allowed]
+    known = [_reference(definition) for definition in offered]
+    if not wanted or any(reference not in known for reference in wanted):
+        return params
+    kept = [definition for definition, reference in zip(offered, known, strict=True) if reference in wanted]
+    return {**params, "tools": kept, "tool_choice": mode}
+
+
+def _reference(definition: object) -> object:
+    """Return what tells a tool from others: a function's name; of a provider's own tool, its type and server."""
+    match definition:
+        case {"function": {"name": str(name)}} | {"name": str(name)}:
+            return name
+        case {"type": kind, **further}:
+            return kind, further.get("server_label")
+    return definition

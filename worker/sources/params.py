@@ -9,6 +9,7 @@ from worker.sources.conversation import Json
 
 # They ask for more in a response of OpenAI's own shape, or ease OpenAI's work, and mean nothing elsewhere.
 _OF_RESPONSES_ALONE = frozenset(("include", "truncation", "max_tool_calls"))
+_OF_OPENAI_ALONE = _OF_RESPONSES_ALONE | {"prompt_cache_key", "prompt_cache_options", "prompt_cache_retention"}
 
 
 def for_responses(params: Json) -> Json:
@@ -44,7 +45,7 @@ def for_chat(params: Json) -> Json:
 
 def for_anthropic(params: Json) -> Json:
     """Return params with those of OpenAI in Anthropic's words."""
-    given = {name: it for name, it in params.items() if name not in _OF_RESPONSES_ALONE and it is not None}
+    given = {name: it for name, it in params.items() if name not in _OF_OPENAI_ALONE and it is not None}
     if config := _output_config(given):
         given["output_config"] = config
     if "stop" in given:

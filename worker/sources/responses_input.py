@@ -78,5 +78,15 @@ def _tool(definition: Json) -> Json:
 
 
 def _tool_choice(choice: Any) -> Any:
+    if (found := conversation.allowed_tools(choice)) is not None:
+        mode, tools = found
+        return {"type": "allowed_tools", "mode": mode, "tools": [_allowed(named) for named in tools]}
     kind, name = conversation.tool_choice(choice)
     return {"type": "function", "name": name} if kind == "named" else kind or choice
+
+
+def _allowed(named: Any) -> Any:
+    match named:
+        case {"type": "function", "function": {"name": name}}:
+            return {"type": "function", "name": name}
+    return named

@@ -118,3 +118,13 @@ for (const how of ["500", "timeout"]) {
     });
   }
 }
+
+test("a conversation is compacted and goes on", async () => {
+  const input = [{ role: "user", content: "We launch on Tuesday." }, { role: "assistant", content: "Noted." }];
+  const compacted = await openai.responses.compact({ model: "gpt-test", input });
+  assert.equal(compacted.object, "response.compaction");
+  assert.deepEqual(compacted.output.map((item) => item.type), ["message", "compaction"]);
+  assert.equal(compacted.output[0].content[0].text, "We launch on Tuesday.");
+  const onward = await openai.responses.create({ model: "anthropic/claude-test", input: compacted.output });
+  assert.equal(onward.output_text, TEXT);
+});
