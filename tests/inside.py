@@ -10,11 +10,11 @@ from contextlib import asynccontextmanager
 import httpx2
 import uvicorn
 
+from broker.cli.setup import listen
 from broker.http.app import create_app
 from broker.http.events import FastLane
 from broker.http.wire import WireProtocol
 from broker.settings import Settings
-from tests.servers import free_port
 from worker.settings import Process
 
 
@@ -24,24 +24,25 @@ async def broker(settings: Settings, *, wire: bool = True) -> AsyncIterator[http
     app = create_app(settings)
     config = uvicorn.Config(
         FastLane(app) if wire else app,
-        port=free_port(),
         log_level="warning",
         timeout_graceful_shutdown=1,
         lifespan="on",
         http=WireProtocol if wire else "httptools",
     )
     server = uvicorn.Server(config)
-    serving = asyncio.create_task(server.serve())
+    listener = listen("127.0.0.1", 0)
+    serving = asyncio.create_task(server.serve([listener]))
     try:
         while not server.started:
             assert not serving.done(), "the broker did not start"
             await asyncio.sleep(0.005)
-        url = f"http://127.0.0.1:{config.port}"
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         async with httpx2.AsyncClient(base_url=url, timeout=20) as client:
             yield client
     finally:
         server.should_exit = True
         await serving
+        listener.close()
 
 
 @asynccontextmanager

@@ -40,6 +40,13 @@ def load_settings(**flags: Any) -> Settings:
         raise SetupError(f"{_variable(field.groups() if field else ())}not JSON") from None
 
 
+UNSENT_BYTES: Final = 131_072
+"""What the kernel takes for a client beyond what is on its way to it.
+
+Without it a client that never reads is given 2.8 MB before anybody notices.
+"""
+
+
 def listen(host: str, port: int) -> socket.socket:
     """Return a socket that listens; port 0 takes a free one.
 
@@ -48,10 +55,15 @@ def listen(host: str, port: int) -> socket.socket:
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise SetupError(f"can not listen on {host} port {port}: {reason}; choose another with --port") from None
+    # Its connections inherit both. asyncio's own loop sets the first only where a socket was made with a protocol number.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # Linux, macOS
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+    return listener
 
 
 def lock(directory: Path) -> int:

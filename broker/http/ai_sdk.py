@@ -9,7 +9,6 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from starlette.types import Receive, Scope, Send
 
 from broker.faces.ui_messages import TAG_CHARS, UiMessagesFace
 from broker.http.auth import AHouse, ATenant
@@ -56,48 +55,6 @@ Major = Annotated[
 ]
 
 
-class ChatResponse(EventResponse):
-    """A chat's stream; notes who was sent its end, so that nobody is replayed what somebody has read."""
-
-    def __init__(
-        self,
-        house: House,
-        tenant: str,
-        chat_id: str,
-        follower: Follower,
-        face: UiMessagesFace,
-        *,
-        after: int,
-        follow: bool,
-        mark: bool,
-    ) -> None:
-        super().__init__(
-            follower,
-            face,
-            after=after,
-            until=None if follow else follower.tail,
-            opening=face.heartbeat,
-            send_timeout_s=house.settings.send_timeout_ms / 1000,
-            headers=PROTOCOL_HEADER,
-        )
-        # What was logged before this client came; the end itself stays the last word.
-        replayed = follower.tail - follower.ended
-        if mark and replayed > after:
-            self._tail.mark = (replayed, face.mark(replayed))
-        self._follower = follower
-        self._note = (house, tenant, chat_id)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send until the end or a disconnect."""
-        await super().__call__(scope, receive, send)
-        if self._follower.ended and self._tail.cursor >= self._follower.tail:
-            house, tenant, chat_id = self._note
-            try:
-                await house.chats.note_seen(tenant, chat_id, self._follower.stream_id, chats.keep_s(house.settings))
-            except LogUnavailable:
-                logger.warning("it was not noted that the end of %s was sent", self._follower.stream_id)
-
-
 async def respond(
     house: House,
     tenant: str,
@@ -128,7 +85,43 @@ async def respond(
         major=int(major) if major and major.isascii() and major.isdigit() else 0,
         anew=reset if after == 0 or after >= reset else 0,
     )
-    return ChatResponse(house, tenant, chat_id, follower, face, after=after, follow=follow, mark=mark)
+    return _response(house, tenant, chat_id, follower, face, after=after, follow=follow, mark=mark)
+
+
+def _response(
+    house: House,
+    tenant: str,
+    chat_id: str,
+    follower: Follower,
+    face: UiMessagesFace,
+    *,
+    after: int,
+    follow: bool,
+    mark: bool,
+) -> EventResponse:
+    async def note_seen(_gone: bool) -> None:
+        """Note who was sent the end, so that nobody is replayed what somebody has read."""
+        if follower.ended and response.tail.cursor >= follower.tail:
+            try:
+                await house.chats.note_seen(tenant, chat_id, follower.stream_id, chats.keep_s(house.settings))
+            except LogUnavailable:
+                logger.warning("it was not noted that the end of %s was sent", follower.stream_id)
+
+    response = EventResponse(
+        follower,
+        face,
+        after=after,
+        until=None if follow else follower.tail,
+        opening=face.heartbeat,
+        send_timeout_s=house.settings.send_timeout_ms / 1000,
+        headers=PROTOCOL_HEADER,
+        over=note_seen,
+    )
+    # What was logged before this client came; the end itself stays the last word.
+    replayed = follower.tail - follower.ended
+    if mark and replayed > after:
+        response.tail.mark = (replayed, face.mark(replayed))
+    return response
 
 
 @router.post("", response_class=Response)

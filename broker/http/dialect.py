@@ -88,9 +88,14 @@ async def streamed(
         after=after,
         until=None,
         opening=b"",
-        left=functools.partial(streams.cancel, house, tenant, stream_id) if cancels else None,
+        over=functools.partial(_cancel_if_gone, house, tenant, stream_id) if cancels else None,
         send_timeout_s=house.settings.send_timeout_ms / 1000,
     )
+
+
+async def _cancel_if_gone(house: House, tenant: str, stream_id: str, gone: bool) -> None:
+    if gone:
+        await streams.cancel(house, tenant, stream_id)
 
 
 async def end_of(request: Request, house: House, tenant: str, stream_id: str) -> State | None:

@@ -1,6 +1,7 @@
 """A response that is one tail: frames go out as they come, at the client's pace, until the end or a disconnect."""
 
 import asyncio
+import functools
 import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -10,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from broker.faces.face import Face
 from broker.http.sinks import SendSink, WireSink
-from broker.http.wire import wire_of
+from broker.http.wire import Wire, wire_of
 from broker.hub.follower import Follower
 
 logger = logging.getLogger(__name__)
@@ -19,8 +20,11 @@ logger = logging.getLogger(__name__)
 class EventResponse(Response):
     """Server-sent events of one stream behind offset `after`.
 
-    `opening` is sent first. `left` is called when the client goes before the end. A client that takes nothing for
-    `send_timeout_s` is cut.
+    `opening` is sent first. `over` is called when the response is over, and told whether the client has gone before
+    the end. A client that takes nothing for `send_timeout_s` is cut, and so has gone.
+
+    Attributes:
+        tail: What it sends.
     """
 
     media_type = "text/event-stream"
@@ -37,53 +41,71 @@ class EventResponse(Response):
         send_timeout_s: float,
         status: int = 200,
         headers: dict[str, str] | None = None,
-        left: Callable[[], Coroutine[Any, Any, object]] | None = None,
+        over: Callable[[bool], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
         streaming = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
         super().__init__(None, status, {**streaming, "Stream-Id": follower.stream_id, **(headers or {})})
         del self.headers["content-length"]
         self.opening = opening
-        self._left = left
+        self._over = over
         self._reset = reset
         self._send_timeout_s = send_timeout_s
         # Joined here, without an await since the follower was opened: from now on it stays open.
-        self._tail = follower.join(face, after, until)
+        self.tail = follower.join(face, after, until)
 
     def drop(self) -> None:
         """Give up a response that is not sent after all."""
-        self._tail.close()
+        self.tail.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send until the tail has ended or the client is gone."""
-        task = asyncio.current_task()
+        """Send until the tail has ended or the client is gone; where there is a wire, leave that to it."""
         wire = wire_of(scope)
+        try:
+            await self._begin(wire, send)
+        except BaseException:
+            self.tail.close()
+            raise
+        if wire is None:
+            await self._send_all(receive, send)
+        else:
+            # Nothing of this response is kept for a tail that stays for long, unless somebody waits for its end.
+            lost = self.tail.close if self._over is None else functools.partial(self._lost, wire)
+            sink = WireSink(wire, self.tail, self._send_timeout_s, lost)
+            self.tail.begin(sink, self._reset, opening=self.opening)
+
+    async def _begin(self, wire: Wire | None, send: Send) -> None:
+        headers = self.raw_headers if wire is None else [*self.raw_headers, (b"connection", b"close")]
+        await send({"type": "http.response.start", "status": self.status_code, "headers": headers})
+
+    async def _send_all(self, receive: Receive, send: Send) -> None:
+        task = asyncio.current_task()
         timed_out = False
 
         def cut() -> None:
             nonlocal timed_out
             timed_out = True
-            if wire is not None:
-                wire.abort()
-            elif task is not None:
+            if task is not None:
                 task.cancel()
 
-        limit_s = self._send_timeout_s
-        sink = SendSink(send, limit_s, cut) if wire is None else WireSink(wire, send, limit_s, cut)
-        sink.tail = self._tail
+        sink = SendSink(send, self.tail, self._send_timeout_s, cut)
         try:
-            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            self.raw_headers = []  # sent; a tail stays for long
-            self._tail.begin(sink, self._reset, opening=self.opening)
+            self.tail.begin(sink, self._reset, opening=self.opening)
             # `receive` returns when the client has gone, or when the last chunk was sent (ASGI).
             while (await receive())["type"] != "http.disconnect":
                 pass
-            if self._left is not None and not self._tail.closed:
-                await self._left()
         except asyncio.CancelledError:
             if not timed_out:
                 raise
+            logger.info("a tail took nothing for %g s and was cut", self._send_timeout_s)
         finally:
-            if timed_out:
-                logger.info("a tail took nothing for %g s and was cut", limit_s)
             sink.drop()
-            self._tail.close()
+            gone = not self.tail.closed
+            self.tail.close()
+        if self._over is not None:
+            await self._over(gone)
+
+    def _lost(self, wire: Wire) -> None:
+        gone = not self.tail.closed
+        self.tail.close()
+        if self._over is not None:
+            wire.run(self._over(gone))

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Coroutine, Generator
-from typing import Any
+from typing import Any, ClassVar
 
 from starlette.types import Send
 
@@ -26,10 +26,9 @@ class SendSink:
 
     __slots__ = ("_closed", "_cut", "_finished", "_pending", "_send", "_timeout_s", "ready", "tail")
 
-    tail: Tail
-
-    def __init__(self, send: Send, timeout_s: float, cut: Callable[[], None]) -> None:
+    def __init__(self, send: Send, tail: Tail, timeout_s: float, cut: Callable[[], None]) -> None:
         self.ready = True
+        self.tail = tail
         self._send = send
         self._timeout_s = timeout_s
         self._cut = cut
@@ -95,40 +94,74 @@ class SendSink:
         self._go_on()
 
 
-class WireSink(SendSink):
-    """Writes chunks to the connection itself; begins and ends the response by `send` like any other.
+class WireSink:
+    """Writes chunks to a connection that it has taken over, and ends with it.
 
-    What may pile up in the transport is bounded by its high-water mark and one chunk.
+    What may pile up in the transport is bounded by its high-water mark and one chunk. A client that has taken
+    nothing for `timeout_s` is cut. `over` is called when the connection is closed, however.
     """
 
-    __slots__ = ("_timer", "_wire")
+    __slots__ = ("_closed", "_over", "_timeout_s", "_timer", "_transport", "ready", "tail")
 
-    def __init__(self, wire: Wire, send: Send, timeout_s: float, cut: Callable[[], None]) -> None:
-        super().__init__(send, timeout_s, cut)
-        self._wire = wire
+    _framed: ClassVar[tuple[bytes, bytes]] = (b"", b"")  # the last chunk: a thousand tails are given the same one
+
+    def __init__(self, wire: Wire, tail: Tail, timeout_s: float, over: Callable[[], None]) -> None:
+        self.ready = True
+        self.tail = tail
+        self._timeout_s = timeout_s
+        self._over = over
+        self._closed = False
         self._timer: asyncio.TimerHandle | None = None
-        wire.on_resume = self._resumed
+        self._transport = wire.keep(self)
 
     def write(self, chunk: bytes) -> None:
-        """Write a chunk."""
-        if chunk:
-            self._wire.write_chunk(chunk)
-            if self._wire.paused:
-                self.ready = False
-                self._timer = asyncio.get_running_loop().call_later(self._timeout_s, self._cut)
+        """Write a chunk; what is written to a closed connection is dropped."""
+        framed = WireSink._framed
+        if framed[0] is not chunk:
+            framed = WireSink._framed = (chunk, b"%x\r\n%b\r\n" % (len(chunk), chunk))
+        if not self._transport.is_closing():  # uvloop raises (FINDINGS 9)
+            self._transport.write(framed[1])
 
-    def drop(self) -> None:
-        """The response is over: let go of the connection."""
-        self._wire.on_resume = None
-        if self._timer is not None:
-            self._timer.cancel()
-        super().drop()
+    def close(self) -> None:
+        """End the response and the connection behind what is on its way."""
+        self._closed = True
+        if self.ready and not self._transport.is_closing():
+            self._transport.write(b"0\r\n\r\n")
+            self._transport.close()
+            self._limit()  # it closes only when all is sent
 
-    def _resumed(self) -> None:
+    def paused(self) -> None:
+        """The client is behind."""
+        self.ready = False
+        self._limit()
+
+    def resumed(self) -> None:
+        """The client has taken what was on its way."""
+        self._unlimit()
+        self.ready = True
+        if self._closed:
+            self.close()
+        else:
+            self.tail.pump()
+
+    def lost(self) -> None:
+        """The connection is closed: forget what is on its way."""
+        self.ready = False
+        self._unlimit()
+        self._over()
+
+    def _limit(self) -> None:
+        self._unlimit()
+        self._timer = asyncio.get_running_loop().call_later(self._timeout_s, self._cut)
+
+    def _unlimit(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-            self._go_on()
+
+    def _cut(self) -> None:
+        logger.info("a tail took nothing for %g s and was cut", self._timeout_s)
+        self._transport.abort()
 
 
 class _Resumed:

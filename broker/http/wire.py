@@ -5,68 +5,111 @@ same responses by plain `send` (see sinks.py); both ways are tested.
 """
 
 import asyncio
-import logging
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Coroutine
+from typing import Any, Final, Protocol
 
 from starlette.types import Scope
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-
-logger = logging.getLogger(__name__)
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 EXTENSION: Final = "midstream.wire"
 
 
+class Keeper(Protocol):
+    """Who has taken a connection over, and hears of it."""
+
+    def paused(self) -> None:
+        """The client is behind by more than the transport's high-water mark: write no more."""
+        ...
+
+    def resumed(self) -> None:
+        """The client has caught up."""
+        ...
+
+    def lost(self) -> None:
+        """The connection is closed. Called once."""
+        ...
+
+
 class Wire:
-    """One HTTP/1.1 connection while it answers one request.
+    """The connection of one HTTP/1.1 request, free to be taken over once the response's head was sent."""
 
-    Attributes:
-        paused: The client is behind by more than the transport's high-water mark: write no more.
-        on_resume: Called when it has caught up.
-    """
+    __slots__ = ("_cycle", "_protocol")
 
-    __slots__ = ("_transport", "on_resume", "paused")
+    def __init__(self, protocol: "WireProtocol", cycle: RequestResponseCycle) -> None:
+        self._protocol = protocol
+        self._cycle = cycle
 
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
-        self.paused = False
-        self.on_resume: Callable[[], None] | None = None
+    def keep(self, keeper: Keeper) -> asyncio.Transport:
+        """Take the connection over: what is written to it from now on is the response's body, and its last.
 
-    def write_chunk(self, chunk: bytes) -> None:
-        """Write one chunk of a chunked body; what is written to a closed connection is dropped."""
-        if self._transport.is_closing():
-            return  # uvloop raises (FINDINGS 9)
-        self._transport.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+        The request is over for the server: its task ends, and what it kept for it is let go.
+        """
+        self._cycle.response_complete = True
+        return self._protocol.give_to(keeper)
 
-    def abort(self) -> None:
-        """Close the connection without waiting for a client that takes nothing."""
-        self._transport.abort()
+    def run(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run what is left to do behind the response; the server waits for it before it stops."""
+        tasks = self._protocol.tasks
+        task = asyncio.create_task(work, name="behind a response")
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
 
 
 class WireProtocol(HttpToolsProtocol):
     """uvicorn's HTTP/1.1 protocol, which puts the connection into each request's scope."""
 
-    wire: Wire | None = None
+    keeper: Keeper | None = None
+    gone = False
 
-    def on_message_begin(self) -> None:
+    def on_headers_complete(self) -> None:
         """Begin a request."""
-        super().on_message_begin()
-        self.wire = Wire(self.transport)
-        self.scope["extensions"] = {EXTENSION: self.wire}  # type: ignore[dict-item]
+        super().on_headers_complete()
+        if self.scope["http_version"] == "1.1" and self.cycle is not None:  # none is made for a WebSocket
+            self.scope["extensions"] = {EXTENSION: Wire(self, self.cycle)}  # type: ignore[dict-item]
+
+    def give_to(self, keeper: Keeper) -> asyncio.Transport:
+        """Have no more of this connection but its events, and keep no more for it than they need."""
+        self.keeper = keeper
+        self.flow.resume_reading()  # paused by a pipelined request; what is closed unread is reset, not ended
+        self.pipeline.clear()
+        self.parser = self.flow = self.cycle = self.scope = self.headers = None  # type: ignore[assignment]
+        if self.gone:
+            self.loop.call_soon(keeper.lost)
+        return self.transport
+
+    def data_received(self, data: bytes) -> None:
+        """Take a request; what a client sends behind one whose response is the connection's last is not read."""
+        if self.keeper is None:
+            super().data_received(data)
 
     def pause_writing(self) -> None:
         """The client is behind."""
-        super().pause_writing()
-        if self.wire is not None:
-            self.wire.paused = True
+        if self.keeper is None:
+            super().pause_writing()
+        else:
+            self.keeper.paused()
 
     def resume_writing(self) -> None:
         """The client has caught up."""
-        super().resume_writing()
-        if self.wire is not None:
-            self.wire.paused = False
-            if self.wire.on_resume is not None:
-                self.wire.on_resume()
+        if self.keeper is None:
+            super().resume_writing()
+        else:
+            self.keeper.resumed()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is closed."""
+        super().connection_lost(exc)
+        self.gone = True
+        # Its scope holds us: both would wait for the collector.
+        self.cycle = None  # type: ignore[assignment]
+        keeper, self.keeper = self.keeper, None
+        if keeper is not None:
+            keeper.lost()
+
+    def shutdown(self) -> None:
+        """The server stops: end with the response. Who has taken the connection over is told by the hub's drain."""
+        if self.keeper is None:
+            super().shutdown()
 
 
 def wire_of(scope: Scope) -> Wire | None:
