@@ -72,12 +72,13 @@ class Pickup(Worker):
         elif self.allow_pick_jobs and self.main_task is not None and not self.main_task.done():
             self._woken = self.loop.create_task(self._poll_while_woken(), name="pickup")
 
-    def hear(self, _channel: str, message: bytes) -> None:
-        """Take a message of the control channel."""
-        if message == WAKE:
-            self.wake()
-        elif message.startswith(b"cancel "):
-            self._producers.leases.cancel(message[len(b"cancel ") :].decode())
+    def hear(self, messages: list[tuple[str, bytes]]) -> None:
+        """Take messages of the control channel."""
+        for _, message in messages:
+            if message == WAKE:
+                self.wake()
+            elif message.startswith(b"cancel "):
+                self._producers.leases.cancel(message[len(b"cancel ") :].decode())
 
     async def close(self) -> None:
         """Let the claims under way finish, then have everything else closed."""

@@ -92,15 +92,19 @@ class Follower:
             self.offer(entries)
         return True
 
-    def offer(self, entries: list[Stored]) -> None:
-        """Take a publication; a gap before it is read from the log."""
+    def offer(self, entries: list[Stored]) -> bool:
+        """Take a publication and return whether the tail moved; a gap before it is read from the log."""
         if self._pending is not None:
             self._pending.append(entries)
-        elif entries[0].offset > self.tail + 1 or self._rewritten(entries):
-            self.catch_up()
-        elif entries[-1].offset > self.tail:
-            self._extend(entries)
-            self.pump()
+            return False
+        if entries[0].offset != self.tail + 1:  # as it nearly always is
+            if entries[0].offset > self.tail or self._rewritten(entries):
+                self.catch_up()
+                return False
+            if entries[-1].offset <= self.tail:
+                return False
+        self._extend(entries)
+        return True
 
     def catch_up(self) -> None:
         """Read what publications may have been missed."""

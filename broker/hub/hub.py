@@ -147,14 +147,19 @@ class Hub:
         if self._channels.pop(channel, None) is not None:
             self._feed.unsubscribe(channel)
 
-    def _deliver(self, channel: str, message: bytes) -> None:
-        follower = self._channels.get(channel)
-        if follower is None:
-            return
-        if message == DELETED:
-            follower.forget("deleted")
-        else:
-            follower.offer(parse_publication(message))
+    def _deliver(self, messages: list[tuple[str, bytes]]) -> None:
+        """Let each follower take what has come, then move its tails: what came together leaves in one write."""
+        moved: dict[Follower, None] = {}
+        for channel, message in messages:
+            follower = self._channels.get(channel)
+            if follower is None:
+                continue
+            if message == DELETED:
+                follower.forget("deleted")
+            elif follower.offer(parse_publication(message)):
+                moved[follower] = None
+        for follower in moved:
+            follower.pump()
 
     def _regained(self) -> None:
         """The feed was away: publications may have been missed."""

@@ -32,24 +32,21 @@ class NotInMemory(Exception):
 class Segment:
     """The entries of segment `index`, from `first` on, as far as there are any.
 
-    `first` is the segment's own beginning unless the log was trimmed in its middle.
+    `first` is the segment's own beginning unless the log was trimmed in its middle; `last` is the last offset it
+    holds, `first - 1` while empty.
 
     Each face's frame of an entry is made once, for all tails together.
     """
 
-    __slots__ = ("_voices", "entries", "first", "index", "size_bytes")
+    __slots__ = ("_voices", "entries", "first", "index", "last", "size_bytes")
 
     def __init__(self, index: int, first: int | None = None) -> None:
         self.index = index
         self.first = start_of(index) if first is None else first
+        self.last = self.first - 1
         self.entries: list[Stored] = []
         self.size_bytes = 0
         self._voices: dict[Face, _Voice] = {}
-
-    @property
-    def last(self) -> int:
-        """The last offset it holds; `first - 1` while empty."""
-        return self.first + len(self.entries) - 1
 
     def known(self, offset: int) -> Stored | None:
         """Return the entry at an offset if it is here."""
@@ -60,6 +57,7 @@ class Segment:
         last = self.last + len(entries)
         assert (entries[0].offset, entries[-1].offset) == (self.last + 1, last)  # noqa: S101 - I1, where it is read
         self.entries += entries
+        self.last = last
         self.size_bytes += sum([len(content) for _, _, content in entries]) + OVERHEAD_BYTES * len(entries)
 
     def frames(self, face: Face, before: Any, after: int, upto: int) -> list[bytes]:
@@ -77,9 +75,11 @@ class Segment:
         voice = self._voices.get(face)
         if voice is None:
             voice = self._voices[face] = _Voice(before)
-        for entry in self.entries[len(voice.frames) :]:
-            frame, voice.state = face.frame(entry, voice.state)
-            voice.frames.append(frame)
+        made = voice.frames
+        if len(made) < len(self.entries):
+            for entry in self.entries[len(made) :]:
+                frame, voice.state = face.frame(entry, voice.state)
+                made.append(frame)
         return voice
 
 

@@ -68,13 +68,13 @@ class Tail:
 
     def pump(self) -> None:
         """Send what there is behind the cursor, as long as the sink is ready for more."""
-        sink = self.sink
-        while sink is not None and not self._closed and sink.ready:
+        sink, follower = self.sink, self._follower
+        while sink is not None and sink.ready and not self._closed:
             if self._owed is not None:
                 reason, self._owed = self._owed, None
                 self._write(sink, self.face.reset(reason))
                 continue
-            target = self._follower.tail if self.until is None else self.until
+            target = follower.tail if self.until is None else self.until
             if self.mark is not None:
                 offset, frame = self.mark
                 if self.cursor >= offset:
@@ -82,16 +82,17 @@ class Tail:
                     self._write(sink, frame)
                     continue
                 target = min(target, offset)
-            if self.cursor >= target:
-                if self._follower.ended or self.until is not None:
-                    self.close()
+            if self.cursor < target:
+                try:
+                    frames, self.cursor = follower.chunk(self.face, self.cursor, target)
+                except NotInMemory as missing:
+                    follower.load(missing.index, self)
+                    return
+                self._write(sink, frames)
+            elif follower.ended or self.until is not None:
+                self.close()
+            else:
                 return
-            try:
-                frames, self.cursor = self._follower.chunk(self.face, self.cursor, target)
-            except NotInMemory as missing:
-                self._follower.load(missing.index, self)
-                return
-            self._write(sink, frames)
 
     def restart(self, reason: str) -> None:
         """Tell the client to forget what it has, and begin at the start of the log."""

@@ -29,11 +29,11 @@ class Window:
         A segment whose beginning is not in memory is not begun in its middle: its entries are read from the
         log when somebody asks for them.
         """
-        while entries:
-            index = index_of(entries[0].offset)
+        while (index := index_of(entries[0].offset)) != index_of(entries[-1].offset):
             room = start_of(index + 1) - entries[0].offset
             self._extend(stream_id, index, entries[:room])
             entries = entries[room:]
+        self._extend(stream_id, index, entries)
 
     def _extend(self, stream_id: str, index: int, entries: list[Stored]) -> None:
         segment = self._segments.get((stream_id, index))

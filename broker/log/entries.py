@@ -119,8 +119,8 @@ def is_end(stored: bytes) -> bool:
 def parse_publication(message: bytes) -> list[Stored]:
     """Return the entries that an append published (PROTOCOL: Append/Published)."""
     head, *contents = message.split(SEPARATOR)
-    first, _, epoch = head.partition(b"-")
-    return [Stored(int(first) + i, int(epoch), content) for i, content in enumerate(contents)]
+    first, epoch = map(int, head.split(b"-"))
+    return [Stored(offset, epoch, content) for offset, content in enumerate(contents, first)]
 
 
 def stored_rows(rows: list[tuple[bytes, list[bytes]]]) -> list[Stored]:

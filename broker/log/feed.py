@@ -21,20 +21,27 @@ logger = logging.getLogger(__name__)
 
 PING_AFTER_S: Final = 5.0
 """Silence after which the server is asked for a sign of life; as much again, and the connection is given up."""
-REST_S: Final = 0.002
-"""Rest between reads while messages come faster than this."""
+REST_S: Final = 0.005
+"""Rest between reads while messages come faster than this (PROTOCOL: Read/Together).
+
+At 800 messages a second, rests of 2, 5 and 12 ms cost 42, 35 and 29 us of the front per delivery.
+"""
 BACKOFF_S: Final = (0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
 
 
 class Feed:
-    """Hands each message on a subscribed channel to `deliver`, in order.
+    """Hands channel and message of whatever is published to `deliver`, in order, as many at a time as came together.
 
     Messages are lost whenever the connection is: then all channels are subscribed again and `regained` is
     called, and the owner has to read what it may have missed.
     """
 
     def __init__(
-        self, redis: Redis, deliver: Callable[[str, bytes], None], regained: Callable[[], None], timeout_s: float
+        self,
+        redis: Redis,
+        deliver: Callable[[list[tuple[str, bytes]]], None],
+        regained: Callable[[], None],
+        timeout_s: float,
     ) -> None:
         self._redis = redis
         self._deliver = deliver
@@ -121,20 +128,26 @@ class Feed:
                 if not intake.heard:
                     raise LostError
 
-    def _take(self, reply: Any) -> None:
-        if not isinstance(reply, list):
-            return  # PONG outside of subscribed mode
-        kind, *rest = reply
-        if kind == b"message":
-            self._deliver(rest[0].decode(), rest[1])
-        elif kind == b"subscribe":
-            ack = self._acks.get(rest[0].decode())
-            if ack is not None and not ack.done():
-                ack.set_result(None)
-            if self._missing:
-                self._missing -= 1
-                if not self._missing:
-                    self._regained()
+    def _take(self, replies: list[Any]) -> None:
+        messages = []
+        for reply in replies:
+            if not isinstance(reply, list):
+                continue  # PONG outside of subscribed mode
+            kind, *rest = reply
+            if kind == b"message":
+                messages.append((rest[0].decode(), rest[1]))
+            elif kind == b"subscribe":
+                self._subscribed(rest[0].decode())
+        self._deliver(messages)
+
+    def _subscribed(self, channel: str) -> None:
+        ack = self._acks.get(channel)
+        if ack is not None and not ack.done():
+            ack.set_result(None)
+        if self._missing:
+            self._missing -= 1
+            if not self._missing:
+                self._regained()
 
 
 class _Intake(asyncio.Protocol):
@@ -143,7 +156,7 @@ class _Intake(asyncio.Protocol):
     A message that comes after a pause never waits: the rest is what is left of the time since the last read.
     """
 
-    def __init__(self, take: Callable[[Any], None]) -> None:
+    def __init__(self, take: Callable[[list[Any]], None]) -> None:
         self.heard = False
         self._take = take
         self._parser = hiredis.Reader()
@@ -157,12 +170,14 @@ class _Intake(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        """Hand on every reply that is complete."""
+        """Hand on the replies that are complete."""
         self.heard = True
         self._parser.feed(data)
         try:
+            replies = []
             while (reply := self._parser.gets()) is not False:
-                self._take(reply)
+                replies.append(reply)
+            self._take(replies)
         except Exception:
             logger.exception("feed: a reply could not be taken")  # what it held may be missing: begin anew
             self._transport.abort()

@@ -244,6 +244,20 @@ async def _roll_back(redis: Redis, producer: Producer, to: int) -> None:
     producer.tail = to
 
 
+async def test_what_comes_together_leaves_in_one_write(hub: Hub, producer: Producer, redis: Redis) -> None:
+    book, tail = await join(hub, producer.id)
+    await book.until(1)
+    written = len(book.chunks)
+    channel = producer.log.keys.channel(producer.id)
+    async with redis.pipeline(transaction=True) as pipe:  # one answer to one read
+        for offset in (2, 3, 4):
+            pipe.publish(channel, b"%d-1\xfftx" % offset)
+        await pipe.execute()
+    await book.until(4)
+    assert len(book.chunks) == written + 1
+    tail.close()
+
+
 async def test_a_burst_keeps_no_connections(redis: Redis, redis_url: str) -> None:
     async def connections() -> int:
         return int((await redis.info("clients"))["connected_clients"]) - others
