@@ -80,20 +80,35 @@ class Producer:
 
 
 class _Appender:
-    """One connection on which appends are pipelined."""
+    """One connection on which appends are pipelined; what is the same in each command is packed once."""
 
     def __init__(self, url: str, kind: str, size: int) -> None:
         where = urlsplit(url)
         self._socket = socket.create_connection((where.hostname, where.port))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._replies = hiredis.Reader()
+        self._due = 0
         self._kind = kind
-        self._fill = "x" * max(0, size - STAMP_DIGITS - 2)
+        self._fill = b"x" * max(0, size - STAMP_DIGITS - 2)
         self._keys = Keys(PREFIX)
         self._sha = hashlib.sha1(APPEND.encode(), usedforsecurity=False).hexdigest()
-        self._socket.sendall(hiredis.pack_command(("SCRIPT", "LOAD", APPEND)))
-        self._await_replies(1)
-        self.tails: dict[str, tuple[Fence, int]] = {}
+        self._send([hiredis.pack_command(("SCRIPT", "LOAD", APPEND))])
+        self._take_replies(0)
+        self.tails: dict[str, int] = {}
+        self._packed: dict[str, tuple[bytes, bytes]] = {}
+
+    def take(self, stream: str, fence: Fence, tail: int) -> None:
+        """Append to this stream, too, from behind `tail`."""
+        self.tails[stream] = tail
+        keys = self._keys
+        if self._kind == XADD:
+            words: tuple[tuple[Any, ...], ...] = (("XADD", f"bench:{stream}"), ("e",))
+        else:
+            place = (keys.state(stream), keys.log(stream), fence.epoch, fence.owner)
+            words = (("EVALSHA", self._sha, 2, *place), (keys.channel(stream), "", "", 0))
+        before, behind = (b"".join(map(_packed, part)) for part in words)
+        count = sum(map(len, words)) + 2  # the tail or id, and the text
+        self._packed[stream] = (b"*%d\r\n%b" % (count, before), behind)
 
     def append(self, entries: int, rate: float) -> float:
         """Append to all streams in turn; return by how much it was late at worst, in ms."""
@@ -106,34 +121,47 @@ class _Appender:
             due = min(total, int((now_s - began_s) * per_s) + 1) if rate else min(total, sent + UNPACED)
             if due > sent:
                 late_s = max(late_s, now_s - began_s - sent / per_s if rate else 0.0)
-                commands = [self._command(streams[number % len(streams)]) for number in range(sent, due)]
-                self._socket.sendall(b"".join(commands))
-                self._await_replies(due - sent)
+                self._send([self._command(streams[number % len(streams)]) for number in range(sent, due)])
                 sent = due
+            # At a pace, replies are taken as they lie there: no wake-up for each.
+            self._take_replies(UNPACED if rate else 0)
             if rate:
                 next_s = began_s + sent / per_s
                 time.sleep(max(TICK_S, next_s - time.monotonic()))
+        self._take_replies(0)
         return late_s * 1000
 
     def _command(self, stream: str) -> bytes:
-        fence, tail = self.tails[stream]
-        self.tails[stream] = (fence, tail + 1)
-        text = f"@{time.monotonic_ns():0{STAMP_DIGITS}d} {self._fill}"
+        before, behind = self._packed[stream]
+        tail = self.tails[stream]
+        self.tails[stream] = tail + 1
+        text = b"@%0*d %b" % (STAMP_DIGITS, time.monotonic_ns(), self._fill)
         if self._kind == XADD:
-            return hiredis.pack_command(("XADD", f"bench:{stream}", f"{tail + 1}-0", "e", text))
-        keys = self._keys
-        numbers: tuple[Any, ...] = (fence.epoch, fence.owner, tail, keys.channel(stream), "", "", 0)
-        return hiredis.pack_command(
-            ("EVALSHA", self._sha, 2, keys.state(stream), keys.log(stream), *numbers, f"t{text}")
-        )
+            return b"".join((before, _packed(f"{tail + 1}-0"), behind, _packed(text)))
+        return b"".join((before, _packed(tail), behind, _packed(b"t" + text)))
 
-    def _await_replies(self, count: int) -> None:
-        while count:
-            self._replies.feed(self._socket.recv(65_536))
+    def _send(self, commands: list[bytes]) -> None:
+        self._socket.sendall(b"".join(commands))
+        self._due += len(commands)
+
+    def _take_replies(self, left: int) -> None:
+        """Take what has been answered; wait until no more than `left` answers are due."""
+        while self._due:
+            try:
+                self._replies.feed(self._socket.recv(65_536, 0 if self._due > left else socket.MSG_DONTWAIT))
+            except BlockingIOError:
+                return
             while (reply := self._replies.gets()) is not False:
                 if isinstance(reply, Exception) or (isinstance(reply, list) and reply[0] != b"ok"):
                     raise RuntimeError(f"an append was refused: {reply!r}")
-                count -= 1
+                self._due -= 1
+
+
+def _packed(word: str | bytes | int) -> bytes:
+    """Return one word of a command as it goes over the wire."""
+    if not isinstance(word, bytes):
+        word = str(word).encode()
+    return b"$%d\r\n%b\r\n" % (len(word), word)
 
 
 async def _claimed(url: str, streams: int) -> dict[str, tuple[Fence, int]]:
@@ -165,14 +193,17 @@ def main(url: str, kind: str, streams: str, size: str) -> None:
     """Do what stdin says until it is closed."""
     appender = _Appender(url, kind, int(size))
     if kind == MIDSTREAM:
-        appender.tails = asyncio.run(_claimed(url, int(streams)))
+        claimed = asyncio.run(_claimed(url, int(streams)))
     else:
-        appender.tails = {new_id(): (Fence(1, ""), 0) for _ in range(int(streams))}
+        claimed = {new_id(): (Fence(1, ""), 0) for _ in range(int(streams))}
+    for stream, (fence, tail) in claimed.items():
+        appender.take(stream, fence, tail)
+    if kind == XADD:
         appender.append(1, 0)  # what `start` is on a log of ours
     print(json.dumps(list(appender.tails)), flush=True)
     for line in sys.stdin:
         if line.strip() == "end":
-            asyncio.run(_seal(url, appender.tails))
+            asyncio.run(_seal(url, {stream: (claimed[stream][0], tail) for stream, tail in appender.tails.items()}))
             print(0, flush=True)
         else:
             entries, rate = line.split()
