@@ -19,7 +19,7 @@ from broker.http.wire import WireProtocol
 from broker.ops.house import House
 from broker.settings import Settings
 
-GC_ALLOCATIONS: Final = 20_000
+GC_ALLOCATIONS: Final = 50_000
 """Containers made, less those freed, between two collections of the youngest."""
 STOP_MARGIN_S: Final = 2
 """What requests get to end behind their tails, before uvicorn cancels them."""

@@ -2,6 +2,7 @@
 
 import logging
 import re
+from collections.abc import Mapping
 from typing import Annotated, Final
 
 from fastapi import APIRouter, FastAPI, Header, Query, Response
@@ -122,7 +123,8 @@ class FastLane:
         found = _EVENTS_PATH.fullmatch(scope["path"])
         if found is None:
             return None
-        query, headers = QueryParams(scope["query_string"]), Headers(scope=scope)
+        query: Mapping[str, str] = QueryParams(scope["query_string"]) if scope["query_string"] else {}
+        headers = Headers(scope=scope)
         if "follow" in query or "origin" in headers:
             return None
         scope["app"] = self._app
