@@ -59,7 +59,7 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise SetupError(f"can not listen on {host} port {port}: {reason}; choose another with --port") from None
-    # Its connections inherit both. asyncio's own loop sets the first only where a socket was made with a protocol number.
+    # Its connections inherit both. asyncio's loop sets the first only where a socket was made with a protocol number.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # Linux, macOS
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)

@@ -26,13 +26,14 @@ class NativeFace:
 
     def event(self, entry: Stored) -> bytes:
         """Return the SSE event of an entry."""
+        offset, epoch, content = entry
         # The two types that make up nearly all of a log skip the dict between their bytes and JSON.
-        bare = _BARE_FRAMES.get(entry.content[0])
+        bare = _BARE_FRAMES.get(content[0])
         if bare is not None:
-            return bare % (entry.offset, orjson.dumps(str(entry.content[1:], "utf-8")))
-        decoded = decode(entry.content, entry.offset, entry.epoch)
+            return bare % (offset, orjson.dumps(content[1:].decode()))
+        decoded = decode(content, offset, epoch)
         data = orjson.dumps({"type": decoded.type, **decoded.data} | {"type": decoded.type})
-        return b"id: %d\nevent: %s\ndata: %s\n\n" % (entry.offset, decoded.type.encode(), data)
+        return b"id: %d\nevent: %s\ndata: %s\n\n" % (offset, decoded.type.encode(), data)
 
     def parting(self, retry_ms: int) -> bytes:
         """Return a `retry` field: EventSource waits that long before it comes back."""

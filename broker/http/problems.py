@@ -80,8 +80,8 @@ def problem_of(error: Exception) -> Problem:  # noqa: C901 - a table, one row an
         case RequestValidationError():
             where = [{"at": ".".join(map(str, e["loc"])), "message": e["msg"]} for e in error.errors()]
             return Problem(400, "bad_request", "The request does not fit; see `errors`.", errors=where)
-        case HTTPException(status_code=status, detail=detail):
-            return Problem(status, _CODES.get(status, "bad_request"), str(detail))
+        case HTTPException(status_code=status, detail=detail, headers=headers):  # 405 has to name what is allowed
+            return Problem(status, _CODES.get(status, "bad_request"), str(detail), headers=headers)
         case _:
             return Problem(500, "internal", "Something went wrong here; it was logged.")
 

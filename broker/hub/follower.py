@@ -81,9 +81,11 @@ class Follower:
             self._extend(page)
             if self.tail >= state.tail:
                 break
-            # What lies between is read when a tail asks for it; the newest segment is wanted by all.
-            after = max(self.tail, start_of(index_of(state.tail)) - 1)
-            _, page = await self._log.read(self.stream_id, after, SEGMENT_ENTRIES)
+            after = self.tail
+            if state.tail - after > PAGE_ENTRIES:
+                # What lies between is read when a tail asks for it; the newest segment is wanted by all.
+                after = start_of(index_of(state.tail)) - 1
+            _, page = await self._log.read(self.stream_id, after, PAGE_ENTRIES)
         pending, self._pending = self._pending, None
         for tail in self._astray & self.tails:
             tail.restart("rewritten")

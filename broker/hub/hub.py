@@ -116,15 +116,14 @@ class Hub:
         follower = Follower(stream_id, self._log, self._window, self._close)
         channel = self._log.keys.channel(stream_id)
         try:
-            state = await self._log.state(stream_id)
-            if state is None:
-                raise StreamAbsent(stream_id)
-            if not state.ended:
-                follower.hold()
-                self._channels[channel] = follower
-                await self._feed.subscribe(channel)
+            # Before it is known whether there is anything to hear: that costs less than to ask first.
+            follower.hold()
+            self._channels[channel] = follower
+            await self._feed.subscribe(channel)
             if not await follower.refresh():
                 raise StreamAbsent(stream_id)
+            if follower.ended:
+                self._stop_hearing(channel)
         except BaseException:
             self._close(follower)
             raise
@@ -143,7 +142,9 @@ class Hub:
         if self._followers.get(follower.stream_id) is follower:
             del self._followers[follower.stream_id]
         follower.stop()
-        channel = self._log.keys.channel(follower.stream_id)
+        self._stop_hearing(self._log.keys.channel(follower.stream_id))
+
+    def _stop_hearing(self, channel: str) -> None:
         if self._channels.pop(channel, None) is not None:
             self._feed.unsubscribe(channel)
 

@@ -196,9 +196,10 @@ class _Intake(asyncio.Protocol):
             self._lost.exception()  # retrieved here, for when nobody waits any more
 
     def send(self, *command: str) -> None:
-        """Send a command; its reply comes as any other."""
+        """Send a command; its reply comes as any other, and is waited for: no rest before it."""
         if not self._transport.is_closing():
             self._transport.write(hiredis.pack_command(command))  # type: ignore[arg-type]
+            self._transport.resume_reading()
 
     async def wait(self, wait_s: float) -> None:
         """Let so much time pass.

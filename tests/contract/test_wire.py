@@ -15,7 +15,12 @@ from tests import inside
 
 COUNT = {"model": "demo/count", "input": "x", "params": {"words": 10, "delay_ms": 20}}
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
-LONG = {"model": "demo/count", "input": "x", "params": {"words": 17_500, "delay_ms": 0}, "chunking": {"flush_bytes": 64}}
+LONG = {
+    "model": "demo/count",
+    "input": "x",
+    "params": {"words": 17_500, "delay_ms": 0},
+    "chunking": {"flush_bytes": 64},
+}
 
 
 @pytest.fixture
