@@ -3,8 +3,8 @@
 from functools import partial
 from typing import Final
 
-from scripts.benchmarks.benchmark import OBVIOUS, OURS, Benchmark, Figures
-from scripts.benchmarks.following import measured, path, started
+from scripts.benchmarks.benchmark import Benchmark, Figures
+from scripts.benchmarks.following import FOLLOWED, PEER_NOTE, measured, path, started
 from scripts.benchmarks.load import Load
 from scripts.benchmarks.rig import Rig
 
@@ -41,7 +41,7 @@ CAPACITY: Final = Benchmark(
     name="capacity",
     title=f"Most tails of one stream at {RATE} entries/s with a p99 delay of at most {LATEST_MS} ms",
     note="Tails are added step by step until the delay is exceeded; the figures are those of the last good step. "
-    "Clients, producer, front and Redis share the machine.",
-    systems={system: partial(_run, system) for system in (OBVIOUS, OURS)},
+    f"Clients, producer, front and Redis share the machine.{PEER_NOTE}",
+    systems={system: partial(_run, system) for system in FOLLOWED},
     plotted=("tails",),
 )

@@ -5,11 +5,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from scripts.benchmarks import nchan
 from scripts.benchmarks.benchmark import OBVIOUS, OURS, Benchmark, Figures, percentile
 from scripts.benchmarks.load import Load
-from scripts.benchmarks.producer import MIDSTREAM, XADD, Producer
+from scripts.benchmarks.producer import MIDSTREAM, NCHAN, XADD, Producer
 from scripts.benchmarks.rig import Rig, Server, cpu_s, waited_s
 
+PEER: Final = "nginx + nchan"
+FOLLOWED: Final = (OBVIOUS, PEER, OURS) if nchan.MODULE and nchan.NGINX else (OBVIOUS, OURS)
+"""The systems whose live tails are measured; nchan only where it is installed."""
+PEER_NOTE: Final = " nchan (C) keeps messages in memory only and has no log." if PEER in FOLLOWED else ""
 LATE_S: Final = 10.0
 """How long after the last append deliveries still count."""
 MILLION: Final = 1_000_000
@@ -30,6 +35,9 @@ def started(rig: Rig, system: str, streams: int, size: int = 32, **settings: obj
     """Start a system's front and a producer for it."""
     if system == OURS:
         return rig.front(**settings), Producer(rig, MIDSTREAM, streams, size)
+    if system == PEER:
+        server = rig.nchan()
+        return server, Producer(rig, NCHAN, streams, size, f"http://127.0.0.1:{server.port}")
     return rig.obvious("tails"), Producer(rig, XADD, streams, size)
 
 
@@ -86,9 +94,9 @@ def _benchmark(name: str, title: str, shape: Shape) -> Benchmark:
         f"{shape.streams:,} × {shape.tails:,} tails at {shape.rate:g} entries/s each, API keys and heartbeats "  # noqa: RUF001
         "on. Delay: from append to client. CPU: front and Redis, without client and producer. The obvious way is "
         "FastAPI with sse-starlette and a blocking XREAD for each client; where it falls behind, one XREAD brings it "
-        "several entries, so its CPU per delivery falls as its delay grows."
+        f"several entries, so its CPU per delivery falls as its delay grows.{PEER_NOTE}"
     )
-    systems = {system: partial(_run, system, shape) for system in (OBVIOUS, OURS)}
+    systems = {system: partial(_run, system, shape) for system in FOLLOWED}
     return Benchmark(name, title, note, systems, ("CPU s per million", "delay p99, ms"))
 
 

@@ -10,13 +10,11 @@ each is answered by a line when it is done.
 import asyncio
 import hashlib
 import json
-import socket
 import sys
 import time
 from pathlib import Path
 from subprocess import Popen
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import hiredis
 
@@ -27,6 +25,8 @@ from broker.log.entries import encode
 from broker.log.keys import Keys, new_id
 from broker.log.log import Fence, Log
 from scripts.benchmarks.load import STAMP_DIGITS
+from scripts.benchmarks.nchan import Publisher
+from scripts.benchmarks.pipeline import Pipeline
 from scripts.benchmarks.rig import Rig
 
 PREFIX: Final = "ms"
@@ -38,13 +38,14 @@ TTL_S: Final = 3_600
 APPEND: Final = (Path(broker.log.__path__[0]) / "lua" / "append.lua").read_text()
 MIDSTREAM: Final = "midstream"
 XADD: Final = "xadd"
+NCHAN: Final = "nchan"
 
 
 class Producer:
     """The producer's process, as a benchmark sees it."""
 
-    def __init__(self, rig: Rig, kind: str, streams: int, size: int = 32) -> None:
-        arguments = ["scripts.benchmarks.producer", rig.redis_url, kind, str(streams), str(size)]
+    def __init__(self, rig: Rig, kind: str, streams: int, size: int = 32, url: str = "") -> None:
+        arguments = ["scripts.benchmarks.producer", url or rig.redis_url, kind, str(streams), str(size)]
         self._process: Popen[bytes] = rig.spawn("producer", arguments, {}, piped=True)
         self.streams: list[str] = json.loads(self._answer())
 
@@ -79,39 +80,60 @@ class Producer:
         return line
 
 
-class _Appender:
-    """One connection on which appends are pipelined; what is the same in each command is packed once."""
+class _Redis(Pipeline):
+    """Appends by the log's script, or by bare XADDs; what is the same in each command is packed once."""
 
-    def __init__(self, url: str, kind: str, size: int) -> None:
-        where = urlsplit(url)
-        self._socket = socket.create_connection((where.hostname, where.port))
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    def __init__(self, url: str, claimed: dict[str, tuple[Fence, int]] | None) -> None:
+        super().__init__(url)
         self._replies = hiredis.Reader()
-        self._due = 0
-        self._kind = kind
-        self._fill = b"x" * max(0, size - STAMP_DIGITS - 2)
+        self._packed: dict[str, tuple[bytes, bytes]] = {}
+        self._claimed = claimed
         self._keys = Keys(PREFIX)
         self._sha = hashlib.sha1(APPEND.encode(), usedforsecurity=False).hexdigest()
-        self._send([hiredis.pack_command(("SCRIPT", "LOAD", APPEND))])
-        self._take_replies(0)
-        self.tails: dict[str, int] = {}
-        self._packed: dict[str, tuple[bytes, bytes]] = {}
+        self.send([hiredis.pack_command(("SCRIPT", "LOAD", APPEND))])
+        self.take_answers(0)
 
-    def take(self, stream: str, fence: Fence, tail: int) -> None:
-        """Append to this stream, too, from behind `tail`."""
-        self.tails[stream] = tail
+    def command(self, stream: str, offset: int, text: bytes) -> bytes:
+        """Return an append, or an XADD."""
+        if stream not in self._packed:
+            self._packed[stream] = self._pack(stream)
+        before, behind = self._packed[stream]
+        if self._claimed is None:
+            return b"".join((before, _packed(f"{offset}-0"), behind, _packed(text)))
+        return b"".join((before, _packed(offset - 1), behind, _packed(b"t" + text)))
+
+    def answered(self, data: bytes) -> int:
+        """Count the replies."""
+        self._replies.feed(data)
+        count = 0
+        while (reply := self._replies.gets()) is not False:
+            if isinstance(reply, Exception) or (isinstance(reply, list) and reply[0] != b"ok"):
+                raise RuntimeError(f"an append was refused: {reply!r}")
+            count += 1
+        return count
+
+    def _pack(self, stream: str) -> tuple[bytes, bytes]:
         keys = self._keys
-        if self._kind == XADD:
+        if self._claimed is None:
             words: tuple[tuple[Any, ...], ...] = (("XADD", f"bench:{stream}"), ("e",))
         else:
+            fence, _ = self._claimed[stream]
             place = (keys.state(stream), keys.log(stream), fence.epoch, fence.owner)
             words = (("EVALSHA", self._sha, 2, *place), (keys.channel(stream), "", "", 0))
         before, behind = (b"".join(map(_packed, part)) for part in words)
-        count = sum(map(len, words)) + 2  # the tail or id, and the text
-        self._packed[stream] = (b"*%d\r\n%b" % (count, before), behind)
+        return b"*%d\r\n%b" % (sum(map(len, words)) + 2, before), behind  # the tail or id, and the text
+
+
+class _Appender:
+    """Appends to all its streams in turn, at a pace."""
+
+    def __init__(self, pipeline: Pipeline, tails: dict[str, int], size: int) -> None:
+        self.tails = tails
+        self._pipeline = pipeline
+        self._fill = b"x" * max(0, size - STAMP_DIGITS - 2)
 
     def append(self, entries: int, rate: float) -> float:
-        """Append to all streams in turn; return by how much it was late at worst, in ms."""
+        """Append so many to each stream; return by how much it was late at worst, in ms."""
         streams = list(self.tails)
         total, sent, late_s = entries * len(streams), 0, 0.0
         per_s = rate * len(streams)
@@ -121,40 +143,20 @@ class _Appender:
             due = min(total, int((now_s - began_s) * per_s) + 1) if rate else min(total, sent + UNPACED)
             if due > sent:
                 late_s = max(late_s, now_s - began_s - sent / per_s if rate else 0.0)
-                self._send([self._command(streams[number % len(streams)]) for number in range(sent, due)])
+                self._pipeline.send([self._command(streams[number % len(streams)]) for number in range(sent, due)])
                 sent = due
-            # At a pace, replies are taken as they lie there: no wake-up for each.
-            self._take_replies(UNPACED if rate else 0)
+            # At a pace, answers are taken as they lie there: no wake-up for each.
+            self._pipeline.take_answers(UNPACED if rate else 0)
             if rate:
                 next_s = began_s + sent / per_s
                 time.sleep(max(TICK_S, next_s - time.monotonic()))
-        self._take_replies(0)
+        self._pipeline.take_answers(0)
         return late_s * 1000
 
     def _command(self, stream: str) -> bytes:
-        before, behind = self._packed[stream]
-        tail = self.tails[stream]
-        self.tails[stream] = tail + 1
+        self.tails[stream] += 1
         text = b"@%0*d %b" % (STAMP_DIGITS, time.monotonic_ns(), self._fill)
-        if self._kind == XADD:
-            return b"".join((before, _packed(f"{tail + 1}-0"), behind, _packed(text)))
-        return b"".join((before, _packed(tail), behind, _packed(b"t" + text)))
-
-    def _send(self, commands: list[bytes]) -> None:
-        self._socket.sendall(b"".join(commands))
-        self._due += len(commands)
-
-    def _take_replies(self, left: int) -> None:
-        """Take what has been answered; wait until no more than `left` answers are due."""
-        while self._due:
-            try:
-                self._replies.feed(self._socket.recv(65_536, 0 if self._due > left else socket.MSG_DONTWAIT))
-            except BlockingIOError:
-                return
-            while (reply := self._replies.gets()) is not False:
-                if isinstance(reply, Exception) or (isinstance(reply, list) and reply[0] != b"ok"):
-                    raise RuntimeError(f"an append was refused: {reply!r}")
-                self._due -= 1
+        return self._pipeline.command(stream, self.tails[stream], text)
 
 
 def _packed(word: str | bytes | int) -> bytes:
@@ -178,32 +180,30 @@ async def _claimed(url: str, streams: int) -> dict[str, tuple[Fence, int]]:
     return tails
 
 
-async def _seal(url: str, tails: dict[str, tuple[Fence, int]]) -> None:
+async def _seal(url: str, claimed: dict[str, tuple[Fence, int]], tails: dict[str, int]) -> None:
     redis = connect(url, 30.0, 4)
     log = Log(redis, PREFIX)
-    for stream, (fence, tail) in tails.items():
+    for stream, (fence, _) in claimed.items():
         state = await log.state(stream)
         assert state is not None  # noqa: S101
         end = encode(end_entry("completed", state=state, now_ms=state.started_ms))
-        await log.seal(stream, fence, tail, [end], "completed", TTL_S)
+        await log.seal(stream, fence, tails[stream], [end], "completed", TTL_S)
     await redis.aclose()
 
 
 def main(url: str, kind: str, streams: str, size: str) -> None:
     """Do what stdin says until it is closed."""
-    appender = _Appender(url, kind, int(size))
-    if kind == MIDSTREAM:
-        claimed = asyncio.run(_claimed(url, int(streams)))
-    else:
-        claimed = {new_id(): (Fence(1, ""), 0) for _ in range(int(streams))}
-    for stream, (fence, tail) in claimed.items():
-        appender.take(stream, fence, tail)
-    if kind == XADD:
+    claimed = asyncio.run(_claimed(url, int(streams))) if kind == MIDSTREAM else None
+    tails = {stream: tail for stream, (_, tail) in (claimed or {}).items()} or {
+        new_id(): 0 for _ in range(int(streams))
+    }
+    appender = _Appender(Publisher(url) if kind == NCHAN else _Redis(url, claimed), tails, int(size))
+    if claimed is None:
         appender.append(1, 0)  # what `start` is on a log of ours
-    print(json.dumps(list(appender.tails)), flush=True)
+    print(json.dumps(list(tails)), flush=True)
     for line in sys.stdin:
         if line.strip() == "end":
-            asyncio.run(_seal(url, {stream: (claimed[stream][0], tail) for stream, tail in appender.tails.items()}))
+            asyncio.run(_seal(url, claimed or {}, tails))
             print(0, flush=True)
         else:
             entries, rate = line.split()

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from scripts.benchmarks import nchan
 from tests.servers import ValkeyProcess, free_port
 
 ROOT: Final = Path(__file__).parents[2]
@@ -98,6 +99,11 @@ class Rig:
         words = {name: str(value) for name, value in environment.items()}
         return self._serve(app, arguments, port, {"REDIS_URL": self.redis_url, "API_KEY": KEY, **words})
 
+    def nchan(self) -> Server:
+        """Start nginx with the nchan module."""
+        port = free_port()
+        return self._await("nchan", self._start("nchan", nchan.command(self._folder, port, KEY), {}), port)
+
     def provider(self) -> str:
         """Start the provider that does as its prompt says, and return its URL."""
         port = free_port()
@@ -110,11 +116,16 @@ class Rig:
         self, name: str, arguments: list[str], environment: Mapping[str, str], *, piped: bool = False
     ) -> "subprocess.Popen[bytes]":
         """Start `python -m` with these arguments; `piped` gives its stdin and stdout to the caller."""
+        return self._start(name, [sys.executable, "-m", *arguments], environment, piped=piped)
+
+    def _start(
+        self, name: str, command: list[str], environment: Mapping[str, str], *, piped: bool = False
+    ) -> "subprocess.Popen[bytes]":
         log = (self._folder / f"{name}.log").open("wb")
         pipe = subprocess.PIPE if piped else None
         with log:
             process = subprocess.Popen(
-                [sys.executable, "-m", *arguments],
+                command,
                 stdin=pipe,
                 stdout=pipe or log,
                 stderr=log,
@@ -127,7 +138,9 @@ class Rig:
     def _serve(
         self, name: str, arguments: list[str], port: int, environment: Mapping[str, str], path: str = "/readyz"
     ) -> Server:
-        process = self.spawn(name, arguments, environment)
+        return self._await(name, self.spawn(name, arguments, environment), port, path)
+
+    def _await(self, name: str, process: "subprocess.Popen[bytes]", port: int, path: str = "/readyz") -> Server:
         deadline = time.monotonic() + READY_S
         while not _answers(port, path):
             _still_starting(process, name, deadline)
