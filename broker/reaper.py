@@ -8,6 +8,7 @@ reader hears the truth when no worker is left alive.
 import asyncio
 import logging
 import random
+import time
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,6 +27,8 @@ TICK_S: Final = 0.2
 AGAIN_MS: Final = 400
 """A stream that one reaper was handed is handed to another after this long, should the first have died."""
 BATCH: Final = 100
+SILENCE_LEASES: Final = 2 / 3
+"""Owners renew every third of a lease, so a log that was silent for less than this has let no lease run out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,7 @@ class Reaper:
         self._slips = slips
         self._settings = settings
         self._task: asyncio.Task[None] | None = None
+        self._answered_s = self._patient_until_s = 0.0
 
     def start(self) -> None:
         """Look after streams until `stop`."""
@@ -92,11 +96,13 @@ class Reaper:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
+        self._answered_s = time.monotonic()
         while True:
             # Jitter: reapers that started together drift apart.
             await asyncio.sleep(TICK_S * random.uniform(0.75, 1.25))  # noqa: S311
             try:
                 now_ms, stream_ids = await self._registry.due(AGAIN_MS, BATCH)
+                self._heard()
                 for stream_id in stream_ids:
                     await self.look(stream_id, now_ms)
             except LogUnavailable as error:
@@ -104,12 +110,22 @@ class Reaper:
             except Exception:
                 logger.exception("reaper: a look failed and will be repeated")
 
+    def _heard(self) -> None:
+        """The log has answered; where it was silent for long, its owners get a lease to be heard first."""
+        now_s, lease_s = time.monotonic(), self._settings.lease_ms / 1000
+        silent_s, self._answered_s = now_s - self._answered_s, now_s
+        if silent_s > lease_s * SILENCE_LEASES:
+            logger.warning("reaper: the log was silent for %.1f s; waiting a lease before anybody is lost", silent_s)
+            self._patient_until_s = now_s + lease_s
+
     async def look(self, stream_id: str, now_ms: int) -> None:
         """Look at one stream that is due; `now_ms` is the server's time."""
         state = await self._log.state(stream_id)
         if state is None or state.ended:
             await self._registry.unwatch(stream_id)
             return
+        if state.status == "running" and time.monotonic() < self._patient_until_s:
+            return  # handed out again, to us or to another
         verdict = judge(state, now_ms, self._settings)
         try:
             match verdict:

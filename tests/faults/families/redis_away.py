@@ -7,7 +7,7 @@ from typing import Any
 
 from broker.log.keys import idempotent_id
 from tests.faults import stage
-from tests.faults.families.worker_killed import COMBINATIONS, allowed
+from tests.faults.families.worker_killed import COMBINATIONS
 from tests.faults.families.worker_steps import Step, meant
 from tests.faults.family import Family
 from tests.faults.proxy import Action, runs
@@ -28,8 +28,7 @@ def _draw(rng: random.Random, number: int, points: Sequence[Any]) -> dict[str, A
         "policy": policy,
         "script": Script(words=rng.randint(10, 60), delay_ms=rng.uniform(5, 25), unicode=policy != "continue"),
         "point": points[number // VOLLEY % len(points)],
-        # A lease can run out before its owner is heard again.
-        "allowed": {"completed"} | allowed(model, policy),
+        "allowed": {"completed"},  # PROTOCOL: Recovery/Outage
     }
 
 

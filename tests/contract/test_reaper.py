@@ -1,0 +1,76 @@
+"""Who is lost when the log was away (PROTOCOL: Recovery/Outage); worker-loss policies are in test_worker_loss.py."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from broker.jobs import Slips
+from broker.log.connect import connect
+from broker.log.keys import new_id
+from broker.log.log import Fence, Log
+from broker.log.registry import Registry
+from broker.reaper import Reaper
+from broker.settings import Settings
+from tests.servers import ValkeyProcess
+
+LEASE_MS = 1_000
+LEASE_S = LEASE_MS / 1_000
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[ValkeyProcess]:
+    with ValkeyProcess(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture
+async def log(server: ValkeyProcess) -> AsyncIterator[Log]:
+    """A log with a reaper."""
+    settings = Settings(redis_url=SecretStr(server.url), lease_ms=LEASE_MS)
+    client = connect(server.url, 10, 8)
+    log = Log(client, "ms")
+    reaper = Reaper(log, Registry(client, "ms"), Slips(client, "ms", 60), settings)
+    reaper.start()
+    yield log
+    await reaper.stop()
+    await client.aclose()
+
+
+async def claimed(log: Log) -> tuple[str, Fence]:
+    """A running stream whose call was made: were its owner lost, it would be sealed."""
+    stream_id = new_id()
+    await log.create(stream_id, "d", {"tenant": "t", "model": "m", "ttl_s": 60}, LEASE_MS)
+    fence, *_ = await log.claim(stream_id, "me", LEASE_MS)
+    await log.renew(stream_id, fence, LEASE_MS, intent=1)
+    return stream_id, fence
+
+
+async def away(server: ValkeyProcess) -> None:
+    """The server is silent until every lease has run out."""
+    server.freeze()
+    try:
+        await asyncio.sleep(1.5 * LEASE_S)
+    finally:
+        server.thaw()
+
+
+async def test_an_owner_that_lived_through_an_outage_goes_on(log: Log, server: ValkeyProcess) -> None:
+    stream_id, fence = await claimed(log)
+    await away(server)
+    await asyncio.sleep(0.7 * LEASE_S)  # the owner takes its time
+    await log.renew(stream_id, fence, LEASE_MS)  # StreamSealed, had it been called lost
+    state = await log.state(stream_id)
+    assert state is not None
+    assert state.status == "running"
+
+
+async def test_an_owner_that_did_not_is_lost_a_lease_behind_it(log: Log, server: ValkeyProcess) -> None:
+    stream_id, _ = await claimed(log)
+    await away(server)
+    async with asyncio.timeout(LEASE_S + 1):
+        while (state := await log.state(stream_id)) is None or not state.ended:
+            await asyncio.sleep(0.02)
+    assert state.outcome == "interrupted"
