@@ -53,25 +53,21 @@ class EventResponse(Response):
         # Joined here, without an await since the follower was opened: from now on it stays open.
         self.tail = follower.join(face, after, until)
 
-    def drop(self) -> None:
-        """Give up a response that is not sent after all."""
-        self.tail.close()
-
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send until the tail has ended or the client is gone; where there is a wire, leave that to it."""
         wire = wire_of(scope)
         try:
             await self._begin(wire, send)
+            if wire is None:
+                await self._send_all(receive, send)
+            else:
+                # Nothing of this response is kept for a tail that stays for long, unless somebody waits for its end.
+                lost = self.tail.close if self._over is None else functools.partial(self._lost, wire)
+                sink = WireSink(wire, self.tail, self._send_timeout_s, lost)
+                self.tail.begin(sink, self._reset, opening=self.opening)
         except BaseException:
-            self.tail.close()
+            self.tail.fail()
             raise
-        if wire is None:
-            await self._send_all(receive, send)
-        else:
-            # Nothing of this response is kept for a tail that stays for long, unless somebody waits for its end.
-            lost = self.tail.close if self._over is None else functools.partial(self._lost, wire)
-            sink = WireSink(wire, self.tail, self._send_timeout_s, lost)
-            self.tail.begin(sink, self._reset, opening=self.opening)
 
     async def _begin(self, wire: Wire | None, send: Send) -> None:
         headers = self.raw_headers if wire is None else [*self.raw_headers, (b"connection", b"close")]
@@ -96,7 +92,8 @@ class EventResponse(Response):
         except asyncio.CancelledError:
             if not timed_out:
                 raise
-            logger.info("a tail took nothing for %g s and was cut", self._send_timeout_s)
+            if not self.tail.failed:
+                logger.info("a tail took nothing for %g s and was cut", self._send_timeout_s)
         finally:
             sink.drop()
             gone = not self.tail.closed

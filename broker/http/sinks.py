@@ -44,7 +44,9 @@ class SendSink:
     def close(self) -> None:
         """End the response behind what is on its way."""
         self._closed = True
-        if self.ready:
+        if self.tail.failed:
+            self._cut()
+        elif self.ready:
             self._finish()
 
     def drop(self) -> None:
@@ -101,18 +103,19 @@ class WireSink:
     nothing for `timeout_s` is cut. `over` is called when the connection is closed, however.
     """
 
-    __slots__ = ("_closed", "_over", "_timeout_s", "_timer", "_transport", "ready", "tail")
+    __slots__ = ("_closed", "_over", "_timeout_s", "_timer", "_transport", "_unsent_bytes", "ready", "tail")
 
     _framed: ClassVar[tuple[bytes, bytes]] = (b"", b"")  # the last chunk: a thousand tails are given the same one
 
     def __init__(self, wire: Wire, tail: Tail, timeout_s: float, over: Callable[[], None]) -> None:
-        self.ready = True
         self.tail = tail
         self._timeout_s = timeout_s
         self._over = over
         self._closed = False
         self._timer: asyncio.TimerHandle | None = None
+        self._unsent_bytes = 0
         self._transport = wire.keep(self)
+        self.ready = not self._transport.is_closing()  # who is gone already is sent nothing
 
     def write(self, chunk: bytes) -> None:
         """Write a chunk; what is written to a closed connection is dropped."""
@@ -125,9 +128,12 @@ class WireSink:
     def close(self) -> None:
         """End the response and the connection behind what is on its way."""
         self._closed = True
-        if self.ready and not self._transport.is_closing():
-            self._transport.write(b"0\r\n\r\n")
-            self._transport.close()
+        if self.tail.failed:
+            self._transport.abort()
+        elif self.ready:
+            if not self._transport.is_closing():
+                self._transport.write(b"0\r\n\r\n")
+                self._transport.close()
             self._limit()  # it closes only when all is sent
 
     def paused(self) -> None:
@@ -152,6 +158,7 @@ class WireSink:
 
     def _limit(self) -> None:
         self._unlimit()
+        self._unsent_bytes = self._transport.get_write_buffer_size()
         self._timer = asyncio.get_running_loop().call_later(self._timeout_s, self._cut)
 
     def _unlimit(self) -> None:
@@ -160,6 +167,9 @@ class WireSink:
             self._timer = None
 
     def _cut(self) -> None:
+        if self._transport.get_write_buffer_size() < self._unsent_bytes:
+            self._limit()  # it takes some, slowly
+            return
         logger.info("a tail took nothing for %g s and was cut", self._timeout_s)
         self._transport.abort()
 

@@ -12,6 +12,8 @@ from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 EXTENSION: Final = "midstream.wire"
+CUT_BEFORE_S: Final = 0.5
+"""How long before a stopping server gives up on its connections those are cut that have not taken their last words."""
 
 
 class Keeper(Protocol):
@@ -31,20 +33,18 @@ class Keeper(Protocol):
 
 
 class Wire:
-    """The connection of one HTTP/1.1 request, free to be taken over once the response's head was sent."""
+    """The connection of an HTTP/1.1 request, free to be taken over once the head of its response was sent."""
 
-    __slots__ = ("_cycle", "_protocol")
+    __slots__ = ("_protocol",)
 
-    def __init__(self, protocol: "WireProtocol", cycle: RequestResponseCycle) -> None:
+    def __init__(self, protocol: "WireProtocol") -> None:
         self._protocol = protocol
-        self._cycle = cycle
 
     def keep(self, keeper: Keeper) -> asyncio.Transport:
         """Take the connection over: what is written to it from now on is the response's body, and its last.
 
         The request is over for the server: its task ends, and what it kept for it is let go.
         """
-        self._cycle.response_complete = True
         return self._protocol.give_to(keeper)
 
     def run(self, work: Coroutine[Any, Any, None]) -> None:
@@ -60,27 +60,49 @@ class WireProtocol(HttpToolsProtocol):
 
     keeper: Keeper | None = None
     gone = False
+    earlier: tuple[RequestResponseCycle, ...] = ()
+    """Requests that were not answered when the next one came, as `cycle`: uvicorn tells only that one of a loss."""
 
     def on_headers_complete(self) -> None:
         """Begin a request."""
+        before = self.cycle
         super().on_headers_complete()
+        if before is not None and before is not self.cycle and not before.response_complete:
+            self.earlier = (*(cycle for cycle in self.earlier if not cycle.response_complete), before)
         if self.scope["http_version"] == "1.1" and self.cycle is not None:  # none is made for a WebSocket
-            self.scope["extensions"] = {EXTENSION: Wire(self, self.cycle)}  # type: ignore[dict-item]
+            self.scope["extensions"] = {EXTENSION: Wire(self)}  # type: ignore[dict-item]
 
     def give_to(self, keeper: Keeper) -> asyncio.Transport:
         """Have no more of this connection but its events, and keep no more for it than they need."""
-        self.keeper = keeper
-        self.flow.resume_reading()  # paused by a pipelined request; what is closed unread is reset, not ended
-        self.pipeline.clear()
-        self.parser = self.flow = self.cycle = self.scope = self.headers = None  # type: ignore[assignment]
         if self.gone:
             self.loop.call_soon(keeper.lost)
+            return self.transport
+        self.keeper = keeper
+        # Requests are answered in order: this one is the first that was not.
+        cycle = next(cycle for cycle in (*self.earlier, self.cycle) if not cycle.response_complete)
+        cycle.response_complete = True
+        if self.transport.is_closing():
+            self.transport.abort()  # else it would wait until a client that is leaving has taken what it was sent
+        else:
+            self.flow.resume_reading()  # paused by a pipelined request; what is closed unread is reset, not ended
+        self.pipeline.clear()
+        self._let_go()
         return self.transport
+
+    def _let_go(self) -> None:
+        """Its requests' scopes hold us: all would wait for the collector."""
+        self.earlier = ()
+        self.parser = self.flow = self.cycle = self.scope = self.headers = None  # type: ignore[assignment]
 
     def data_received(self, data: bytes) -> None:
         """Take a request; what a client sends behind one whose response is the connection's last is not read."""
         if self.keeper is None:
             super().data_received(data)
+
+    def eof_received(self) -> None:
+        """The client is leaving, though it may not have taken what it was sent."""
+        if self.keeper is not None:
+            self.transport.abort()
 
     def pause_writing(self) -> None:
         """The client is behind."""
@@ -100,16 +122,22 @@ class WireProtocol(HttpToolsProtocol):
         """The connection is closed."""
         super().connection_lost(exc)
         self.gone = True
-        # Its scope holds us: both would wait for the collector.
-        self.cycle = None  # type: ignore[assignment]
+        for cycle in self.earlier:
+            if not cycle.response_complete:
+                cycle.disconnected = True
+            cycle.message_event.set()
+        self._let_go()
         keeper, self.keeper = self.keeper, None
         if keeper is not None:
             keeper.lost()
 
     def shutdown(self) -> None:
         """The server stops: end with the response. Who has taken the connection over is told by the hub's drain."""
+        limit_s = self.config.timeout_graceful_shutdown
         if self.keeper is None:
             super().shutdown()
+        elif limit_s is not None:
+            self.loop.call_later(max(0, limit_s - CUT_BEFORE_S), self.transport.abort)
 
 
 def wire_of(scope: Scope) -> Wire | None:

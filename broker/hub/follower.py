@@ -127,7 +127,7 @@ class Follower:
                 tail.pump()
             except Exception:
                 logger.exception("a tail of %s failed and is closed", self.stream_id)
-                tail.close()
+                tail.fail()
 
     def beat(self, beats_of_silence: int) -> None:
         """One of the hub's beats: let each tail's pass, and let go of chunks that nobody may ask for again."""
@@ -261,9 +261,10 @@ class Follower:
             return
 
     def forget(self, reason: str) -> None:
-        """The stream is gone: tell every tail."""
+        """The stream is gone: tell every tail, and be opened no more."""
         for tail in tuple(self.tails):
             tail.forgotten(reason)
+        self._on_idle(self)
 
     async def _load(self, index: int) -> None:
         start = start_of(index)

@@ -63,7 +63,7 @@ class Hub:
         """Close every tail and connection."""
         for follower in tuple(self._followers.values()):
             for tail in tuple(follower.tails):
-                tail.close()
+                tail.fail()
         tasks: list[asyncio.Task[None]] = []
         for running in (self._timer, self._look):
             if running is not None:
@@ -120,12 +120,11 @@ class Hub:
             follower.hold()
             self._channels[channel] = follower
             await self._feed.subscribe(channel)
-            if not await follower.refresh():
+            if not await follower.refresh() or follower.closed:  # deleted meanwhile
                 raise StreamAbsent(stream_id)
-            if follower.ended:
-                self._stop_hearing(channel)
         except BaseException:
             self._close(follower)
+            self._window.forget(stream_id)  # what was read behind a deletion
             raise
         self._followers[stream_id] = follower
         # Whoever asked may be gone or may not have joined.
@@ -142,9 +141,7 @@ class Hub:
         if self._followers.get(follower.stream_id) is follower:
             del self._followers[follower.stream_id]
         follower.stop()
-        self._stop_hearing(self._log.keys.channel(follower.stream_id))
-
-    def _stop_hearing(self, channel: str) -> None:
+        channel = self._log.keys.channel(follower.stream_id)
         if self._channels.pop(channel, None) is not None:
             self._feed.unsubscribe(channel)
 
@@ -156,6 +153,7 @@ class Hub:
             if follower is None:
                 continue
             if message == DELETED:
+                follower.pump()  # what came before it
                 follower.forget("deleted")
             elif follower.offer(parse_publication(message)):
                 moved[follower] = None

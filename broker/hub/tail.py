@@ -22,7 +22,7 @@ class Sink(Protocol):
         ...
 
     def close(self) -> None:
-        """No more chunks will come. Called once."""
+        """No more chunks will come. Called once; where the tail has `failed`, what was sent must not look whole."""
         ...
 
 
@@ -36,9 +36,23 @@ class Tail:
         until: Stop behind this offset; None: behind the terminal entry.
         mark: An offset and a frame to send once, right behind the frame of that offset; None: nothing to mark.
         quiet_beats: How many of the hub's beats have passed since the sink was last given something.
+        failed: It was closed in the middle, without a last word.
     """
 
-    __slots__ = ("_closed", "_follower", "_opening", "_owed", "cursor", "face", "mark", "quiet_beats", "sink", "until")
+    __slots__ = (
+        "_closed",
+        "_follower",
+        "_last",
+        "_opening",
+        "_owed",
+        "cursor",
+        "face",
+        "failed",
+        "mark",
+        "quiet_beats",
+        "sink",
+        "until",
+    )
 
     def __init__(self, follower: "Follower", face: Face, after: int, until: int | None) -> None:
         self.face = face
@@ -47,8 +61,10 @@ class Tail:
         self.until = until
         self.mark: tuple[int, bytes] | None = None
         self.quiet_beats = 0
+        self.failed = False
         self._follower = follower
         self._closed = False
+        self._last: bytes | None = None  # last words for which there was no ready sink
         self._opening = b""
         self._owed: str | None = None  # a reset that the sink was not ready for
 
@@ -59,7 +75,9 @@ class Tail:
         """
         self.sink = sink
         self._opening = opening
-        if reset is None:
+        if self._closed:
+            sink.close()
+        elif reset is None:
             self.pump()
         else:
             self.restart(reset)
@@ -70,6 +88,9 @@ class Tail:
         """Send what there is behind the cursor, as long as the sink is ready for more."""
         sink, follower = self.sink, self._follower
         while sink is not None and sink.ready and not self._closed:
+            if self._last is not None:
+                self._last_words(self._last)
+                return
             if self._owed is not None:
                 reason, self._owed = self._owed, None
                 self._write(sink, self.face.reset(reason))
@@ -116,8 +137,8 @@ class Tail:
 
     @property
     def closed(self) -> bool:
-        """Whether it has ended, or was ended from here."""
-        return self._closed
+        """Whether it has ended, or was ended from here, though its last words may be owed."""
+        return self._closed or self._last is not None
 
     def close(self) -> None:
         """Leave the follower and close the sink; may be called again."""
@@ -129,10 +150,19 @@ class Tail:
                     self._write(self.sink, b"")
                 self.sink.close()
 
-    def _last_words(self, frame: bytes) -> None:
+    def fail(self) -> None:
+        """Close in the middle, so that the client sees a cut and comes back."""
         if not self._closed:
-            if frame and self.sink is not None and self.sink.ready:
-                self._write(self.sink, frame)
+            self.failed = True
+            self.close()
+
+    def _last_words(self, frame: bytes) -> None:
+        if self._closed:
+            return
+        if self.sink is None or not self.sink.ready:
+            self._last = frame
+        else:
+            self._write(self.sink, frame)
             self.close()
 
     def _write(self, sink: Sink, chunk: bytes) -> None:

@@ -159,6 +159,16 @@ async def test_a_busy_sink_gets_what_it_missed_in_one_piece(hub: Hub, producer: 
     assert book.ids == list(range(1, producer.tail + 1))
 
 
+async def test_a_busy_sink_hears_the_last_words_later(hub: Hub, producer: Producer) -> None:
+    book, tail = await join(hub, producer.id)
+    book.ready = False
+    tail.part(7)
+    assert (book.closed.is_set(), tail.closed) == (False, True)
+    book.ready = True
+    tail.pump()
+    assert (book.chunks[-1], book.closed.is_set()) == (FACE.parting(7), True)
+
+
 async def test_a_sink_that_raises_harms_no_other(hub: Hub, producer: Producer) -> None:
     class Bad(Book):
         def write(self, chunk: bytes) -> None:
@@ -256,6 +266,17 @@ async def test_what_comes_together_leaves_in_one_write(hub: Hub, producer: Produ
     await book.until(4)
     assert len(book.chunks) == written + 1
     tail.close()
+
+
+async def test_a_deletion_comes_behind_what_came_before_it(hub: Hub, producer: Producer, redis: Redis) -> None:
+    book, _ = await join(hub, producer.id)
+    channel = producer.log.keys.channel(producer.id)
+    async with redis.pipeline(transaction=True) as pipe:
+        pipe.publish(channel, b"2-1\xfftx")
+        pipe.publish(channel, b"deleted")
+        await pipe.execute()
+    await asyncio.wait_for(book.closed.wait(), 5)
+    assert book.ids == [1, 2, 0]
 
 
 async def test_a_burst_keeps_no_connections(redis: Redis, redis_url: str) -> None:
