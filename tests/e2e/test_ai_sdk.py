@@ -2,14 +2,13 @@
 
 import asyncio
 import itertools
-import os
-import shutil
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from tests.e2e.node_tests import installed, passed
 from tests.provider.client import ProviderServer
 from tests.system import ROOT, System
 
@@ -20,17 +19,8 @@ MAJORS = (5, 6, 7)
 
 @pytest.fixture(scope="session")
 def node() -> str:
-    """Node, with the packages of all three majors installed as the lock says."""
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if node is None or npm is None:
-        pytest.skip("there is no `node` and `npm` on the PATH")
-    lock, installed = FOLDER / "package-lock.json", FOLDER / "node_modules" / ".package-lock.json"
-    if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
-        command = [npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
-        done = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, check=False)
-        if done.returncode:
-            pytest.skip(f"npm could not install the AI SDK:\n{done.stderr[-1_000:]}")
-    return node
+    """Node, with the packages of all three majors."""
+    return installed(FOLDER)
 
 
 @pytest.fixture
@@ -41,23 +31,8 @@ async def system(redis_url: str, tmp_path: Path, provider: ProviderServer) -> As
 
 async def run(node: str, system: System, major: int, *options: str, **environment: str) -> None:
     """Run the tests that are in JavaScript, and fail as they do."""
-    told = {"PATH": os.environ["PATH"], "MAJOR": str(major), "BROKER": system.url, "MODULE": MODULE.as_uri()}
-    process = await asyncio.create_subprocess_exec(
-        node,
-        "--test-reporter=spec",
-        "--test-timeout=40000",
-        "--test",
-        *options,
-        "useChat.test.mjs",
-        cwd=FOLDER,
-        env={**told, **environment},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    output, _ = await process.communicate()
-    assert process.returncode == 0, output.decode()
-    assert b"fail 0" in output, output.decode()
-    assert b"pass 0" not in output, output.decode()
+    told = {"MAJOR": str(major), "BROKER": system.url, "MODULE": MODULE.as_uri()}
+    await passed(node, FOLDER, "useChat.test.mjs", *options, **told, **environment)
 
 
 def test_the_modules_types_hold_under_strict(node: str) -> None:

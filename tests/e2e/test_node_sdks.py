@@ -2,13 +2,12 @@
 
 import asyncio
 import os
-import shutil
 import signal
-import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.e2e.node_tests import installed, passed
 from tests.provider.client import ProviderServer
 from tests.system import System, stop
 
@@ -17,17 +16,8 @@ FOLDER = Path(__file__).parent / "node"
 
 @pytest.fixture(scope="session")
 def node_sdks() -> str:
-    """Node, with both SDKs installed as the lock says."""
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if node is None or npm is None:
-        pytest.skip("there is no `node` and `npm` on the PATH")
-    lock, installed = FOLDER / "package-lock.json", FOLDER / "node_modules" / ".package-lock.json"
-    if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
-        command = [npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
-        done = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, check=False)
-        if done.returncode:
-            pytest.skip(f"npm could not install the SDKs:\n{done.stderr[-1_000:]}")
-    return node
+    """Node, with both SDKs."""
+    return installed(FOLDER)
 
 
 async def test_the_javascript_sdks_read_resume_fail_and_retry(
@@ -35,17 +25,7 @@ async def test_the_javascript_sdks_read_resume_fail_and_retry(
 ) -> None:
     async with System(redis_url, tmp_path, provider.url) as system:
         await system.start()
-        process = await asyncio.create_subprocess_exec(
-            *(node_sdks, "--test-reporter=spec", "--test-timeout=40000", "--test", "sdks.test.mjs"),
-            cwd=FOLDER,
-            env={"PATH": os.environ["PATH"], "BROKER": system.url},
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        output, _ = await process.communicate()
-    assert process.returncode == 0, output.decode()
-    assert b"fail 0" in output, output.decode()
-    assert b"pass 13" in output, output.decode()
+        assert await passed(node_sdks, FOLDER, "sdks.test.mjs", BROKER=system.url) == 13
     retried = [call for call in await provider.calls() if "retried" in str(call["body"])]
     assert len(retried) == 6  # once for each door and way of losing an answer
 

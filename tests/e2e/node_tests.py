@@ -1,0 +1,41 @@
+"""Tests that are written in JavaScript: their packages installed as a lock says, and run by Node's own test runner."""
+
+import asyncio
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+
+def installed(folder: Path) -> str:
+    """Return Node's path, with a folder's packages installed; skips the test where that cannot be."""
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node is None or npm is None:
+        pytest.skip("there is no `node` and `npm` on the PATH")
+    lock, stamp = folder / "package-lock.json", folder / "node_modules" / ".package-lock.json"
+    if not stamp.exists() or stamp.stat().st_mtime < lock.stat().st_mtime:
+        command = [npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        if done.returncode:
+            pytest.skip(f"npm could not install what {folder.name} needs:\n{done.stderr[-1_000:]}")
+    return node
+
+
+async def passed(node: str, folder: Path, script: str, *options: str, **environment: str) -> int:
+    """Run a script's tests and return how many passed; fails as they do."""
+    process = await asyncio.create_subprocess_exec(
+        *(node, "--test-reporter=spec", "--test-timeout=40000", "--test", *options, script),
+        cwd=folder,
+        env={"PATH": os.environ["PATH"], **environment},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate()
+    told = output.decode()
+    assert process.returncode == 0, told
+    counts = dict(line.split()[1:3] for line in told.splitlines() if line.startswith(("\u2139 pass ", "\u2139 fail ")))
+    assert counts["fail"] == "0", told
+    assert int(counts["pass"]), told
+    return int(counts["pass"])
