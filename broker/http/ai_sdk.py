@@ -101,7 +101,7 @@ def _response(
 ) -> EventResponse:
     async def note_seen(_gone: bool) -> None:
         """Note who was sent the end, so that nobody is replayed what somebody has read."""
-        if follower.ended and response.tail.cursor >= follower.tail:
+        if response.sent and follower.ended and response.tail.cursor >= follower.tail:
             try:
                 await house.chats.note_seen(tenant, chat_id, follower.stream_id, chats.keep_s(house.settings))
             except LogUnavailable:

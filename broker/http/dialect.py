@@ -14,6 +14,7 @@ from broker.faces.failures import failure_of
 from broker.http.event_response import EventResponse
 from broker.http.problems import Problem
 from broker.log.entries import COMPLETED
+from broker.log.errors import LogUnavailable, StreamAbsent
 from broker.log.keys import new_id
 from broker.log.state import State
 from broker.models import MissingProviderKey, resolve
@@ -25,6 +26,8 @@ from broker.settings import Settings
 
 RETRY_WINDOW_S: Final = 3_600
 """How long an SDK's retry finds its first try: three of their ten-minute time-outs, and some."""
+CANCEL_AGAIN_S: Final = 0.5
+"""Wait before a cancel is asked for again that the log did not hear."""
 CLIENT_GONE: Final = 499
 """The status of an answer that nobody reads any more."""
 
@@ -94,8 +97,15 @@ async def streamed(
 
 
 async def _cancel_if_gone(house: House, tenant: str, stream_id: str, gone: bool) -> None:
-    if gone:
-        await streams.cancel(house, tenant, stream_id)
+    while gone:
+        try:
+            await streams.cancel(house, tenant, stream_id)
+        except LogUnavailable:
+            await asyncio.sleep(CANCEL_AGAIN_S)  # nobody else knows that it is not wanted any more
+        except StreamAbsent:
+            return
+        else:
+            return
 
 
 async def end_of(request: Request, house: House, tenant: str, stream_id: str) -> State | None:

@@ -25,6 +25,7 @@ class EventResponse(Response):
 
     Attributes:
         tail: What it sends.
+        sent: Whether all of it was sent, once it is over.
     """
 
     media_type = "text/event-stream"
@@ -47,6 +48,7 @@ class EventResponse(Response):
         super().__init__(None, status, {**streaming, "Stream-Id": follower.stream_id, **(headers or {})})
         del self.headers["content-length"]
         self.opening = opening
+        self.sent = False
         self._over = over
         self._reset = reset
         self._send_timeout_s = send_timeout_s
@@ -57,21 +59,17 @@ class EventResponse(Response):
         """Send until the tail has ended or the client is gone; where there is a wire, leave that to it."""
         wire = wire_of(scope)
         try:
-            await self._begin(wire, send)
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             if wire is None:
                 await self._send_all(receive, send)
             else:
                 # Nothing of this response is kept for a tail that stays for long, unless somebody waits for its end.
-                lost = self.tail.close if self._over is None else functools.partial(self._lost, wire)
-                sink = WireSink(wire, self.tail, self._send_timeout_s, lost)
+                over = None if self._over is None else functools.partial(self._run_over, wire)
+                sink = WireSink(wire, self.tail, self._send_timeout_s, over)
                 self.tail.begin(sink, self._reset, opening=self.opening)
         except BaseException:
             self.tail.fail()
             raise
-
-    async def _begin(self, wire: Wire | None, send: Send) -> None:
-        headers = self.raw_headers if wire is None else [*self.raw_headers, (b"connection", b"close")]
-        await send({"type": "http.response.start", "status": self.status_code, "headers": headers})
 
     async def _send_all(self, receive: Receive, send: Send) -> None:
         task = asyncio.current_task()
@@ -96,13 +94,13 @@ class EventResponse(Response):
                 logger.info("a tail took nothing for %g s and was cut", self._send_timeout_s)
         finally:
             sink.drop()
+            self.sent = sink.sent
             gone = not self.tail.closed
             self.tail.close()
         if self._over is not None:
             await self._over(gone)
 
-    def _lost(self, wire: Wire) -> None:
-        gone = not self.tail.closed
-        self.tail.close()
+    def _run_over(self, wire: Wire, sent: bool) -> None:
+        self.sent = sent
         if self._over is not None:
-            wire.run(self._over(gone))
+            wire.run(self._over(not self.tail.closed))

@@ -22,9 +22,12 @@ class SendSink:
     """Writes chunks to `send`, at most one on its way at a time.
 
     `cut` is called when the client has taken nothing for `timeout_s`.
+
+    Attributes:
+        sent: All of the response was taken off our hands.
     """
 
-    __slots__ = ("_closed", "_cut", "_finished", "_pending", "_send", "_timeout_s", "ready", "tail")
+    __slots__ = ("_closed", "_cut", "_finished", "_pending", "_send", "_timeout_s", "ready", "sent", "tail")
 
     def __init__(self, send: Send, tail: Tail, timeout_s: float, cut: Callable[[], None]) -> None:
         self.ready = True
@@ -33,8 +36,7 @@ class SendSink:
         self._timeout_s = timeout_s
         self._cut = cut
         self._pending: asyncio.Task[None] | None = None
-        self._closed = False
-        self._finished = False
+        self._closed = self._finished = self.sent = False
 
     def write(self, chunk: bytes) -> None:
         """Send a chunk."""
@@ -59,11 +61,14 @@ class SendSink:
         if not self._finished:
             self._finished = True
             self._step({"type": "http.response.body", "body": b"", "more_body": False})
+            self.sent = self.ready
 
     def _go_on(self) -> None:
         """The client has taken what was on its way."""
         self.ready = True
-        if self._closed:
+        if self._finished:
+            self.sent = True
+        elif self._closed:
             self._finish()
         else:
             self.tail.pump()
@@ -97,24 +102,36 @@ class SendSink:
 
 
 class WireSink:
-    """Writes chunks to a connection that it has taken over, and ends with it.
+    """Writes chunks to a connection that it has taken over, and gives it back behind the end.
 
     What may pile up in the transport is bounded by its high-water mark and one chunk. A client that has taken
-    nothing for `timeout_s` is cut. `over` is called when the connection is closed, however.
+    nothing for `timeout_s` is cut. `over` is called when the response is over, and told whether all of it was sent.
     """
 
-    __slots__ = ("_closed", "_over", "_timeout_s", "_timer", "_transport", "_unsent_bytes", "ready", "tail")
+    __slots__ = (
+        "_closed",
+        "_ended",
+        "_over",
+        "_protocol",
+        "_timeout_s",
+        "_timer",
+        "_transport",
+        "_unsent_bytes",
+        "ready",
+        "tail",
+    )
 
     _framed: ClassVar[tuple[bytes, bytes]] = (b"", b"")  # the last chunk: a thousand tails are given the same one
 
-    def __init__(self, wire: Wire, tail: Tail, timeout_s: float, over: Callable[[], None]) -> None:
+    def __init__(self, wire: Wire, tail: Tail, timeout_s: float, over: Callable[[bool], None] | None) -> None:
         self.tail = tail
         self._timeout_s = timeout_s
         self._over = over
-        self._closed = False
+        self._closed = self._ended = False
         self._timer: asyncio.TimerHandle | None = None
         self._unsent_bytes = 0
-        self._transport = wire.keep(self)
+        self._protocol = wire.keep(self)
+        self._transport = self._protocol.transport
         self.ready = not self._transport.is_closing()  # who is gone already is sent nothing
 
     def write(self, chunk: bytes) -> None:
@@ -126,15 +143,18 @@ class WireSink:
             self._transport.write(framed[1])
 
     def close(self) -> None:
-        """End the response and the connection behind what is on its way."""
+        """End the response behind what is on its way."""
         self._closed = True
         if self.tail.failed:
             self._transport.abort()
+        elif self.ready and self._transport.is_closing():
+            self._limit()
         elif self.ready:
-            if not self._transport.is_closing():
-                self._transport.write(b"0\r\n\r\n")
-                self._transport.close()
-            self._limit()  # it closes only when all is sent
+            self._ended = True
+            self._transport.write(b"0\r\n\r\n")
+            self._transport.set_write_buffer_limits(high=0)  # paused, if not all is sent yet
+            if self.ready:
+                self._give_back()
 
     def paused(self) -> None:
         """The client is behind."""
@@ -145,7 +165,9 @@ class WireSink:
         """The client has taken what was on its way."""
         self._unlimit()
         self.ready = True
-        if self._closed:
+        if self._ended:
+            self._give_back()
+        elif self._closed:
             self.close()
         else:
             self.tail.pump()
@@ -154,7 +176,16 @@ class WireSink:
         """The connection is closed: forget what is on its way."""
         self.ready = False
         self._unlimit()
-        self._over()
+        if self._over is not None:
+            self._over(False)  # noqa: FBT003
+        self.tail.close()
+
+    def _give_back(self) -> None:
+        self.ready = False
+        self._transport.set_write_buffer_limits()
+        self._protocol.take_back()
+        if self._over is not None:
+            self._over(True)  # noqa: FBT003
 
     def _limit(self) -> None:
         self._unlimit()

@@ -2,6 +2,9 @@
 
 uvicorn's protocol is subclassed at the callbacks that it and asyncio define. Servers without it serve the
 same responses by plain `send` (see sinks.py); both ways are tested.
+
+The connection is given back behind the response, not closed with it: of a response that says `Connection: close`,
+Node's fetch takes a reset in the middle for its end.
 """
 
 import asyncio
@@ -9,9 +12,12 @@ from collections.abc import Coroutine
 from typing import Any, Final, Protocol
 
 from starlette.types import Scope
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 EXTENSION: Final = "midstream.wire"
+HELD_BYTES: Final = 65_536
+"""What is held of requests that a client sends before the one under way is answered."""
 CUT_BEFORE_S: Final = 0.5
 """How long before a stopping server gives up on its connections those are cut that have not taken their last words."""
 
@@ -40,12 +46,18 @@ class Wire:
     def __init__(self, protocol: "WireProtocol") -> None:
         self._protocol = protocol
 
-    def keep(self, keeper: Keeper) -> asyncio.Transport:
-        """Take the connection over: what is written to it from now on is the response's body, and its last.
+    @property
+    def free(self) -> bool:
+        """Whether it can be taken over: a pipelined request would go on with what is let go then."""
+        return not self._protocol.pipeline
+
+    def keep(self, keeper: Keeper) -> "WireProtocol":
+        """Take the connection over: its keeper writes the response's body, and gives it back behind the end.
 
         The request is over for the server: its task ends, and what it kept for it is let go.
         """
-        return self._protocol.give_to(keeper)
+        self._protocol.give_to(keeper)
+        return self._protocol
 
     def run(self, work: Coroutine[Any, Any, None]) -> None:
         """Run what is left to do behind the response; the server waits for it before it stops."""
@@ -60,6 +72,8 @@ class WireProtocol(HttpToolsProtocol):
 
     keeper: Keeper | None = None
     gone = False
+    keep_alive = True
+    _held = b""
     earlier: tuple[RequestResponseCycle, ...] = ()
     """Requests that were not answered when the next one came, as `cycle`: uvicorn tells only that one of a loss."""
 
@@ -72,32 +86,43 @@ class WireProtocol(HttpToolsProtocol):
         if self.scope["http_version"] == "1.1" and self.cycle is not None:  # none is made for a WebSocket
             self.scope["extensions"] = {EXTENSION: Wire(self)}  # type: ignore[dict-item]
 
-    def give_to(self, keeper: Keeper) -> asyncio.Transport:
+    def give_to(self, keeper: Keeper) -> None:
         """Have no more of this connection but its events, and keep no more for it than they need."""
         if self.gone:
             self.loop.call_soon(keeper.lost)
-            return self.transport
+            return
         self.keeper = keeper
-        # Requests are answered in order: this one is the first that was not.
-        cycle = next(cycle for cycle in (*self.earlier, self.cycle) if not cycle.response_complete)
-        cycle.response_complete = True
+        self.keep_alive = self.cycle.keep_alive
+        self.cycle.response_complete = True
         if self.transport.is_closing():
             self.transport.abort()  # else it would wait until a client that is leaving has taken what it was sent
-        else:
-            self.flow.resume_reading()  # paused by a pipelined request; what is closed unread is reset, not ended
-        self.pipeline.clear()
         self._let_go()
-        return self.transport
+
+    def take_back(self) -> None:
+        """The response has been sent: go on with the next request, as behind any other."""
+        self.keeper = None
+        if not self.keep_alive:
+            self.transport.close()
+            return
+        self.flow = FlowControl(self.transport)
+        self.on_response_complete()
+        held, self._held = self._held, b""
+        if held:
+            self.data_received(held)
 
     def _let_go(self) -> None:
         """Its requests' scopes hold us: all would wait for the collector."""
         self.earlier = ()
-        self.parser = self.flow = self.cycle = self.scope = self.headers = None  # type: ignore[assignment]
+        self.flow = self.cycle = self.scope = self.headers = None  # type: ignore[assignment]
 
     def data_received(self, data: bytes) -> None:
-        """Take a request; what a client sends behind one whose response is the connection's last is not read."""
+        """Take a request, or hold it until the one before is answered."""
         if self.keeper is None:
             super().data_received(data)
+            return
+        self._held += data
+        if len(self._held) > HELD_BYTES:
+            self.transport.abort()
 
     def eof_received(self) -> None:
         """The client is leaving, though it may not have taken what it was sent."""
@@ -136,11 +161,13 @@ class WireProtocol(HttpToolsProtocol):
         limit_s = self.config.timeout_graceful_shutdown
         if self.keeper is None:
             super().shutdown()
-        elif limit_s is not None:
+            return
+        self.keep_alive = False
+        if limit_s is not None:
             self.loop.call_later(max(0, limit_s - CUT_BEFORE_S), self.transport.abort)
 
 
 def wire_of(scope: Scope) -> Wire | None:
-    """Return the request's connection if the server offers it."""
+    """Return the request's connection if the server offers it, and no other request waits behind this one."""
     wire: Wire | None = (scope.get("extensions") or {}).get(EXTENSION)
-    return wire
+    return wire if wire and wire.free else None

@@ -93,5 +93,8 @@ class SocketSink:
 
     def _say_closed(self) -> None:
         if not self._dropped:
+            if self.tail.failed:  # else what was sent would look whole
+                told = {"code": "internal", "message": "The tail failed here; tail again.", "id": self._stream_id}
+                self._outbox.put(orjson.dumps({"type": "error", **told}))
             self._outbox.put(orjson.dumps({"type": "closed", "id": self._stream_id}))
             self._left(self)

@@ -58,10 +58,11 @@ async def written(client: httpx2.AsyncClient, redis: Redis) -> AsyncIterator[Wri
 
 
 async def rest_of(connection: socket.socket) -> bytes:
+    """Read to the end of the answer, or of the connection."""
     loop = asyncio.get_running_loop()
     received = b""
     async with asyncio.timeout(5):
-        while part := await loop.sock_recv(connection, 65_536):
+        while not received.endswith(b"0\r\n\r\n") and (part := await loop.sock_recv(connection, 65_536)):
             received += part
     connection.close()
     return received
@@ -134,7 +135,10 @@ async def test_connections_are_freed_without_the_collector(client: httpx2.AsyncC
     gc.disable()
     try:
         before = sum(isinstance(thing, WireProtocol) for thing in gc.get_objects())
-        for asked in (request(written.id), b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"):
+        for asked in (
+            request(written.id, "Connection: close\r\n"),
+            b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        ):
             reader, writer = await connected(client)
             writer.write(asked)
             assert (await reader.read()).startswith(b"HTTP/1.1 200")
