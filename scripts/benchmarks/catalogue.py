@@ -8,6 +8,7 @@ from scripts.benchmarks.capacity import CAPACITY
 from scripts.benchmarks.faces import FACES_COST
 from scripts.benchmarks.following import FANOUT, LIGHT, MANY
 from scripts.benchmarks.idle import IDLE
+from scripts.benchmarks.memory import MEMORY
 from scripts.benchmarks.never_reading import NEVER_READING
 from scripts.benchmarks.replay import REPLAY
 from scripts.benchmarks.storm import STORM
@@ -15,5 +16,5 @@ from scripts.benchmarks.ttft import TTFT
 
 BENCHMARKS: Final[dict[str, Benchmark]] = {
     found.name: found
-    for found in (TTFT, FANOUT, MANY, LIGHT, CAPACITY, REPLAY, IDLE, STORM, NEVER_READING, APPEND, FACES_COST)
+    for found in (TTFT, FANOUT, MANY, LIGHT, CAPACITY, REPLAY, IDLE, STORM, NEVER_READING, APPEND, MEMORY, FACES_COST)
 }
