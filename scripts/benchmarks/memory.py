@@ -79,7 +79,7 @@ def _run(system: str, quick: bool) -> Figures:
 MEMORY: Final = Benchmark(
     name="memory",
     title=f"Redis' memory for finished answers of {TOKENS} tokens",
-    note=f"{len(WORD)} bytes of text a token, a request of {len(orjson.dumps(PROMPT))} bytes, state and index included. "
+    note=f"{len(WORD)} bytes of text a token, a request of {len(orjson.dumps(PROMPT))} bytes, state and index beside. "
     "The obvious way: a JSON object a token in a stream. Workers merge what comes within 15 ms into one entry.",
     systems={system: partial(_run, system) for system in (OBVIOUS, OURS)},
     plotted=("a token an entry: bytes a token",),
