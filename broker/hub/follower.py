@@ -50,6 +50,7 @@ class Follower:
         self._pending: list[list[Stored]] | None = []  # publications that came while the log is being read
         self._waiting: dict[int, set[Tail]] = {}  # tails per segment that is being read
         self._filling: asyncio.Task[None] | None = None
+        self._again = False  # something may have been missed since the log was read
         self._tasks: set[asyncio.Task[None]] = set()
         self._states: dict[tuple[Face, int], Any] = {}  # faces' states before segments
         self._chunks: dict[Face, tuple[tuple[int, int], bytes, int]] = {}  # each face's last chunk, and what was wanted
@@ -92,6 +93,8 @@ class Follower:
         self._astray.clear()
         for entries in pending or ():
             self.offer(entries)
+        if self._again:
+            self.catch_up()
         return True
 
     def offer(self, entries: list[Stored]) -> bool:
@@ -109,8 +112,9 @@ class Follower:
         return True
 
     def catch_up(self) -> None:
-        """Read what publications may have been missed."""
-        if self._pending is None:
+        """Read what publications may have been missed; once more, if the log is being read: that may be too early."""
+        self._again = self._pending is not None
+        if not self._again:
             self.hold()
             self._filling = self.run(self._fill())
 

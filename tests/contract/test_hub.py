@@ -279,6 +279,21 @@ async def test_a_deletion_comes_behind_what_came_before_it(hub: Hub, producer: P
     assert book.ids == [1, 2, 0]
 
 
+async def test_what_may_be_missed_while_the_log_is_read_is_read_behind_it(
+    hub: Hub, producer: Producer, redis: Redis
+) -> None:
+    async def reads() -> int:
+        return int((await redis.info("commandstats"))["cmdstat_xrange"]["calls"])
+
+    follower = await hub.open(producer.id)
+    before = await reads()
+    follower.catch_up()
+    follower.catch_up()  # as when the feed comes back just then
+    async with asyncio.timeout(5):
+        while await reads() < before + 2:
+            await asyncio.sleep(0.005)
+
+
 async def test_a_burst_keeps_no_connections(redis: Redis, redis_url: str) -> None:
     async def connections() -> int:
         return int((await redis.info("clients"))["connected_clients"]) - others
