@@ -48,8 +48,9 @@ class Wire:
 
     @property
     def free(self) -> bool:
-        """Whether it can be taken over: a pipelined request would go on with what is let go then."""
-        return not self._protocol.pipeline
+        """Whether it can be taken over: a request behind this one, or its beginning, would need what is let go then."""
+        protocol = self._protocol
+        return protocol.gone or (not protocol.pipeline and protocol.scope is protocol.cycle.scope)
 
     def keep(self, keeper: Keeper) -> "WireProtocol":
         """Take the connection over: its keeper writes the response's body, and gives it back behind the end.

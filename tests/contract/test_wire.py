@@ -57,6 +57,17 @@ async def test_requests_on_one_connection_are_answered_in_turn(client: httpx2.As
     writer.close()
 
 
+async def test_a_request_whose_beginning_came_with_the_one_before_is_answered(client: httpx2.AsyncClient) -> None:
+    stream_id = await begun(client, COUNT)
+    reader, writer = await connected(client)
+    last = request(stream_id, "Connection: close\r\n")
+    writer.write(request(stream_id) + last[:20])
+    await reader.readuntil(b"id: 2\n")
+    writer.write(last[20:])
+    assert (await reader.read()).count(b"event: end") == 2
+    writer.close()
+
+
 async def test_a_client_that_sends_on_and_on_before_it_is_answered_is_cut(client: httpx2.AsyncClient) -> None:
     stream_id = await begun(client, {**COUNT, "params": {"words": 2_000, "delay_ms": 20}})
     reader, writer = await connected(client)
