@@ -10,7 +10,7 @@ import redis as redis_sync
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
-from broker.settings import Settings
+from midstream.settings import Settings
 from tests import leaks
 from tests.servers import ValkeyProcess
 

@@ -10,12 +10,12 @@ from contextlib import asynccontextmanager
 import httpx2
 import uvicorn
 
-from broker.cli.setup import listen
-from broker.http.app import create_app
-from broker.http.events import FastLane
-from broker.http.wire import WireProtocol
-from broker.settings import Settings
-from worker.settings import Process
+from midstream.cli.setup import listen
+from midstream.http.app import create_app
+from midstream.http.fast_path.wire import WireProtocol
+from midstream.http.native.events_route import FastLane
+from midstream.settings import Settings
+from midstream_worker.process import Process
 
 
 @asynccontextmanager

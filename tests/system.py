@@ -68,7 +68,7 @@ class System:
 
     async def start_worker(self) -> Process:
         """Start a worker; it is ready when its log says so."""
-        process = await self._spawn(f"worker{len(self.workers)}", "-m", "worker")
+        process = await self._spawn(f"worker{len(self.workers)}", "-m", "midstream_worker")
         self.workers.append(process)
         await self._logged(f"worker{len(self.workers) - 1}", "worker ready", process)
         return process
@@ -77,7 +77,7 @@ class System:
         """Start a broker and wait until it is ready."""
         port = self.port if port is None else port
         process = await self._spawn(
-            f"broker{len(self.brokers)}", "-m", "broker.cli", "broker", "--port", str(port), *self.broker_arguments
+            f"broker{len(self.brokers)}", "-m", "midstream.cli", "broker", "--port", str(port), *self.broker_arguments
         )
         self.brokers.append(process)
         async with httpx2.AsyncClient() as client, asyncio.timeout(READY_S):

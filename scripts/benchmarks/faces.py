@@ -4,14 +4,14 @@ import time
 from functools import partial
 from typing import Any, Final
 
-from broker.faces.chat import ChatFace
-from broker.faces.face import Face
-from broker.faces.messages import MessagesFace
-from broker.faces.native import NativeFace
-from broker.faces.objects import ObjectsFace
-from broker.faces.responses import ResponsesFace
-from broker.faces.ui_messages import UiMessagesFace
-from broker.log.entries import COMPLETED, END, START, Entry, Stored, encode, text
+from midstream.faces.chat import ChatFace
+from midstream.faces.face import Face
+from midstream.faces.messages import MessagesFace
+from midstream.faces.native import NativeFace
+from midstream.faces.objects import ObjectsFace
+from midstream.faces.responses import ResponsesFace
+from midstream.faces.ui_messages import UiMessagesFace
+from midstream.log.entries import COMPLETED, END, START, Entry, Stored, encode, text
 from scripts.benchmarks.benchmark import Benchmark, Figures
 
 ENTRIES: Final = 20_000

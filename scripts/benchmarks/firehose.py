@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from redis.asyncio import Redis
 
-from worker.sources.deltas import Other
+from midstream_worker.sources.deltas import Other
 
 GENERATIONS: Final = 20
 BATCH: Final = 12

@@ -2,7 +2,7 @@
 
 import time
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import redis
 
@@ -39,7 +39,8 @@ def _run(system: str, quick: bool) -> Figures:
             used_s = cpu_s(server.pid)
             _let_pass(load, WATCH_S)
             used_s = cpu_s(server.pid) - used_s
-            connections = client.info("clients")["connected_clients"] - 2  # without the producer's and this one
+            clients: dict[str, Any] = client.info("clients")  # type: ignore[assignment]
+            connections = clients["connected_clients"] - 2  # without the producer's and this one
             return {
                 "tails": float(tails + STREAMS),
                 "memory, KiB a tail": (after_kib - before_kib) / tails,

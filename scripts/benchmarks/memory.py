@@ -7,11 +7,12 @@ from typing import Final
 import orjson
 from redis.asyncio import Redis
 
-from broker.ending import end_entry
-from broker.log.connect import connect
-from broker.log.entries import encode
-from broker.log.keys import new_id
-from broker.log.log import Log
+from midstream.lifecycle.ending import end_entry
+from midstream.log.connect import connect
+from midstream.log.entries import encode
+from midstream.log.keys import new_id
+from midstream.log.log import Log
+from midstream.log.scripts import Argument
 from scripts.benchmarks.benchmark import OBVIOUS, OURS, Benchmark, Figures
 from scripts.benchmarks.producer import LEASE_MS, PREFIX, TTL_S
 from scripts.benchmarks.rig import Rig
@@ -29,7 +30,7 @@ async def _ours(redis: Redis, merged: int) -> None:
     """Log one finished answer."""
     log = Log(redis, PREFIX)
     stream = new_id()
-    fields = {"tenant": "bench", "model": "bench", "ttl_s": TTL_S, "request": orjson.dumps(PROMPT)}
+    fields: dict[str, Argument] = {"tenant": "bench", "model": "bench", "ttl_s": TTL_S, "request": orjson.dumps(PROMPT)}
     await log.create(stream, "0" * 64, fields)
     fence, tail, state, _ = await log.claim(stream, "0" * 32, LEASE_MS)
     entries = [b"t" + (WORD * merged).encode()] * (TOKENS // merged)

@@ -1,6 +1,6 @@
 """Appends at a pace: a stand-in for many workers in one lean process.
 
-It creates and claims streams by `broker.log`, then sends the log's own append script without waiting for each
+It creates and claims streams by `midstream.log`, then sends the log's own append script without waiting for each
 answer (or bare XADDs, for the obvious way), so that it is not what is measured. `python -m
 scripts.benchmarks.producer URL KIND STREAMS SIZE` prints the ids as JSON; then each line `ENTRIES RATE` on stdin has
 it append so many entries to each stream at that rate per second (0: as fast as it goes), and `end` seals all streams;
@@ -18,12 +18,13 @@ from typing import Any, Final
 
 import hiredis
 
-import broker.log
-from broker.ending import end_entry
-from broker.log.connect import connect
-from broker.log.entries import encode
-from broker.log.keys import Keys, new_id
-from broker.log.log import Fence, Log
+import midstream.log
+from midstream.lifecycle.ending import end_entry
+from midstream.log.connect import connect
+from midstream.log.entries import encode
+from midstream.log.keys import Keys, new_id
+from midstream.log.log import Fence, Log
+from midstream.log.scripts import Argument
 from scripts.benchmarks.load import STAMP_DIGITS
 from scripts.benchmarks.nchan import Publisher
 from scripts.benchmarks.pipeline import Pipeline
@@ -35,7 +36,7 @@ UNPACED: Final = 256
 """Commands on their way at once when there is no pace to keep."""
 LEASE_MS: Final = 3_600_000
 TTL_S: Final = 3_600
-APPEND: Final = (Path(broker.log.__path__[0]) / "lua" / "append.lua").read_text()
+APPEND: Final = (Path(midstream.log.__path__[0]) / "lua" / "append.lua").read_text()
 MIDSTREAM: Final = "midstream"
 XADD: Final = "xadd"
 NCHAN: Final = "nchan"
@@ -90,7 +91,7 @@ class _Redis(Pipeline):
         self._claimed = claimed
         self._keys = Keys(PREFIX)
         self._sha = hashlib.sha1(APPEND.encode(), usedforsecurity=False).hexdigest()
-        self.send([hiredis.pack_command(("SCRIPT", "LOAD", APPEND))])
+        self.send([hiredis.pack_command(("SCRIPT", "LOAD", APPEND))])  # type: ignore[arg-type]
         self.take_answers(0)
 
     def command(self, stream: str, offset: int, text: bytes) -> bytes:
@@ -170,7 +171,7 @@ async def _claimed(url: str, streams: int) -> dict[str, tuple[Fence, int]]:
     redis = connect(url, 30.0, 4)
     log = Log(redis, PREFIX)
     tails: dict[str, tuple[Fence, int]] = {}
-    fields = {"tenant": "bench", "model": "bench", "ttl_s": TTL_S, "request": '{"input":"bench"}'}
+    fields: dict[str, Argument] = {"tenant": "bench", "model": "bench", "ttl_s": TTL_S, "request": '{"input":"bench"}'}
     for _ in range(streams):
         stream = new_id()
         await log.create(stream, "bench", fields)

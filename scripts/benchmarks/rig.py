@@ -80,7 +80,7 @@ class Rig:
     def front(self, **settings: object) -> Server:
         """Start our broker, with API keys on."""
         port = free_port()
-        return self._serve("broker", ["broker.cli", "broker", "--port", str(port)], port, self._settings(settings))
+        return self._serve("broker", ["midstream.cli", "broker", "--port", str(port)], port, self._settings(settings))
 
     def worker(self, **settings: object) -> int:
         """Start our worker and return its process id once it takes jobs."""

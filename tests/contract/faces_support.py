@@ -10,7 +10,7 @@ import httpx2
 import openai
 from pydantic import SecretStr
 
-from broker.settings import Settings
+from midstream.settings import Settings
 from tests import inside
 from tests.contract.sources_support import KEY
 from tests.provider.client import ProviderServer

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from broker.log.errors import LeaseHeld, LogError, StaleEpoch, StreamAbsent, StreamSealed
-from broker.log.log import Fence
+from midstream.log.errors import LeaseHeld, LogError, StaleEpoch, StreamAbsent, StreamSealed
+from midstream.log.log import Fence
 
 
 @dataclass

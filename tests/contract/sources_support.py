@@ -7,12 +7,12 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from broker.settings import Settings
+from midstream.settings import Settings
+from midstream_worker.sources.deltas import Delta, Finish, Reasoning, Text, ToolCall, ToolInput, Upstream, Usage
+from midstream_worker.sources.providers import Sources
+from midstream_worker.sources.source import Prompt, Source
 from tests.provider.client import ProviderServer
 from tests.provider.script import Script, directive
-from worker.sources.deltas import Delta, Finish, Reasoning, Text, ToolCall, ToolInput, Upstream, Usage
-from worker.sources.registry import Sources
-from worker.sources.source import Prompt, Source
 
 KEY = "sk-test-0123456789abcdef"
 

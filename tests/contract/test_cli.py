@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from broker.cli.main import main
-from broker.settings import Settings
+from midstream.cli.main import main
+from midstream.settings import Settings
 from tests.servers import free_port
 
 SECRETS = {

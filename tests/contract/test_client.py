@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from broker.client import ClientEntry, Midstream, MidstreamError
+from midstream.client.client import ClientEntry, Midstream, MidstreamError
 
 Answer = Callable[["Exchange"], Awaitable[None]]
 LENGTH = 12

@@ -9,7 +9,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Origin
 
-from broker.settings import Settings
+from midstream.settings import Settings
 from tests import inside, sse
 
 OURS, THEIRS = "https://app.example", "https://evil.example"

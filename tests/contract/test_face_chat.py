@@ -6,9 +6,9 @@ from typing import Any
 import openai
 import pytest
 
-from broker.faces.chat import ChatFace
-from broker.log.entries import Entry, Stored, encode, text
-from broker.settings import Settings
+from midstream.faces.chat import ChatFace
+from midstream.log.entries import Entry, Stored, encode, text
+from midstream.settings import Settings
 from tests import sse
 from tests.contract.faces_support import Doors, ask, doors, events, first_events, on_provider, stream_id_of
 from tests.provider.client import ProviderServer

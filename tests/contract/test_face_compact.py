@@ -9,12 +9,12 @@ import httpx2
 import openai
 import pytest
 
-from broker.settings import Settings
-from broker.summaries import sealed
+from midstream.requests.summaries import sealed
+from midstream.settings import Settings
+from midstream_worker.sources.deltas import Delta, Finish, Other, Text
 from tests.contract.faces_support import AsyncLosesAnswers, Doors, ask, doors, on_provider
 from tests.provider.client import ProviderServer
 from tests.provider.script import Script
-from worker.sources.deltas import Delta, Finish, Other, Text
 
 Json = dict[str, Any]
 

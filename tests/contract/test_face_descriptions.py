@@ -8,7 +8,7 @@ import anthropic
 import orjson
 import pytest
 
-from broker.settings import Settings
+from midstream.settings import Settings
 from tests.contract.faces_support import Doors, ask, doors, events, on_provider
 from tests.provider.client import ProviderServer
 from tests.provider.script import Script

@@ -9,13 +9,13 @@ import openai
 import pytest
 from pydantic import SecretStr
 
-from broker.settings import Settings
+from midstream.settings import Settings
+from midstream_worker.sources.deltas import Delta, Finish, Other, Text
 from tests import inside, sse
 from tests.contract.faces_support import Doors, ask, doors, events, first_events, on_provider, stream_id_of
 from tests.provider.client import ProviderServer
 from tests.provider.messages_api import REDACTED, signature
 from tests.provider.script import Script
-from worker.sources.deltas import Delta, Finish, Other, Text
 
 MODELS = ["claude-test", "openai/gpt-test", "groq/chat-test"]
 RICH = Script(words=6, reasoning=3, tool=True)

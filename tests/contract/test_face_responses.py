@@ -11,10 +11,10 @@ from openai.lib.streaming.responses._responses import ResponseStreamState
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import BaseModel, TypeAdapter
 
-from broker.faces.responses import ResponsesFace
-from broker.http.responses_request import whole_echo
-from broker.log.entries import Entry, Stored, encode, text
-from broker.settings import Settings
+from midstream.faces.responses import ResponsesFace
+from midstream.http.responses.responses_request import whole_echo
+from midstream.log.entries import Entry, Stored, encode, text
+from midstream.settings import Settings
 from tests import sse
 from tests.contract.faces_support import Doors, ask, doors, events, on_provider, stream_id_of
 from tests.provider.client import ProviderServer

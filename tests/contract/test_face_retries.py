@@ -10,7 +10,7 @@ import openai
 import pytest
 from pydantic import SecretStr
 
-from broker.settings import Settings
+from midstream.settings import Settings
 from tests import inside
 from tests.contract.faces_support import AsyncLosesAnswers, Doors, ask, doors, events, on_provider
 from tests.provider.client import ProviderServer

@@ -10,7 +10,7 @@ import httpx2
 import openai
 import pytest
 
-from broker.settings import Settings
+from midstream.settings import Settings
 from tests.contract.faces_support import Doors, LosesAnswers, ask, doors, on_provider, stream_id_of
 from tests.provider.client import ProviderServer
 from tests.provider.messages_api import signature

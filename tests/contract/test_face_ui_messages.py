@@ -10,7 +10,7 @@ import httpx2
 import pytest
 from pydantic import SecretStr
 
-from broker.settings import Settings
+from midstream.settings import Settings
 from tests import inside, ui_stream
 from tests import system as processes
 from tests.system import System

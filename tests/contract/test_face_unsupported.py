@@ -6,7 +6,7 @@ from typing import Any, cast
 import openai
 import pytest
 
-from broker.settings import Settings
+from midstream.settings import Settings
 from tests.contract.faces_support import Doors, ask, doors, events, on_provider, stream_id_of
 from tests.provider.client import ProviderServer
 from tests.provider.script import Script

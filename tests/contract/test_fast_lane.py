@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import httpx2
 import pytest
 
-from broker.settings import Settings
+from midstream.settings import Settings
 from tests import inside
 
 START = {"model": "demo/count", "input": "count", "params": {"words": 12}}

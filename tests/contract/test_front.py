@@ -8,8 +8,8 @@ import httpx2
 import pytest
 from pydantic import SecretStr
 
-from broker.log.keys import Keys
-from broker.settings import Settings
+from midstream.log.keys import Keys
+from midstream.settings import Settings
 from tests import inside, sse
 
 START = {"model": "demo/count", "input": "count", "params": {"words": 12}}
@@ -83,7 +83,7 @@ async def test_a_cursor_beyond_the_tail_is_reset(client: httpx2.AsyncClient, str
 async def test_a_trimmed_cursor_is_410_and_says_where_the_log_begins(
     client: httpx2.AsyncClient, stream_id: str, settings: Settings
 ) -> None:
-    from broker.ops.house import opened  # noqa: PLC0415
+    from midstream.service.services import opened  # noqa: PLC0415
 
     async with opened(settings) as house:
         await house.log.trim(stream_id, 5)

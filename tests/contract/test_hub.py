@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from broker.faces.native import NativeFace
-from broker.hub.hub import Hub
-from broker.hub.segment import SEGMENT_ENTRIES
-from broker.hub.tail import Tail
-from broker.log import entries
-from broker.log.connect import connect, shed
-from broker.log.entries import Entry, Stored, encode
-from broker.log.errors import StreamAbsent
-from broker.log.keys import new_id
-from broker.log.log import Fence, Log
+from midstream.faces.native import NativeFace
+from midstream.hub.hub import Hub
+from midstream.hub.segment import SEGMENT_ENTRIES
+from midstream.hub.tail import Tail
+from midstream.log import entries
+from midstream.log.connect import connect, shed
+from midstream.log.entries import Entry, Stored, encode
+from midstream.log.errors import StreamAbsent
+from midstream.log.keys import new_id
+from midstream.log.log import Fence, Log
 
 END = encode(Entry(entries.END, {"outcome": "completed"}))
 FACE = NativeFace()

@@ -12,12 +12,12 @@ import pytest
 import uvloop
 from redis.asyncio import Redis
 
-from broker.cli.setup import UNSENT_BYTES
-from broker.http.wire import WireProtocol
-from broker.log.entries import END, Entry, encode
-from broker.log.keys import Keys
-from broker.log.log import Fence, Log
-from broker.settings import Settings
+from midstream.cli.setup import UNSENT_BYTES
+from midstream.http.fast_path.wire import WireProtocol
+from midstream.log.entries import END, Entry, encode
+from midstream.log.keys import Keys
+from midstream.log.log import Fence, Log
+from midstream.settings import Settings
 from tests import inside
 from tests.contract.test_slow_clients import LONG, deaf
 from tests.contract.test_wire import RESET_ON_CLOSE, connected, no_tails, request

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from broker.log import entries
-from broker.log.entries import Entry, decode, encode, parse_publication, text
-from broker.log.errors import (
+from midstream.log import entries
+from midstream.log.entries import Entry, decode, encode, parse_publication, text
+from midstream.log.errors import (
     IdempotencyMismatch,
     LeaseHeld,
     LogFull,
@@ -19,8 +19,8 @@ from broker.log.errors import (
     StreamSealed,
     TailMismatch,
 )
-from broker.log.keys import new_id
-from broker.log.log import Fence, Log
+from midstream.log.keys import new_id
+from midstream.log.log import Fence, Log
 
 END = encode(Entry(entries.END, {"outcome": "completed"}))
 LEASE_MS = 60_000

@@ -24,8 +24,8 @@ from hypothesis.stateful import (
 )
 from redis.asyncio import Redis
 
-from broker.log.entries import END, OUTCOMES, Entry, encode
-from broker.log.errors import (
+from midstream.log.entries import END, OUTCOMES, Entry, encode
+from midstream.log.errors import (
     IdempotencyMismatch,
     LogError,
     StaleEpoch,
@@ -33,8 +33,8 @@ from broker.log.errors import (
     StreamDeleted,
     TailMismatch,
 )
-from broker.log.keys import new_id
-from broker.log.log import Fence, Log
+from midstream.log.keys import new_id
+from midstream.log.log import Fence, Log
 from tests.contract.log_model import Model
 
 T = TypeVar("T")

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from broker.settings import Settings
+from midstream.settings import Settings
+from midstream_worker.sources.deltas import Delta, Finish, Reasoning, SourceError, Text, ToolCall, Usage
+from midstream_worker.sources.providers import Sources
+from midstream_worker.sources.source import Prompt
 from tests.contract.sources_support import read
-from worker.sources.deltas import Delta, Finish, Reasoning, SourceError, Text, ToolCall, Usage
-from worker.sources.registry import Sources
-from worker.sources.source import Prompt
 
 ASK = [{"role": "user", "content": "Tell me a story"}]
 
@@ -132,7 +132,7 @@ async def test_a_source_is_made_once_for_each_provider() -> None:
 
 def test_no_sdk_is_imported_before_it_is_needed() -> None:
     program = (
-        "import sys; from broker.settings import Settings; from worker.sources.registry import Sources;"
+        "import sys; from midstream.settings import Settings; from midstream_worker.sources.providers import Sources;"
         "Sources(Settings()).get('demo/story'); print(sorted({'openai', 'anthropic'} & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from broker.jobs import Slips
-from broker.log.connect import connect
-from broker.log.keys import new_id
-from broker.log.log import Fence, Log
-from broker.log.registry import Registry
-from broker.reaper import Reaper
-from broker.settings import Settings
+from midstream.lifecycle.reaper import Reaper
+from midstream.lifecycle.slips import Slips
+from midstream.log.connect import connect
+from midstream.log.keys import new_id
+from midstream.log.log import Fence, Log
+from midstream.log.registry import Registry
+from midstream.settings import Settings
 from tests.servers import ValkeyProcess
 
 LEASE_MS = 1_000

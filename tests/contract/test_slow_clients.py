@@ -6,7 +6,7 @@ import socket
 import httpx2
 import pytest
 
-from broker.settings import Settings
+from midstream.settings import Settings
 from tests import inside, sse
 
 LONG = {

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.sources import anthropic_input, chat_input, responses_input
-from worker.sources.source import Prompt
+from midstream_worker.sources import anthropic_input, chat_input, responses_input
+from midstream_worker.sources.source import Prompt
 
 Json = dict[str, Any]
 

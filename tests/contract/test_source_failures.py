@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
+from midstream_worker.sources.deltas import SourceError
+from midstream_worker.sources.source import Prompt, Source
 from tests.contract.sources_support import DIALECTS, KEY, Read, prompt, read, source_for
 from tests.provider.client import ProviderServer
 from tests.provider.script import Script
 from tests.servers import free_port
-from worker.sources.deltas import SourceError
-from worker.sources.source import Prompt, Source
 
 every_dialect = pytest.mark.parametrize("dialect", DIALECTS)
 

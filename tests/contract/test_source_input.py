@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from midstream_worker.sources.source import Prompt
 from tests.contract.sources_support import DIALECTS, read, source_for
 from tests.provider.client import ProviderServer
-from worker.sources.source import Prompt
 
 Json = dict[str, Any]
 

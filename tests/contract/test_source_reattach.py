@@ -6,12 +6,12 @@ from contextlib import aclosing
 import openai
 import pytest
 
+from midstream_worker.sources.deltas import SourceError, Upstream
+from midstream_worker.sources.failures import Failures
+from midstream_worker.sources.openai_responses import OpenAIResponses
 from tests.contract.sources_support import Read, prompt, read, source_for
 from tests.provider.client import ProviderServer
 from tests.provider.script import Script
-from worker.sources.deltas import SourceError, Upstream
-from worker.sources.failures import Failures
-from worker.sources.openai_responses import OpenAIResponses
 
 EVERYTHING = Script(words=14, reasoning=3, tool=True, unicode=True, split=True, cite=True)
 

@@ -2,10 +2,10 @@
 
 import pytest
 
+from midstream_worker.sources.deltas import Finish, Other, Usage
 from tests.contract.sources_support import DIALECTS, prompt, read, source_for
 from tests.provider.client import ProviderServer
 from tests.provider.script import Script
-from worker.sources.deltas import Finish, Other, Usage
 
 every_dialect = pytest.mark.parametrize("dialect", DIALECTS)
 responses_only = pytest.mark.parametrize("dialect", ["responses", "background"])

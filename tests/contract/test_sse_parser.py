@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from broker import sse_parser
-from broker.sse_parser import EventStreamParser, EventTooLargeError, ServerSentEvent
+from midstream.client import sse_parser
+from midstream.client.sse_parser import EventStreamParser, EventTooLargeError, ServerSentEvent
 
 LINE_ENDS = st.sampled_from(("\n", "\r", "\r\n"))
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), max_size=8)

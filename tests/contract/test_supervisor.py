@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.cli.supervisor import Command, StartError, Supervisor
+from midstream.cli.supervisor import Command, StartError, Supervisor
 
 # Notes each start and each end in a file, and ends on SIGTERM, unless it is called stubborn.
 STEADY = """

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 import httpx2
 import pytest
 
-from broker.settings import Settings
+from midstream.settings import Settings
 from tests import inside
 
 COUNT = {"model": "demo/count", "input": "x", "params": {"words": 10, "delay_ms": 20}}

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 import httpx2
 import pytest
 
-from broker.client import Midstream
-from broker.settings import Settings
+from midstream.client.client import Midstream
+from midstream.settings import Settings
 from tests.contract.worker_support import MODELS, answer, client_of, paid_by, read, start
 from tests.provider.client import ProviderServer
 from tests.provider.script import Script

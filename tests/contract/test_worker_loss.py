@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from broker.client import Midstream
-from broker.jobs import Slips
-from broker.log.entries import encode, text
-from broker.log.keys import Keys
-from broker.log.log import Fence, Log
-from broker.settings import Settings
+from midstream.client.client import Midstream
+from midstream.lifecycle.slips import Slips
+from midstream.log.entries import encode, text
+from midstream.log.keys import Keys
+from midstream.log.log import Fence, Log
+from midstream.settings import Settings
 from tests import inside
 from tests.contract.worker_support import MODELS, client_alone, client_of, paid_by, read, start
 from tests.provider.client import ProviderServer

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from broker.settings import Settings
+from midstream.settings import Settings
 from tests import inside, sse
 from tests import system as processes
 from tests.servers import free_port

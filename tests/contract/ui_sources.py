@@ -4,7 +4,17 @@ import asyncio
 from collections.abc import AsyncGenerator
 from typing import Any
 
-from worker.sources.deltas import Delta, Finish, Other, Reasoning, SourceError, Text, ToolCall, ToolInput, Usage
+from midstream_worker.sources.deltas import (
+    Delta,
+    Finish,
+    Other,
+    Reasoning,
+    SourceError,
+    Text,
+    ToolCall,
+    ToolInput,
+    Usage,
+)
 
 
 async def everything(messages: list[dict[str, Any]], params: dict[str, Any]) -> AsyncGenerator[Delta]:

@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from broker.client import ClientEntry, Midstream
-from broker.settings import Settings
+from midstream.client.client import ClientEntry, Midstream
+from midstream.settings import Settings
 from tests import inside
 from tests.provider.script import Script, directive
 

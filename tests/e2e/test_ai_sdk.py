@@ -13,7 +13,7 @@ from tests.provider.client import ProviderServer
 from tests.system import ROOT, System
 
 FOLDER = Path(__file__).parent / "node-ai"
-MODULE = ROOT / "broker" / "page" / "midstream.js"
+MODULE = ROOT / "broker" / "midstream" / "page" / "midstream.js"
 MAJORS = (5, 6, 7)
 
 

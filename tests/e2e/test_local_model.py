@@ -7,8 +7,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from broker.cli.up import model_installed
-from broker.sse_parser import EventStreamParser, ServerSentEvent
+from midstream.cli.up import model_installed
+from midstream.client.sse_parser import EventStreamParser, ServerSentEvent
 from tests.e2e.test_up import Up
 
 pytestmark = [

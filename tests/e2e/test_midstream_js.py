@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from playwright.async_api import Page
 
-from broker.http.site import PAGE
+from midstream.http.site import PAGE
 from tests.provider.client import ProviderServer
 from tests.provider.script import Script, directive
 from tests.system import System

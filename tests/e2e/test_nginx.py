@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 from websockets.asyncio.client import connect
 from websockets.typing import Origin
 
-from broker.log.entries import parse_publication
+from midstream.log.entries import parse_publication
 from tests import sse
 from tests.provider.client import ProviderServer
 from tests.provider.script import Script, directive

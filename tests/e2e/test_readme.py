@@ -76,7 +76,7 @@ def test_python(up: Up, tmp_path: Path) -> None:
 
 def test_command_line(up: Up, tmp_path: Path) -> None:
     command = tmp_path / "midstream"
-    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m broker.cli "$@" --url "{up.url}"\n')
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m midstream.cli "$@" --url "{up.url}"\n')
     command.chmod(0o755)
     path = f"{tmp_path}:{os.environ['PATH']}"
     out = run(["bash", "-eu", "-c", SNIPPETS["cli"]], tmp_path, PATH=path, PYTHONPATH=str(ROOT))

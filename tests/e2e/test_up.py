@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 
-from broker.cli.up import model_installed
+from midstream.cli.up import model_installed
 
-MIDSTREAM = (sys.executable, "-m", "broker.cli")
+MIDSTREAM = (sys.executable, "-m", "midstream.cli")
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 20.0
-KINDS = {"valkey": "valkey-server", "worker": "-m\0worker", "broker": "--fd"}
+KINDS = {"valkey": "valkey-server", "worker": "-m\0midstream_worker", "broker": "--fd"}
 
 
 class Up:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from broker.log.entries import Entry
+from midstream.log.entries import Entry
 from tests.faults.trial import Trial
 from tests.provider.script import Script
 

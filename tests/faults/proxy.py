@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from hashlib import sha1
 from typing import Literal, Self
 
-from broker.log import scripts
+from midstream.log import scripts
 
 Command = list[bytes]
 Action = Literal["hold", "hold_reply", "drop_reply", "cut"]

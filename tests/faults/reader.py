@@ -9,8 +9,8 @@ from typing import Any
 import httpx2
 import orjson
 
-from broker.log.entries import Entry
-from broker.sse_parser import EventStreamParser, ServerSentEvent
+from midstream.client.sse_parser import EventStreamParser, ServerSentEvent
+from midstream.log.entries import Entry
 from tests.sse import Event
 
 AGAIN_S = 0.05

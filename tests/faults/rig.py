@@ -11,7 +11,7 @@ from typing import Self
 import httpx2
 from redis.asyncio import Redis
 
-from broker.log import scripts
+from midstream.log import scripts
 from tests.faults.members import ROOT, Member, base_environment
 from tests.faults.zygote import Zygote
 from tests.provider.client import ProviderServer

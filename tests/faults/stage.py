@@ -10,7 +10,7 @@ import orjson
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from broker.log.entries import Entry, decode
+from midstream.log.entries import Entry, decode
 from tests.faults.reader import Reader
 from tests.faults.rig import LEASE_MS, Rig
 from tests.faults.trial import TAG, Trial

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from broker.log.entries import Entry
+from midstream.log.entries import Entry
 from tests.faults.catalogue import FAMILIES
 from tests.faults.checks import check
 from tests.faults.reader import Reader

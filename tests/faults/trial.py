@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from broker.log.entries import Entry
+from midstream.log.entries import Entry
 from tests.faults.reader import Reader
 from tests.provider.script import Script, directive
 

@@ -1,7 +1,8 @@
 """Starts workers and brokers by forking a process that has imported everything: in milliseconds, not seconds.
 
-Each is a process of its own that runs what `python -m worker` and `midstream broker` run. Lines of JSON come in on
-stdin, `{"log", "environment", "arguments"}`; `pid <pid>` and `exit <pid> <code>` go out. The end of stdin kills all.
+Each is a process of its own that runs what `python -m midstream_worker` and `midstream broker` run. Lines of JSON
+come in on stdin, `{"log", "environment", "arguments"}`; `pid <pid>` and `exit <pid> <code>` go out. The end of stdin
+kills all.
 """
 
 import asyncio
@@ -15,10 +16,10 @@ from pathlib import Path
 from typing import Any, Self
 
 IMPORTS = (
-    "worker.settings",
-    "worker.sources.openai_chat",
-    "worker.sources.openai_responses",
-    "worker.sources.anthropic",
+    "midstream_worker.process",
+    "midstream_worker.sources.openai_chat",
+    "midstream_worker.sources.openai_responses",
+    "midstream_worker.sources.anthropic",
 )
 ROOT = Path(__file__).parents[2]
 
@@ -78,7 +79,7 @@ class Zygote:
 
 def _serve() -> None:
     sys.path.insert(0, str(ROOT))
-    for name in (*IMPORTS, "worker.__main__", "broker.cli.main"):
+    for name in (*IMPORTS, "midstream_worker.__main__", "midstream.cli.main"):
         importlib.import_module(name)
     children: set[int] = set()
     told, tells = os.pipe()
@@ -139,9 +140,9 @@ def _become(wish: dict[str, Any]) -> None:
     code: Any = 1
     try:
         if what == "worker":
-            code = importlib.import_module("worker.__main__").main()
+            code = importlib.import_module("midstream_worker.__main__").main()
         else:
-            code = importlib.import_module("broker.cli.main").main([what, *arguments])
+            code = importlib.import_module("midstream.cli.main").main([what, *arguments])
     except SystemExit as end:
         code = end.code
     finally:

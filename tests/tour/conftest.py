@@ -6,8 +6,8 @@ import httpx2
 import pytest
 from pydantic import SecretStr
 
-from broker.client import Midstream
-from broker.settings import Settings
+from midstream.client.client import Midstream
+from midstream.settings import Settings
 from tests import inside
 
 

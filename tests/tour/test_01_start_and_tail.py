@@ -6,7 +6,7 @@ second one reads the log that the worker writes. Nothing about the generation ha
 
 import httpx2
 
-from broker.client import Midstream
+from midstream.client.client import Midstream
 
 COUNT_TO_TEN = {"model": "demo/count", "input": "Count, please.", "params": {"words": 10}}
 

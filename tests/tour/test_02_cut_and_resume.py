@@ -1,7 +1,7 @@
 """Connections are cut: a tunnel, a refresh, a deploy. A tail comes back with its last offset and misses nothing.
 
 The offset of the last entry you have goes into the `Last-Event-ID` header. A browser's EventSource sends it by
-itself, and so does `broker.client.Midstream`.
+itself, and so does `midstream.Midstream`.
 """
 
 from contextlib import aclosing
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx2
 
-from broker.client import Midstream
+from midstream.client.client import Midstream
 from tests import sse
 from tests.system import System, stop
 

@@ -4,7 +4,7 @@ import asyncio
 
 import httpx2
 
-from broker.client import Midstream
+from midstream.client.client import Midstream
 from tests import sse
 from tests.provider.client import ProviderServer
 from tests.provider.script import Script, directive

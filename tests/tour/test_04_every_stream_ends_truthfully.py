@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx2
 
-from broker.client import Midstream
+from midstream.client.client import Midstream
 from tests.provider.client import ProviderServer
 from tests.provider.script import Script, directive
 from tests.system import System, stop

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from broker.client import Midstream
+from midstream.client.client import Midstream
 from tests.provider.client import ProviderServer
 from tests.provider.script import Script, directive
 from tests.system import System, stop

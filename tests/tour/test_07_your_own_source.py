@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from broker.client import Midstream
-from broker.settings import Settings
-from worker.sources.deltas import Delta, Finish, Other, Text, Usage
+from midstream.client.client import Midstream
+from midstream.settings import Settings
+from midstream_worker.sources.deltas import Delta, Finish, Other, Text, Usage
 
 
 async def countdown(messages: list[dict[str, Any]], params: dict[str, Any]) -> AsyncIterator[str]:

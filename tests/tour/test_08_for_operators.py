@@ -6,7 +6,7 @@ The command line (`midstream ls`, `show`, `log`, `cancel`, `rm`) asks by the sam
 import httpx2
 import pytest
 
-from broker.client import Midstream, MidstreamError
+from midstream.client.client import Midstream, MidstreamError
 
 
 async def test_list_newest_first_and_by_what_they_have_in_common(midstream: Midstream) -> None:

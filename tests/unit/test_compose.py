@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft7Validator
 
-from broker.settings import LOOPBACK_HOSTS, Settings
+from midstream.settings import LOOPBACK_HOSTS, Settings
 from tests.compose import ROOT, MissingVariableError, compose_file
 
 SCHEMA = json.loads((Path(__file__).parents[1] / "data" / "compose-spec.json").read_text())

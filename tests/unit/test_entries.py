@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.log import entries
-from broker.log.entries import Entry, decode, encode
+from midstream.log import entries
+from midstream.log.entries import Entry, decode, encode
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(),

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from broker.faces.ui_messages import UiMessagesFace
-from broker.log.entries import Entry, Stored, encode
+from midstream.faces.ui_messages import UiMessagesFace
+from midstream.log.entries import Entry, Stored, encode
 
 ATTEMPTS: list[tuple[str, dict[str, Any]]] = [
     ("start", {"epoch": 1, "model": "m"}),

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from broker.log.state import State
-from broker.reaper import Requeue, Seal, Verdict, Wait, judge, look_again_ms
-from broker.settings import Settings
+from midstream.lifecycle.reaper import Requeue, Seal, Verdict, Wait, judge, look_again_ms
+from midstream.log.state import State
+from midstream.settings import Settings
 
 NOW_MS = 1_000_000
 SETTINGS = Settings(queue_timeout_s=120, max_attempts=3, lease_ms=10_000, requeue_ms=5_000)

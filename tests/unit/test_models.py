@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from broker.models import MissingProviderKey, Model, UnknownModel, available, resolve, split
-from broker.settings import Settings
+from midstream.requests.catalogue import MissingProviderKey, Model, UnknownModel, available, resolve, split
+from midstream.settings import Settings
 
 OPENAI: dict[str, Any] = {"openai_api_key": SecretStr("sk-o")}
 ANTHROPIC: dict[str, Any] = {"anthropic_api_key": SecretStr("sk-a")}

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from broker.settings import Settings
+from midstream.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 MAX_FILE_LINES = 320

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from broker.http.ui_request import ChatRequest
+from midstream.http.ai_sdk.ui_request import ChatRequest
 
 TOOL = {"type": "tool-weather", "toolCallId": "c1", "input": {"city": "Bern"}}
 MESSAGES: list[dict[str, Any]] = [

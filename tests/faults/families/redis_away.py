@@ -5,7 +5,7 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from broker.log.keys import idempotent_id
+from midstream.log.keys import idempotent_id
 from tests.faults import stage
 from tests.faults.families.worker_killed import COMBINATIONS
 from tests.faults.families.worker_steps import Step, meant

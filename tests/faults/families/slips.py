@@ -7,7 +7,7 @@ from typing import Any
 
 from arq.connections import ArqRedis
 
-from broker.jobs import GENERATE, deserialize, serialize
+from midstream.lifecycle.slips import GENERATE, deserialize, serialize
 from tests.faults import stage
 from tests.faults.family import Family
 from tests.faults.rig import Rig

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from broker.log.keys import idempotent_id
+from midstream.log.keys import idempotent_id
 from tests.faults import stage
 from tests.faults.families.worker_killed import COMBINATIONS, allowed, kill
 from tests.faults.family import Family

@@ -1,3 +1,0 @@
-from broker.cli.main import main
-
-main()

@@ -1,0 +1,3 @@
+from midstream.cli.main import main
+
+main()

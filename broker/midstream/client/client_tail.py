@@ -1,0 +1,189 @@
+"""How the Python client reads one stream through any number of cuts. `client.py` is the way in."""
+
+import asyncio
+import json
+import random
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import quote
+
+import httpx2
+
+from midstream.client.sse_parser import EventStreamParser, ServerSentEvent
+
+SILENT_HEARTBEATS: Final = 3
+"""A connection that brings nothing for this many heartbeats is dead."""
+CONNECT_TIMEOUT_S: Final = 10.0
+RETRY_MS: Final = 1_000
+"""First back-off, until the server says another one (`retry:`)."""
+MAX_BACKOFF_S: Final = 10.0
+MAX_DOUBLINGS: Final = 10
+MAX_RETRY_AFTER_S: Final = 60.0
+RETRIED_STATUSES: Final = frozenset((408, 425, 429, 500, 502, 503, 504))
+NO_CONTENT: Final = 204
+OK: Final = range(200, 300)
+
+
+class MidstreamError(Exception):
+    """The broker refused, or could not be reached.
+
+    Attributes:
+        code: The problem's code, e.g. `stream_not_found`; `unreachable` where there was no answer.
+        status: The HTTP status; 0 where there was no answer.
+        detail: A sentence for people.
+    """
+
+    def __init__(self, code: str, status: int, detail: str) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+        self.status = status
+        self.detail = detail
+
+
+class RefusedForNowError(Exception):
+    """The broker refused in a way that another try may not meet.
+
+    Attributes:
+        problem: What to raise where there is no other try.
+        retry_after_s: How long the broker asks to wait, in seconds.
+    """
+
+    def __init__(self, problem: MidstreamError, retry_after_s: float) -> None:
+        super().__init__(str(problem))
+        self.problem = problem
+        self.retry_after_s = retry_after_s
+
+
+@dataclass(frozen=True, slots=True)
+class ClientEntry:
+    """One entry of a stream; a `reset` that is not part of the log has offset 0."""
+
+    offset: int
+    type: str
+    data: dict[str, Any]
+
+
+class Tail:
+    """One reader of one stream: knows what it has delivered, and goes on behind it.
+
+    Args:
+        stream_id: The stream.
+        after: The offset behind which to begin.
+        heartbeat_s: The broker's heartbeat, in seconds.
+        max_failures: Connections in a row that bring nothing before it gives up.
+    """
+
+    def __init__(self, stream_id: str, after: int, *, heartbeat_s: float, max_failures: int) -> None:
+        self._stream_id = stream_id
+        self._cursor = after
+        self._heartbeat_s = heartbeat_s
+        self._max_failures = max_failures
+        self._retry_ms = RETRY_MS
+        self._over = False
+
+    async def entries(self, http: httpx2.AsyncClient) -> AsyncGenerator[ClientEntry, None]:
+        """Yield the entries up to the `end` entry, over as many connections as it takes.
+
+        Raises:
+            MidstreamError: Refused for good, or too many connections in a row brought nothing.
+        """
+        now_s = asyncio.get_running_loop().time
+        failures = 0
+        while True:
+            began_at, began_s = self._cursor, now_s()
+            why, wait_s = "the connection was cut", 0.0
+            try:
+                async with aclosing(self._one_connection(http)) as entries:
+                    async for entry in entries:
+                        yield entry
+            except RefusedForNowError as refusal:
+                why, wait_s = str(refusal), refusal.retry_after_s
+            except (httpx2.TransportError, ValueError) as error:  # ValueError: this is no event stream of ours
+                why = f"{type(error).__name__}: {error}"
+            if self._over:
+                return
+            brought_something = self._cursor != began_at or now_s() - began_s > self._heartbeat_s
+            failures = 0 if brought_something else failures + 1
+            if failures >= self._max_failures:
+                raise MidstreamError("unreachable", 0, f"{failures} connections in a row brought nothing; {why}")
+            await asyncio.sleep(max(wait_s, backoff_s(failures, self._retry_ms)))
+
+    async def _one_connection(self, http: httpx2.AsyncClient) -> AsyncGenerator[ClientEntry, None]:
+        request = http.build_request(
+            "GET",
+            f"{path_of(self._stream_id)}/events",
+            # A proxy that compresses also buffers.
+            headers={"Accept": "text/event-stream", "Accept-Encoding": "identity", "Last-Event-ID": str(self._cursor)},
+            timeout=httpx2.Timeout(SILENT_HEARTBEATS * self._heartbeat_s, connect=CONNECT_TIMEOUT_S),
+        )
+        response = await http.send(request, stream=True)
+        try:
+            await raise_for_problem(response)
+            self._over = response.status_code == NO_CONTENT
+            parser = EventStreamParser()
+            async for chunk in response.aiter_bytes():
+                for event in parser.feed(chunk):
+                    if entry := self._accept(event):
+                        yield entry
+                    if self._over:
+                        return
+                if parser.retry_ms is not None:
+                    self._retry_ms = parser.retry_ms
+        finally:
+            await response.aclose()
+
+    def _accept(self, event: ServerSentEvent) -> ClientEntry | None:
+        """Return the entry to deliver, and move behind it; None for one that was delivered before.
+
+        Raises:
+            ValueError: The frame is not ours, or entries are missing before it: read again from the cursor.
+        """
+        data = json.loads(event.data)
+        data.pop("type", None)
+        offset = int(event.id or 0)
+        if event.type == "reset" and offset != self._cursor + 1:
+            # The server's word to this connection, not an entry; id 0 says that the log is sent from its start.
+            self._cursor = min(self._cursor, offset)
+            return ClientEntry(0, event.type, data)
+        if offset <= self._cursor:
+            return None
+        if offset != self._cursor + 1:
+            raise ValueError(f"entry {offset} came behind entry {self._cursor}")
+        self._cursor = offset
+        self._over = event.type == "end"
+        return ClientEntry(offset, event.type, data)
+
+
+async def raise_for_problem(response: httpx2.Response) -> None:
+    """Return where the answer is a success; read its problem document otherwise.
+
+    Raises:
+        RefusedForNowError: Another try may succeed.
+        MidstreamError: None will.
+    """
+    if response.status_code in OK:
+        return
+    await response.aread()
+    try:
+        document = json.loads(response.content)
+        problem = MidstreamError(document["code"], response.status_code, document["detail"])
+    except (ValueError, KeyError, TypeError):  # a proxy's page
+        problem = MidstreamError(f"http_{response.status_code}", response.status_code, response.reason_phrase)
+    if response.status_code not in RETRIED_STATUSES:
+        raise problem
+    retry_after = response.headers.get("Retry-After", "")
+    retry_after_s = float(retry_after) if retry_after.isdecimal() else 0.0
+    raise RefusedForNowError(problem, min(retry_after_s, MAX_RETRY_AFTER_S))
+
+
+def path_of(stream_id: str) -> str:
+    """Return the path of a stream; an id can not lead out of it."""
+    return f"/v1/streams/{quote(stream_id, safe='')}"
+
+
+def backoff_s(failures: int, first_ms: int) -> float:
+    """Return how long to wait, in seconds: exponential, and jittered so that a crowd does not come back at once."""
+    longest_s = min(MAX_BACKOFF_S, first_ms / 1_000 * 2.0 ** min(failures, MAX_DOUBLINGS))
+    return longest_s * random.uniform(0.5, 1.0)  # noqa: S311 - spreads clients, keeps no secret

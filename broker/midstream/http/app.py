@@ -1,0 +1,53 @@
+"""The front door: all routes over one house."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from midstream.http import cors, problems, site
+from midstream.http.ai_sdk import ai_sdk_routes
+from midstream.http.chat import chat_routes
+from midstream.http.json_only import JsonOnly
+from midstream.http.limits import BodyLimit
+from midstream.http.messages import messages_routes
+from midstream.http.native import events_route, stream_routes
+from midstream.http.responses import responses_routes
+from midstream.http.socket import ws
+from midstream.service.services import opened
+from midstream.settings import Settings
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Return the ASGI app of one broker process; it connects when its lifespan starts."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with opened(settings) as house:
+            app.state.house = house
+            yield
+
+    app = FastAPI(
+        title="midstream",
+        description="A resumable stream broker with a durable event log. See broker/PROTOCOL.md.",
+        version="0.1.0",
+        lifespan=lifespan,
+        redoc_url=None,
+        responses={
+            "default": {"description": "An error: a problem document, or in the shape of the peer whose path it is"}
+        },
+    )
+    problems.install(app)
+    app.add_middleware(site.PageHeaders)
+    app.add_middleware(JsonOnly)
+    app.add_middleware(BodyLimit, max_body_bytes=settings.max_body_bytes)
+    app.include_router(stream_routes.router)
+    app.include_router(events_route.router)
+    app.include_router(ws.router)
+    app.include_router(ai_sdk_routes.router)
+    app.include_router(responses_routes.router)
+    app.include_router(chat_routes.router)
+    app.include_router(messages_routes.router)
+    site.install(app)
+    cors.install(app, settings)
+    return app

@@ -1,0 +1,42 @@
+"""Which other origins' pages may use this broker (PROTOCOL: Cors)."""
+
+from typing import Final
+from urllib.parse import urlsplit
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import HTTPConnection
+
+from midstream.settings import Settings
+
+EXPOSED: Final = (
+    "Stream-Id",
+    "Location",
+    "Retry-After",
+    "Error-Code",
+    "X-Should-Retry",
+    "X-Vercel-AI-UI-Message-Stream",
+)
+PREFLIGHT_S: Final = 7_200
+"""How long a browser need not ask again; Chromium believes no longer."""
+
+
+def install(app: FastAPI, settings: Settings) -> None:
+    """Let the pages of `MIDSTREAM_CORS_ORIGINS` in. Call it last: refusals have to be readable, too."""
+    if settings.allowed_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.allowed_origins,
+            allow_methods=("GET", "POST", "DELETE"),
+            allow_headers=("*",),  # SDKs send headers of their own; there are no cookies that they could come with
+            expose_headers=EXPOSED,
+            max_age=PREFLIGHT_S,
+        )
+
+
+def is_foreign(connection: HTTPConnection, settings: Settings) -> bool:
+    """Tell whether a page of an origin that is neither ours nor let in is asking; programs have no origin."""
+    origin = connection.headers.get("origin")
+    if origin is None or not {origin, "*"}.isdisjoint(settings.allowed_origins):
+        return False
+    return urlsplit(origin).netloc != connection.headers.get("host")

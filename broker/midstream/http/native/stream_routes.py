@@ -1,0 +1,154 @@
+"""`/v1/streams`: start, show, list, read, cancel, delete."""
+
+from typing import Annotated, Any, Literal
+
+import orjson
+from fastapi import APIRouter, Header, Query, Response
+from pydantic import Field
+
+from midstream.http.auth import AHouse, ATenant
+from midstream.http.native.events_route import cursor, events
+from midstream.http.problems import Problem
+from midstream.log.entries import decode
+from midstream.log.registry import Listed
+from midstream.requests.request import GenerationRequest
+from midstream.service import streams
+
+router = APIRouter(prefix="/v1/streams", tags=["streams"])
+
+Status = Literal["queued", "running", "ended", "completed", "failed", "cancelled", "interrupted"]
+
+
+class StartRequest(GenerationRequest):
+    """The body of a start: a generation, and how to answer."""
+
+    stream: bool = Field(default=False, description="true: answer with the events themselves")
+
+
+EXAMPLES: Any = {
+    "shortest": {"summary": "A prompt to the best model there is", "value": {"input": "Why is the sky blue?"}},
+    "chat": {
+        "summary": "A conversation, answered with its events",
+        "value": {
+            "model": "demo/story",
+            "messages": [{"role": "user", "content": "Tell me a story."}],
+            "params": {"words": 40},
+            "stream": True,
+        },
+    },
+}
+
+
+class JSON(Response):
+    """JSON by orjson."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        """Return the document."""
+        return orjson.dumps(content)
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_class=Response,
+    openapi_extra={"requestBody": {"content": {"application/json": {"examples": EXAMPLES}}}},
+    responses={
+        201: {"description": "Started; `Location` is the stream."},
+        200: {"description": "This idempotency key started the stream before."},
+        410: {"description": "`stream_deleted`"},
+        413: {"description": "`body_too_large`"},
+        422: {"description": "`unknown_model`, `missing_provider_key`, `idempotency_mismatch`"},
+    },
+)
+async def post_stream(
+    body: StartRequest,
+    house: AHouse,
+    tenant: ATenant,
+    idempotency_key: Annotated[str | None, Header(max_length=255, description="the same key starts once")] = None,
+) -> Response:
+    """Start a generation."""
+    request = GenerationRequest.model_validate(body.model_dump(exclude={"stream"}))
+    stream_id, created = await streams.start(house, tenant, request, idempotency_key or None)
+    status = 201 if created else 200
+    headers = {"Location": f"/v1/streams/{stream_id}", "Stream-Id": stream_id}
+    if body.stream:
+        follower = await streams.open_follower(house, tenant, stream_id)
+        response: Response = events(follower, house.settings, after=0, status=status)
+        response.headers["Location"] = headers["Location"]
+        return response
+    return JSON(streams.summary(stream_id, await streams.find(house, tenant, stream_id)), status, headers)
+
+
+@router.get("", response_class=Response)
+async def list_streams(
+    house: AHouse,
+    tenant: ATenant,
+    status: Annotated[Status | None, Query(description="a status or an outcome")] = None,
+    thread: Annotated[str | None, Query(max_length=200)] = None,
+    limit: Annotated[int, Query(ge=1)] = 50,
+    cursor: Annotated[str | None, Query(description="`next_cursor` of the page before")] = None,
+) -> Response:
+    """List streams, newest first."""
+    before = None
+    if cursor is not None:
+        created_ms, _, last_id = cursor.partition("-")
+        if not (created_ms.isascii() and created_ms.isdigit() and last_id):
+            raise Problem(400, "bad_cursor", "cursor must be a page's `next_cursor`.", cursor=cursor[:64])
+        before = Listed(last_id, int(created_ms))
+    limit = min(limit, house.settings.page_limit)
+    found, last = await streams.listing(house, tenant, status=status, thread=thread, limit=limit, before=before)
+    next_cursor = f"{last.created_ms}-{last.stream_id}" if last else None
+    return JSON({"data": found, "next_cursor": next_cursor})
+
+
+@router.get("/{stream_id}", response_class=Response)
+async def get_stream(
+    stream_id: str,
+    house: AHouse,
+    tenant: ATenant,
+    wait: Annotated[float | None, Query(ge=0, description="seconds to wait for the end; includes the output")] = None,
+) -> Response:
+    """Show a stream's state; with `wait`, once it has ended, and with its output."""
+    if wait is not None:
+        await streams.ended(house, tenant, stream_id, min(wait, house.settings.max_wait_s))
+    shown = await streams.show(house, tenant, stream_id, output=wait is not None)
+    return JSON(shown, headers={"Stream-Id": stream_id})
+
+
+@router.get("/{stream_id}/entries", response_class=Response)
+async def get_entries(
+    stream_id: str,
+    house: AHouse,
+    tenant: ATenant,
+    after: Annotated[str | None, Query(description="the last offset you have")] = None,
+    limit: Annotated[int, Query(ge=1)] = 100,
+) -> Response:
+    """Read a page of entries as JSON."""
+    behind = cursor(None, after)
+    state, rows = await streams.page(house, tenant, stream_id, behind, min(limit, house.settings.page_limit))
+    if behind + 1 < state.first:
+        detail = f"The entries before offset {state.first} are gone."
+        raise Problem(410, "cursor_trimmed", detail, first_offset=state.first, reason="trimmed")
+    entries = []
+    for row in rows:
+        entry = decode(row.content, row.offset, row.epoch)
+        data = {**entry.data, "type": entry.type}  # as in the native frame
+        entries.append({"offset": entry.offset, "epoch": entry.epoch, "type": entry.type, "data": data})
+    document = {"data": entries, "first": state.first, "tail": state.tail, "status": state.status}
+    return JSON(document | {"outcome": state.outcome or None}, headers={"Stream-Id": stream_id})
+
+
+@router.post("/{stream_id}/cancel", response_class=Response, status_code=202)
+async def cancel_stream(stream_id: str, house: AHouse, tenant: ATenant) -> Response:
+    """Stop a generation. Idempotent; a stream that has ended stays as it ended."""
+    state = await streams.cancel(house, tenant, stream_id)
+    return JSON(streams.summary(stream_id, state), 202, {"Stream-Id": stream_id})
+
+
+@router.delete("/{stream_id}", response_class=Response, status_code=204)
+async def delete_stream(stream_id: str, house: AHouse, tenant: ATenant) -> Response:
+    """Forget a stream and its entries; one that still runs is cancelled first."""
+    await streams.delete(house, tenant, stream_id)
+    return Response(status_code=204, headers={"Stream-Id": stream_id})

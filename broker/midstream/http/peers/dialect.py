@@ -1,0 +1,167 @@
+"""What the doors of all peers' dialects share: how a request becomes a stream, and how its end is waited for."""
+
+import asyncio
+import functools
+import hashlib
+from typing import Any, Final
+
+import orjson
+from fastapi import Request
+from pydantic import ValidationError
+
+from midstream.faces.face import Face
+from midstream.faces.peer_errors import failure_of
+from midstream.http.problems import Problem
+from midstream.http.tails.event_response import EventResponse
+from midstream.log.entries import COMPLETED
+from midstream.log.errors import LogUnavailable, StreamAbsent
+from midstream.log.keys import new_id
+from midstream.log.state import State
+from midstream.requests.catalogue import MissingProviderKey, resolve
+from midstream.requests.request import GenerationRequest
+from midstream.service import answers, streams
+from midstream.service.answers import Answer
+from midstream.service.services import House
+from midstream.settings import Settings
+
+RETRY_WINDOW_S: Final = 3_600
+"""How long an SDK's retry finds its first try: three of their ten-minute time-outs, and some."""
+CANCEL_AGAIN_S: Final = 0.5
+"""Wait before a cancel is asked for again that the log did not hear."""
+CLIENT_GONE: Final = 499
+"""The status of an answer that nobody reads any more."""
+
+Json = dict[str, Any]
+
+
+def model_of(name: str, provider: str, settings: Settings) -> str:
+    """Return the full name of a model; a name without a provider is one of the face's own.
+
+    Raises:
+        UnknownModel, MissingProviderKey: No such model here; the server's default is never taken instead.
+    """
+    try:
+        return resolve(name if "/" in name else f"{provider}/{name}", settings)
+    except MissingProviderKey as error:
+        raise Problem(400, "missing_provider_key", f"There is no model {name!r} here: {error}", param="model") from None
+
+
+def generation(**fields: Any) -> GenerationRequest:
+    """Return the request to run.
+
+    Raises:
+        Problem: 400 `bad_request`.
+    """
+    try:
+        return GenerationRequest(**fields)
+    except ValidationError as error:
+        where = [{"at": ".".join(map(str, e["loc"])), "message": e["msg"]} for e in error.errors()]
+        raise Problem(400, "bad_request", "The request does not fit; see `errors`.", errors=where) from None
+
+
+async def start(request: Request, house: House, tenant: str, wanted: GenerationRequest, origin: Json) -> str:
+    """Start a stream, or find the one that the same request's first try began (PROTOCOL: Faces/Retries)."""
+    key = request.headers.get("idempotency-key") or None
+    stream_id = None
+    tries = request.headers.get("x-stainless-retry-count", "")
+    if key is None and tries.isdecimal() and not house.settings.strict_openai:
+        body = hashlib.sha256(await request.body()).hexdigest()
+        digest = hashlib.sha256(f"{tenant}\0{request.url.path}\0{body}".encode()).hexdigest()
+        stream_id = await house.registry.tried(digest, new_id(), RETRY_WINDOW_S, first=int(tries) == 0)
+    told = orjson.dumps(origin, option=orjson.OPT_SORT_KEYS)
+    started, _ = await streams.start(house, tenant, wanted, key, stream_id=stream_id, origin=told)
+    return started
+
+
+async def origin_of(house: House, stream_id: str) -> Json:
+    """Return what the face that started a stream has noted; empty for a native start."""
+    noted: Json = orjson.loads(await house.log.origin(stream_id) or b"{}")
+    return noted
+
+
+async def streamed(
+    house: House, tenant: str, stream_id: str, face: Face, *, after: int = 0, keeps_on: bool = False
+) -> EventResponse:
+    """Return the response that tails a stream by a face; in strict mode leaving it cancels, unless it `keeps_on`."""
+    cancels = house.settings.strict_openai and not keeps_on
+    follower = await streams.open_follower(house, tenant, stream_id)
+    return EventResponse(
+        follower,
+        face,
+        after=after,
+        until=None,
+        opening=b"",
+        over=functools.partial(_cancel_if_gone, house, tenant, stream_id) if cancels else None,
+        send_timeout_s=house.settings.send_timeout_ms / 1000,
+    )
+
+
+async def _cancel_if_gone(house: House, tenant: str, stream_id: str, gone: bool) -> None:
+    while gone:
+        try:
+            await streams.cancel(house, tenant, stream_id)
+        except LogUnavailable:
+            await asyncio.sleep(CANCEL_AGAIN_S)  # nobody else knows that it is not wanted any more
+        except StreamAbsent:
+            return
+        else:
+            return
+
+
+async def end_of(request: Request, house: House, tenant: str, stream_id: str) -> State | None:
+    """Wait for a stream's end and return its state; None if the client has gone before.
+
+    A client's leaving does not touch the generation, but in strict mode.
+
+    Raises:
+        Problem: 504 or 503: not ended yet; the same request again joins the stream.
+    """
+    settings = house.settings
+    limit_s = settings.queue_timeout_s + settings.generation_timeout_s + settings.lease_ms / 1000
+    ended = asyncio.create_task(streams.ended(house, tenant, stream_id, limit_s))
+    gone = asyncio.create_task(_gone(request))
+    try:
+        await asyncio.wait((ended, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not ended.done():
+            if settings.strict_openai:
+                await streams.cancel(house, tenant, stream_id)
+            return None
+        in_time = ended.result()
+    finally:
+        for task in (ended, gone):
+            task.cancel()
+        await asyncio.gather(ended, gone, return_exceptions=True)
+    state = await streams.find(house, tenant, stream_id)
+    if not state.ended:
+        told = {"Stream-Id": stream_id, "Retry-After": "1"}
+        if in_time:
+            raise Problem(503, "stream_moved", "This server is stopping; the same request again goes on.", headers=told)
+        raise Problem(504, "still_running", "It has not ended yet; the same request again goes on.", headers=told)
+    return state
+
+
+async def completed(house: House, stream_id: str) -> Answer:
+    """Return the answer of an ended stream.
+
+    Raises:
+        Problem: The stream did not complete; the status and code of its failure.
+    """
+    said = await answers.answer(house, stream_id)
+    refuse_failure(stream_id, said.end)
+    return said
+
+
+def refuse_failure(stream_id: str, end: Json | None) -> None:
+    """Raise the failure of an ended stream as a problem, unless it was completed.
+
+    The SDKs are told not to try again: they would join the same failure.
+    """
+    if end is not None and end["outcome"] != COMPLETED:
+        failure = failure_of(end)
+        headers = {"Stream-Id": stream_id, "x-should-retry": "false"}
+        raise Problem(failure.status, failure.code, failure.message, headers=headers)
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

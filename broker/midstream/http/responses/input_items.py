@@ -1,0 +1,81 @@
+"""What a response was made from, as items of OpenAI's shape, in whichever dialect it was asked."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+from midstream.http.peers.dialect import Json
+
+
+def input_items(stream_id: str, said: list[Json]) -> list[Json]:
+    """Return messages and items as they are listed."""
+    items = [item for message in said for item in as_items(message)]
+    return [{"id": f"in_{stream_id}_{number}", "status": "completed", **item} for number, item in enumerate(items)]
+
+
+def as_items(message: Json) -> Iterator[Json]:
+    """Yield the items that a message of any dialect holds; an item is yielded as it is."""
+    if "role" not in message:
+        yield message
+        return
+    role, content = message["role"], message.get("content")
+    if role == "tool":
+        yield _output(message.get("tool_call_id"), content)
+        return
+    parts = content if isinstance(content, list) else [] if content is None else [content]
+    called = [call for part in (*parts, *(message.get("tool_calls") or ())) if (call := _called(part)) is not None]
+    said = [_part(part, role) for part in parts if not _is_silent(part)]
+    if role == "user":  # results come before what is said about them, calls behind it
+        yield from called
+    if said or not called:
+        yield {"type": "message", "role": role, "content": said}
+    if role != "user":
+        yield from called
+
+
+def _is_silent(part: Any) -> bool:
+    """Tell whether a part is no part of a message's content here: a call, a result, thinking."""
+    return isinstance(part, dict) and part.get("type") in ("tool_use", "tool_result", "thinking", "redacted_thinking")
+
+
+def _called(part: Any) -> Json | None:
+    match part:
+        case {"type": "tool_use", "id": call_id, "name": name}:
+            return _call(call_id, name, orjson.dumps(part.get("input")).decode())
+        case {"id": call_id, "function": {"name": name, "arguments": arguments}}:
+            return _call(call_id, name, arguments)
+        case {"type": "tool_result", "tool_use_id": call_id}:
+            return _output(call_id, part.get("content"))
+    return None
+
+
+def _part(part: Any, role: str) -> Json:
+    match part:
+        case str(text) | {"type": "text" | "input_text" | "output_text", "text": str(text)}:
+            if role == "assistant":
+                return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+            return {"type": "input_text", "text": text}
+        case {"type": "image_url", "image_url": {"url": url}} | {"type": "image", "source": {"url": url}}:
+            return {"type": "input_image", "image_url": url, "detail": "auto"}
+        case {"type": "image", "source": {"media_type": media_type, "data": data}}:
+            return {"type": "input_image", "image_url": f"data:{media_type};base64,{data}", "detail": "auto"}
+        case {"type": "file", "file": {"file_data": data} as file}:
+            return {"type": "input_file", "filename": str(file.get("filename") or "file"), "file_data": data}
+        case {"type": "document", "source": {"media_type": media_type, "data": data}}:
+            url = f"data:{media_type};base64,{data}"
+            return {"type": "input_file", "filename": str(part.get("title") or "file"), "file_data": url}
+        case {"type": "input_image"}:
+            return {"detail": "auto", **part}
+        case {"type": str(kind)} if kind.startswith(("input_", "refusal")):
+            return dict(part)
+    return {"type": "input_text", "text": orjson.dumps(part).decode()}
+
+
+def _call(call_id: Any, name: Any, arguments: Any) -> Json:
+    return {"type": "function_call", "call_id": call_id, "name": name, "arguments": arguments}
+
+
+def _output(call_id: Any, content: Any) -> Json:
+    output = content if isinstance(content, str) else orjson.dumps(content).decode()
+    return {"type": "function_call_output", "call_id": call_id, "output": output}

@@ -1,0 +1,100 @@
+"""One WebSocket's way out: tails and answers take turns, at the client's pace (PROTOCOL: Ws/Slow)."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from midstream.hub.tail import Tail
+
+logger = logging.getLogger(__name__)
+
+
+class Outbox:
+    """Sends one message at a time. It holds at most one of each tail, and one answer."""
+
+    def __init__(self, socket: WebSocket, timeout_s: float) -> None:
+        self._socket = socket
+        self._timeout_s = timeout_s
+        self._waiting: deque[tuple[bytes, Callable[[], None] | None]] = deque()
+        self._filled = asyncio.Event()
+
+    def put(self, message: bytes, sent: Callable[[], None] | None = None) -> None:
+        """Take a message; `sent` is called when it is off our hands."""
+        self._waiting.append((message, sent))
+        self._filled.set()
+
+    async def answer(self, **message: Any) -> None:
+        """Send an answer; returns when it is sent, so that a client that reads none is asked no more."""
+        gone = asyncio.Event()
+        self.put(orjson.dumps({name: value for name, value in message.items() if value is not None}), gone.set)
+        await gone.wait()
+
+    async def run(self) -> None:
+        """Send until the client is gone, or takes nothing for too long."""
+        while True:
+            await self._filled.wait()
+            self._filled.clear()
+            while self._waiting:
+                message, sent = self._waiting.popleft()
+                try:
+                    async with asyncio.timeout(self._timeout_s):
+                        await self._socket.send_text(message.decode())
+                except TimeoutError:
+                    logger.info("a socket took nothing for %g s and was cut", self._timeout_s)
+                    return
+                except (WebSocketDisconnect, RuntimeError, OSError) as error:
+                    logger.debug("a socket broke: %r", error)
+                    return
+                if sent is not None:
+                    sent()
+
+
+class SocketSink:
+    """One stream's tail on a socket."""
+
+    tail: Tail
+
+    def __init__(self, outbox: Outbox, stream_id: str, left: Callable[["SocketSink"], None]) -> None:
+        self.ready = True
+        self._outbox = outbox
+        self._head = b'{"type":"entries","id":"%b","entries":[' % stream_id.encode()
+        self._stream_id = stream_id
+        self._left = left
+        self._closed = False
+        self._dropped = False
+
+    def write(self, chunk: bytes) -> None:
+        """Send a chunk: objects with a comma behind each."""
+        self.ready = False
+        self._outbox.put(self._head + chunk[:-1] + b"]}", self._go_on)
+
+    def close(self) -> None:
+        """Say that nothing more comes, behind what is on its way."""
+        self._closed = True
+        if self.ready:
+            self._say_closed()
+
+    def drop(self) -> None:
+        """Close without a word: another tail takes this one's place, or the socket is gone."""
+        self._dropped = True
+        self.tail.close()
+
+    def _go_on(self) -> None:
+        self.ready = True
+        if self._closed:
+            self._say_closed()
+        else:
+            self.tail.pump()
+
+    def _say_closed(self) -> None:
+        if not self._dropped:
+            if self.tail.failed:  # else what was sent would look whole
+                told = {"code": "internal", "message": "The tail failed here; tail again.", "id": self._stream_id}
+                self._outbox.put(orjson.dumps({"type": "error", **told}))
+            self._outbox.put(orjson.dumps({"type": "closed", "id": self._stream_id}))
+            self._left(self)

@@ -1,0 +1,182 @@
+"""All followers of a process, fed by one connection (PROTOCOL: Reading)."""
+
+import asyncio
+import itertools
+import logging
+import random
+from typing import Final
+
+from redis.asyncio import Redis
+
+from midstream.hub.follower import Follower
+from midstream.hub.window import Window
+from midstream.log.connect import shed
+from midstream.log.entries import parse_publication
+from midstream.log.errors import StreamAbsent
+from midstream.log.feed import Feed
+from midstream.log.log import Log
+
+logger = logging.getLogger(__name__)
+
+DELETED: Final = b"deleted"
+UNJOINED_S: Final = 1.0
+"""How long a follower that nobody joined stays open."""
+DRAIN_STEP_TAILS: Final = 20
+"""Tails that are parted from at a time."""
+LATECOMERS_S: Final = 0.05
+"""How often a draining hub looks for tails that got in late."""
+BEATS_PER_SILENCE: Final = 4
+"""How finely the one heartbeat timer looks: a heartbeat may be early by a quarter, so that none is late."""
+
+
+class Hub:
+    """Opens followers for the streams that have tails, and closes them behind the last one."""
+
+    def __init__(self, log: Log, redis: Redis, *, window_bytes: int, heartbeat_ms: int, timeout_s: float) -> None:
+        self._log = log
+        self._window = Window(window_bytes)
+        self._redis = redis
+        self._silence_s = heartbeat_ms / 1000
+        self._followers: dict[str, Follower] = {}
+        self._opening: dict[str, asyncio.Task[Follower]] = {}
+        self._channels: dict[str, Follower] = {}
+        self._feed = Feed(redis, self._deliver, self._regained, timeout_s)
+        self._timer: asyncio.Task[None] | None = None
+        self._look: asyncio.Task[None] | None = None
+
+    @property
+    def tails(self) -> int:
+        """How many tails there are."""
+        return sum(len(follower.tails) for follower in self._followers.values())
+
+    def tails_of(self, stream_id: str) -> int:
+        """Return how many tails a stream has in this process."""
+        follower = self._followers.get(stream_id)
+        return len(follower.tails) if follower else 0
+
+    async def start(self) -> None:
+        """Connect the feed and start the heartbeat timer."""
+        self._feed.start()
+        self._timer = asyncio.create_task(self._beat(), name="heartbeats")
+
+    async def stop(self) -> None:
+        """Close every tail and connection."""
+        for follower in tuple(self._followers.values()):
+            for tail in tuple(follower.tails):
+                tail.fail()
+        tasks: list[asyncio.Task[None]] = []
+        for running in (self._timer, self._look):
+            if running is not None:
+                running.cancel()
+                tasks.append(running)
+        for opening in self._opening.values():
+            opening.cancel()
+        for follower in tuple(self._followers.values()):
+            tasks += follower.stop()
+        await asyncio.gather(*tasks, *self._opening.values(), return_exceptions=True)
+        await self._feed.stop()
+
+    async def drain(self, drain_s: float, retry_ms: int) -> None:
+        """Part from every tail, spread over `drain_s`, each told another time to come back: no storm.
+
+        Does not return: whoever still gets in behind that is parted from at once. Cancel it when all are gone.
+        """
+        tails = [tail for follower in self._followers.values() for tail in follower.tails]
+        random.shuffle(tails)
+        for number, tail in enumerate(tails):
+            tail.part(round(retry_ms * random.uniform(0.5, 1.5)))  # noqa: S311
+            if number % DRAIN_STEP_TAILS == DRAIN_STEP_TAILS - 1:
+                await asyncio.sleep(drain_s * DRAIN_STEP_TAILS / len(tails))
+        while True:
+            for follower in tuple(self._followers.values()):
+                for tail in tuple(follower.tails):
+                    tail.part(retry_ms)
+            await asyncio.sleep(LATECOMERS_S)
+
+    async def open(self, stream_id: str) -> Follower:
+        """Return the stream's follower, up to date. Join it before the next await, else it may close.
+
+        Raises:
+            StreamAbsent: There is no such stream.
+            LogUnavailable: Redis did not answer.
+        """
+        while True:
+            follower = self._followers.get(stream_id)
+            if follower is None:
+                opening = self._opening.get(stream_id)
+                if opening is None:
+                    opening = asyncio.create_task(self._open(stream_id), name=f"open {stream_id}")
+                    self._opening[stream_id] = opening
+                    opening.add_done_callback(lambda _: self._opening.pop(stream_id, None))
+                follower = await asyncio.shield(opening)
+            if not follower.closed:
+                return follower
+
+    async def _open(self, stream_id: str) -> Follower:
+        follower = Follower(stream_id, self._log, self._window, self._close)
+        channel = self._log.keys.channel(stream_id)
+        try:
+            # Before it is known whether there is anything to hear: that costs less than to ask first.
+            follower.hold()
+            self._channels[channel] = follower
+            await self._feed.subscribe(channel)
+            if not await follower.refresh() or follower.closed:  # deleted meanwhile
+                raise StreamAbsent(stream_id)
+        except BaseException:
+            self._close(follower)
+            self._window.forget(stream_id)  # what was read behind a deletion
+            raise
+        self._followers[stream_id] = follower
+        # Whoever asked may be gone or may not have joined.
+        asyncio.get_running_loop().call_later(UNJOINED_S, self._release, follower)
+        return follower
+
+    def _release(self, follower: Follower) -> None:
+        if not follower.tails:
+            self._close(follower)
+
+    def _close(self, follower: Follower) -> None:
+        if follower.closed:
+            return
+        if self._followers.get(follower.stream_id) is follower:
+            del self._followers[follower.stream_id]
+        follower.stop()
+        channel = self._log.keys.channel(follower.stream_id)
+        if self._channels.pop(channel, None) is not None:
+            self._feed.unsubscribe(channel)
+
+    def _deliver(self, messages: list[tuple[str, bytes]]) -> None:
+        """Let each follower take what has come, then move its tails: what came together leaves in one write."""
+        moved: dict[Follower, None] = {}
+        for channel, message in messages:
+            follower = self._channels.get(channel)
+            if follower is None:
+                continue
+            if message == DELETED:
+                follower.pump()  # what came before it
+                follower.forget("deleted")
+            elif follower.offer(parse_publication(message)):
+                moved[follower] = None
+        for follower in moved:
+            follower.pump()
+
+    def _regained(self) -> None:
+        """The feed was away: publications may have been missed."""
+        for follower in tuple(self._channels.values()):
+            follower.catch_up()
+
+    async def _beat(self) -> None:
+        """Send heartbeats, and look whether silent streams still exist: nobody says so when a key expires."""
+        for beats in itertools.count(1):
+            await asyncio.sleep(self._silence_s / BEATS_PER_SILENCE)
+            for follower in tuple(self._followers.values()):
+                follower.beat(BEATS_PER_SILENCE)
+            if beats % BEATS_PER_SILENCE == 0 and (self._look is None or self._look.done()):
+                self._look = asyncio.create_task(self._look_at_all(), name="look at silent streams")
+
+    async def _look_at_all(self) -> None:
+        """Read what each live stream may have more; one at a time, so that idle tails keep no pool of connections."""
+        for follower in tuple(self._followers.values()):
+            if not follower.ended and not follower.closed:
+                await follower.caught_up()
+        await shed(self._redis)

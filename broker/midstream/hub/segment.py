@@ -1,0 +1,93 @@
+"""A run of a stream's entries in memory, with the frames made of them so far."""
+
+from typing import Any, Final
+
+from midstream.faces.face import Face
+from midstream.log.entries import Stored
+
+SEGMENT_ENTRIES: Final = 256
+"""Entries of one segment."""
+OVERHEAD_BYTES: Final = 150
+"""What an entry costs beside its content, roughly: the object, and its frame's own."""
+
+
+def index_of(offset: int) -> int:
+    """Return which segment an offset belongs to."""
+    return (offset - 1) // SEGMENT_ENTRIES
+
+
+def start_of(index: int) -> int:
+    """Return a segment's first offset."""
+    return index * SEGMENT_ENTRIES + 1
+
+
+class NotInMemory(Exception):
+    """A segment has to be read from the log first."""
+
+    def __init__(self, index: int) -> None:
+        super().__init__(f"segment {index} is not in memory")
+        self.index = index
+
+
+class Segment:
+    """The entries of segment `index`, from `first` on, as far as there are any.
+
+    `first` is the segment's own beginning unless the log was trimmed in its middle; `last` is the last offset it
+    holds, `first - 1` while empty.
+
+    Each face's frame of an entry is made once, for all tails together.
+    """
+
+    __slots__ = ("_voices", "entries", "first", "index", "last", "size_bytes")
+
+    def __init__(self, index: int, first: int | None = None) -> None:
+        self.index = index
+        self.first = start_of(index) if first is None else first
+        self.last = self.first - 1
+        self.entries: list[Stored] = []
+        self.size_bytes = 0
+        self._voices: dict[Face, _Voice] = {}
+
+    def known(self, offset: int) -> Stored | None:
+        """Return the entry at an offset if it is here."""
+        return self.entries[offset - self.first] if self.first <= offset <= self.last else None
+
+    def extend(self, entries: list[Stored]) -> None:
+        """Take the next entries."""
+        last = self.last + len(entries)
+        assert (entries[0].offset, entries[-1].offset) == (self.last + 1, last)  # noqa: S101 - I1, where it is read
+        self.entries += entries
+        self.last = last
+        self.size_bytes += sum([len(content) for _, _, content in entries]) + OVERHEAD_BYTES * len(entries)
+
+    def frames(self, face: Face, before: Any, after: int, upto: int) -> list[bytes]:
+        """Return the frames of the offsets behind `after` up to `upto`, both within the segment.
+
+        `before` is the face's state before the segment's first entry.
+        """
+        return self._voice(face, before).frames[after + 1 - self.first : upto + 1 - self.first]
+
+    def state_behind(self, face: Face, before: Any) -> Any:
+        """Return the face's state behind the segment's last entry."""
+        return self._voice(face, before).state
+
+    def _voice(self, face: Face, before: Any) -> "_Voice":
+        voice = self._voices.get(face)
+        if voice is None:
+            voice = self._voices[face] = _Voice(before)
+        made = voice.frames
+        if len(made) < len(self.entries):
+            for entry in self.entries[len(made) :]:
+                frame, voice.state = face.frame(entry, voice.state)
+                made.append(frame)
+        return voice
+
+
+class _Voice:
+    """What one face has made of a segment so far."""
+
+    __slots__ = ("frames", "state")
+
+    def __init__(self, state: Any) -> None:
+        self.state = state
+        self.frames: list[bytes] = []

@@ -1,0 +1,76 @@
+"""The segments that a process keeps in memory, bounded in total."""
+
+from collections import OrderedDict
+
+from midstream.hub.segment import Segment, index_of, start_of
+from midstream.log.entries import Stored
+
+
+class Window:
+    """Segments of all followed streams, least recently used first out, at most about `limit_bytes`."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit_bytes = limit_bytes
+        self._segments: OrderedDict[tuple[str, int], Segment] = OrderedDict()
+        self._by_stream: dict[str, set[int]] = {}
+        self.size_bytes = 0
+
+    def get(self, stream_id: str, index: int) -> Segment | None:
+        """Return a segment if it is in memory."""
+        key = (stream_id, index)
+        segment = self._segments.get(key)
+        if segment is not None:
+            self._segments.move_to_end(key)
+        return segment
+
+    def extend(self, stream_id: str, entries: list[Stored]) -> None:
+        """Keep a stream's next entries, which may belong to several segments.
+
+        A segment whose beginning is not in memory is not begun in its middle: its entries are read from the
+        log when somebody asks for them.
+        """
+        while (index := index_of(entries[0].offset)) != index_of(entries[-1].offset):
+            room = start_of(index + 1) - entries[0].offset
+            self._extend(stream_id, index, entries[:room])
+            entries = entries[room:]
+        self._extend(stream_id, index, entries)
+
+    def _extend(self, stream_id: str, index: int, entries: list[Stored]) -> None:
+        segment = self._segments.get((stream_id, index))
+        if segment is None:
+            if entries[0].offset != start_of(index):
+                return
+            segment = Segment(index)
+            self.put(stream_id, segment)
+        if segment.last + 1 == entries[0].offset:
+            before = segment.size_bytes
+            segment.extend(entries)
+            self._grow(segment.size_bytes - before)
+
+    def put(self, stream_id: str, segment: Segment) -> None:
+        """Keep a segment, unless as much of it or more is here: it may have grown while it was read."""
+        key = (stream_id, segment.index)
+        known = self._segments.get(key)
+        if known is not None:
+            if known.entries and known.first <= segment.first and known.last >= segment.last:
+                return
+            self.size_bytes -= known.size_bytes
+            del self._segments[key]
+        self._segments[key] = segment
+        self._by_stream.setdefault(stream_id, set()).add(key[1])
+        self._grow(segment.size_bytes)
+
+    def forget(self, stream_id: str) -> None:
+        """Drop all of a stream's segments."""
+        for index in self._by_stream.pop(stream_id, ()):
+            self.size_bytes -= self._segments.pop((stream_id, index)).size_bytes
+
+    def _grow(self, by_bytes: int) -> None:
+        self.size_bytes += by_bytes
+        while self.size_bytes > self._limit_bytes and len(self._segments) > 1:
+            (stream_id, index), segment = self._segments.popitem(last=False)
+            self.size_bytes -= segment.size_bytes
+            indexes = self._by_stream[stream_id]
+            indexes.discard(index)
+            if not indexes:
+                del self._by_stream[stream_id]

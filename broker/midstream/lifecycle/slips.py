@@ -1,0 +1,78 @@
+"""The job slip: how a generation is put on the queue, by name.
+
+arq is a wake-up and never the record of truth (FINDINGS 1): a slip carries the stream's id alone, a worker
+that takes it must still claim the stream, and a lost slip is written again by the reaper.
+"""
+
+from typing import Any, Final
+
+import orjson
+from arq.constants import in_progress_key_prefix, job_key_prefix
+from arq.jobs import serialize_job
+from arq.utils import timestamp_ms
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from midstream.log.errors import LogUnavailable
+from midstream.log.keys import Keys
+
+GENERATE: Final = "generate"
+WAKE: Final = b"wake"
+CLOCKS_APART_MS: Final = 86_400_000
+"""arq takes a slip when the worker's own clock has reached its time: by so much a worker's clock may be behind ours."""
+
+
+def serialize(job: dict[str, Any]) -> bytes:
+    """Return a slip's bytes. JSON, because arq's default, pickle, runs code for whoever can write to Redis."""
+    return orjson.dumps(job, default=str)
+
+
+def deserialize(slip: bytes) -> dict[str, Any]:
+    """Return the slip whose bytes these are."""
+    job: dict[str, Any] = orjson.loads(slip)
+    return job
+
+
+class Slips:
+    """Writes job slips to the queue under one key prefix."""
+
+    def __init__(self, redis: Redis, prefix: str, expires_s: float) -> None:
+        self._keys = Keys(prefix)
+        self._expires_ms = round(expires_s * 1000)
+        self._redis = redis
+
+    async def write(self, stream_id: str, epoch: int, *, new: bool = False) -> None:
+        """Queue a stream for the attempt behind `epoch` and wake the workers.
+
+        Nothing is queued if the slip still lies there; a `new` stream cannot have one. arq's own `enqueue_job`
+        takes four round trips to make sure of what is known here, and refuses a job of which half was lost.
+
+        Raises:
+            LogUnavailable: Redis did not answer; the reaper will write the slip.
+        """
+        job_id = f"{stream_id}.{epoch}"
+        now_ms = timestamp_ms()
+        job = serialize_job(GENERATE, (stream_id,), {}, None, now_ms, serializer=serialize)
+        try:
+            lies = not new and await self._lies(job_id)
+            async with self._redis.pipeline(transaction=True) as pipe:
+                if not lies:
+                    pipe.set(job_key_prefix + job_id, job, px=self._expires_ms)
+                    pipe.zadd(self._keys.queue, {job_id: now_ms - CLOCKS_APART_MS})
+                pipe.publish(self._keys.control, WAKE)
+                await pipe.execute()
+        except (RedisError, OSError) as error:
+            raise LogUnavailable(str(error)) from error
+
+    async def _lies(self, job_id: str) -> bool:
+        """Tell whether the slip can be taken.
+
+        A worker that died between the slip and the claim has left arq's mark on it, for as long as a job may run;
+        a worker that still lives loses nothing by its mark's removal: one claim alone succeeds.
+        """
+        async with self._redis.pipeline(transaction=False) as pipe:
+            pipe.delete(in_progress_key_prefix + job_id)
+            pipe.exists(job_key_prefix + job_id)
+            pipe.zscore(self._keys.queue, job_id)
+            _, exists, score = await pipe.execute()
+        return bool(exists) and score is not None

@@ -1,0 +1,64 @@
+"""Which stream each AI SDK chat is at (PROTOCOL: Chat/Pointer)."""
+
+from dataclasses import dataclass
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from midstream.log.errors import LogUnavailable
+from midstream.log.keys import Keys
+from midstream.log.scripts import Scripts
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """Where a chat stands; turn 0: nobody has said anything.
+
+    Attributes:
+        turn: How many generations it has had.
+        digest: Of the request that began the last one.
+        stream_id: The last one's stream, which may not exist yet.
+        seen: Whether somebody was sent that stream's end.
+    """
+
+    turn: int = 0
+    digest: str = ""
+    stream_id: str = ""
+    seen: bool = False
+
+
+class Chats:
+    """The chats under one key prefix. Raises `LogUnavailable` when Redis does not answer."""
+
+    def __init__(self, redis: Redis, prefix: str) -> None:
+        self._redis = redis
+        self._keys = Keys(prefix)
+        self._scripts = Scripts(redis)
+
+    async def find(self, tenant: str, chat_id: str) -> Chat:
+        """Return where a tenant's chat stands."""
+        try:
+            async with self._redis.pipeline(transaction=False) as pipe:
+                pipe.hmget(self._keys.chat(tenant, chat_id), ["turn", "digest", "stream", "seen"])
+                (values,) = await pipe.execute()
+        except (RedisError, OSError) as error:
+            raise LogUnavailable(str(error)) from error
+        turn, digest, stream_id, seen = ((value or b"").decode() for value in values)
+        return Chat(int(turn or 0), digest, stream_id, seen=bool(stream_id) and seen == stream_id)
+
+    async def begin(self, tenant: str, chat_id: str, turn: int, digest: str, stream_id: str, keep_s: int) -> bool:
+        """Begin a turn; return whether it was the next one, and nobody else's."""
+        key = self._keys.chat(tenant, chat_id)
+        answer = await self._scripts.run("chat", [key], [turn, digest, stream_id, keep_s])
+        return bool(answer[0] == b"ok")
+
+    async def note_seen(self, tenant: str, chat_id: str, stream_id: str, keep_s: int) -> None:
+        """Note that somebody was sent a stream's end."""
+        key = self._keys.chat(tenant, chat_id)
+        try:
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.hset(key, "seen", stream_id)
+                pipe.expire(key, keep_s)
+                await pipe.execute()
+        except (RedisError, OSError) as error:
+            raise LogUnavailable(str(error)) from error

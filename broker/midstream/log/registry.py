@@ -1,0 +1,111 @@
+"""Which streams there are: those that a reaper still looks after, and each tenant's, newest first.
+
+Neither set shares a stream's slot, so neither is written in the stream's own scripts. `due` is therefore
+always a superset of the live streams: written before a stream exists, cleared after it ended.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from midstream.log.errors import LogUnavailable
+from midstream.log.keys import Keys
+from midstream.log.scripts import Scripts
+
+INDEX_LIMIT: Final = 100_000
+"""The newest streams of a tenant that can be listed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One row of a tenant's index."""
+
+    stream_id: str
+    created_ms: int
+
+
+class Registry:
+    """The two sets of streams under one key prefix. Raises `LogUnavailable` when Redis does not answer."""
+
+    def __init__(self, redis: Redis, prefix: str) -> None:
+        self._redis = redis
+        self._keys = Keys(prefix)
+        self._scripts = Scripts(redis)
+
+    async def ping(self) -> None:
+        """Raise `LogUnavailable` unless Redis answers."""
+        try:
+            await self._redis.ping()
+        except (RedisError, OSError) as error:
+            raise LogUnavailable(str(error)) from error
+
+    async def watch(self, stream_id: str, delay_ms: int) -> None:
+        """Have a reaper look at the stream in `delay_ms`."""
+        await self._scripts.run("watch", [self._keys.due], [delay_ms, stream_id])
+
+    async def tried(self, digest: str, stream_id: str, keep_s: int, *, first: bool) -> str:
+        """Return the stream of a request that is known by a digest: the given one for a first try.
+
+        For a retry it is the latest first try's, if that was within `keep_s`.
+        """
+        key = self._keys.tried(digest)
+        try:
+            if first:
+                await self._redis.set(key, stream_id, ex=keep_s)
+                return stream_id
+            # NX and GET in one command: of two retries at once, both get the same stream.
+            known = await self._redis.set(key, stream_id, ex=keep_s, nx=True, get=True)
+        except (RedisError, OSError) as error:
+            raise LogUnavailable(str(error)) from error
+        return known.decode() if known else stream_id
+
+    async def unwatch(self, stream_id: str) -> None:
+        """Look after the stream no longer: it has ended."""
+        try:
+            await self._redis.zrem(self._keys.due, stream_id)
+        except (RedisError, OSError) as error:
+            raise LogUnavailable(str(error)) from error
+
+    async def due(self, again_ms: int, limit: int) -> tuple[int, list[str]]:
+        """Return the server's time and the streams to look at now.
+
+        Each is handed to one caller, and to another one after `again_ms` unless it was re-watched.
+        """
+        now_ms, ids = await self._scripts.run("due", [self._keys.due], [again_ms, limit])
+        return int(now_ms), [stream_id.decode() for stream_id in ids]
+
+    async def add(self, tenant: str, stream_id: str, created_ms: int, keep_s: int) -> None:
+        """List a new stream; the list itself is kept at least `keep_s`."""
+        key = self._keys.index(tenant)
+        try:
+            async with self._redis.pipeline(transaction=False) as pipe:
+                pipe.zadd(key, {stream_id: created_ms}, nx=True)
+                pipe.zremrangebyrank(key, 0, -INDEX_LIMIT - 1)
+                pipe.expire(key, keep_s, nx=True)
+                pipe.expire(key, keep_s, gt=True)
+                await pipe.execute()
+        except (RedisError, OSError) as error:
+            raise LogUnavailable(str(error)) from error
+
+    async def listed(self, tenant: str, before: Listed | None, limit: int) -> list[Listed]:
+        """Return up to `limit` of the tenant's streams, newest first, behind the row `before`."""
+        newest = "+inf" if before is None else before.created_ms
+        try:
+            rows = await self._redis.zrevrangebyscore(
+                self._keys.index(tenant), newest, "-inf", start=0, num=limit + 64, withscores=True
+            )
+        except (RedisError, OSError) as error:
+            raise LogUnavailable(str(error)) from error
+        found = [Listed(member.decode(), int(score)) for member, score in rows]
+        if before is not None:
+            found = [row for row in found if (row.created_ms, row.stream_id) < (before.created_ms, before.stream_id)]
+        return found[:limit]
+
+    async def drop(self, tenant: str, stream_ids: list[str]) -> None:
+        """Take streams off the tenant's list."""
+        try:
+            await self._redis.zrem(self._keys.index(tenant), *stream_ids)
+        except (RedisError, OSError) as error:
+            raise LogUnavailable(str(error)) from error

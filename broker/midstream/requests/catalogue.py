@@ -1,0 +1,132 @@
+"""The catalogue: which models there are, by the settings alone; no SDK is imported for it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from midstream.settings import Settings
+
+OPENAI_MODEL: Final = "openai/gpt-5.4-mini"
+ANTHROPIC_MODEL: Final = "anthropic/claude-sonnet-5"
+LOCAL_MODEL: Final = "local/smollm2"
+DEMO_MODEL: Final = "demo/story"
+
+DEMO_MODELS: Final = {
+    "story": "canned text, word by word; needs no key",
+    "count": "the numbers from 1",
+    "reasoning": "canned text after canned reasoning",
+    "tools": "canned text, then a tool call",
+}
+
+
+class UnknownModel(Exception):
+    """There is no such provider or model.
+
+    Attributes:
+        model: What was asked for.
+        models: What there is; `openai/*` stands for any model of that provider.
+    """
+
+    def __init__(self, model: str, models: list[str]) -> None:
+        super().__init__(f"There is no model {model!r}. There is: {', '.join(models)}.")
+        self.model = model
+        self.models = models
+
+
+class MissingProviderKey(Exception):
+    """The provider is known, but its API key is not set.
+
+    Attributes:
+        provider: The provider's name.
+        variable: The environment variable to set.
+    """
+
+    def __init__(self, provider: str, variable: str) -> None:
+        super().__init__(f"Models of {provider} need an API key: set {variable}.")
+        self.provider = provider
+        self.variable = variable
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One model that can be asked for by its id, `provider/name`."""
+
+    id: str
+    provider: str
+    description: str
+
+
+def resolve(model: str | None, settings: Settings) -> str:
+    """Return the full name of the model to use; `None` asks for the default.
+
+    Raises:
+        UnknownModel: There is no such provider, or it has no such model.
+        MissingProviderKey: The provider's key is not set.
+    """
+    if model is None:
+        model = _default(settings)
+    provider, name = split(model)
+    if not name or not _has(provider, name, settings):
+        raise UnknownModel(model, [*(known.id for known in available(settings)), *_open_ended(settings)])
+    if provider == "openai" and settings.openai_api_key is None:
+        raise MissingProviderKey(provider, "OPENAI_API_KEY")
+    if provider == "anthropic" and settings.anthropic_api_key is None:
+        raise MissingProviderKey(provider, "ANTHROPIC_API_KEY")
+    return model
+
+
+def split(model: str) -> tuple[str, str]:
+    """Return provider and name of a full model name; a name may hold slashes of its own."""
+    provider, _, name = model.partition("/")
+    return provider, name
+
+
+def available(settings: Settings) -> list[Model]:
+    """Return the models that can be asked for, the default one first."""
+    default = _default(settings)
+    return sorted(_known(settings), key=lambda known: known.id != default)
+
+
+def _known(settings: Settings) -> Iterator[Model]:
+    ids = []
+    if settings.openai_api_key is not None:
+        ids.append((OPENAI_MODEL, "any other model of OpenAI goes as well, by its name"))
+    if settings.anthropic_api_key is not None:
+        ids.append((ANTHROPIC_MODEL, "any other model of Anthropic goes as well, by its name"))
+    if settings.local_url is not None:
+        ids.append((LOCAL_MODEL, "a small model that runs on this machine"))
+    ids += [(f"demo/{name}", description) for name, description in DEMO_MODELS.items()]
+    ids += [(f"app/{name}", f"your own source, {path}") for name, path in settings.apps.items()]
+    default = settings.default_model
+    if default is not None and default not in dict(ids) and _has(*split(default), settings):
+        ids.append((default, "the default model"))
+    return (Model(full_name, split(full_name)[0], description) for full_name, description in ids)
+
+
+def _default(settings: Settings) -> str:
+    if settings.default_model is not None:
+        return settings.default_model
+    if settings.openai_api_key is not None:
+        return OPENAI_MODEL
+    if settings.anthropic_api_key is not None:
+        return ANTHROPIC_MODEL
+    return LOCAL_MODEL if settings.local_url is not None else DEMO_MODEL
+
+
+def _has(provider: str, name: str, settings: Settings) -> bool:
+    match provider:
+        case "openai" | "anthropic":
+            return True
+        case "local":
+            return settings.local_url is not None and f"local/{name}" == LOCAL_MODEL
+        case "demo":
+            return name in DEMO_MODELS
+        case "app":
+            return name in settings.apps
+    return provider in settings.providers
+
+
+def _open_ended(settings: Settings) -> list[str]:
+    """Return the providers of which any model can be asked for."""
+    keyed = {"openai": settings.openai_api_key, "anthropic": settings.anthropic_api_key}
+    return [f"{name}/*" for name in (*(name for name, key in keyed.items() if key), *settings.providers)]

@@ -1,0 +1,60 @@
+"""What every door of a process stands on, opened and closed together."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from redis.asyncio import Redis
+
+from midstream.hub.hub import Hub
+from midstream.lifecycle.reaper import Reaper
+from midstream.lifecycle.slips import Slips
+from midstream.log.chat_pointers import Chats
+from midstream.log.connect import connect
+from midstream.log.durability import examine
+from midstream.log.log import Log
+from midstream.log.registry import Registry
+from midstream.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """The rooms behind the doors."""
+
+    settings: Settings
+    redis: Redis
+    log: Log
+    registry: Registry
+    chats: Chats
+    slips: Slips
+    hub: Hub
+
+
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[House]:
+    """Open the house of one broker process; on leaving, every task and connection is closed."""
+    redis = connect(settings.redis_url.get_secret_value(), settings.redis_timeout_s, settings.redis_connections)
+    prefix = settings.key_prefix
+    log, registry = Log(redis, prefix), Registry(redis, prefix)
+    slips = Slips(redis, prefix, settings.queue_timeout_s)
+    hub = Hub(
+        log,
+        redis,
+        window_bytes=settings.window_bytes,
+        heartbeat_ms=settings.heartbeat_ms,
+        timeout_s=settings.redis_timeout_s,
+    )
+    for sentence in await examine(redis):
+        logger.warning("%s", sentence)
+    reaper = Reaper(log, registry, slips, settings)
+    await hub.start()
+    reaper.start()
+    try:
+        yield House(settings, redis, log, registry, Chats(redis, prefix), slips, hub)
+    finally:
+        await reaper.stop()
+        await hub.stop()
+        await redis.aclose(close_connection_pool=True)

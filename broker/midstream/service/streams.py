@@ -1,0 +1,262 @@
+"""What can be done with streams, the same from every door: start, show, list, read, wait, cancel, delete.
+
+A tenant sees its own streams only; another tenant's raise `StreamAbsent` like one that never was (I7).
+"""
+
+import asyncio
+import hashlib
+import logging
+import time
+from typing import Any, Final
+
+import orjson
+
+from midstream.faces.silent import SilentFace
+from midstream.hub.follower import Follower
+from midstream.lifecycle.ending import end_entry
+from midstream.lifecycle.reaper import look_again_ms
+from midstream.log.entries import CANCELLED, Stored, decode, encode
+from midstream.log.errors import LogUnavailable, StreamAbsent, StreamSealed
+from midstream.log.keys import idempotent_id, new_id
+from midstream.log.registry import Listed
+from midstream.log.state import State
+from midstream.requests.catalogue import resolve
+from midstream.requests.request import GenerationRequest, UnwritableRequestError
+from midstream.service.services import House
+
+logger = logging.getLogger(__name__)
+
+READ_PAGE: Final = 1_000
+LIST_SCAN: Final = 10
+"""Most pages of the index that one filtered list looks through."""
+
+
+async def start(
+    house: House,
+    tenant: str,
+    request: GenerationRequest,
+    idempotency_key: str | None,
+    *,
+    stream_id: str | None = None,
+    origin: bytes = b"",
+) -> tuple[str, bool]:
+    """Start a generation, or find the one that the same start began; return its id and whether it is new.
+
+    `origin` is what the face that starts it has to remember. `stream_id` is used where there is no key.
+
+    Raises:
+        UnknownModel, MissingProviderKey: No such model here.
+        UnwritableRequestError: It cannot be stored.
+        IdempotencyMismatch, StreamDeleted: See PROTOCOL: Create/Idempotent.
+        LogUnavailable: Redis did not answer. The same start with the same key is safe.
+    """
+    settings = house.settings
+    model = resolve(request.model, settings)
+    try:
+        body = orjson.dumps(request.model_dump(mode="json", exclude_none=True), option=orjson.OPT_SORT_KEYS)
+    except (orjson.JSONEncodeError, ValueError) as error:
+        raise UnwritableRequestError("The request holds text that is no Unicode.") from error
+    stream_id = (stream_id or new_id()) if idempotency_key is None else idempotent_id(tenant, idempotency_key)
+    ttl_s = settings.retention_s if request.ttl_s is None else request.ttl_s
+    # `reattach` falls back to `interrupt` where the upstream cannot be re-attached: that is what `auto` means.
+    policy = "reattach" if request.on_worker_loss == "auto" else request.on_worker_loss
+    created_ms = await house.log.create(
+        stream_id,
+        hashlib.sha256(body + origin).hexdigest(),
+        {
+            "tenant": tenant,
+            "model": model,
+            "policy": policy,
+            "thread": request.thread or "",
+            "metadata": orjson.dumps(request.metadata),
+            "ttl_s": ttl_s,
+            "request": body,
+            "origin": origin,
+        },
+        look_again_ms(settings),
+    )
+    if created_ms is None:
+        found = await house.log.state(stream_id)
+        if found is not None and found.ended:
+            await house.registry.unwatch(stream_id)  # nobody needs to look at it again
+        return stream_id, False
+    try:
+        await asyncio.gather(
+            house.slips.write(stream_id, 0, new=True),
+            house.registry.add(tenant, stream_id, created_ms, keep_s=max(ttl_s, settings.retention_s)),
+        )
+    except LogUnavailable:
+        # The stream stands, so the start has succeeded: the reaper writes the slip.
+        logger.warning("stream %s was created but its slip was not written yet", stream_id)
+    return stream_id, True
+
+
+async def find(house: House, tenant: str, stream_id: str) -> State:
+    """Return the state of a tenant's stream.
+
+    Raises:
+        StreamAbsent: There is none, or it is another tenant's.
+    """
+    state = await house.log.state(stream_id)
+    if state is None or state.tenant != tenant:
+        raise StreamAbsent(stream_id)
+    return state
+
+
+async def open_follower(house: House, tenant: str, stream_id: str) -> Follower:
+    """Return the hub's follower of a tenant's stream; raises as `find`."""
+    follower = await house.hub.open(stream_id)
+    if follower.state.tenant != tenant:
+        raise StreamAbsent(stream_id)
+    return follower
+
+
+async def show(house: House, tenant: str, stream_id: str, *, output: bool = False) -> dict[str, Any]:
+    """Return all that there is to know about a stream; with `output`, what it has generated too."""
+    state = await find(house, tenant, stream_id)
+    request = orjson.loads(await house.log.request(stream_id))
+    shown = summary(stream_id, state)
+    shown |= {
+        "messages": GenerationRequest.model_validate(request).as_messages(),
+        "metadata": orjson.loads(state.metadata),
+        "on_worker_loss": state.policy,
+        "paid_calls": state.paid,
+        "first": state.first,
+        "lease_until_ms": state.lease_until_ms or None,
+        "upstream_id": state.upstream_id or None,
+        "ttl_s": state.ttl_s,
+        "tails": house.hub.tails_of(stream_id),
+    }
+    end: dict[str, Any] = {}
+    if state.ended:
+        _, last = await house.log.read(stream_id, state.tail - 1, 1)
+        end = decode(last[0].content, last[0].offset, last[0].epoch).data if last else {}
+    shown |= {name: end.get(name) for name in ("finish_reason", "error", "usage", "timings")}
+    if output:
+        shown["output"] = await collect(house, stream_id)
+    return shown
+
+
+def summary(stream_id: str, state: State) -> dict[str, Any]:
+    """Return a stream's row in a list."""
+    return {
+        "id": stream_id,
+        "status": state.status,
+        "outcome": state.outcome or None,
+        "model": state.model,
+        "epoch": state.epoch,
+        "tail": state.tail,
+        "thread": state.thread or None,
+        "created_ms": state.created_ms,
+        "started_ms": state.started_ms or None,
+        "ended_ms": state.ended_ms or None,
+    }
+
+
+async def collect(house: House, stream_id: str) -> dict[str, Any]:
+    """Return the whole generation so far: text, reasoning, tool calls; a `reset` entry empties it."""
+    text: list[str] = []
+    reasoning: list[str] = []
+    tool_calls: list[dict[str, Any]] = []
+    after = 0
+    while True:
+        _, page = await house.log.read(stream_id, after, READ_PAGE)
+        for row in page:
+            entry = decode(row.content, row.offset, row.epoch)
+            match entry.type:
+                case "text":
+                    text.append(entry.text)
+                case "reasoning":
+                    reasoning.append(entry.text)
+                case "tool_call":
+                    tool_calls.append(entry.data)
+                case "reset":
+                    text, reasoning, tool_calls = [], [], []
+                case _:
+                    pass
+        if len(page) < READ_PAGE:
+            return {"text": "".join(text), "reasoning": "".join(reasoning), "tool_calls": tool_calls}
+        after = page[-1].offset
+
+
+async def page(house: House, tenant: str, stream_id: str, after: int, limit: int) -> tuple[State, list[Stored]]:
+    """Return a stream's state and a page of its entries, at one moment; raises as `find`."""
+    state, rows = await house.log.read(stream_id, after, limit)
+    if state is None or state.tenant != tenant:
+        raise StreamAbsent(stream_id)
+    return state, rows
+
+
+async def listing(
+    house: House, tenant: str, *, status: str | None, thread: str | None, limit: int, before: Listed | None
+) -> tuple[list[dict[str, Any]], Listed | None]:
+    """Return a tenant's streams, newest first, and the row behind which the next page begins."""
+    found: list[dict[str, Any]] = []
+    for _ in range(LIST_SCAN):
+        rows = await house.registry.listed(tenant, before, limit)
+        states = await asyncio.gather(*(house.log.state(row.stream_id) for row in rows))
+        expired = [row.stream_id for row, state in zip(rows, states, strict=True) if state is None]
+        if expired:
+            await house.registry.drop(tenant, expired)
+        for row, state in zip(rows, states, strict=True):
+            before = row
+            if state and status in (None, state.status, state.outcome) and thread in (None, state.thread):
+                found.append(summary(row.stream_id, state))
+                if len(found) == limit:
+                    return found, row
+        if len(rows) < limit:
+            return found, None
+    return found, before
+
+
+async def cancel(house: House, tenant: str, stream_id: str) -> State:
+    """Ask for a stop and return the state behind it; nothing happens to a stream that has ended."""
+    state = await find(house, tenant, stream_id)
+    end = end_entry(CANCELLED, state=state, now_ms=time.time_ns() // 1_000_000)
+    try:
+        sealed = await house.log.cancel(stream_id, encode(end), CANCELLED, state.ttl_s)
+    except StreamSealed:
+        sealed = False
+    if sealed:
+        await house.registry.unwatch(stream_id)
+    return await find(house, tenant, stream_id)
+
+
+async def delete(house: House, tenant: str, stream_id: str) -> None:
+    """Forget a stream; one that still runs is cancelled first, so that nobody pays for what nobody sees."""
+    await cancel(house, tenant, stream_id)
+    await house.log.delete(stream_id, house.settings.tombstone_s)
+    await house.registry.unwatch(stream_id)
+    await house.registry.drop(tenant, [stream_id])
+
+
+async def ended(house: House, tenant: str, stream_id: str, wait_s: float) -> bool:
+    """Wait until the stream has ended, for at most `wait_s`; return whether it has."""
+    follower = await open_follower(house, tenant, stream_id)
+    watch = _EndWatch()
+    tail = follower.join(SilentFace(), follower.tail)
+    try:
+        tail.begin(watch)
+        async with asyncio.timeout(wait_s):
+            await watch.closed.wait()
+    except TimeoutError:
+        return False
+    finally:
+        tail.close()
+    return True
+
+
+class _EndWatch:
+    """A sink that only notices that the end has come."""
+
+    ready = True
+
+    def __init__(self) -> None:
+        self.closed = asyncio.Event()
+
+    def write(self, chunk: bytes) -> None:
+        """Take nothing."""
+
+    def close(self) -> None:
+        """Notice."""
+        self.closed.set()

@@ -1,0 +1,215 @@
+"""One attempt at one stream: the only writer of its log, behind its fence.
+
+It remembers all that it appended until the stream is sealed, so that entries that a restarted server lost
+can be written again (PROTOCOL: Append/Ambiguous, Append/Rollback).
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from midstream.log.errors import LogFull, LogUnavailable, StaleEpoch, StreamAbsent, StreamSealed, TailMismatch
+from midstream.log.fsync import Fsync
+from midstream.log.log import Fence, Log
+from midstream.log.scripts import Argument
+from midstream.log.state import State
+
+logger = logging.getLogger(__name__)
+
+BACKOFF_S: Final = (0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
+"""Waits between tries while Redis does not answer; the last one repeats."""
+FULL_S: Final = 10.0
+"""How long a server that is out of memory is waited for."""
+
+
+class Attempt:
+    """Appends and seals, and finds out what became of a write whose answer was lost.
+
+    Every method raises `StaleEpoch`, `StreamSealed` or `StreamAbsent` when the stream is no longer ours, and
+    `LogFull` when the server stays out of memory.
+
+    Attributes:
+        stream_id: The stream.
+        state: Its state at the claim.
+        fence: What lets us in.
+        tail: The last offset that we know to be written.
+        sealed: The end is written; there is no lease any more.
+    """
+
+    def __init__(self, log: Log, fsync: Fsync, stream_id: str, state: State, fence: Fence, lease_ms: int) -> None:
+        self.stream_id = stream_id
+        self.state = state
+        self.fence = fence
+        self.tail = state.tail
+        self.sealed = False
+        self._log = log
+        self._fsync = fsync
+        self._lease_ms = lease_ms
+        self._notes: dict[str, Argument] = {}
+        self._reclaiming = asyncio.Lock()
+        self._base = state.tail
+        self._written: list[bytes] = []
+        self._claimed_s = time.monotonic()
+        self.renewed_s = self._claimed_s
+
+    @classmethod
+    async def claim(cls, log: Log, fsync: Fsync, stream_id: str, owner: str, lease_ms: int) -> tuple["Attempt", bytes]:
+        """Claim a queued stream; return the attempt, and the request as JSON.
+
+        Raises:
+            StaleEpoch, StreamSealed, StreamAbsent: It is not to be had.
+            LogUnavailable: Redis did not answer.
+        """
+        try:
+            fence, _, state, request = await log.claim(stream_id, owner, lease_ms)
+        except LogUnavailable:
+            found = await log.state(stream_id)
+            if found is None or found.owner != owner:
+                raise
+            # Only the answer was lost: the owner's word is ours alone.
+            fence, state, request = Fence(found.epoch, owner), found, await log.request(stream_id)
+        return cls(log, fsync, stream_id, state, fence, lease_ms), request
+
+    @property
+    def now_ms(self) -> int:
+        """The server's clock, as far as we can tell between two of its answers."""
+        return self.state.started_ms + round((time.monotonic() - self._claimed_s) * 1000)
+
+    async def append(self, contents: list[bytes], cursor: int | None = None) -> None:
+        """Append entries, however long Redis is away."""
+        await self._write(
+            contents, lambda rest: self._log.append(self.stream_id, self.fence, self.tail, rest, cursor=cursor)
+        )
+
+    async def seal(self, contents: list[bytes], outcome: str) -> None:
+        """Append the last entries and end the stream, however long Redis is away.
+
+        Returns when the end is on the server's disk, where the server can tell: until then everything that
+        was written is kept here, to be written again.
+        """
+        await self._seal(contents, outcome)
+        self.sealed = True
+        while True:
+            try:
+                await self._fsync.wait()
+            except LogUnavailable:
+                await self._seal([], outcome)
+            else:
+                return
+
+    async def _seal(self, contents: list[bytes], outcome: str) -> None:
+        try:
+            await self._write(
+                contents,
+                lambda rest: self._log.seal(self.stream_id, self.fence, self.tail, rest, outcome, self.state.ttl_s),
+            )
+        except StreamSealed as sealed:
+            # A seal whose answer was lost: it is ours if nobody else could have written it.
+            if (sealed.epoch, sealed.owner, sealed.outcome) != (self.fence.epoch, self.fence.owner, outcome):
+                raise
+
+    async def renew(self, **notes: Argument) -> bool:
+        """Renew the lease once, note state fields with it, and return whether a cancel was asked for.
+
+        Raises:
+            LogUnavailable: Redis did not answer.
+        """
+        try:
+            asked = await self._log.renew(self.stream_id, self.fence, self._lease_ms, **notes)
+        except StaleEpoch as stale:
+            await self._reclaim(stale)
+            asked = await self._log.renew(self.stream_id, self.fence, self._lease_ms, **notes)
+        self._notes |= notes
+        self.renewed_s = time.monotonic()
+        return asked
+
+    async def note(self, **notes: Argument) -> None:
+        """Note state fields, however long Redis is away."""
+        await self._insist(lambda: self.renew(**notes))
+
+    async def note_durably(self, **notes: Argument) -> None:
+        """Note state fields and return when they are on the server's disk, where the server can tell."""
+
+        async def act() -> None:
+            await self.renew(**notes)
+            await self._fsync.wait()
+
+        await self._insist(act)
+
+    async def release(self) -> None:
+        """Give the stream back to the queue."""
+        await self._insist(lambda: self._log.release(self.stream_id, self.fence))
+
+    async def _write(self, contents: list[bytes], write: Callable[[list[bytes]], Awaitable[int]]) -> None:
+        self._written += contents
+        target = self._base + len(self._written)
+
+        async def rest() -> None:
+            missing = self._written[self.tail - self._base :]
+            try:
+                self.tail = await write(missing)
+            except TailMismatch as mismatch:
+                self.tail = self._reconciled(mismatch.actual, target)
+                if self.tail < target:
+                    raise LogUnavailable(f"the tail is at {self.tail}") from mismatch
+
+        await self._insist(rest)
+
+    def _reconciled(self, actual: int, target: int) -> int:
+        """Return the tail to go on from. Epoch and owner were ours, so what is behind our base is ours too."""
+        if actual < self._base:
+            raise StaleEpoch(self.fence.epoch)  # even our `start` is gone: this is another history
+        if actual < self.tail:
+            logger.warning("stream %s lost %d entries; writing them again", self.stream_id, self.tail - actual)
+        return min(actual, target)
+
+    async def _reclaim(self, stale: StaleEpoch) -> None:
+        """Take the stream again if the server forgot that it is ours.
+
+        Epochs only rise, so one below ours means that the server lost our claim (PROTOCOL: Append/Rollback).
+        The owner's word is ours alone, so nobody else can have made the claim that we find.
+
+        Raises:
+            StaleEpoch: Another attempt holds it.
+        """
+        if stale.current >= self.fence.epoch:
+            raise stale
+        async with self._reclaiming:
+            try:
+                fence, tail, *_ = await self._log.claim(self.stream_id, self.fence.owner, self._lease_ms)
+            except StaleEpoch:
+                state = await self._log.state(self.stream_id)
+                if state is None or (state.epoch, state.owner) != (self.fence.epoch, self.fence.owner):
+                    raise stale from None
+                return
+            if (fence, tail) != (self.fence, self._base):
+                raise StaleEpoch(fence.epoch)
+            logger.warning("stream %s: the server had lost our claim; writing everything again", self.stream_id)
+            self.tail = self._base
+            if self._notes:
+                await self._log.renew(self.stream_id, self.fence, self._lease_ms, **self._notes)
+
+    async def _insist(self, act: Callable[[], Awaitable[object]]) -> None:
+        tries = 0
+        began_s = time.monotonic()
+        while True:
+            try:
+                await act()
+            except StaleEpoch as stale:
+                await self._reclaim(stale)
+            except (LogUnavailable, LogFull) as error:
+                if isinstance(error, LogFull) and time.monotonic() - began_s > FULL_S:
+                    raise
+                delay_s = BACKOFF_S[min(tries, len(BACKOFF_S) - 1)]
+                if not tries:
+                    logger.warning("stream %s: %s; trying again", self.stream_id, error)
+                tries += 1
+                await asyncio.sleep(delay_s)
+            else:
+                return
+
+
+Lost = (StaleEpoch, StreamSealed, StreamAbsent)
+"""The stream is no longer ours."""

@@ -1,0 +1,117 @@
+"""arq's worker, made to pick up at once and to survive Redis (FINDINGS 1).
+
+A job is short: it ends when its stream's lease is ours. The generation then runs as a task of our own, so
+arq never times it out, never runs it twice, and never polls over jobs in flight.
+"""
+
+import asyncio
+import contextlib
+import logging
+from typing import Any, Final
+
+from arq import Retry
+from arq.connections import ArqRedis
+from arq.worker import Worker
+from redis.exceptions import RedisError
+
+from midstream.lifecycle.slips import GENERATE, WAKE, deserialize, serialize
+from midstream.log.errors import LogUnavailable, StaleEpoch, StreamAbsent, StreamSealed
+from midstream.log.keys import Keys
+from midstream_worker.producers import Producers
+
+logger = logging.getLogger(__name__)
+
+POLL_S: Final = 0.5
+"""The fallback, should a wake-up get lost."""
+JOB_TIMEOUT_S: Final = 10
+RETRY_S: Final = 0.5
+PRODUCERS: Final = "producers"
+
+
+async def generate(ctx: dict[str, Any], stream_id: str) -> None:
+    """The one arq function: take a stream; its generation goes on when the job has ended."""
+    producers: Producers = ctx[PRODUCERS]
+    try:
+        await producers.take(stream_id)
+    except (StaleEpoch, StreamSealed, StreamAbsent) as error:
+        logger.debug("nothing to do for %s: %s", stream_id, error)
+    except LogUnavailable as error:
+        raise Retry(defer=RETRY_S) from error
+
+
+class Pickup(Worker):
+    """Polls when it is woken, for as many jobs as there is room, and outlives a Redis that is away."""
+
+    def __init__(self, redis: ArqRedis, keys: Keys, producers: Producers, **hooks: Any) -> None:
+        self._producers = producers
+        self._polling = asyncio.Lock()
+        self._woken: asyncio.Task[None] | None = None
+        self._again = False
+        super().__init__(
+            functions=[generate],
+            queue_name=keys.queue,
+            health_check_key=f"{keys.queue}:health",
+            redis_pool=redis,
+            ctx={PRODUCERS: producers},
+            max_jobs=max(1, producers.free),
+            job_timeout=JOB_TIMEOUT_S,
+            keep_result=0,
+            poll_delay=POLL_S,
+            job_serializer=serialize,
+            job_deserializer=deserialize,
+            log_results=False,
+            **hooks,
+        )
+        producers.when_free(self.wake)
+        assert GENERATE in self.functions  # noqa: S101 - the name that slips are written with
+
+    def wake(self) -> None:
+        """Poll now; once more behind a poll that is under way."""
+        if self._woken is not None and not self._woken.done():
+            self._again = True
+        elif self.allow_pick_jobs and self.main_task is not None and not self.main_task.done():
+            self._woken = self.loop.create_task(self._poll_while_woken(), name="pickup")
+
+    def hear(self, messages: list[tuple[str, bytes]]) -> None:
+        """Take messages of the control channel."""
+        for _, message in messages:
+            if message == WAKE:
+                self.wake()
+            elif message.startswith(b"cancel "):
+                self._producers.leases.cancel(message[len(b"cancel ") :].decode())
+
+    async def close(self) -> None:
+        """Let the claims under way finish, then have everything else closed."""
+        tasks = [*self.tasks.values(), *([self._woken] if self._woken else [])]
+        await asyncio.gather(*tasks, return_exceptions=True)
+        with contextlib.suppress(RedisError, OSError):
+            await self.pool.delete(self.health_check_key)
+        if self.on_shutdown:
+            await self.on_shutdown(self.ctx)
+        await self.pool.aclose(close_connection_pool=True)  # arq's own `close` calls what redis-py deprecated
+
+    async def _poll_while_woken(self) -> None:
+        self._again = True
+        while self._again and self.allow_pick_jobs:
+            self._again = False
+            await self._poll_iteration()
+
+    async def _poll_iteration(self) -> None:
+        async with self._polling:
+            starting = sum(not task.done() for task in self.tasks.values())
+            self.queue_read_limit = self._producers.free - starting
+            try:
+                if self.queue_read_limit > 0:
+                    await super()._poll_iteration()
+            except (RedisError, OSError) as error:
+                logger.warning("the queue could not be polled: %s", error)
+
+
+def arq_redis(pool: Any, keys: Keys) -> ArqRedis:
+    """Return arq's client on a pool of ours."""
+    return ArqRedis(
+        pool_or_conn=pool,
+        job_serializer=serialize,
+        job_deserializer=deserialize,
+        default_queue_name=keys.queue,
+    )

@@ -1,0 +1,126 @@
+"""Writes a prompt as the body of an Anthropic messages request."""
+
+from typing import Any
+
+import orjson
+
+from midstream_worker.sources import conversation
+from midstream_worker.sources.conversation import Call, File, Image, Json, Part, Raw, Result, Thought, Words
+from midstream_worker.sources.params import for_anthropic
+from midstream_worker.sources.source import Prompt
+
+DEFAULT_MAX_TOKENS = 8_192  # Anthropic has no default of its own; every current model allows this
+
+# Ours to decide, whatever the request's params say.
+_OURS = frozenset(("model", "input", "messages", "stream", "stream_options", "background", "store", "n", "system"))
+_PARTS = frozenset(
+    (
+        *("text", "image", "document", "search_result", "tool_use", "tool_result", "thinking", "redacted_thinking"),
+        *("server_tool_use", "web_search_tool_result", "container_upload"),
+    )
+)
+_CHOICES = {"auto": "auto", "none": "none", "required": "any"}
+
+
+def body(prompt: Prompt) -> Json:
+    """Return the request's JSON but for `stream`."""
+    given = {name: value for name, value in prompt.params.items() if name not in _OURS}
+    params = conversation.only_allowed(for_anthropic(given))
+    for alias in ("max_output_tokens", "max_completion_tokens"):
+        if alias in params:
+            params.setdefault("max_tokens", params.pop(alias))
+    params.setdefault("max_tokens", DEFAULT_MAX_TOKENS)
+    if isinstance(params.get("tools"), list):
+        params["tools"] = [_tool(definition) for definition in params["tools"]]
+    one_at_a_time = params.pop("parallel_tool_calls", True) is False and params.get("tools")
+    if "tool_choice" in params:
+        params["tool_choice"] = _tool_choice(params["tool_choice"])
+    choice = params.get("tool_choice") or {"type": "auto"}
+    if one_at_a_time and isinstance(choice, dict) and choice != {"type": "none"}:
+        params["tool_choice"] = {**choice, "disable_parallel_tool_use": True}
+    if system := _system(prompt):
+        params["system"] = system
+    return {**params, "model": prompt.model, "messages": _messages(prompt.messages)}
+
+
+def _system(prompt: Prompt) -> Any:
+    """Return the `system` param, and all system messages with it: Anthropic takes none among the messages."""
+    given = prompt.params.get("system")
+    said = [
+        part.text
+        for turn in conversation.turns(prompt.messages)
+        if turn.role == "system"
+        for part in turn.parts
+        if isinstance(part, Words)
+    ]
+    if isinstance(given, list):  # its blocks may carry cache marks
+        return [*given, *({"type": "text", "text": text} for text in said)]
+    if given and not isinstance(given, str):
+        return given  # the provider judges it
+    return "\n\n".join(filter(None, [given, *said]))
+
+
+def _messages(messages: list[Json]) -> list[Json]:
+    written: list[Json] = []
+    for message in messages:
+        if message.get("role") in ("user", "assistant") and conversation.is_plain(message, _PARTS):
+            written.append(message)
+            continue
+        for turn in conversation.turns([message]):
+            if turn.role == "system" or not turn.parts:
+                continue
+            blocks = [_block(part) for part in turn.parts]
+            last = written[-1] if written else {}
+            # The results of parallel calls are wanted in one message.
+            if last.get("role") == turn.role and isinstance(last["content"], list):
+                written[-1] = {**last, "content": [*last["content"], *blocks]}
+            else:
+                written.append({"role": turn.role or "user", "content": blocks})
+    return written
+
+
+def _block(part: Part) -> Json:
+    match part:
+        case Words(text):
+            return {"type": "text", "text": text}
+        case Image(url):
+            return {"type": "image", "source": _source(url)}
+        case File(name, url):
+            return {"type": "document", "title": name, "source": _source(url)}
+        case Call(call_id, name, arguments):
+            return {"type": "tool_use", "id": call_id, "name": name, "input": _arguments(arguments)}
+        case Result(call_id, output):
+            return {"type": "tool_result", "tool_use_id": call_id, "content": output}
+        case Thought(raw) | Raw(raw):
+            return raw
+
+
+def _arguments(text: str) -> Any:
+    try:
+        return orjson.loads(text or "{}")
+    except orjson.JSONDecodeError:  # a call that the model cut off
+        return {"text": text}
+
+
+def _source(url: str) -> Json:
+    media_type, separator, data = url.removeprefix("data:").partition(";base64,")
+    if url.startswith("data:") and separator:
+        return {"type": "base64", "media_type": media_type, "data": data}
+    return {"type": "url", "url": url}
+
+
+def _tool(definition: Json) -> Json:
+    function = conversation.tool(definition)
+    if function is None or "input_schema" in definition:
+        return definition
+    described = {"description": function.description} if function.description else {}
+    return {"name": function.name, **described, "input_schema": function.schema}
+
+
+def _tool_choice(choice: Any) -> Any:
+    kind, name = conversation.tool_choice(choice)
+    if isinstance(choice, dict) and choice.get("type") in ("auto", "any", "tool", "none"):
+        return choice
+    if kind == "named":
+        return {"type": "tool", "name": name}
+    return {"type": _CHOICES[kind]} if kind else choice

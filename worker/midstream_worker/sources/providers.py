@@ -1,0 +1,144 @@
+"""Finds the source of a model, and makes each one when it is first asked for."""
+
+import os
+import re
+from collections.abc import Iterable
+
+import httpx2
+from pydantic import SecretStr
+
+from midstream.requests.catalogue import split
+from midstream.settings import Settings
+from midstream_worker.sources.source import Source
+
+CONNECT_TIMEOUT_S = 5.0
+KEPT_S = 2.0
+"""Idle connections are closed before a server does (uvicorn, which most servers of one's own run on: after 5 s).
+
+A call that meets its connection's end halfway breaks off, and nobody knows whether it was billed.
+"""
+
+# The SDKs are imported when a source of theirs is made: they take about a second each.
+
+
+class Sources:
+    """One source for each provider that was asked for; a source serves any number of generations at once."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._made: dict[str, Source] = {}
+
+    def get(self, model: str) -> tuple[Source, str]:
+        """Return the source of `provider/name`, and the name without its provider.
+
+        Raises:
+            SourceError: `source_error`: an app's module or function cannot be found.
+            KeyError: The settings of this process know no such provider or app.
+        """
+        provider, name = split(model)
+        key = model if provider == "app" else provider
+        if key not in self._made:
+            self._made[key] = self._make(provider, name)
+        return self._made[key], name
+
+    def warm(self) -> None:
+        """Make the sources that are likely to be asked for: importing an SDK blocks the loop for a second."""
+        settings = self._settings
+        likely = {
+            "openai": settings.openai_api_key,
+            "anthropic": settings.anthropic_api_key,
+            "local": settings.local_url,
+        }
+        for provider in (*(name for name, configured in likely.items() if configured), *settings.providers):
+            self.get(f"{provider}/any")
+
+    async def aclose(self) -> None:
+        """Close all sources' connections."""
+        made, self._made = self._made, {}
+        for source in made.values():
+            await source.aclose()
+
+    def _make(self, provider: str, name: str) -> Source:
+        match provider:
+            case "openai":
+                return self._openai()
+            case "anthropic":
+                return self._anthropic()
+            case "demo":
+                from midstream_worker.sources.demo import Demo  # noqa: PLC0415
+
+                return Demo(self._settings.demo_delay_ms)
+            case "app":
+                from midstream_worker.sources.app import App  # noqa: PLC0415
+
+                return App(name, self._settings.apps[name])
+            case "local":
+                return self._compatible("local", self._settings.local_url, paid=False)
+        return self._compatible(provider, self._settings.providers[provider], paid=True)
+
+    def _openai(self) -> Source:
+        settings = self._settings
+        if settings.openai_dialect == "chat":
+            return self._compatible("openai", settings.openai_base_url, paid=True, key=settings.openai_api_key)
+        import openai  # noqa: PLC0415
+
+        from midstream_worker.sources.failures import Failures  # noqa: PLC0415
+        from midstream_worker.sources.openai_responses import OpenAIResponses  # noqa: PLC0415
+
+        key = _revealed(settings.openai_api_key)
+        client = openai.AsyncOpenAI(
+            api_key=key, base_url=settings.openai_base_url, max_retries=0, http_client=self._http_client()
+        )
+        failures = Failures(openai, "openai", _secrets(key, settings.openai_base_url))
+        return OpenAIResponses(client, failures, background=settings.openai_background)
+
+    def _compatible(self, provider: str, base_url: str | None, *, paid: bool, key: SecretStr | None = None) -> Source:
+        import openai  # noqa: PLC0415
+
+        from midstream_worker.sources.failures import Failures  # noqa: PLC0415
+        from midstream_worker.sources.openai_chat import OpenAIChat  # noqa: PLC0415
+
+        secret = _revealed(key) or os.environ.get(key_variable(provider), "")
+        client = openai.AsyncOpenAI(
+            api_key=secret or "none",  # most servers of one's own want none, but the SDK insists
+            base_url=base_url,
+            max_retries=0,
+            http_client=self._http_client(),
+        )
+        return OpenAIChat(client, Failures(openai, provider, _secrets(secret, base_url)), paid=paid)
+
+    def _anthropic(self) -> Source:
+        import anthropic  # noqa: PLC0415
+
+        from midstream_worker.sources.anthropic import AnthropicMessages  # noqa: PLC0415
+        from midstream_worker.sources.failures import Failures  # noqa: PLC0415
+
+        settings = self._settings
+        key = _revealed(settings.anthropic_api_key)
+        client = anthropic.AsyncAnthropic(
+            api_key=key, base_url=settings.anthropic_base_url, max_retries=0, http_client=self._http_client()
+        )
+        failures = Failures(anthropic, "anthropic", _secrets(key, settings.anthropic_base_url))
+        return AnthropicMessages(client, failures)
+
+    def _http_client(self) -> httpx2.AsyncClient:
+        """Return a client that never makes a generation wait for another one's connection."""
+        return httpx2.AsyncClient(
+            # The worker's own idle time-out comes first; this one is for calls that it does not watch.
+            timeout=httpx2.Timeout(self._settings.idle_timeout_s + CONNECT_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=KEPT_S),
+            follow_redirects=True,
+        )
+
+
+def key_variable(provider: str) -> str:
+    """Return the name of the environment variable that holds a compatible provider's key."""
+    return re.sub(r"\W", "_", provider).upper() + "_API_KEY"
+
+
+def _revealed(key: SecretStr | None) -> str:
+    return key.get_secret_value() if key else ""
+
+
+def _secrets(key: str, base_url: str | None) -> Iterable[str]:
+    return (key, httpx2.URL(base_url or "").password)

@@ -1,0 +1,59 @@
+"""The one shape that every upstream dialect is brought to."""
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from midstream_worker.sources.deltas import Delta
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What to generate: the model's name without its provider prefix, chat messages, provider params."""
+
+    model: str
+    messages: list[dict[str, Any]]
+    params: dict[str, Any]
+
+
+class Source(Protocol):
+    """Yields one generation's deltas. One instance serves any number of generations at once."""
+
+    paid: bool
+    """Whether opening a generation may cost money: then a durable intent is written first."""
+
+    resumable: bool
+    """Whether `reattach` can go on reading a generation that another process started."""
+
+    def open(self, prompt: Prompt) -> AsyncGenerator[Delta]:
+        """Make the one upstream call and yield its deltas.
+
+        Closing the iterator closes the upstream connection. Never retries by itself.
+
+        Raises:
+            SourceError: From the iterator, for every way in which the upstream can fail.
+        """
+        ...
+
+    def reattach(self, upstream_id: str, after: int | None, delivered_text: str) -> AsyncGenerator[Delta]:
+        """Go on reading the generation `upstream_id` behind its position `after`; makes no paid call.
+
+        Args:
+            upstream_id: The id of the last `Upstream` that was stored.
+            after: The cursor of the last `Upstream` that was stored; `None` reads from the start.
+            delivered_text: All `Text` up to `after`, joined: what is missing of an upstream that is too old
+                to be streamed is found by it.
+
+        Raises:
+            SourceError: As in `open`; code `reattach_unsupported` where `resumable` is false, and
+                `reattach_mismatch` where the upstream's output does not go on from `delivered_text`.
+        """
+        ...
+
+    async def cancel(self, upstream_id: str) -> None:
+        """Ask the provider to stop a generation that goes on without us; a no-op where it cannot."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close the source's connections."""
+        ...

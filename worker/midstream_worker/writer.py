@@ -1,0 +1,162 @@
+"""From deltas to entries on the log: one flusher per attempt, so that a slow append delays no delta."""
+
+import asyncio
+import contextlib
+import time
+from typing import Final
+
+from midstream.log.entries import END, TOOL_CALL, TOOL_INPUT, Entry, encode
+from midstream.log.errors import LogFull
+from midstream_worker.attempt import Attempt
+from midstream_worker.batcher import Batcher
+from midstream_worker.sources.deltas import (
+    Delta,
+    Finish,
+    Other,
+    Reasoning,
+    SourceError,
+    Text,
+    ToolCall,
+    ToolInput,
+    Upstream,
+    Usage,
+)
+
+ROOM_BYTES: Final = 1_048_576
+"""Deltas that wait for Redis; beyond it the source has to wait too."""
+
+
+class Writer:
+    """Batches an attempt's entries and appends them in order.
+
+    What comes from a resumable upstream (`hold`) is held back until its position is known, so that an entry
+    is never on the log without the cursor behind it: a re-attachment would read it twice.
+    """
+
+    def __init__(self, attempt: Attempt, batcher: Batcher, *, max_bytes: int) -> None:
+        self.usage: dict[str, object] | None = None
+        self.finish: str | None = None
+        self.first_ms: int | None = None
+        self._attempt = attempt
+        self._batcher = batcher
+        self.hold = False
+        self._held: list[Entry] = []
+        self._left_bytes = max_bytes
+        self._wake = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._full = asyncio.Event()
+        self._stopping = False
+        self._task = asyncio.create_task(self._flush(), name=f"writer {attempt.stream_id}")
+
+    @property
+    def failed(self) -> "asyncio.Task[None]":
+        """The flusher: it ends only when the stream is no longer ours, with that error."""
+        return self._task
+
+    async def put(self, delta: Delta) -> None:
+        """Take a delta; waits only while too much waits for Redis.
+
+        Raises:
+            SourceError: `output_too_large`.
+        """
+        match delta:
+            case Upstream(cursor=cursor):
+                self._commit()
+                if cursor is not None:
+                    self._batcher.mark(cursor)
+                return
+            case Finish(reason):
+                self.finish = reason
+                self._commit()
+                return
+            case Usage(input_tokens, output_tokens, details):
+                self.usage = {"input_tokens": input_tokens, "output_tokens": output_tokens, "details": details}
+                entry = Entry("usage", self.usage)
+            case _:
+                entry = _entry(delta)
+        if self.first_ms is None:
+            self.first_ms = self._attempt.now_ms
+        self._held.append(entry)
+        if not self.hold:
+            self._commit()
+        await self._room.wait()
+
+    async def end(self, entry: Entry, outcome: str) -> None:
+        """Write all that is left, then the terminal entry; raises when the stream is not ours any more."""
+        assert entry.type == END  # noqa: S101 - I3, where it is written
+        await self._stop()
+        for held in self._held:
+            self._batcher.add(held, 0.0)
+        batch = self._batcher.take()
+        await self._attempt.seal([*batch.contents, encode(entry)], outcome)
+
+    async def close(self) -> None:
+        """Write what is left and stop, leaving the stream open for the next attempt to go on with."""
+        await self._stop()
+        batch = self._batcher.take()
+        if batch.contents:
+            await self._attempt.append(batch.contents, batch.cursor)
+
+    async def _stop(self) -> None:
+        """Let the flusher finish what it is appending."""
+        self._stopping = True
+        self._wake.set()
+        self._full.set()
+        with contextlib.suppress(LogFull):  # the terminal entry is written to a full server too
+            await self._task
+
+    def drop(self) -> None:
+        """Stop and write nothing more."""
+        self._task.cancel()
+
+    def _commit(self) -> None:
+        now_ms = time.monotonic() * 1000
+        for entry in self._held:
+            before = self._batcher.size_bytes
+            self._batcher.add(entry, now_ms)
+            self._left_bytes -= self._batcher.size_bytes - before
+        self._held.clear()
+        if self._left_bytes < 0:
+            raise SourceError("output_too_large", "The output is larger than MIDSTREAM_MAX_OUTPUT_BYTES.")
+        if self._batcher.size_bytes > ROOM_BYTES:
+            self._room.clear()
+        if self._batcher.size_bytes:
+            self._wake.set()
+            if self._batcher.due_in_ms(now_ms) == 0:
+                self._full.set()
+
+    async def _flush(self) -> None:
+        while not self._stopping:
+            await self._wake.wait()
+            await self._until_due()
+            if not self._stopping:
+                self._wake.clear()
+                self._full.clear()
+                batch = self._batcher.take()
+                self._room.set()
+                if batch.contents:
+                    await self._attempt.append(batch.contents, batch.cursor)
+
+    async def _until_due(self) -> None:
+        due_in_ms = self._batcher.due_in_ms(time.monotonic() * 1000)
+        if due_in_ms and not self._stopping:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(due_in_ms / 1000):
+                    await self._full.wait()
+
+
+def _entry(delta: Delta) -> Entry:
+    match delta:
+        case Text(text):
+            return Entry("text", {"text": text})
+        case Reasoning(text):
+            return Entry("reasoning", {"text": text})
+        case ToolInput(call_id, name, fragment):
+            return Entry(TOOL_INPUT, {"id": call_id, "name": name, "delta": fragment})
+        case ToolCall(call_id, name, arguments):
+            return Entry(TOOL_CALL, {"id": call_id, "name": name, "arguments": arguments})
+        case Other(kind, data):
+            return Entry(kind, data)
+        case _:
+            raise AssertionError(f"{delta} is no content")
