@@ -17,7 +17,8 @@ import pytest
 
 from midstream.cli.up import model_installed
 
-MIDSTREAM = (sys.executable, "-m", "midstream.cli")
+MIDSTREAM = (str(Path(sys.executable).with_name("midstream")),)
+"""As people run it; `python -m` would put the current folder first among those that modules are looked for in."""
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 20.0
 KINDS = {"valkey": "valkey-server", "worker": "-m\0midstream_worker", "broker": "--fd"}
@@ -26,7 +27,9 @@ KINDS = {"valkey": "valkey-server", "worker": "-m\0midstream_worker", "broker": 
 class Up:
     """A running `midstream up`."""
 
-    def __init__(self, data_dir: Path, local_model: bool = False, **environment: str) -> None:
+    def __init__(
+        self, data_dir: Path, local_model: bool = False, folder: Path | None = None, **environment: str
+    ) -> None:
         self.environment = os.environ | {"MIDSTREAM_DEMO_DELAY_MS": "1"} | environment
         self.log = data_dir.with_suffix(".log")
         flags = () if local_model else ("--no-local-model",)
@@ -36,6 +39,7 @@ class Up:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 env=self.environment,
+                cwd=folder,
             )
         self.greeting = self._greeting()
         found = re.search(r"open (\S+)", self.greeting)
