@@ -38,7 +38,7 @@ async def start(
     idempotency_key: str | None,
     *,
     stream_id: str | None = None,
-    origin: bytes = b"",
+    origin: dict[str, Any] | None = None,
 ) -> tuple[str, bool]:
     """Start a generation, or find the one that the same start began; return its id and whether it is new.
 
@@ -52,17 +52,14 @@ async def start(
     """
     settings = house.settings
     model = resolve(request.model, settings)
-    try:
-        body = orjson.dumps(request.model_dump(mode="json", exclude_none=True), option=orjson.OPT_SORT_KEYS)
-    except (orjson.JSONEncodeError, ValueError) as error:
-        raise UnwritableRequestError("The request holds text that is no Unicode.") from error
+    body, noted, digest = _written(request, origin)
     stream_id = (stream_id or new_id()) if idempotency_key is None else idempotent_id(tenant, idempotency_key)
     ttl_s = settings.retention_s if request.ttl_s is None else request.ttl_s
     # `reattach` falls back to `interrupt` where the upstream cannot be re-attached: that is what `auto` means.
     policy = "reattach" if request.on_worker_loss == "auto" else request.on_worker_loss
     created_ms = await house.log.create(
         stream_id,
-        hashlib.sha256(body + origin).hexdigest(),
+        digest,
         {
             "tenant": tenant,
             "model": model,
@@ -71,7 +68,7 @@ async def start(
             "metadata": orjson.dumps(request.metadata),
             "ttl_s": ttl_s,
             "request": body,
-            "origin": origin,
+            "origin": noted,
         },
         look_again_ms(settings),
     )
@@ -89,6 +86,21 @@ async def start(
         # The stream stands, so the start has succeeded: the reaper writes the slip.
         logger.warning("stream %s was created but its slip was not written yet", stream_id)
     return stream_id, True
+
+
+def _written(request: GenerationRequest, origin: dict[str, Any] | None) -> tuple[bytes, bytes, str]:
+    """Return a request and its origin as they are stored, and the digest that equal starts have in common.
+
+    The order of keys is kept: models write an answer in the order of its schema's properties. Only to the digest
+    it is nothing.
+    """
+    asked = request.model_dump(mode="json", exclude_none=True)
+    try:
+        body, noted = orjson.dumps(asked), orjson.dumps(origin) if origin else b""
+        in_one_order = orjson.dumps((asked, origin), option=orjson.OPT_SORT_KEYS)
+    except (orjson.JSONEncodeError, ValueError) as error:
+        raise UnwritableRequestError("The request holds text that is no Unicode.") from error
+    return body, noted, hashlib.sha256(in_one_order).hexdigest()
 
 
 async def find(house: House, tenant: str, stream_id: str) -> State:

@@ -68,8 +68,7 @@ async def start(request: Request, house: House, tenant: str, wanted: GenerationR
         body = hashlib.sha256(await request.body()).hexdigest()
         digest = hashlib.sha256(f"{tenant}\0{request.url.path}\0{body}".encode()).hexdigest()
         stream_id = await house.registry.tried(digest, new_id(), RETRY_WINDOW_S, first=int(tries) == 0)
-    told = orjson.dumps(origin, option=orjson.OPT_SORT_KEYS)
-    started, _ = await streams.start(house, tenant, wanted, key, stream_id=stream_id, origin=told)
+    started, _ = await streams.start(house, tenant, wanted, key, stream_id=stream_id, origin=origin)
     return started
 
 
