@@ -128,6 +128,13 @@ def test_a_prompt_is_answered_and_listed(up: Up) -> None:
     assert followed == entries[2:]
 
 
+def test_a_stream_behind_many_others_is_listed(up: Up) -> None:
+    for thread in ("oldest", *["later"] * 12):  # the broker looks through ten pages of the newest in one go
+        up.run("start", "Tell me a story.", "--model", "demo/story", "--detach", "--thread", thread)
+    assert len(up.json("ls", "--thread", "oldest", "--limit", "1")["data"]) == 1
+    assert len(up.json("ls", "--limit", "1", "--all")["data"]) == 13
+
+
 def test_ctrl_c_leaves_no_process_and_the_next_start_has_the_finished_answer(data_dir: Path) -> None:
     first = Up(data_dir)
     told = first.run("start", "Tell me a story.", "--model", "demo/story")

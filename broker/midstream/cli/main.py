@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from midstream.cli import stream_commands as streams
+from midstream.cli.terminal import echo, harmless_line
 from midstream.client.client import MidstreamError
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -19,7 +20,7 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except MidstreamError as error:
-            click.echo(f"error {error.code}: {error.detail}", err=True)
+            echo(f"error {harmless_line(error.code)}: {harmless_line(error.detail)}", err=True)
             ctx.exit(1)
 
 

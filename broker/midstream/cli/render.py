@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-import click
-
+from midstream.cli.terminal import echo, harmless_line
 from midstream.client.client import ClientEntry
 
 COLUMNS: Final = ("id", "status", "model", "tail", "created")
@@ -25,10 +24,10 @@ class LiveText:
         data = entry.data
         match entry.type:
             case "text":
-                click.echo(data["text"], nl=False)
+                echo(data["text"], nl=False)
                 self._in_line = not data["text"].endswith("\n")
             case "reasoning":
-                click.secho(data["text"], dim=True, nl=False, err=True)
+                echo(data["text"], dim=True, nl=False, err=True)
                 self._in_line = not data["text"].endswith("\n")
             case "start" | "usage" | "tool_input":
                 pass  # the end says it, or the whole call does
@@ -41,9 +40,9 @@ class LiveText:
 
     def _note(self, words: str) -> None:
         if self._in_line:
-            click.echo()
+            echo()
             self._in_line = False
-        click.secho(f"[{words}]", dim=True, err=True)
+        echo(f"[{harmless_line(words)}]", dim=True, err=True)
 
 
 def streams(rows: Sequence[dict[str, Any]]) -> str:
@@ -59,15 +58,17 @@ def streams(rows: Sequence[dict[str, Any]]) -> str:
 def state(facts: dict[str, Any]) -> str:
     """Return a stream's state, a fact a line."""
     width = max(map(len, facts))
-    return "\n".join(f"{name.ljust(width)}  {_plain(value)}" for name, value in facts.items() if value is not None)
+    return "\n".join(
+        f"{harmless_line(name).ljust(width)}  {_plain(value)}" for name, value in facts.items() if value is not None
+    )
 
 
 def entry(entry: ClientEntry) -> str:
     """Return an entry as one line, cut to be read."""
     text = entry.data.get("text")
-    shown = json.dumps(entry.data if text is None else text, ensure_ascii=False)
+    shown = harmless_line(json.dumps(entry.data if text is None else text, ensure_ascii=False))
     cut = shown if len(shown) <= PREVIEW_CHARS else f"{shown[:PREVIEW_CHARS]}…"
-    return f"{entry.offset:>6}  {entry.type:<11}  {cut}"
+    return f"{entry.offset:>6}  {harmless_line(entry.type):<11}  {cut}"
 
 
 def _ending(end: dict[str, Any]) -> str:
@@ -81,8 +82,9 @@ def _ending(end: dict[str, Any]) -> str:
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     created_s = row.get("created_ms", 0) / MS_PER_S
     created = datetime.fromtimestamp(created_s, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-    return (row["id"], row.get("outcome") or row["status"], row["model"], str(row["tail"]), created)
+    cells = (row["id"], row.get("outcome") or row["status"], row["model"], str(row["tail"]), created)
+    return tuple(map(harmless_line, cells))
 
 
 def _plain(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return harmless_line(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))

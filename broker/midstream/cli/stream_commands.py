@@ -3,13 +3,14 @@
 import asyncio
 import json
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from typing import Any, Final, TypeVar
 
 import click
 
 from midstream.cli import render
+from midstream.cli.terminal import echo, echo_json, harmless_line
 from midstream.client.client import DEFAULT_URL, ClientEntry, Midstream
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -57,9 +58,12 @@ def start(
     async def run(midstream: Midstream) -> int:
         stream = await midstream.start(content, params=_parse(params) or None, **given)
         if detach:
-            click.echo(json.dumps(stream) if as_json else stream["id"])
+            if as_json:
+                echo_json(stream)
+            else:
+                echo(stream["id"])
             return 0
-        click.echo(f"stream {stream['id']}", err=True)
+        echo(f"stream {stream['id']}", err=True)
         return await _follow(midstream, stream["id"], 0, as_json=as_json)
 
     _run(url, api_key, run)
@@ -82,12 +86,21 @@ def tail(stream_id: str, url: str, api_key: str | None, as_json: bool, after: in
 @click.option("--status", type=click.Choice(STATUSES), help="Those of this status or outcome alone.")
 @click.option("--thread", help="Those of this thread alone.")
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Most streams to list.")
-def ls(url: str, api_key: str | None, as_json: bool, **filters: Any) -> None:
+@click.option("--all", "everything", is_flag=True, help="All of them; --limit does not count.")
+@click.option("--cursor", help="Go on where an earlier list was cut.")
+def ls(
+    url: str, api_key: str | None, as_json: bool, limit: int, everything: bool, cursor: str | None, **filters: Any
+) -> None:
     """List streams, the newest first."""
 
     async def run(midstream: Midstream) -> int:
-        page = await midstream.list(**filters)
-        click.echo(json.dumps(page) if as_json else render.streams(page["data"]))
+        rows, next_cursor = await _listed(midstream, None if everything else limit, cursor, filters)
+        if as_json:
+            echo_json({"data": rows, "next_cursor": next_cursor})
+            return 0
+        echo(render.streams(rows))
+        if next_cursor is not None:
+            echo(f"[cut; there may be more: --cursor {harmless_line(next_cursor)}, or --all]", err=True, dim=True)
         return 0
 
     _run(url, api_key, run)
@@ -101,7 +114,7 @@ def show(stream_id: str, url: str, api_key: str | None, as_json: bool) -> None:
 
     async def run(midstream: Midstream) -> int:
         state = await midstream.state(stream_id)
-        click.echo(json.dumps(state) if as_json else render.state(state))
+        _print_state(state, as_json=as_json)
         return 0
 
     _run(url, api_key, run)
@@ -119,7 +132,7 @@ def log(stream_id: str, url: str, api_key: str | None, as_json: bool, after: int
         cursor, left = after, limit
         while left != 0 and (page := await midstream.entries(stream_id, cursor, left)):
             for entry in page:
-                click.echo(_line(entry) if as_json else render.entry(entry))
+                _print_entry(entry, as_json=as_json)
             cursor = page[-1].offset
             left = left and left - len(page)
         return 0
@@ -135,7 +148,7 @@ def cancel(stream_id: str, url: str, api_key: str | None, as_json: bool) -> None
 
     async def run(midstream: Midstream) -> int:
         state = await midstream.cancel(stream_id)
-        click.echo(json.dumps(state) if as_json else render.state(state))
+        _print_state(state, as_json=as_json)
         return 0
 
     _run(url, api_key, run)
@@ -150,13 +163,29 @@ def rm(stream_id: str, url: str, api_key: str | None, as_json: bool) -> None:
     async def run(midstream: Midstream) -> int:
         await midstream.delete(stream_id)
         if as_json:
-            click.echo(json.dumps({"id": stream_id, "deleted": True}))
+            echo_json({"id": stream_id, "deleted": True})
         return 0
 
     _run(url, api_key, run)
 
 
 COMMANDS: Final = (start, tail, ls, show, log, cancel, rm)
+
+
+async def _listed(
+    midstream: Midstream, limit: int | None, cursor: str | None, filters: Mapping[str, str | None]
+) -> tuple[list[dict[str, Any]], str | None]:
+    """Return up to `limit` streams (None: all), and the cursor behind which there may be more."""
+    rows: list[dict[str, Any]] = []
+    while True:
+        # A page may hold fewer than asked for, or none, and still have one behind it: the broker looks at so many
+        # streams in one go, whether they fit the filters or not.
+        left = None if limit is None else limit - len(rows)
+        page = await midstream.list(limit=left, cursor=cursor, **filters)
+        rows += page["data"]
+        cursor = page["next_cursor"]
+        if cursor is None or (limit is not None and len(rows) >= limit):
+            return rows, cursor
 
 
 async def _follow(midstream: Midstream, stream_id: str, after: int, *, as_json: bool) -> int:
@@ -167,13 +196,13 @@ async def _follow(midstream: Midstream, stream_id: str, after: int, *, as_json: 
         async with aclosing(midstream.tail(stream_id, after)) as entries:
             async for entry in entries:
                 if as_json:
-                    click.echo(_line(entry))
+                    echo_json(_fields(entry))
                 else:
                     printer.print(entry)
                 cursor = entry.offset or 0
                 outcome = entry.data["outcome"] if entry.type == "end" else None
     except asyncio.CancelledError:  # Ctrl-C
-        click.echo(f"\nleft; the stream goes on: midstream tail {stream_id} --after {cursor}", err=True)
+        echo(f"\nleft; the stream goes on: midstream tail {stream_id} --after {cursor}", err=True)
         return EXIT_LEFT
     if outcome is None:  # it had ended before `after`
         outcome = (await midstream.state(stream_id))["outcome"]
@@ -206,5 +235,19 @@ def _parse(params: tuple[str, ...]) -> dict[str, Any]:
     return parsed
 
 
-def _line(entry: ClientEntry) -> str:
-    return json.dumps({"offset": entry.offset, "type": entry.type, "data": entry.data})
+def _print_state(state: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        echo_json(state)
+    else:
+        echo(render.state(state))
+
+
+def _print_entry(entry: ClientEntry, *, as_json: bool) -> None:
+    if as_json:
+        echo_json(_fields(entry))
+    else:
+        echo(render.entry(entry))
+
+
+def _fields(entry: ClientEntry) -> dict[str, Any]:
+    return {"offset": entry.offset, "type": entry.type, "data": entry.data}

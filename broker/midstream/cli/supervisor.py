@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-import click
+from midstream.cli.terminal import echo, harmless_line
 
 START_TIMEOUT_S: Final = 60.0
 """Longest wait for a child to get ready; Valkey reads its whole file in it."""
@@ -219,7 +219,7 @@ async def _finish(output: asyncio.Task[None]) -> None:
 def say(line: str, name: str = "up") -> None:
     """Print a line with the name of who says it."""
     with suppress(OSError):  # a terminal that is gone is no reason to stop
-        click.echo(f"{name:<9}| {line}", err=True)
+        echo(f"{name:<9}| {harmless_line(line)}", err=True)
 
 
 def _how(status: int | None) -> str:

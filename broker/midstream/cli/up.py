@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import click
-
 from midstream.cli.setup import SetupError, listen, lock, url_of
 from midstream.cli.supervisor import Command, StartError, Supervisor, say, supervise
+from midstream.cli.terminal import echo
 from midstream.requests.catalogue import available
 from midstream.settings import Settings
 
@@ -139,7 +138,7 @@ class _Up:
             f"  try    curl -N {self._url}/v1/streams -H 'Content-Type: application/json'{key} -d '{body}'",
             "  stop   Ctrl-C",
         )
-        click.echo("\n".join(lines))
+        echo("\n".join(lines))
 
 
 def model_installed() -> bool:
