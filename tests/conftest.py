@@ -94,6 +94,7 @@ def settings(redis_url: str) -> Settings:
         redis_url=SecretStr(redis_url),
         redis_timeout_s=2.0,
         port=0,
+        max_body_bytes=1_048_576,
         lease_ms=1_000,
         requeue_ms=500,
         drain_s=2.0,

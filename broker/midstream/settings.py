@@ -43,7 +43,15 @@ class Settings(BaseSettings):
     cors_origins: str = Field(
         default="", description="`https://app.example,…` or `*`: other origins whose pages may use the broker"
     )
-    max_body_bytes: int = Field(default=1_048_576, ge=1_024, description="largest request body")
+    max_body_bytes: int = Field(
+        default=33_554_432, ge=1_024, description="largest request body, and message of a WebSocket"
+    )
+    max_bodies_bytes: int = Field(
+        default=268_435_456,
+        ge=1_024,
+        description="all request bodies that one process holds at once; read, each takes about three times its size",
+    )
+    max_depth: int = Field(default=64, ge=8, le=128, description="deepest nesting of a request body")
     max_wait_s: float = Field(default=60.0, gt=0, description="longest `?wait=`")
     page_limit: int = Field(default=1_000, ge=1, le=10_000, description="most entries or streams of one page")
     heartbeat_ms: int = Field(default=15_000, ge=50, description="silence after which a heartbeat is sent")

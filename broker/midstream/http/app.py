@@ -40,7 +40,7 @@ def create_app(settings: Settings) -> FastAPI:
     problems.install(app)
     app.add_middleware(site.PageHeaders)
     app.add_middleware(JsonOnly)
-    app.add_middleware(BodyLimit, max_body_bytes=settings.max_body_bytes)
+    app.add_middleware(BodyLimit, settings=settings)
     app.include_router(stream_routes.router)
     app.include_router(events_route.router)
     app.include_router(ws.router)

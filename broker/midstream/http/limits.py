@@ -1,50 +1,82 @@
-"""The limit on a request's body, for every route at once."""
+"""The limits on requests' bodies, for every route at once (PROTOCOL: Errors)."""
 
 from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from midstream.http.problems import Problem
+from midstream.http.problems import RETRY_AFTER_S, Problem
+from midstream.settings import Settings
 
 LINGER_BYTES: Final = 16_777_216
 """What is read of a body that is too large, so that its sender gets to read the answer."""
+SMALL_BODY_BYTES: Final = 65_536
+"""The largest body of a request that carries no content, such as a cancel."""
+CONTENT_PATHS: Final = frozenset(
+    (
+        *("/v1/streams", "/api/chat", "/v1/chat/completions", "/v1/messages", "/v1/messages/count_tokens"),
+        *("/v1/responses", "/v1/responses/compact", "/v1/responses/input_tokens"),
+    )
+)
+"""Where conversations come in, whole with each turn, and images in them."""
+MAX_LENGTH_DIGITS: Final = 18
 
 
 class BodyLimit:
-    """Answers 413 to a body over `max_body_bytes`, whether or not its length was announced."""
+    """Answers 413 to a body that is too large, announced or not, and 503 where all that are held would be.
 
-    def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
+    A body counts until its request is answered: a request whose answer is waited for holds it that long.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
-        self._max_body_bytes = max_body_bytes
+        self._content_bytes = settings.max_body_bytes
+        self._total_bytes = max(settings.max_bodies_bytes, settings.max_body_bytes)
+        self._held_bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on with a counted body."""
         if scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
             await self._app(scope, receive, send)
             return
+        limit_bytes = self._content_bytes
+        if scope["path"] not in CONTENT_PATHS:
+            limit_bytes = min(limit_bytes, SMALL_BODY_BYTES)
         announced = dict(scope["headers"]).get(b"content-length", b"0")
-        if not announced.isdigit() or int(announced) > self._max_body_bytes:
+        if not announced.isdigit() or len(announced) > MAX_LENGTH_DIGITS or int(announced) > limit_bytes:
             await _discard(receive)
-            await self._too_large().response(scope)(scope, receive, send)
+            await _too_large(limit_bytes).response(scope)(scope, receive, send)
             return
-        seen = 0
+        seen_bytes = 0
 
         async def counted() -> Message:
-            nonlocal seen
+            nonlocal seen_bytes
             message = await receive()
-            seen += len(message.get("body", b""))
-            if seen > self._max_body_bytes:
+            more_bytes = len(message.get("body", b""))
+            seen_bytes += more_bytes
+            self._held_bytes += more_bytes
+            if seen_bytes > limit_bytes or self._held_bytes > self._total_bytes:
+                refusal = _too_large(limit_bytes) if seen_bytes > limit_bytes else _too_many()
                 if message.get("more_body"):
                     await _discard(receive)
-                raise self._too_large()
+                raise refusal
             return message
 
-        await self._app(scope, counted, send)
+        try:
+            await self._app(scope, counted, send)
+        finally:
+            self._held_bytes -= seen_bytes
 
-    def _too_large(self) -> Problem:
-        detail = f"The body is larger than {self._max_body_bytes} bytes (MIDSTREAM_MAX_BODY_BYTES)."
-        # The rest of the body may not have been read, so the connection cannot be used again.
-        return Problem(413, "body_too_large", detail, headers={"Connection": "close"}, limit=self._max_body_bytes)
+
+def _too_large(limit_bytes: int) -> Problem:
+    detail = f"The body is larger than {limit_bytes} bytes"
+    detail += "." if limit_bytes == SMALL_BODY_BYTES else " (MIDSTREAM_MAX_BODY_BYTES)."
+    # The rest of the body may not have been read, so the connection cannot be used again.
+    return Problem(413, "body_too_large", detail, headers={"Connection": "close"}, limit=limit_bytes)
+
+
+def _too_many() -> Problem:
+    detail = "Too many large requests are under way here (MIDSTREAM_MAX_BODIES_BYTES); try again."
+    return Problem(503, "busy", detail, headers={"Connection": "close", "Retry-After": str(RETRY_AFTER_S)})
 
 
 async def _discard(receive: Receive) -> None:

@@ -76,7 +76,7 @@ def problem_of(error: Exception) -> Problem:  # noqa: C901 - a table, one row an
             retry = {"Retry-After": str(RETRY_AFTER_S)}
             return Problem(503, "log_unavailable", "The log does not answer; try again.", headers=retry)
         case UnwritableRequestError():
-            return Problem(400, "bad_request", str(error))
+            return Problem(400, "bad_request", str(error), errors=[{"at": "body", "message": str(error)}])
         case RequestValidationError():
             where = [{"at": ".".join(map(str, e["loc"])), "message": e["msg"]} for e in error.errors()]
             return Problem(400, "bad_request", "The request does not fit; see `errors`.", errors=where)

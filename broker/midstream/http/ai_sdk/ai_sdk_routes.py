@@ -7,12 +7,12 @@ from typing import Annotated, Any, Final
 import orjson
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from midstream.faces.ui_messages import TAG_CHARS, UiMessagesFace
 from midstream.http.ai_sdk.ui_request import MESSAGE_ID, ChatRequest
 from midstream.http.auth import AHouse, ATenant
+from midstream.http.json_route import JsonRoute
 from midstream.http.native.events_route import MAX_CURSOR_DIGITS
 from midstream.http.native.stream_routes import JSON
 from midstream.http.problems import problem_of
@@ -28,7 +28,7 @@ PROTOCOL_HEADER: Final = {"X-Vercel-AI-UI-Message-Stream": "v1"}
 NOTHING: Final = 204
 
 
-class TextErrors(APIRoute):
+class TextErrors(JsonRoute):
     """Answers an error with its sentence as plain text: `useChat` shows the body of a refusal as it is."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

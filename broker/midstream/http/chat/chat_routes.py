@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from midstream.faces.chat import ChatFace, citation, finish_reason, usage_of
 from midstream.http.auth import AHouse, ATenant
+from midstream.http.json_route import JsonRoute
 from midstream.http.native.stream_routes import JSON
 from midstream.http.peers import dialect
 from midstream.http.peers.dialect import Json
@@ -14,7 +15,7 @@ from midstream.http.peers.unsupported import refuse_for_chat
 from midstream.service import streams
 from midstream.service.answers import Answer
 
-router = APIRouter(tags=["OpenAI"])
+router = APIRouter(tags=["OpenAI"], route_class=JsonRoute)
 
 
 class StreamOptions(BaseModel):

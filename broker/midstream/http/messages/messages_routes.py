@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from midstream.faces.messages import MessagesFace
 from midstream.http.auth import AHouse, ATenant
+from midstream.http.json_route import JsonRoute
 from midstream.http.native.stream_routes import JSON
 from midstream.http.peers import dialect
 from midstream.http.peers.dialect import Json
@@ -16,7 +17,7 @@ from midstream.requests.catalogue import split
 from midstream.service import answers
 from midstream.service.services import House
 
-router = APIRouter(tags=["Anthropic"])
+router = APIRouter(tags=["Anthropic"], route_class=JsonRoute)
 
 
 class MessagesRequest(BaseModel):

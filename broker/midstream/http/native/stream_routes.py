@@ -7,6 +7,7 @@ from fastapi import APIRouter, Header, Query, Response
 from pydantic import Field
 
 from midstream.http.auth import AHouse, ATenant
+from midstream.http.json_route import JsonRoute
 from midstream.http.native.events_route import cursor, events
 from midstream.http.problems import Problem
 from midstream.log.entries import decode
@@ -14,7 +15,7 @@ from midstream.log.registry import Listed
 from midstream.requests.request import GenerationRequest
 from midstream.service import streams
 
-router = APIRouter(prefix="/v1/streams", tags=["streams"])
+router = APIRouter(prefix="/v1/streams", tags=["streams"], route_class=JsonRoute)
 
 Status = Literal["queued", "running", "ended", "completed", "failed", "cancelled", "interrupted"]
 

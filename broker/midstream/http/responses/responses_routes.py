@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from midstream.faces.responses import ResponsesFace
 from midstream.http.auth import AHouse, ATenant
+from midstream.http.json_route import JsonRoute
 from midstream.http.native.stream_routes import JSON
 from midstream.http.peers import dialect
 from midstream.http.peers.dialect import Json
@@ -23,7 +24,7 @@ from midstream.log.state import State
 from midstream.service import answers, streams
 from midstream.service.services import House
 
-router = APIRouter(prefix="/v1/responses", tags=["OpenAI"])
+router = APIRouter(prefix="/v1/responses", tags=["OpenAI"], route_class=JsonRoute)
 
 UNSTORED_TTL_S: Final = 600
 """How long a `store: false` response is kept behind its end: long enough for the SDK's retry."""

@@ -13,6 +13,7 @@ from starlette.websockets import WebSocketDisconnect
 from midstream.faces.objects import ObjectsFace
 from midstream.http.auth import known_tenant, tenant
 from midstream.http.cors import is_foreign
+from midstream.http.json_route import read_json
 from midstream.http.problems import Problem, problem_of
 from midstream.http.socket.ws_socket import Outbox, SocketSink
 from midstream.requests.request import GenerationRequest
@@ -127,7 +128,10 @@ class _Conversation:
             if len(said) > self._house.settings.max_body_bytes:
                 return TOO_LARGE
             try:
-                message = MESSAGES.validate_json(said)
+                message = MESSAGES.validate_python(_read(said, self._house.settings.max_depth))
+            except Problem as problem:
+                await self._refuse(problem)
+                continue
             except ValidationError as error:
                 await self._refuse(_misfit(error))
                 continue
@@ -207,6 +211,20 @@ class _Conversation:
     async def _refuse(self, problem: Problem, message: Message | None = None) -> None:
         facts = {"id": getattr(message, "id", None), "ref": message.ref if message else None} | problem.facts
         await self._outbox.answer(type="error", code=problem.code, message=problem.detail, **facts)
+
+
+def _read(said: str | bytes, max_depth: int) -> Any:
+    """Return what a message holds.
+
+    Raises:
+        Problem: `body_too_deep`, or `bad_message`: it cannot be read.
+    """
+    try:
+        return read_json(said if isinstance(said, bytes) else said.encode(), max_depth)
+    except Problem as problem:
+        if problem.code == "body_too_deep":
+            raise
+        raise Problem(400, "bad_message", "The message cannot be read.", **problem.facts) from None
 
 
 def _misfit(error: ValidationError) -> Problem:

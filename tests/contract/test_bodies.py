@@ -1,0 +1,134 @@
+"""What is read of a body, and what is refused at the border (PROTOCOL: Errors, Body)."""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Any
+
+import httpx2
+import pytest
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from midstream.http.limits import BodyLimit
+from midstream.http.problems import Problem
+from midstream.settings import Settings
+from tests import inside
+from tests.contract.test_ws import dial
+
+DOORS: dict[str, bytes] = {
+    "/v1/streams": b'{"model": "demo/story", "input": "x", "params": %b}',
+    "/api/chat": b'{"id": "c", "model": "demo/story", "messages": [{"role": "user", "content": "x"}], "params": %b}',
+    "/v1/responses": b'{"model": "demo/story", "input": "x", "tools": [{"type": "function", "parameters": %b}]}',
+    "/v1/responses/compact": b'{"model": "demo/story", "input": "x", "text": %b}',
+    "/v1/chat/completions": b'{"model": "demo/story", "messages": [{"role": "user", "content": "x"}], "any": %b}',
+    "/v1/messages": b'{"model": "demo/story", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}], "a":%b}',
+}
+JSON = {"Content-Type": "application/json"}
+
+
+def nested(levels: int) -> bytes:
+    return b'{"a":' * levels + b"1" + b"}" * levels
+
+
+def code_of(answer: httpx2.Response) -> str | None:
+    """Return an error's code, wherever the door's dialect puts it; Anthropic's has no place for one."""
+    if answer.headers["content-type"].startswith("text/plain"):
+        return answer.headers["error-code"]
+    document = answer.json()
+    code: str | None = document["error"].get("code") if "error" in document else document["code"]
+    return code
+
+
+@pytest.mark.parametrize("path", DOORS)
+@pytest.mark.parametrize("levels", [62, 200, 250, 5_000])
+async def test_a_body_too_deep_for_its_readers_is_refused_at_every_door(
+    settings: Settings, redis: Any, path: str, levels: int
+) -> None:
+    async with inside.broker(settings) as client:
+        answer = await client.post(path, content=DOORS[path] % nested(levels + 2), headers=JSON)
+    assert answer.status_code == 400, answer.text
+    assert code_of(answer) in ("body_too_deep", None)
+    assert "64 levels" in answer.text
+    assert await redis.keys("ms:*") == []
+
+
+async def test_what_is_as_deep_as_is_allowed_is_run(settings: Settings) -> None:
+    async with inside.worker(settings), inside.broker(settings) as client:
+        answer = await client.post("/v1/streams", content=DOORS["/v1/streams"] % nested(63), headers=JSON)
+        shown = (await client.get(f"/v1/streams/{answer.json()['id']}?wait=10")).json()
+    assert (shown["outcome"], shown["epoch"]) == ("completed", 1)
+
+
+async def test_a_message_too_deep_is_refused_and_the_socket_goes_on(settings: Settings) -> None:
+    async with inside.broker(settings) as client, dial(client) as talk:
+        await talk.hear("ready")
+        start = b'{"type": "start", "request": ' + DOORS["/v1/streams"] % nested(70) + b"}"
+        await talk.socket.send(start.decode())
+        assert (await talk.hear("error"))["code"] == "body_too_deep"
+        await talk.socket.send('{"type": "ping", "ref": 99999999999999999999}')
+        assert (await talk.hear("error"))["code"] == "bad_message"
+        await talk.say(type="ping")
+        await talk.hear("pong")
+
+
+@pytest.mark.parametrize("inside_params", [b"18446744073709551616", b"1e999", b"NaN", b'"\\ud800"', b"1" * 5_000])
+@pytest.mark.parametrize("path", DOORS)
+async def test_what_cannot_be_stored_is_refused_and_the_reason_said(
+    settings: Settings, redis: Any, path: str, inside_params: bytes
+) -> None:
+    async with inside.broker(settings) as client:
+        answer = await client.post(path, content=DOORS[path] % inside_params, headers=JSON)
+    assert (answer.status_code, code_of(answer) or "bad_request") == (400, "bad_request"), answer.text
+    if path == "/v1/streams":
+        assert answer.json()["errors"][0]["at"] == "body"
+    assert await redis.keys("ms:*") == []
+
+
+async def test_a_body_of_very_many_values_is_not_even_read(settings: Settings) -> None:
+    async with inside.broker(settings) as client:
+        body = DOORS["/v1/streams"] % (b"[" + b"0," * 500_000 + b"0]")
+        answer = await client.post("/v1/streams", content=body, headers=JSON)
+    assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
+
+
+async def test_the_default_takes_images_and_long_contexts(settings: Settings) -> None:
+    roomy = settings.model_copy(update={"max_body_bytes": Settings().max_body_bytes})
+    image = b'{"image": "data:image/png;base64,' + b"A" * 20_000_000 + b'"}'
+    async with inside.worker(roomy), inside.broker(roomy) as client:
+        answer = await client.post("/v1/streams", content=DOORS["/v1/streams"] % image, headers=JSON)
+        assert answer.status_code == 201, answer.text
+        shown = (await client.get(f"/v1/streams/{answer.json()['id']}?wait=10")).json()
+    assert shown["outcome"] == "completed"
+
+
+async def test_a_request_without_content_may_be_small_only(settings: Settings) -> None:
+    async with inside.broker(settings) as client:
+        answer = await client.post("/v1/streams/x/cancel", content=b" " * 70_000, headers=JSON)
+    assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
+
+
+async def test_all_bodies_together_are_bounded(settings: Settings) -> None:
+    """Driven as a server does, for only so is it known which body has come so far when the next one does."""
+    answered = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001
+        await receive()
+        await answered.wait()
+
+    async def body() -> Message:
+        return {"type": "http.request", "body": b"x" * 1_000, "more_body": False}
+
+    async def nowhere(message: Message) -> None:
+        pass
+
+    def request(app: ASGIApp) -> Awaitable[None]:
+        return app({"type": "http", "method": "POST", "path": "/v1/streams", "headers": []}, body, nowhere)
+
+    limited = BodyLimit(app, settings.model_copy(update={"max_body_bytes": 1_500, "max_bodies_bytes": 1_500}))
+    first = asyncio.ensure_future(request(limited))
+    await asyncio.sleep(0)
+    with pytest.raises(Problem) as refused:
+        await request(limited)
+    assert (refused.value.status_code, refused.value.code, refused.value.headers["Retry-After"]) == (503, "busy", "1")  # type: ignore[index]
+    answered.set()
+    await first
+    await request(limited)
