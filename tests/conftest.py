@@ -5,13 +5,14 @@ import inspect
 import os
 from collections.abc import AsyncIterator, Iterator
 
+import hypothesis
 import pytest
 import redis as redis_sync
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from midstream.settings import Settings
-from tests import leaks
+from tests import fork_server, leaks
 from tests.servers import ValkeyProcess
 
 pytest_plugins = ("tests.provider.fixture",)
@@ -22,6 +23,21 @@ TASK_GRACE_S = 0.2
 
 def pytest_configure() -> None:
     os.environ[leaks.RUN_VARIABLE] = str(os.getpid())
+
+
+# How long hypothesis may take to draw is a measure of the machine's load, not of what is tested.
+hypothesis.settings.register_profile("tests", suppress_health_check=[hypothesis.HealthCheck.too_slow], deadline=None)
+hypothesis.settings.load_profile("tests")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest tests: the others run beside them."""
+    items.sort(key=lambda item: item.get_closest_marker("slow_start") is None)
+
+
+def pytest_unconfigure() -> None:
+    fork_server.close_shared()
 
 
 @pytest.fixture(autouse=True)

@@ -17,6 +17,9 @@ GRACE_S = 1.0
 RUN_VARIABLE = "TEST_RUN"
 RUN_TAG = f"{RUN_VARIABLE}={os.getpid()}".encode()
 
+# Processes that live as long as the test run; what they fork counts as ours.
+LASTING: set[int] = set()
+
 _STREAM_KEY = re.compile(rb"^(?P<stream>.+:\{[^}]+\}):(state|log)$")
 _OVER = (b"ended", b"deleted")
 
@@ -99,7 +102,8 @@ def _processes() -> dict[int, str]:
     return {
         pid: command
         for pid, command in commands.items()
-        if parents[pid] not in parents
+        if pid not in LASTING
+        and (parents[pid] not in parents or parents[pid] in LASTING)
         and "multiprocessing.resource_tracker" not in command  # it lives as long as the interpreter
     }
 

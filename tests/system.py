@@ -5,13 +5,14 @@ import contextlib
 import os
 import signal
 import sys
-from asyncio.subprocess import Process
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import httpx2
 
+from tests import fork_server
+from tests.fork_server import Forked
 from tests.servers import free_port
 
 ROOT = Path(__file__).parent.parent
@@ -25,8 +26,8 @@ class System:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.http = httpx2.AsyncClient(base_url=self.url, timeout=30)
-        self.workers: list[Process] = []
-        self.brokers: list[Process] = []
+        self.workers: list[Forked] = []
+        self.brokers: list[Forked] = []
         self.broker_arguments: tuple[str, ...] = ()
         self._folder = folder
         self._environment = {
@@ -66,19 +67,17 @@ class System:
             await self.start_broker()
         return self
 
-    async def start_worker(self) -> Process:
+    async def start_worker(self) -> Forked:
         """Start a worker; it is ready when its log says so."""
-        process = await self._spawn(f"worker{len(self.workers)}", "-m", "midstream_worker")
+        process = await self._spawn(f"worker{len(self.workers)}", "worker")
         self.workers.append(process)
         await self._logged(f"worker{len(self.workers) - 1}", "worker ready", process)
         return process
 
-    async def start_broker(self, port: int | None = None) -> Process:
+    async def start_broker(self, port: int | None = None) -> Forked:
         """Start a broker and wait until it is ready."""
         port = self.port if port is None else port
-        process = await self._spawn(
-            f"broker{len(self.brokers)}", "-m", "midstream.cli", "broker", "--port", str(port), *self.broker_arguments
-        )
+        process = await self._spawn(f"broker{len(self.brokers)}", "broker", "--port", str(port), *self.broker_arguments)
         self.brokers.append(process)
         async with httpx2.AsyncClient() as client, asyncio.timeout(READY_S):
             while True:
@@ -92,17 +91,18 @@ class System:
         """Return what a process has written so far."""
         return (self._folder / f"{name}.log").read_text()
 
-    async def _logged(self, name: str, words: str, process: Process) -> None:
+    async def _logged(self, name: str, words: str, process: Forked) -> None:
         async with asyncio.timeout(READY_S):
             while words not in self.log(name):
                 assert process.returncode is None, self.log(name)
                 await asyncio.sleep(0.02)
 
-    async def _spawn(self, name: str, *arguments: str) -> Process:
-        with (self._folder / f"{name}.log").open("w") as log:
-            return await asyncio.create_subprocess_exec(
-                sys.executable, *arguments, stdout=log, stderr=log, env=self._environment, cwd=self._folder
-            )
+    async def _spawn(self, name: str, *arguments: str) -> Forked:
+        # A fresh log before the process opens it: who reads it must not meet the words of a forerunner.
+        log = self._folder / f"{name}.log"
+        log.write_bytes(b"")
+        server = await asyncio.to_thread(fork_server.shared)
+        return await server.fork(log, self._environment, list(arguments), self._folder)
 
     async def post(self, **body: Any) -> str:
         """Start a stream and return its id."""
@@ -118,7 +118,7 @@ class System:
         return shown
 
 
-async def stop(process: Process, number: int = signal.SIGTERM) -> None:
+async def stop(process: Forked, number: int = signal.SIGTERM) -> None:
     """End a process: SIGTERM, then SIGKILL."""
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):

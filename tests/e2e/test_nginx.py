@@ -118,6 +118,7 @@ async def first_token(client: httpx2.AsyncClient) -> tuple[str, float]:
         return answer.headers["stream-id"], came[0]
 
 
+@pytest.mark.slow_start
 @pytest.mark.timeout(150)
 async def test_ninety_seconds_of_silence_are_not_cut(redis_url: str, tmp_path: Path, provider: ProviderServer) -> None:
     # nginx's own limit is 60 s; it is the broker's heartbeat, every 15 s, that keeps the connection.

@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 
 from tests.faults.proxy import Proxy
-from tests.faults.zygote import Zygote
+from tests.fork_server import Forked, ForkServer
 from tests.servers import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -18,11 +18,14 @@ LOG_TAIL_CHARS = 3_000
 class Member:
     """One process and the proxy by which it reaches Redis."""
 
-    def __init__(self, zygote: Zygote, name: str, folder: Path, redis_port: int, environment: dict[str, str]) -> None:
+    def __init__(
+        self, fork_server: ForkServer, name: str, folder: Path, redis_port: int, environment: dict[str, str]
+    ) -> None:
         self.name = name
         self.proxy = Proxy(free_port(), redis_port)
-        self.pid = 0
-        self._zygote = zygote
+        self._fork_server = fork_server
+        self._process: Forked | None = None
+        self._folder = folder
         self._log = folder / f"{name}.log"
         self._environment = environment | {"MIDSTREAM_REDIS_URL": f"redis://127.0.0.1:{self.proxy.port}/0"}
 
@@ -34,7 +37,7 @@ class Member:
             TimeoutError: It did neither in time.
         """
         await self.proxy.open()
-        self.pid = await self._zygote.fork(self._log, self._environment, list(arguments))
+        self._process = await self._fork_server.fork(self._log, self._environment, list(arguments), self._folder)
         async with asyncio.timeout(READY_S):
             while words not in self.log_tail():
                 if not self.alive:
@@ -44,7 +47,12 @@ class Member:
     @property
     def alive(self) -> bool:
         """Whether it runs."""
-        return bool(self.pid) and not self._zygote.exit_of(self.pid).done()
+        return self._process is not None and self._process.returncode is None
+
+    @property
+    def pid(self) -> int:
+        """Its process id; 0 before it was started."""
+        return self._process.pid if self._process else 0
 
     def log_tail(self) -> str:
         """Return the last of what it has written."""
@@ -52,9 +60,9 @@ class Member:
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal, if it still runs."""
-        if self.alive:
+        if self._process is not None:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, number)
+                self._process.send_signal(number)
 
     def freeze(self) -> None:
         """Stop it in the midst of whatever it does."""
@@ -75,8 +83,9 @@ class Member:
         Raises:
             TimeoutError: It still runs.
         """
+        assert self._process, "it was never started"
         async with asyncio.timeout(limit_s):
-            code = await asyncio.shield(self._zygote.exit_of(self.pid))
+            code = await self._process.wait()
         await self.proxy.close()
         return code
 

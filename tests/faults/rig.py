@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from midstream.log import scripts
 from tests.faults.members import ROOT, Member, base_environment
-from tests.faults.zygote import Zygote
+from tests.fork_server import ForkServer
 from tests.provider.client import ProviderServer
 from tests.servers import ValkeyProcess, free_port
 
@@ -59,7 +59,7 @@ class Rig:
         self._members: list[Member] = []
         self._books: httpx2.AsyncClient | None = None
         self._worker: Member | None = None
-        self._zygotes: dict[str, Zygote] = {}
+        self._fork_servers: dict[str, ForkServer] = {}
 
     async def __aenter__(self) -> Self:
         try:
@@ -82,9 +82,9 @@ class Rig:
         """Kill everything."""
         try:
             killed = (member.kill() for member in self._members if member.alive)
-            await asyncio.gather(*killed, return_exceptions=True)  # the zygotes make sure of it
-            for zygote in self._zygotes.values():
-                await zygote.close()
+            await asyncio.gather(*killed, return_exceptions=True)  # the fork servers make sure of it
+            for fork_server in self._fork_servers.values():
+                await asyncio.to_thread(fork_server.close)
             if self._provider_process is not None:
                 with contextlib.suppress(ProcessLookupError):  # a signal to the whole group was quicker
                     self._provider_process.kill()
@@ -156,9 +156,10 @@ class Rig:
 
     async def _member(self, name: str, preload: dict[str, str] | None) -> Member:
         key = str(preload)
-        if key not in self._zygotes:
-            self._zygotes[key] = await Zygote.start(preload or {})
-        member = Member(self._zygotes[key], name, self.folder, self.server.port, self._environment | (preload or {}))
+        if key not in self._fork_servers:
+            self._fork_servers[key] = await asyncio.to_thread(ForkServer, preload)
+        environment = self._environment | (preload or {})
+        member = Member(self._fork_servers[key], name, self.folder, self.server.port, environment)
         self._members.append(member)
         return member
 

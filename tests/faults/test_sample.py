@@ -12,6 +12,7 @@ CASES = {"duplicate-starts": 3, "client-never-reads": 4}
 A_FEW = 6
 
 
+@pytest.mark.slow_start
 @pytest.mark.timeout(150)
 async def test_a_sample_of_every_family() -> None:
     told: list[str] = []

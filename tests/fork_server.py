@@ -1,0 +1,257 @@
+"""Starts workers and brokers by forking a process that has imported everything: in milliseconds, not seconds.
+
+Each is a process of its own that runs what `python -m midstream_worker` and `midstream broker` run. Whoever wants one
+connects to the server's Unix socket and sends one line of JSON, a `Wish`; the server answers `pid <pid>` and, when the
+process has ended, `exit <code>`, and closes the connection. The end of the server's stdin kills all that it forked.
+"""
+
+import asyncio
+import importlib
+import json
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypedDict
+
+from tests import leaks
+
+IMPORTS = (
+    "midstream_worker.process",
+    "midstream_worker.sources.openai_chat",
+    "midstream_worker.sources.openai_responses",
+    "midstream_worker.sources.anthropic",
+    "midstream_worker.__main__",
+    "midstream.cli.main",
+    "midstream.cli.serve",
+)
+ROOT = Path(__file__).parents[1]
+
+
+class Wish(TypedDict):
+    """What to start: `worker` or `broker` is the first argument; both output streams go to `log`."""
+
+    log: str
+    environment: dict[str, str]
+    arguments: list[str]
+    folder: str
+
+
+class Forked(asyncio.Protocol):
+    """A forked process, with the methods of `asyncio.subprocess.Process` that tests use.
+
+    Attributes:
+        pid: Its id.
+        returncode: Its exit code, once it has ended; negative is a signal.
+    """
+
+    def __init__(self) -> None:
+        self.pid = 0
+        self.returncode: int | None = None
+        loop = asyncio.get_running_loop()
+        self.started: asyncio.Future[None] = loop.create_future()
+        self._ended: asyncio.Future[int] = loop.create_future()
+        self._lines = b""
+        self._transport: asyncio.BaseTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the connection, to close it when all is known."""
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Note what the server says of the process."""
+        *lines, self._lines = (self._lines + data).split(b"\n")
+        for line in lines:
+            word, number = line.split()
+            if word == b"pid":
+                self.pid = int(number)
+                self.started.set_result(None)
+            else:
+                self.returncode = int(number)
+                self._ended.set_result(self.returncode)
+                assert self._transport
+                self._transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio names it
+        """Wake who waits for a process whose server is gone: it is gone with it."""
+        for future in (self.started, self._ended):
+            if not future.done():
+                future.cancel()
+
+    async def wait(self) -> int:
+        """Wait for its end and return the exit code."""
+        return await asyncio.shield(self._ended)
+
+    def send_signal(self, number: int) -> None:
+        """Send it a signal.
+
+        Raises:
+            ProcessLookupError: It has ended.
+        """
+        if self.returncode is not None:
+            raise ProcessLookupError(self.pid)
+        os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """Let it crash."""
+        self.send_signal(signal.SIGKILL)
+
+
+class ForkServer:
+    """The forking process, as its parent sees it; it belongs to no event loop.
+
+    Args:
+        preload: Environment that forked processes must have from their first instruction on.
+    """
+
+    def __init__(self, preload: Mapping[str, str] | None = None) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="fork-server-")
+        self._path = str(Path(self._folder.name) / "socket")
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.fork_server", self._path],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=ROOT,
+            env=os.environ | dict(preload or {}),
+        )
+        leaks.LASTING.add(self._process.pid)
+        assert self._process.stdout
+        if not self._process.stdout.readline():  # it says so when all is imported
+            self.close()
+            raise RuntimeError("the fork server did not start")
+
+    async def fork(self, log: Path, environment: dict[str, str], arguments: list[str], folder: Path) -> Forked:
+        """Start a process in `folder`."""
+        loop = asyncio.get_running_loop()
+        transport, forked = await loop.create_unix_connection(Forked, self._path)
+        wish = Wish(log=str(log), environment=environment, arguments=arguments, folder=str(folder))
+        transport.write(json.dumps(wish).encode() + b"\n")
+        await forked.started
+        return forked
+
+    def close(self) -> None:
+        """Kill it and all that it has forked."""
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.close()
+        self._process.wait()
+        self._process.stdout.close()
+        leaks.LASTING.discard(self._process.pid)
+        self._folder.cleanup()
+
+
+_shared: list[ForkServer] = []
+
+
+def shared() -> ForkServer:
+    """Return the server of this test run, started when it is first asked for."""
+    if not _shared:
+        _shared.append(ForkServer())
+    return _shared[0]
+
+
+def close_shared() -> None:
+    """End the server of this test run, if there is one."""
+    while _shared:
+        _shared.pop().close()
+
+
+class _Server:
+    """The loop of the forking process."""
+
+    def __init__(self, path: str) -> None:
+        self._children: dict[int, socket.socket] = {}
+        self._selector = selectors.DefaultSelector()
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(path)
+        self._listener.listen(128)
+        wakes, self._wake = os.pipe()
+        os.set_blocking(self._wake, False)
+        signal.set_wakeup_fd(self._wake)
+        signal.signal(signal.SIGCHLD, lambda *_: None)  # that it came is all that is wanted: it wakes the selector
+        self._wakes = wakes
+        for source in (0, wakes, self._listener):
+            self._selector.register(source, selectors.EVENT_READ)
+
+    def serve(self) -> None:
+        """Fork whoever is wished for, until the parent is gone."""
+        os.write(1, b"ready\n")
+        while True:
+            ready = {key.fileobj for key, _ in self._selector.select()}
+            if 0 in ready and not os.read(0, 4_096):
+                break
+            if self._wakes in ready:
+                os.read(self._wakes, 4_096)
+            if self._listener in ready:
+                client, _ = self._listener.accept()
+                self._fork(client)
+            self._reap()
+        for pid in self._children:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+    def _fork(self, client: socket.socket) -> None:
+        wish: Wish = json.loads(client.makefile().readline())
+        pid = os.fork()
+        if not pid:
+            # Only what a fresh process would have stays open.
+            mine: list[Any] = [client, self._listener, self._selector, *self._children.values()]
+            for inherited in mine:
+                inherited.close()
+            _become(wish)
+        self._children[pid] = client
+        client.sendall(b"pid %d\n" % pid)
+
+    def _reap(self) -> None:
+        for pid in tuple(self._children):
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            if ended:
+                client = self._children.pop(pid)
+                with suppress(OSError):  # who asked for it may be gone
+                    client.sendall(b"exit %d\n" % os.waitstatus_to_exitcode(status))
+                client.close()
+
+
+def _become(wish: Wish) -> None:
+    """Run a worker or a broker in this, the forked, process; never returns."""
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    log = os.open(wish["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for new, old in ((nothing, 0), (log, 1), (log, 2)):
+        os.dup2(new, old)
+    os.environ.clear()
+    os.environ.update(wish["environment"])
+    os.chdir(wish["folder"])
+    what, *arguments = wish["arguments"]
+    sys.argv = [what, *arguments]
+    code: Any = 1
+    try:
+        if what == "worker":
+            code = importlib.import_module("midstream_worker.__main__").main()
+        else:
+            code = importlib.import_module("midstream.cli.main").main([what, *arguments])
+    except SystemExit as end:
+        code = end.code
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code if isinstance(code, int) else 0)
+
+
+def _main() -> None:
+    sys.path.insert(0, str(ROOT))
+    for name in IMPORTS:
+        importlib.import_module(name)
+    _Server(sys.argv[1]).serve()
+
+
+if __name__ == "__main__":
+    _main()
