@@ -147,7 +147,9 @@ async def test_output_of_any_length_is_passed_on_under_the_childs_name(
     flood = STEADY.replace('note("start")', 'print("x" * 300_000, flush=True); note("start")')
     await supervisor.start(events.command("worker", code=flood))
     await supervisor.stop()
-    lines = capfd.readouterr().err.splitlines()
+    said = capfd.readouterr().err.splitlines()
+    assert sum(line.startswith("up       | waiting for worker to end, up to ") for line in said) == 1
+    lines = [line for line in said if not line.startswith("up ")]
     assert all(line.startswith("worker   | ") for line in lines)
     assert "".join(line.removeprefix("worker   | ") for line in lines).count("x") == 300_000
     assert lines[-1] == "worker   | a word from worker"

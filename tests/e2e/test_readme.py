@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.e2e.checkout import installed_checkout
 from tests.e2e.test_up import Up
 from tests.faults.catalogue import FAMILIES
 
@@ -43,7 +44,7 @@ def run(words: list[str], folder: Path, **environment: str) -> str:
 
 
 def test_no_snippet_is_forgotten() -> None:
-    assert set(SNIPPETS) == {"curl", "eventsource", "python", "cli"}
+    assert set(SNIPPETS) == {"curl", "eventsource", "python", "cli", "app", "own"}
 
 
 def test_curl(up: Up, tmp_path: Path) -> None:
@@ -83,6 +84,21 @@ def test_command_line(up: Up, tmp_path: Path) -> None:
     assert STORY_ENDS in out
     assert "[demo]" not in out.partition(STORY_ENDS)[0]  # begun behind the label
     assert "completed" in out.partition(STORY_ENDS)[2]
+
+
+def test_an_app_of_ones_own(tmp_path: Path) -> None:
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "agent.py").write_text(SNIPPETS["app"])
+    setting = re.fullmatch(r"MIDSTREAM_APPS='(.*)' ~/midstream/scripts/up\n", SNIPPETS["own"])
+    assert setting
+    scripts_up = installed_checkout(tmp_path / "checkout") / "scripts" / "up"
+    up = Up(tmp_path / "data", folder=tmp_path, program=(str(scripts_up),), MIDSTREAM_APPS=setting[1])
+    try:
+        told = up.run("start", "hello")
+    finally:
+        up.end(signal.SIGINT)
+    assert told.stdout == "You said: hello\n"
+    assert "  model  app/answer\n  app    app/answer, shop.agent:answer\n" in up.greeting
 
 
 def test_the_greeting_is_what_it_prints(tmp_path: Path) -> None:

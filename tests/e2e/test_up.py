@@ -28,14 +28,19 @@ class Up:
     """A running `midstream up`."""
 
     def __init__(
-        self, data_dir: Path, local_model: bool = False, folder: Path | None = None, **environment: str
+        self,
+        data_dir: Path,
+        local_model: bool = False,
+        folder: Path | None = None,
+        program: tuple[str, ...] = (*MIDSTREAM, "up"),
+        **environment: str,
     ) -> None:
         self.environment = os.environ | {"MIDSTREAM_DEMO_DELAY_MS": "1"} | environment
         self.log = data_dir.with_suffix(".log")
         flags = () if local_model else ("--no-local-model",)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                (*MIDSTREAM, "up", "--port", "0", "--data-dir", str(data_dir), *flags),
+                (*program, "--port", "0", "--data-dir", str(data_dir), *flags),
                 stdout=subprocess.PIPE,
                 stderr=log,
                 env=self.environment,
@@ -155,8 +160,28 @@ def test_a_second_ctrl_c_does_not_wait(data_dir: Path) -> None:
     children = slow.children()
     slow.process.send_signal(signal.SIGINT)
     until(lambda: "stopping" in slow.log.read_text())
+    until(lambda: "waiting for worker to finish what it generates, up to 65 s" in slow.log.read_text())
     slow.end(signal.SIGINT, timeout_s=5)
     assert gone(children)
+
+
+def test_an_app_that_cannot_be_imported_is_told_at_the_start(data_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text("print('noise')\nraise ValueError('no such index')\n")
+    (tmp_path / "fine.py").write_text("print('noise')\nasync def answer(messages, params): yield 'hi'\n")
+    apps = {
+        "away": "shop.agent:answer",
+        "broken": "broken:answer",
+        "empty": "fine:other",
+        "fine": "fine:answer",
+    }
+    up = Up(data_dir, folder=tmp_path, MIDSTREAM_APPS=json.dumps(apps))
+    up.end(signal.SIGINT)
+    for told in (up.greeting, up.log.read_text()):
+        assert "app/away, which cannot be imported: shop.agent:answer: ModuleNotFoundError: No module named" in told
+        assert f"(looked in {tmp_path})" in told
+        assert "app/broken, which cannot be imported: broken:answer: ValueError: no such index" in told
+        assert "app/empty, which cannot be imported: fine:other: AttributeError" in told
+    assert "  app    app/fine, fine:answer\n" in up.greeting
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))

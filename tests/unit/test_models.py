@@ -1,5 +1,6 @@
 """The catalogue is a function of the settings alone."""
 
+import re
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from midstream.settings import Settings
 
 OPENAI: dict[str, Any] = {"openai_api_key": SecretStr("sk-o")}
 ANTHROPIC: dict[str, Any] = {"anthropic_api_key": SecretStr("sk-a")}
+APPS: dict[str, Any] = {"apps": {"mine": "module:function", "another": "module:other"}}
 LOCAL: dict[str, Any] = {"local_url": "http://127.0.0.1:9/v1"}
 
 
@@ -19,6 +21,8 @@ LOCAL: dict[str, Any] = {"local_url": "http://127.0.0.1:9/v1"}
         ({**OPENAI, **ANTHROPIC, **LOCAL, "default_model": "demo/count"}, "demo/count"),
         ({**OPENAI, **ANTHROPIC, **LOCAL}, "openai/gpt-5.4-mini"),
         ({**ANTHROPIC, **LOCAL}, "anthropic/claude-sonnet-5"),
+        ({**ANTHROPIC, **APPS}, "anthropic/claude-sonnet-5"),
+        ({**LOCAL, **APPS}, "app/mine"),
         (LOCAL, "local/smollm2"),
         ({}, "demo/story"),
     ],
@@ -58,6 +62,15 @@ def test_an_unknown_model_is_told_what_there_is(model: str) -> None:
     assert caught.value.model == model
     assert {"openai/*", "groq/*", "local/smollm2", "demo/story", "app/mine"} <= set(caught.value.models)
     assert "anthropic/*" not in caught.value.models
+
+
+@pytest.mark.parametrize(
+    ("model", "setting"),
+    [("app/x", 'MIDSTREAM_APPS={"x": '), ("ollama/x", "MIDSTREAM_PROVIDERS"), ("local/x", "MIDSTREAM_LOCAL_URL")],
+)
+def test_an_unknown_model_names_the_setting_that_it_lacks(model: str, setting: str) -> None:
+    with pytest.raises(UnknownModel, match=re.escape(setting)):
+        resolve(model, Settings())
 
 
 def test_the_local_model_needs_its_server() -> None:

@@ -36,6 +36,7 @@ class Command:
         name: Stands before each line of its output.
         words: The program and its arguments.
         stop_timeout_s: How long SIGTERM leaves it before SIGKILL, in seconds.
+        ending: What it is waited for when it is told to stop, for people to read behind its name.
         ready: Returns once the child does its work; None where nothing waits for it.
         environment: Variables beside our own.
         descriptors: Open files that it inherits.
@@ -44,6 +45,7 @@ class Command:
     name: str
     words: Sequence[str]
     stop_timeout_s: float
+    ending: str = "to end"
     ready: Callable[[], Awaitable[None]] | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     descriptors: Sequence[int] = ()
@@ -82,6 +84,11 @@ class Child:
             ended.cancel()
             ready.cancel()
         self._keeper = asyncio.create_task(self._keep(process, output))
+
+    def tell_ending(self) -> None:
+        """Say what is waited for, and for how long, where the process still runs."""
+        if self._process is not None and self._process.returncode is None:
+            say(f"waiting for {self.command.name} {self.command.ending}, up to {self.command.stop_timeout_s:.0f} s")
 
     async def stop(self) -> None:
         """Ask the process to end, and kill it and its own children where it does not in time."""
@@ -158,6 +165,8 @@ class Supervisor:
     async def stop(self) -> None:
         """End the children, group after group."""
         while self._groups:
+            for child in self._groups[-1]:
+                child.tell_ending()
             await asyncio.gather(*(child.stop() for child in self._groups[-1]))
             self._groups.pop()
 

@@ -7,10 +7,12 @@ import json
 import os
 import socket
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from midstream.cli.app_problems import problems_of
 from midstream.cli.setup import SetupError, listen, lock, url_of
 from midstream.cli.supervisor import Command, StartError, Supervisor, say, supervise
 from midstream.cli.terminal import echo
@@ -73,11 +75,12 @@ class _Up:
         Raises:
             StartError: One that is needed did not get ready.
         """
-        await asyncio.gather(self._start_redis(), self._start_model())
+        *_, apps = await asyncio.gather(self._start_redis(), self._start_model(), problems_of(self._settings.apps))
         broker = Command(
             "broker",
             (sys.executable, "-P", "-m", "midstream.cli", "broker", "--fd", str(self._listener.fileno())),
             stop_timeout_s=self._settings.broker_drain_ms / 1_000 + STOP_MARGIN_S,
+            ending="to part from its tails",
             ready=lambda: _until(self._listener.getsockname()[:2], _get("/readyz"), b" 200 "),
             environment=self._environment,
             # We hold the port: while the broker is started again, clients wait in line and are not refused.
@@ -88,12 +91,13 @@ class _Up:
                 f"worker {number}" if self._options.workers > 1 else "worker",
                 (sys.executable, "-P", "-m", "midstream_worker"),
                 stop_timeout_s=self._settings.drain_s + STOP_MARGIN_S,
+                ending="to finish what it generates",
                 environment=self._environment,
             )
             for number in range(1, self._options.workers + 1)
         ]
         await asyncio.gather(self._supervisor.start(broker), self._supervisor.start(*workers))
-        self._greet()
+        self._greet(apps)
 
     async def _start_redis(self) -> None:
         if "redis_url" in self._settings.model_fields_set:
@@ -103,6 +107,7 @@ class _Up:
             "valkey",
             _valkey(self._settings.data_dir / "valkey", port),
             stop_timeout_s=VALKEY_STOP_S,
+            ending="to write its data",
             ready=lambda: _until((LOOPBACK, port), b"PING\r\n", b"+PONG"),  # `-LOADING` while it reads its data
             descriptors=(self._lock_file,),
         )
@@ -126,14 +131,18 @@ class _Up:
         else:
             self._environment["MIDSTREAM_LOCAL_URL"] = f"http://{LOOPBACK}:{port}/v1"
 
-    def _greet(self) -> None:
+    def _greet(self, problems: Mapping[str, str]) -> None:
         local_url = self._environment.get("MIDSTREAM_LOCAL_URL", self._settings.local_url)
         model = available(self._settings.model_copy(update={"local_url": local_url}))[0].id
         key = " -H 'Authorization: Bearer YOUR_KEY'" if self._settings.tenants_by_key else ""
         body = json.dumps({"input": "Tell me about rivers.", "stream": True})
+        apps = (
+            f"  app    app/{name}, {problems.get(name, path)}" for name, path in sorted(self._settings.apps.items())
+        )
         lines = (
             f"midstream is up: open {self._url}",
             f"  model  {model}",
+            *apps,
             f"  data   {self._settings.data_dir}",
             f"  try    curl -N {self._url}/v1/streams -H 'Content-Type: application/json'{key} -d '{body}'",
             "  stop   Ctrl-C",

@@ -28,7 +28,7 @@ class UnknownModel(Exception):
     """
 
     def __init__(self, model: str, models: list[str]) -> None:
-        super().__init__(f"There is no model {model!r}. There is: {', '.join(models)}.")
+        super().__init__(f"There is no model {model!r}. There is: {', '.join(models)}. {_set_up_by(model)}")
         self.model = model
         self.models = models
 
@@ -45,6 +45,19 @@ class MissingProviderKey(Exception):
         super().__init__(f"Models of {provider} need an API key: set {variable}.")
         self.provider = provider
         self.variable = variable
+
+
+def _set_up_by(model: str) -> str:
+    """Return a sentence that names the setting by which there would be such a model."""
+    provider, name = split(model)
+    match provider:
+        case "app":
+            return f'An app is set up by MIDSTREAM_APPS={{"{name or "name"}": "module:function"}}.'
+        case "local":
+            return "The local model is set up by MIDSTREAM_LOCAL_URL."
+        case "demo":
+            return "The demo has no others."
+    return "A model is named provider/name; other providers are set up by MIDSTREAM_PROVIDERS."
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +123,8 @@ def _default(settings: Settings) -> str:
         return OPENAI_MODEL
     if settings.anthropic_api_key is not None:
         return ANTHROPIC_MODEL
+    if settings.apps:  # who brings an app of their own, and no key, means that
+        return f"app/{next(iter(settings.apps))}"
     return LOCAL_MODEL if settings.local_url is not None else DEMO_MODEL
 
 

@@ -1,0 +1,35 @@
+"""`python -m midstream_worker.app_check`: imports each app as a worker does, and prints what is wrong with it.
+
+A line of JSON for each: `[name, problem]`, the problem null where there is none. `midstream up` asks before it greets.
+"""
+
+import contextlib
+import importlib
+import json
+import sys
+from pathlib import Path
+
+from midstream.settings import Settings
+
+
+def main() -> None:
+    """Print the verdicts, one after another."""
+    sys.path.append(str(Path.cwd()))
+    for name, path in Settings().apps.items():
+        with contextlib.redirect_stdout(sys.stderr):  # what the user's code prints is no verdict
+            problem = _problem(path)
+        print(json.dumps([name, problem]), flush=True)  # noqa: T201
+
+
+def _problem(path: str) -> str | None:
+    module, _, function = path.partition(":")
+    try:
+        if not callable(getattr(importlib.import_module(module), function)):
+            return f"{function} is no function"
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - importing runs the user's code, which may raise anything
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
+if __name__ == "__main__":
+    main()
