@@ -17,6 +17,10 @@ STOP_TIMEOUT_S = 10.0
 # Read once, before any test's environment is cleaned: another server to run all tests against.
 SERVER_BINARY = os.environ.get("MIDSTREAM_TEST_REDIS") or str(get_binary_path())
 
+DEBIANS_REDIS = Path("/usr/bin/redis-server")
+SERVER_KINDS = {"valkey": str(get_binary_path())} | ({"redis": str(DEBIANS_REDIS)} if DEBIANS_REDIS.exists() else {})
+"""Each kind of server that there is here: what one kind allows, the other may refuse."""
+
 
 def free_port() -> int:
     """Return a loopback port that nothing listens on."""

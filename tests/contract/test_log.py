@@ -21,6 +21,8 @@ from midstream.log.errors import (
 )
 from midstream.log.keys import new_id
 from midstream.log.log import Fence, Log
+from tests.faults.proxy import Proxy
+from tests.servers import ValkeyProcess, free_port
 
 END = encode(Entry(entries.END, {"outcome": "completed"}))
 LEASE_MS = 60_000
@@ -213,6 +215,39 @@ async def test_the_terminal_entry_is_written_to_a_full_server(log: Log, redis: R
         await log.seal(stream_id, fence, tail, [END], "failed", 9)
     finally:
         await redis.config_set("maxmemory", 0)
+
+
+@pytest.mark.parametrize("meanwhile", ["append", "seal", "delete"])
+async def test_a_page_and_its_state_are_of_one_moment(
+    log: Log, redis: Redis, stream_id: str, redis_server: ValkeyProcess, meanwhile: str
+) -> None:
+    """PROTOCOL: Read/Moment, though no transaction holds the two reads together."""
+    fence, tail, *_ = await log.claim(stream_id, "me", LEASE_MS)
+    tail = await log.append(stream_id, fence, tail, [b"ta"])
+    proxy = await Proxy(free_port(), redis_server.port).open()
+    between: Redis = Redis(port=proxy.port)
+    rule = proxy.rule(lambda command: command[0] == b"XRANGE", "late")
+    reading = asyncio.create_task(Log(between, "ms").read(stream_id, 0, 10))
+    await rule.reached.wait()
+    while not any(client["cmd"] == "hmget" for client in await redis.client_list()):
+        pass  # the state has been read once this holds
+
+    match meanwhile:
+        case "append":
+            await log.append(stream_id, fence, tail, [b"tb"])
+        case "seal":
+            await log.seal(stream_id, fence, tail, [END], "completed", 9)
+        case _:
+            await log.delete(stream_id, 1)
+    rule.go.set()
+    state, rows = await reading
+    if meanwhile == "delete":
+        assert (state, rows) == (None, [])
+    else:
+        assert state is not None
+        assert (state.tail, state.ended, [row.offset for row in rows]) == (2, False, [1, 2])
+    await between.aclose()
+    await proxy.close()
 
 
 async def _expired(log: Log, stream_id: str) -> None:

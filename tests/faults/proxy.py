@@ -10,7 +10,7 @@ from typing import Literal, Self
 from midstream.log import scripts
 
 Command = list[bytes]
-Action = Literal["hold", "hold_reply", "drop_reply", "cut"]
+Action = Literal["hold", "hold_reply", "drop_reply", "cut", "late"]
 
 SCRIPT_OF = {sha1(source.encode(), usedforsecurity=False).hexdigest(): name for name, source in scripts._SOURCE.items()}
 CHUNK = 65_536
@@ -21,13 +21,15 @@ class Rule:
     """What becomes of a command.
 
     `hold`: it never leaves. `hold_reply`: it takes effect, and the answer never comes. `drop_reply`: it takes
-    effect, and the connection breaks instead of an answer. `cut`: the connection breaks instead of the command.
+    effect, and the connection breaks instead of an answer. `cut`: the connection breaks instead of the command. `late`:
+    it waits for `go`, while what was sent before it takes effect.
 
     Attributes:
         matches: Whether the command is meant.
         nth: How many matching commands it takes, counted from 1.
         once: Whether later ones pass; a hold that is not `once` also holds repetitions.
-        reached: Set when the command has come, and, but for `hold` and `cut`, has taken effect.
+        reached: Set when the command has come, and, where it is answered, has taken effect.
+        go: Set by the test, to let a command that is `late` go on.
     """
 
     matches: Callable[[Command], bool]
@@ -36,6 +38,7 @@ class Rule:
     once: bool = True
     seen: int = 0
     reached: asyncio.Event = field(default_factory=asyncio.Event)
+    go: asyncio.Event = field(default_factory=asyncio.Event)
 
     def takes(self, command: Command) -> bool:
         """Count the command if it matches, and tell whether it is the one."""
@@ -187,6 +190,12 @@ class _Link:
             for raw, command in self._commands.feed(data):
                 rule = next((rule for rule in self._proxy.rules if rule.takes(command)), None)
                 if rule is None:
+                    self._their_writer.write(raw)
+                    continue
+                if rule.action == "late":
+                    await self._their_writer.drain()
+                    rule.reached.set()
+                    await rule.go.wait()
                     self._their_writer.write(raw)
                     continue
                 if rule.action in ("hold", "cut"):

@@ -22,6 +22,7 @@ from midstream.requests.catalogue import MissingProviderKey, UnknownModel
 from midstream.requests.request import UnwritableRequestError
 
 RETRY_AFTER_S: Final = 1
+_RETRY: Final = {"Retry-After": str(RETRY_AFTER_S)}
 _CODES: Final = {404: "not_found", 405: "method_not_allowed"}
 
 
@@ -72,9 +73,12 @@ def problem_of(error: Exception) -> Problem:  # noqa: C901 - a table, one row an
             return Problem(422, "unknown_model", str(error), model=model, models=models)
         case MissingProviderKey(provider=provider, variable=variable):
             return Problem(422, "missing_provider_key", str(error), provider=provider, variable=variable)
-        case LogUnavailable() | LogFull():
-            retry = {"Retry-After": str(RETRY_AFTER_S)}
-            return Problem(503, "log_unavailable", "The log does not answer; try again.", headers=retry)
+        case LogFull():
+            detail = "The log's server is out of memory: what is there can be read, nothing can be started."
+            return Problem(503, "log_full", detail, headers=_RETRY)
+        case LogUnavailable(code=code):
+            detail = f"The log's server refuses for now ({code}); try again." if code else "The log does not answer."
+            return Problem(503, "log_unavailable", detail, headers=_RETRY)
         case UnwritableRequestError():
             return Problem(400, "bad_request", str(error), errors=[{"at": "body", "message": str(error)}])
         case RequestValidationError():

@@ -85,8 +85,8 @@ async def healthz() -> Response:
 
 @router.get("/readyz", tags=["probes"], response_class=Response)
 async def readyz(house: AHouse) -> Response:
-    """Answer 200 when the log answers, else 503 `log_unavailable`."""
-    await house.registry.ping()
+    """Answer 200 when generations can be started, else 503 `log_unavailable` or `log_full`."""
+    await house.registry.ready()
     return JSON({"status": "ok", "model": resolve(None, house.settings)})
 
 

@@ -11,10 +11,9 @@ from arq.constants import in_progress_key_prefix, job_key_prefix
 from arq.jobs import serialize_job
 from arq.utils import timestamp_ms
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
-from midstream.log.errors import LogUnavailable
 from midstream.log.keys import Keys
+from midstream.log.redis_errors import executed
 
 GENERATE: Final = "generate"
 WAKE: Final = b"wake"
@@ -53,18 +52,15 @@ class Slips:
         job_id = f"{stream_id}.{epoch}"
         now_ms = timestamp_ms()
         job = serialize_job(GENERATE, (stream_id,), {}, None, now_ms, serializer=serialize)
-        try:
-            lies = not new and await self._lies(job_id)
-            async with self._redis.pipeline(transaction=True) as pipe:
-                if not lies:
-                    pipe.set(job_key_prefix + job_id, job, px=self._expires_ms)
-                    pipe.zadd(self._keys.queue, {job_id: now_ms - CLOCKS_APART_MS})
-                pipe.publish(self._keys.control, WAKE)
-                await pipe.execute()
-        except (RedisError, OSError) as error:
-            raise LogUnavailable(str(error)) from error
+        queued = not new and await self._is_queued(job_id)
+        async with self._redis.pipeline(transaction=True) as pipe:
+            if not queued:
+                pipe.set(job_key_prefix + job_id, job, px=self._expires_ms)
+                pipe.zadd(self._keys.queue, {job_id: now_ms - CLOCKS_APART_MS})
+            pipe.publish(self._keys.control, WAKE)
+            await executed(pipe)
 
-    async def _lies(self, job_id: str) -> bool:
+    async def _is_queued(self, job_id: str) -> bool:
         """Tell whether the slip can be taken.
 
         A worker that died between the slip and the claim has left arq's mark on it, for as long as a job may run;
@@ -74,5 +70,5 @@ class Slips:
             pipe.delete(in_progress_key_prefix + job_id)
             pipe.exists(job_key_prefix + job_id)
             pipe.zscore(self._keys.queue, job_id)
-            _, exists, score = await pipe.execute()
+            _, exists, score = await executed(pipe)
         return bool(exists) and score is not None

@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
-from midstream.log.errors import LogUnavailable
 from midstream.log.keys import Keys
+from midstream.log.redis_errors import executed
 from midstream.log.scripts import Scripts
 
 
@@ -37,12 +36,9 @@ class Chats:
 
     async def find(self, tenant: str, chat_id: str) -> Chat:
         """Return where a tenant's chat stands."""
-        try:
-            async with self._redis.pipeline(transaction=False) as pipe:
-                pipe.hmget(self._keys.chat(tenant, chat_id), ["turn", "digest", "stream", "seen"])
-                (values,) = await pipe.execute()
-        except (RedisError, OSError) as error:
-            raise LogUnavailable(str(error)) from error
+        async with self._redis.pipeline(transaction=False) as pipe:
+            pipe.hmget(self._keys.chat(tenant, chat_id), ["turn", "digest", "stream", "seen"])
+            (values,) = await executed(pipe)
         turn, digest, stream_id, seen = ((value or b"").decode() for value in values)
         return Chat(int(turn or 0), digest, stream_id, seen=bool(stream_id) and seen == stream_id)
 
@@ -55,10 +51,7 @@ class Chats:
     async def note_seen(self, tenant: str, chat_id: str, stream_id: str, keep_s: int) -> None:
         """Note that somebody was sent a stream's end."""
         key = self._keys.chat(tenant, chat_id)
-        try:
-            async with self._redis.pipeline(transaction=True) as pipe:
-                pipe.hset(key, "seen", stream_id)
-                pipe.expire(key, keep_s)
-                await pipe.execute()
-        except (RedisError, OSError) as error:
-            raise LogUnavailable(str(error)) from error
+        async with self._redis.pipeline(transaction=True) as pipe:
+            pipe.hset(key, "seen", stream_id)
+            pipe.expire(key, keep_s)
+            await executed(pipe)

@@ -63,8 +63,16 @@ class StreamDeleted(LogError):
 
 
 class LogUnavailable(LogError):
-    """Redis did not answer; whether the command took effect is unknown."""
+    """Redis did not answer, or refuses for now; where it did not answer, whether a command took effect is unknown.
+
+    Attributes:
+        code: What it refused with, e.g. `READONLY`; empty where it did not answer.
+    """
+
+    def __init__(self, detail: str, code: str = "") -> None:
+        super().__init__(f"{code}: {detail}" if code else detail)
+        self.code = code
 
 
-class LogFull(LogError):
+class LogFull(LogUnavailable):
     """Redis is out of memory and refused the write; nothing was written."""

@@ -8,14 +8,17 @@ import asyncio
 from typing import Any, Final
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError, ResponseError
 
 from midstream.log.errors import LogUnavailable
 from midstream.log.keys import Keys
+from midstream.log.redis_errors import executed
+from midstream.log.scripts import Scripts
 
 WAIT_MS: Final = 2_000
 """Longest wait for one fsync; `appendfsync everysec` takes up to about 1 s."""
 MARKER_TTL_S: Final = 60
+_UNABLE: Final = ("unknown command", "appendonly is disabled")
+"""What a server says that cannot tell, and never will: it is too old, or has no append-only file."""
 
 
 class Fsync:
@@ -24,6 +27,7 @@ class Fsync:
     def __init__(self, redis: Redis, prefix: str) -> None:
         self._redis = redis
         self._keys = Keys(prefix)
+        self._scripts = Scripts(redis)
         self._able = True
         self._round: asyncio.Task[bool] | None = None
         self._next: asyncio.Task[bool] | None = None
@@ -45,15 +49,14 @@ class Fsync:
         if before is not None:
             await asyncio.wait([before])
         self._round, self._next = asyncio.current_task(), None
-        try:
-            async with self._redis.pipeline(transaction=False) as pipe:
-                pipe.set(self._keys.marker, 1, ex=MARKER_TTL_S)
-                pipe.execute_command("WAITAOF", 1, 0, WAIT_MS)
-                answers: list[Any] = await pipe.execute()
-        except ResponseError:
-            # An older server, or one without an append-only file: start-up has said so (see durability.py).
-            self._able = False
-            return False
-        except (RedisError, OSError) as error:
-            raise LogUnavailable(str(error)) from error
+        async with self._redis.pipeline(transaction=False) as pipe:
+            await self._scripts.queue(pipe, "mark", [self._keys.marker], [MARKER_TTL_S])
+            pipe.execute_command("WAITAOF", 1, 0, WAIT_MS)
+            try:
+                answers: list[Any] = await executed(pipe)
+            except LogUnavailable as error:
+                if not any(words in str(error) for words in _UNABLE):
+                    raise
+                self._able = False  # start-up has said so, see durability.py
+                return False
         return bool(answers[1][0])

@@ -184,12 +184,30 @@ class Log:
         return State.parse(await self._fields(stream_id, *FIELDS))
 
     async def read(self, stream_id: str, after: int, limit: int) -> tuple[State | None, list[Stored]]:
-        """Return the state and up to `limit` entries behind offset `after`, both at one moment."""
-        state, rows = await self._scripts.together(
+        """Return the state and up to `limit` entries after offset `after`, as both were at one moment."""
+        state, rows = await self._page(stream_id, after, limit)
+        if state is not None and _something_went(state, rows, after):
+            # The log was deleted, trimmed, or expired just after its state was read: see it as it is now.
+            state, rows = await self._page(stream_id, after, limit)
+        return state, rows
+
+    async def _page(self, stream_id: str, after: int, limit: int) -> tuple[State | None, list[Stored]]:
+        """Read the state, then the entries; what was appended between the two reads is left out.
+
+        Not in MULTI: Redis 7.0 refuses whatever is queued in one while it is full, reads too. One connection's
+        commands run in their order, and a log only grows behind its tail: the entries up to the tail of a state that
+        was read before them are those of its moment.
+        """
+        values, found = await self._scripts.in_order(
             ("HMGET", self.keys.state(stream_id), *FIELDS),
             ("XRANGE", self.keys.log(stream_id), after + 1, "+", "COUNT", limit),
         )
-        return State.parse(state), stored_rows(rows)
+        state, rows = State.parse(values), stored_rows(found)
+        if state is None:
+            return None, []
+        while rows and rows[-1].offset > state.tail:
+            rows.pop()
+        return state, rows
 
     async def request(self, stream_id: str) -> bytes:
         """Return the body that started the stream, as JSON."""
@@ -204,9 +222,15 @@ class Log:
         return origin or b""
 
     async def _fields(self, stream_id: str, *names: str) -> list[bytes | None]:
-        (values,) = await self._scripts.together(("HMGET", self.keys.state(stream_id), *names))
+        (values,) = await self._scripts.in_order(("HMGET", self.keys.state(stream_id), *names))
         found: list[bytes | None] = values
         return found
 
     def _both(self, stream_id: str) -> list[str]:
         return [self.keys.state(stream_id), self.keys.log(stream_id)]
+
+
+def _something_went(state: State, rows: list[Stored], after: int) -> bool:
+    """Tell whether entries are missing that the state says are there."""
+    first = max(after + 1, state.first)
+    return first <= state.tail and (not rows or rows[0].offset != first)

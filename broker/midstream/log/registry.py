@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
-from midstream.log.errors import LogUnavailable
 from midstream.log.keys import Keys
+from midstream.log.redis_errors import executed, translated
 from midstream.log.scripts import Scripts
 
 INDEX_LIMIT: Final = 100_000
@@ -36,10 +35,12 @@ class Registry:
 
     async def ping(self) -> None:
         """Raise `LogUnavailable` unless Redis answers."""
-        try:
+        with translated:
             await self._redis.ping()
-        except (RedisError, OSError) as error:
-            raise LogUnavailable(str(error)) from error
+
+    async def ready(self) -> None:
+        """Raise as `Scripts.run` unless Redis accepts what a start writes; a ping is answered by a full one too."""
+        await self._scripts.run("writable", [], [])
 
     async def watch(self, stream_id: str, delay_ms: int) -> None:
         """Have a reaper look at the stream in `delay_ms`."""
@@ -51,22 +52,18 @@ class Registry:
         For a retry it is the latest first try's, if that was within `keep_s`.
         """
         key = self._keys.tried(digest)
-        try:
+        with translated:
             if first:
                 await self._redis.set(key, stream_id, ex=keep_s)
                 return stream_id
             # NX and GET in one command: of two retries at once, both get the same stream.
             known = await self._redis.set(key, stream_id, ex=keep_s, nx=True, get=True)
-        except (RedisError, OSError) as error:
-            raise LogUnavailable(str(error)) from error
         return known.decode() if known else stream_id
 
     async def unwatch(self, stream_id: str) -> None:
         """Look after the stream no longer: it has ended."""
-        try:
+        with translated:
             await self._redis.zrem(self._keys.due, stream_id)
-        except (RedisError, OSError) as error:
-            raise LogUnavailable(str(error)) from error
 
     async def due(self, again_ms: int, limit: int) -> tuple[int, list[str]]:
         """Return the server's time and the streams to look at now.
@@ -79,25 +76,20 @@ class Registry:
     async def add(self, tenant: str, stream_id: str, created_ms: int, keep_s: int) -> None:
         """List a new stream; the list itself is kept at least `keep_s`."""
         key = self._keys.index(tenant)
-        try:
-            async with self._redis.pipeline(transaction=False) as pipe:
-                pipe.zadd(key, {stream_id: created_ms}, nx=True)
-                pipe.zremrangebyrank(key, 0, -INDEX_LIMIT - 1)
-                pipe.expire(key, keep_s, nx=True)
-                pipe.expire(key, keep_s, gt=True)
-                await pipe.execute()
-        except (RedisError, OSError) as error:
-            raise LogUnavailable(str(error)) from error
+        async with self._redis.pipeline(transaction=False) as pipe:
+            pipe.zadd(key, {stream_id: created_ms}, nx=True)
+            pipe.zremrangebyrank(key, 0, -INDEX_LIMIT - 1)
+            pipe.expire(key, keep_s, nx=True)
+            pipe.expire(key, keep_s, gt=True)
+            await executed(pipe)
 
     async def listed(self, tenant: str, before: Listed | None, limit: int) -> list[Listed]:
         """Return up to `limit` of the tenant's streams, newest first, behind the row `before`."""
         newest = "+inf" if before is None else before.created_ms
-        try:
+        with translated:
             rows = await self._redis.zrevrangebyscore(
                 self._keys.index(tenant), newest, "-inf", start=0, num=limit + 64, withscores=True
             )
-        except (RedisError, OSError) as error:
-            raise LogUnavailable(str(error)) from error
         found = [Listed(member.decode(), int(score)) for member, score in rows]
         if before is not None:
             found = [row for row in found if (row.created_ms, row.stream_id) < (before.created_ms, before.stream_id)]
@@ -105,7 +97,5 @@ class Registry:
 
     async def drop(self, tenant: str, stream_ids: list[str]) -> None:
         """Take streams off the tenant's list."""
-        try:
+        with translated:
             await self._redis.zrem(self._keys.index(tenant), *stream_ids)
-        except (RedisError, OSError) as error:
-            raise LogUnavailable(str(error)) from error
