@@ -1,4 +1,4 @@
-"""arq's worker, made to pick up at once and to survive Redis (FINDINGS 1).
+"""arq's worker, made to pick up at once and to survive Redis (docs/findings.md: arq).
 
 A job is short: it ends when its stream's lease is ours. The generation then runs as a task of our own, so
 arq never times it out, never runs it twice, and never polls over jobs in flight.

@@ -67,7 +67,7 @@ async def begin(log: Log, stream_id: str, state: State, request: GenerationReque
 
 
 def continued(messages: list[dict[str, Any]], text: str) -> list[dict[str, Any]]:
-    """Return messages that ask the model to go on; prefill is refused by current models (FINDINGS 5)."""
+    """Return messages that ask the model to go on; current models refuse a prefill (docs/findings.md: Upstream)."""
     quote = text[-QUOTE_CHARS:]
     return [
         *messages,

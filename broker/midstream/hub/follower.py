@@ -281,7 +281,7 @@ class Follower:
             await asyncio.sleep(RETRY_S)
         waiting = self._waiting.pop(index)
         if state is None or (page and page[0].offset != max(start, self.first)):
-            # Deleted, expired or trimmed under the tail (FINDINGS 2: XTRIM is silent for readers).
+            # Deleted, expired or trimmed under the tail (docs/findings.md: Redis. XTRIM is silent for readers).
             for tail in waiting:
                 tail.forgotten("gone")
             return

@@ -1,6 +1,6 @@
 """The job slip: how a generation is put on the queue, by name.
 
-arq is a wake-up and never the record of truth (FINDINGS 1): a slip carries the stream's id alone, a worker
+arq is a wake-up and never the record of truth (docs/findings.md: arq): a slip carries the stream's id alone, a worker
 that takes it must still claim the stream, and a lost slip is written again by the reaper.
 """
 

@@ -75,7 +75,7 @@ async def shed(redis: Redis, keep: int = 1) -> None:
 
 
 def connect(url: str, timeout_s: float, connections: int) -> Redis:
-    """Return a client with every wait and the pool bounded (FINDINGS 3: redis-py bounds neither by itself).
+    """Return a client with every wait and the pool bounded (docs/findings.md: redis-py. It bounds neither by itself).
 
     Nothing is retried here: a repeated write whose first reply was lost would count twice.
     """

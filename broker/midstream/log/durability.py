@@ -1,4 +1,4 @@
-"""What the server would lose, said plainly at start-up (FINDINGS 2)."""
+"""What the server would lose, said plainly at start-up (docs/findings.md: Redis)."""
 
 import logging
 from typing import Any, Final

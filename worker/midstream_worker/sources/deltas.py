@@ -2,7 +2,7 @@
 
 The order a source keeps to: any number of content deltas, at most one `Usage`, then exactly one
 `Finish`. A source that runs out without a `Finish` was cut short, and the worker seals the stream
-as failed: never as completed (FINDINGS 5: a clean EOF without a terminal event looks like success).
+as failed: never as completed (docs/findings.md: Upstream. A clean EOF without a terminal event looks like success).
 """
 
 from dataclasses import dataclass, field

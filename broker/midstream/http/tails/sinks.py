@@ -1,7 +1,7 @@
 """Where a tail's chunks go: to ASGI's `send`, or past it to the connection where the server offers that.
 
 `send` is stepped right where the entry arrived, so a thousand tails cost no thousand wake-ups; only one that
-has to wait for its client gets a task (FINDINGS 9).
+has to wait for its client gets a task (docs/findings.md: Fan-out).
 """
 
 import asyncio
@@ -139,7 +139,7 @@ class WireSink:
         framed = WireSink._framed
         if framed[0] is not chunk:
             framed = WireSink._framed = (chunk, b"%x\r\n%b\r\n" % (len(chunk), chunk))
-        if not self._transport.is_closing():  # uvloop raises (FINDINGS 9)
+        if not self._transport.is_closing():  # uvloop raises (docs/findings.md: Fan-out)
             self._transport.write(framed[1])
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
--- Drop the entries before an offset. Only of an ended stream: faces need a live log's front (FINDINGS 6).
+-- Drop the entries before an offset. Only of an ended stream: faces need a live log's front (docs/findings.md: Clients).
 -- KEYS state, log; ARGV first offset to keep
 local s = redis.call('HMGET', KEYS[1], 'status', 'tail', 'first', 'epoch')
 if not s[1] or s[1] == 'deleted' then return {'absent'} end
