@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import expect
 
+from tests.e2e.chat_page import answer, ask, outcome, text_of
 from tests.provider.client import ProviderServer
 from tests.provider.script import Script, directive
 from tests.system import System
@@ -65,26 +66,6 @@ SET_HIDDEN = """(hidden) => {
 async def system(redis_url: str, tmp_path: Path, provider: ProviderServer) -> AsyncIterator[System]:
     async with System(redis_url, tmp_path, provider.url) as running:
         yield await running.start()
-
-
-async def ask(page: Page, prompt: str) -> None:
-    before = page.url
-    await page.get_by_label("Your message").fill(prompt)
-    await page.get_by_label("Your message").press("Enter")
-    await expect(page).not_to_have_url(before)
-
-
-def answer(page: Page) -> Locator:
-    return page.get_by_role("article", name="Answer").last
-
-
-def outcome(page: Page) -> Locator:
-    return answer(page).locator(".outcome")
-
-
-async def text_of(page: Page) -> str:
-    """The answer's text to the last character, line ends as the log has them."""
-    return await answer(page).locator(".text").text_content() or ""
 
 
 async def test_a_reload_and_a_second_tab_join_the_same_generation_which_is_paid_once(

@@ -6,11 +6,6 @@ const KEY = "midstream.key";
 /** Pauses, in ms, before a request whose answer was lost is sent again. */
 const PAUSES_MS = [300, 1_000, 3_000];
 
-/** A word that nobody else picks; `crypto.randomUUID` is missing where the page is not served securely. */
-export function randomWord() {
-  return Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join("");
-}
-
 /** The API key lives in this tab's session and nowhere else. */
 export function setKey(key) {
   sessionStorage.setItem(KEY, key);
@@ -25,9 +20,12 @@ export async function models() {
   return (await ask("GET", "/v1/models")).data;
 }
 
-/** Starts a generation. The idempotency key makes sending it again safe: it is paid for once. */
-export function start(request) {
-  return ask("POST", "/v1/streams", { body: request, headers: { "Idempotency-Key": randomWord() } });
+/**
+ * Starts a generation. The submission's key makes sending it again safe: it is paid for once.
+ * @param onRetry is called with the error before each further try
+ */
+export function start({ key, request }, onRetry) {
+  return ask("POST", "/v1/streams", { body: request, headers: { "Idempotency-Key": key }, onRetry });
 }
 
 export function state(id) {
@@ -43,29 +41,34 @@ export function streamUrl(id) {
 }
 
 /** @throws {Refused} The broker said no. @throws {TypeError} It could not be reached. */
-async function ask(method, url, { body, headers = {} } = {}) {
+async function ask(method, url, { body, headers = {}, onRetry = () => {} } = {}) {
   const init = { method, headers: { ...headers, ...authorization(), Accept: "application/json" } };
   if (body !== undefined) {
     init.body = JSON.stringify(body);
     init.headers["Content-Type"] = "application/json";
   }
-  const response = await insist(() => fetch(url, init));
+  for (const pause of PAUSES_MS) {
+    try {
+      return await answer(url, init);
+    } catch (error) {
+      if (!isPassing(error)) throw error;
+      onRetry(error);
+    }
+    await new Promise((resolve) => setTimeout(resolve, pause));
+  }
+  return answer(url, init);
+}
+
+async function answer(url, init) {
+  const response = await fetch(url, init);
   const text = await response.text();
   if (!response.ok) throw new Refused(response.status, parsed(text));
   return parsed(text);
 }
 
-async function insist(send) {
-  for (const pause of PAUSES_MS) {
-    try {
-      const response = await send();
-      if (response.status !== 503) return response;
-    } catch (error) {
-      if (!(error instanceof TypeError)) throw error;
-    }
-    await new Promise((resolve) => setTimeout(resolve, pause));
-  }
-  return send();
+/** Whether the same request may succeed later: the broker cannot be reached, or its log does not answer. */
+export function isPassing(error) {
+  return error instanceof TypeError || [502, 503, 504].includes(error.status);
 }
 
 function parsed(text) {

@@ -2,53 +2,65 @@
 
 import { outcomeTitle } from "./answer.js";
 import * as api from "./api.js";
-import { addAnswer, addButton, addMessage, showMessages, textOf } from "./conversation.js";
+import * as composer from "./composer.js";
+import { addAnswer, addButton, addMessage, removeButtons, showMessages, textOf } from "./conversation.js";
 import { byId, element } from "./dom.js";
 import { Presence } from "./presence.js";
 import * as statusline from "./statusline.js";
 import { Refused, Tail } from "./midstream.js";
+import { begin, forget, kept, leave as leaveSubmission, randomWord, whileStaying } from "./submission.js";
 import { cutFrom, metadataOf, nextTurn } from "./turns.js";
 
-const prompt = byId("prompt");
+const { prompt } = composer;
 const picker = byId("model");
 let catalogue = [];
 /** What the page shows: `{id, thread, messages, cut, answer, tail, presence}`, or null. */
 let shown = null;
 /** Raised by every navigation, so that an answer to an earlier one is not acted upon. */
 let visit = 0;
-let sending = false;
-
-async function boot() {
-  bind();
-  if (await loadModels()) await route();
-}
+/** The submission on its way whose answer this page will show, or null. */
+let sending = null;
 
 function bind() {
-  byId("composer").addEventListener("submit", (event) => {
-    event.preventDefault();
-    submit();
-  });
-  prompt.addEventListener("keydown", (event) => {
-    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
-    event.preventDefault();
-    submit();
-  });
-  byId("stop").addEventListener("click", stop);
+  composer.bind(submit, stop);
   byId("fresh").addEventListener("click", () => {
     history.pushState(null, "", location.pathname);
-    route();
+    navigate();
   });
   byId("examples").addEventListener("click", ({ target }) => {
     const example = target.closest("button");
-    if (example) say(example.textContent);
+    if (!example || composer.state !== "idle") return;
+    prompt.value = example.textContent;
+    submit();
   });
   byId("key-form").addEventListener("submit", (event) => {
     event.preventDefault();
     api.setKey(byId("key").value.trim());
-    loadModels().then((known) => known && route());
+    enter();
   });
   picker.addEventListener("change", showCanned);
-  window.addEventListener("popstate", route);
+  window.addEventListener("popstate", navigate);
+}
+
+/** Shows what the address names, once the broker lets this page in. */
+async function enter() {
+  if (!(await loadModels())) return;
+  const sent = kept();
+  if (sent?.left) deliver(sent);
+  else if (sent && (await resend(sent))) return;
+  await route();
+}
+
+/** Sends what was on its way when this tab was loaded again. */
+function resend(sent) {
+  if (sent.typed) prompt.value = textOf(sent.request.messages.at(-1).content);
+  sending = sent;
+  return deliver(sent);
+}
+
+function navigate() {
+  complain(null);
+  return route();
 }
 
 /** Fills the picker. Without a key that the broker knows, asks for one and returns false. */
@@ -85,7 +97,6 @@ function showCanned() {
 /** Shows what the address names: a stream, or an empty page. */
 async function route() {
   leave();
-  complain(null);
   document.title = "midstream";
   const mine = ++visit;
   const id = new URLSearchParams(location.search).get("stream");
@@ -127,7 +138,8 @@ function follow({ id, status, thread, messages, cut }) {
   document.title = `${textOf(messages.at(-1)?.content).slice(0, 60)} · midstream`;
   statusline.address(location.href);
   statusline.show({ state: status, offset: 0, epoch: 0 });
-  busy(true);
+  removeButtons();
+  composer.show("running");
   tail.follow().catch((error) => lose(error, answer));
 }
 
@@ -140,9 +152,9 @@ function report({ type, offset, epoch, outcome }) {
 
 function settle() {
   const { answer, messages, cut } = shown;
-  busy(false);
+  composer.show("idle");
   statusline.announce(`${outcomeTitle(answer.outcome)}.`);
-  if (answer.outcome !== "completed") addButton("Try again", () => send({ messages, cut }));
+  if (answer.outcome !== "completed") addButton("Try again", () => send({ messages, cut }, false));
 }
 
 /** The broker will not go on: say so, and do not pretend that this was the end. */
@@ -150,15 +162,18 @@ function lose(error, answer) {
   if (shown?.answer !== answer) return;
   answer.lost(error.message);
   statusline.show({ connection: "refused" });
-  busy(false);
+  composer.show("idle");
   if (!(error instanceof Refused)) throw error;
 }
 
 function leave() {
+  if (sending) leaveSubmission(sending);
+  if (sending?.typed) prompt.value = "";
+  sending = null;
   depart();
   showMessages([]);
   statusline.hide();
-  busy(false);
+  composer.show("idle");
 }
 
 function depart() {
@@ -167,70 +182,70 @@ function depart() {
   shown = null;
 }
 
-async function submit() {
+function submit() {
   const content = prompt.value.trim();
-  if (!content || sending || isBusy()) return;
-  prompt.value = "";
-  if (!(await say(content)) && !prompt.value) prompt.value = content;
+  if (!content) return;
+  if (shown) send(nextTurn(shown, content), true);
+  else send({ messages: [{ role: "user", content }], cut: new Map() }, true);
 }
 
-function say(content) {
-  if (shown) return send(nextTurn(shown, content));
-  return send({ messages: [{ role: "user", content }], cut: new Map() });
-}
-
-/** Starts a stream and shows it; false if the broker did not take it. */
-async function send({ messages, cut }) {
+/** Starts a stream and shows it. One at a time: what is clicked meanwhile sends nothing. */
+function send({ messages, cut }, typed) {
+  if (composer.state !== "idle") return;
   complain(null);
-  sending = byId("send").disabled = true;
-  const mine = ++visit;
-  const thread = shown?.thread ?? api.randomWord();
+  const thread = shown?.thread ?? randomWord();
+  sending = begin({ model: picker.value || undefined, messages, thread, metadata: metadataOf(cut) }, typed);
+  deliver(sending);
+}
+
+/** Sends until the broker takes it; an answer that nobody waits for any more is stopped. False: it was not taken. */
+async function deliver(sent) {
+  if (!sent.left) composer.show("sending");
   try {
-    const request = { model: picker.value || undefined, messages, thread, metadata: metadataOf(cut) };
-    const { id, status } = await api.start(request);
-    if (mine !== visit) return true;
-    if (shown && messages.length > shown.messages.length) addMessage(messages.at(-1));
-    else showMessages(messages, cut);
-    depart();
-    byId("welcome").hidden = true;
-    history.pushState(null, "", `?stream=${encodeURIComponent(id)}`);
-    follow({ id, status, thread, messages, cut });
+    const stream = await api.start(sent, (error) => sent.left || complain(error, "Trying again."));
+    await whileStaying();
+    if (sent.left) await api.cancel(stream.id);
+    else showTaken(sent, stream);
     return true;
   } catch (error) {
     complain(error);
+    if (!sent.left) composer.show("idle");
     return false;
   } finally {
-    sending = byId("send").disabled = false;
+    forget(sent);
+    if (sending === sent) sending = null;
   }
+}
+
+function showTaken({ request: { thread, messages, metadata }, typed }, { id, status }) {
+  const cut = cutFrom(metadata);
+  complain(null);
+  if (typed) prompt.value = "";
+  if (shown && messages.length > shown.messages.length) addMessage(messages.at(-1));
+  else showMessages(messages, cut);
+  depart();
+  byId("welcome").hidden = true;
+  history.pushState(null, "", `?stream=${encodeURIComponent(id)}`);
+  follow({ id, status, thread, messages, cut });
 }
 
 /** Stops the generation itself, for every tab; the end that all of them read says so. */
 async function stop() {
-  const { id } = shown;
-  byId("stop").disabled = true;
   try {
-    await api.cancel(id);
+    await api.cancel(shown.id);
+    return true;
   } catch (error) {
     complain(error);
-    byId("stop").disabled = false;
+    return false;
   }
 }
 
-function busy(running) {
-  byId("stop").hidden = !running;
-  byId("stop").disabled = false;
-  byId("send").hidden = running;
-}
-
-function isBusy() {
-  return !byId("stop").hidden;
-}
-
-function complain(error) {
+function complain(error, more = "") {
   const place = byId("problem");
   place.hidden = error === null;
   const unreachable = error instanceof TypeError;
-  place.textContent = unreachable ? "The broker cannot be reached." : (error?.message ?? "");
+  place.textContent = `${unreachable ? "The broker cannot be reached." : (error?.message ?? "")} ${more}`;
 }
 
-await boot();
+bind();
+await enter();

@@ -44,12 +44,14 @@ export function addAnswer(onShown) {
 
 export function addButton(label, onClick) {
   const button = element("button", { type: "button", className: "quiet again" }, label);
-  button.addEventListener("click", () => {
-    button.remove();
-    onClick();
-  });
+  button.addEventListener("click", onClick);
   turns.lastElementChild.append(button);
   toEnd();
+}
+
+/** Takes the buttons away that belong to answers before the one that comes now. */
+export function removeButtons() {
+  turns.querySelectorAll(".again").forEach((button) => button.remove());
 }
 
 export function toEnd() {

@@ -1,0 +1,26 @@
+"""The chat at `/`, as its tests speak of it."""
+
+from playwright.async_api import Locator, Page, expect
+
+
+async def ask(page: Page, prompt: str) -> None:
+    """Send a prompt, and wait until the address is that of its stream."""
+    before = page.url
+    await page.get_by_label("Your message").fill(prompt)
+    await page.get_by_label("Your message").press("Enter")
+    await expect(page).not_to_have_url(before)
+
+
+def answer(page: Page) -> Locator:
+    """The last answer."""
+    return page.get_by_role("article", name="Answer").last
+
+
+def outcome(page: Page) -> Locator:
+    """What is said below the last answer when it has ended."""
+    return answer(page).locator(".outcome")
+
+
+async def text_of(page: Page) -> str:
+    """The answer's text to the last character, line ends as the log has them."""
+    return await answer(page).locator(".text").text_content() or ""
