@@ -10,74 +10,13 @@ from redis.asyncio import Redis
 from midstream.faces.native import NativeFace
 from midstream.hub.hub import Hub
 from midstream.hub.segment import SEGMENT_ENTRIES
-from midstream.hub.tail import Tail
-from midstream.log import entries
 from midstream.log.connect import connect, shed
-from midstream.log.entries import Entry, Stored, encode
+from midstream.log.entries import Stored
 from midstream.log.errors import StreamAbsent
 from midstream.log.keys import new_id
-from midstream.log.log import Fence, Log
-
-END = encode(Entry(entries.END, {"outcome": "completed"}))
-FACE = NativeFace()
-
-
-class Book:
-    """A sink that writes everything down, and can be busy."""
-
-    def __init__(self) -> None:
-        self.chunks: list[bytes] = []
-        self.ready = True
-        self.closed = asyncio.Event()
-        self.written = asyncio.Event()
-
-    def write(self, chunk: bytes) -> None:
-        self.chunks.append(chunk)
-        self.written.set()
-
-    def close(self) -> None:
-        self.closed.set()
-
-    @property
-    def ids(self) -> list[int]:
-        lines = b"".join(self.chunks).split(b"\n")
-        return [int(line[4:]) for line in lines if line.startswith(b"id: ")]
-
-    async def until(self, offset: int) -> None:
-        async with asyncio.timeout(5):
-            while offset not in self.ids:
-                self.written.clear()
-                await self.written.wait()
-
-
-class Producer:
-    """Appends to one stream."""
-
-    def __init__(self, log: Log) -> None:
-        self.log = log
-        self.id = new_id()
-        self.fence = Fence(0, "")
-        self.tail = 0
-
-    async def begin(self) -> None:
-        await self.log.create(self.id, "d", {"tenant": "t", "model": "m"})
-        self.fence, self.tail, *_ = await self.log.claim(self.id, "me", 60_000)
-
-    async def write(self, count: int) -> None:
-        for start in range(0, count, 500):
-            batch = [b"tx" for _ in range(min(500, count - start))]
-            self.tail = await self.log.append(self.id, self.fence, self.tail, batch)
-
-    async def end(self) -> None:
-        self.tail = await self.log.seal(self.id, self.fence, self.tail, [END], "completed", 60)
-
-
-async def join(hub: Hub, stream_id: str, after: int = 0) -> tuple[Book, Tail]:
-    book = Book()
-    follower = await hub.open(stream_id)
-    tail = follower.join(FACE, after)
-    tail.begin(book)
-    return book, tail
+from midstream.log.log import Log
+from tests.contract.hub_support import FACE, Book, Producer, join
+from tests.loop_alarm import frozen_after
 
 
 @pytest.fixture
@@ -182,6 +121,33 @@ async def test_a_sink_that_raises_harms_no_other(hub: Hub, producer: Producer) -
     await good.until(producer.tail)
     assert bad.closed.is_set()
     assert hub.tails_of(producer.id) == 1
+
+
+async def test_readers_that_come_just_as_an_ended_stream_was_opened_freeze_nobody(hub: Hub, producer: Producer) -> None:
+    """PROTOCOL: Read/Alive. The second reader reads everything before the first has noticed that the log is open."""
+    await producer.end()
+    first = asyncio.create_task(join(hub, producer.id))
+    await asyncio.sleep(0)
+    opening = hub._opening[producer.id]
+    while not opening.done():
+        await asyncio.sleep(0)  # every turn: the callbacks of what is done run in the next one
+    with frozen_after(2):
+        others = [await join(hub, producer.id) for _ in range(30)]
+        books = [book for book, _ in (*others, await first)]
+    assert all(book.closed.is_set() and book.ids == [1, 2] for book in books)
+    assert not hub._opening
+
+
+async def test_the_readers_of_one_moment_open_an_ended_stream_once(hub: Hub, producer: Producer, redis: Redis) -> None:
+    async def reads() -> int:
+        return int((await redis.info("commandstats"))["cmdstat_xrange"]["calls"])
+
+    await producer.end()
+    await redis.config_resetstat()
+    with frozen_after(5):
+        books = await asyncio.gather(*(join(hub, producer.id) for _ in range(200)))
+    assert all(book.ids == [1, 2] for book, _ in books)
+    assert await reads() == 1
 
 
 async def test_the_last_tail_out_leaves_nothing(hub: Hub, producer: Producer, redis: Redis) -> None:

@@ -2,27 +2,28 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from typing import Any, Final
 
 from midstream.faces.face import Face
-from midstream.hub.segment import SEGMENT_ENTRIES, NotInMemory, Segment, index_of, start_of
+from midstream.hub.frames import Frames
+from midstream.hub.segment import SEGMENT_ENTRIES, Segment, index_of, start_of
 from midstream.hub.tail import Tail
 from midstream.hub.window import Window
 from midstream.log.entries import Stored, is_end
-from midstream.log.errors import LogUnavailable
+from midstream.log.errors import LogError
 from midstream.log.log import Log
 from midstream.log.state import State
 
 logger = logging.getLogger(__name__)
 
-CHUNK_BYTES: Final = 262_144
-"""Size at which a chunk is handed to a sink rather than grown."""
 PAGE_SEGMENTS: Final = 4
 PAGE_ENTRIES: Final = PAGE_SEGMENTS * SEGMENT_ENTRIES
 """Read from the log at once: about 2 ms of everybody's time."""
 RETRY_S: Final = 0.25
-"""Wait before the log is read again after Redis did not answer."""
+"""Wait before the log is read again after Redis did not answer, or refused."""
+MAX_PENDING: Final = 1_000
+"""Publications that are kept while the log is being read; what came after them is read from the log again."""
 
 
 class Follower:
@@ -31,6 +32,7 @@ class Follower:
     Attributes:
         tail: The last offset known here.
         first: The first offset that the log still keeps.
+        frames: What tails are sent of it.
         ended: Whether the terminal entry is at `tail`.
         closed: Nothing arrives here any more; open the stream again.
         state: The state as last read; `tail` and `ended` above are fresher.
@@ -43,6 +45,7 @@ class Follower:
         self.first = 1
         self.ended = False
         self.closed = False
+        self.frames = Frames(stream_id, window)
         self.tails: set[Tail] = set()
         self._log = log
         self._window = window
@@ -52,8 +55,6 @@ class Follower:
         self._filling: asyncio.Task[None] | None = None
         self._again = False  # something may have been missed since the log was read
         self._tasks: set[asyncio.Task[None]] = set()
-        self._states: dict[tuple[Face, int], Any] = {}  # faces' states before segments
-        self._chunks: dict[Face, tuple[tuple[int, int], bytes, int]] = {}  # each face's last chunk, and what was wanted
         self._astray: set[Tail] = set()  # tails that were sent a history that is no longer the log's
 
     def hold(self) -> None:
@@ -67,7 +68,7 @@ class Follower:
         Publications that arrive meanwhile are kept and applied behind what was read, so none is missed.
 
         Raises:
-            LogUnavailable: Redis did not answer; nothing changed.
+            LogError: Redis did not answer, or refused; nothing changed.
         """
         self.hold()
         # The last entry that we know is read again: is it still the same history?
@@ -77,7 +78,8 @@ class Follower:
         if self._rewritten(page) or (state.tail < self.tail and state.status != "running"):
             self._start_over()
             _, page = await self._log.read(self.stream_id, 0, PAGE_ENTRIES)
-        self.state, self.first = state, state.first
+        self.state = state
+        self.first = self.frames.first = state.first
         while page:
             self._extend(page)
             if self.tail >= state.tail:
@@ -88,8 +90,7 @@ class Follower:
                 after = start_of(index_of(state.tail)) - 1
             _, page = await self._log.read(self.stream_id, after, PAGE_ENTRIES)
         pending, self._pending = self._pending, None
-        for tail in self._astray & self.tails:
-            tail.restart("rewritten")
+        self._for_each(self._astray & self.tails, lambda tail: tail.restart("rewritten"))
         self._astray.clear()
         for entries in pending or ():
             self.offer(entries)
@@ -100,7 +101,10 @@ class Follower:
     def offer(self, entries: list[Stored]) -> bool:
         """Take a publication and return whether the tail moved; a gap before it is read from the log."""
         if self._pending is not None:
-            self._pending.append(entries)
+            if len(self._pending) < MAX_PENDING:
+                self._pending.append(entries)
+            else:
+                self._again = True
             return False
         if entries[0].offset != self.tail + 1:  # as it nearly always is
             if entries[0].offset > self.tail or self._rewritten(entries):
@@ -125,19 +129,22 @@ class Follower:
             await asyncio.wait((self._filling,))
 
     def pump(self) -> None:
-        """Move every tail. One tail's failure never reaches another."""
-        for tail in tuple(self.tails):
+        """Move every tail."""
+        self._for_each(self.tails, Tail.pump)
+
+    def _for_each(self, tails: Collection[Tail], do: Callable[[Tail], None]) -> None:
+        """Do something with each tail. One tail's failure never reaches another."""
+        for tail in tuple(tails):
             try:
-                tail.pump()
+                do(tail)
             except Exception:
                 logger.exception("a tail of %s failed and is closed", self.stream_id)
                 tail.fail()
 
     def beat(self, beats_of_silence: int) -> None:
         """One of the hub's beats: let each tail's pass, and let go of chunks that nobody may ask for again."""
-        self._chunks.clear()
-        for tail in tuple(self.tails):
-            tail.beat(beats_of_silence)
+        self.frames.let_go()
+        self._for_each(self.tails, lambda tail: tail.beat(beats_of_silence))
 
     def join(self, face: Face, after: int, until: int | None = None) -> Tail:
         """Add a tail that reads behind offset `after`; it sends nothing before `Tail.begin`."""
@@ -146,56 +153,18 @@ class Follower:
         return tail
 
     def leave(self, tail: Tail) -> None:
-        """Remove a tail; the last one out stops the follower."""
+        """Remove a tail; where none joins in the same turn of the loop, the last one out stops the follower.
+
+        All that waited for the stream to be opened wake in one turn. The first of them may have read it to its end
+        before the second one joins.
+        """
         self.tails.discard(tail)
         if not self.tails:
+            asyncio.get_running_loop().call_soon(self._rest)
+
+    def _rest(self) -> None:
+        if not self.tails:
             self._on_idle(self)
-
-    def chunk(self, face: Face, after: int, target: int) -> tuple[bytes, int]:
-        """Return frames behind `after`, at most up to `target`, and the last offset in them.
-
-        Raises:
-            NotInMemory: An entry has to be read from the log first; see `load`.
-        """
-        # Tails move in step, those that keep up and those that replay: what one was given, the next one asks for.
-        wanted = (after, target)
-        last = self._chunks.get(face)
-        if last is None or last[0] != wanted:
-            last = self._chunks[face] = (wanted, *self._made(face, after, target))
-        return last[1], last[2]
-
-    def _made(self, face: Face, after: int, target: int) -> tuple[bytes, int]:
-        parts: list[bytes] = []
-        size = 0
-        while after < target and size < CHUNK_BYTES:
-            index = index_of(after + 1)
-            segment = self._window.get(self.stream_id, index)
-            if segment is None or not segment.first <= after + 1 <= segment.last:
-                if parts:
-                    break
-                raise NotInMemory(index)
-            upto = min(segment.last, target)
-            frames = segment.frames(face, self._state_before(face, index), after, upto)
-            parts += frames
-            size += sum(map(len, frames))
-            after = upto
-        return (parts[0] if len(parts) == 1 else b"".join(parts)), after
-
-    def _state_before(self, face: Face, index: int) -> Any:
-        """Return a face's state before a segment, made from the nearest one before it that is known."""
-        state = face.begin()
-        if state is None:
-            return None
-        known, front = index, index_of(self.first)
-        while known > front and (face, known) not in self._states:
-            known -= 1
-        state = self._states.get((face, known), state)
-        for earlier in range(known, index):
-            segment = self._window.get(self.stream_id, earlier)
-            if segment is None:
-                raise NotInMemory(earlier)
-            state = self._states[face, earlier + 1] = segment.state_behind(face, state)
-        return state
 
     def load(self, index: int, tail: Tail) -> None:
         """Read a segment from the log, once for all tails that wait for it; then pump them."""
@@ -206,10 +175,19 @@ class Follower:
 
     def run(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run background work that ends with the follower; return its task."""
-        task = asyncio.create_task(work, name=f"follower {self.stream_id}")
+        task = asyncio.create_task(self._watched(work), name=f"follower {self.stream_id}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+    async def _watched(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do work that the tails live by: where it fails in a way that we do not know, they are cut and come back."""
+        try:
+            await work
+        except Exception:
+            logger.exception("%s could not be followed any further; its tails are cut", self.stream_id)
+            self._for_each(self.tails, Tail.fail)
+            self._on_idle(self)
 
     def stop(self) -> list[asyncio.Task[None]]:
         """Drop all memory; return the background tasks that were cancelled."""
@@ -239,8 +217,7 @@ class Follower:
         """Forget everything; every tail that was sent any of it tells its client to forget it too."""
         logger.warning("the log of %s was rewritten; its tails start over", self.stream_id)
         self._window.forget(self.stream_id)
-        self._states.clear()
-        self._chunks.clear()
+        self.frames.forget()
         self.tail, self.ended = 0, False
         self._astray = {tail for tail in self.tails if tail.cursor}
 
@@ -255,7 +232,8 @@ class Follower:
         while True:
             try:
                 alive = await self.refresh()
-            except LogUnavailable:
+            except LogError as error:
+                logger.debug("%s could not be read, and will be again: %s", self.stream_id, error)
                 await asyncio.sleep(RETRY_S)
                 continue
             if alive:
@@ -266,8 +244,7 @@ class Follower:
 
     def forget(self, reason: str) -> None:
         """The stream is gone: tell every tail, and be opened no more."""
-        for tail in tuple(self.tails):
-            tail.forgotten(reason)
+        self._for_each(self.tails, lambda tail: tail.forgotten(reason))
         self._on_idle(self)
 
     async def _load(self, index: int) -> None:
@@ -275,15 +252,15 @@ class Follower:
         page: list[Stored] = []
         try:
             state, page = await self._log.read(self.stream_id, start - 1, PAGE_ENTRIES)
-        except LogUnavailable:
+        except LogError as error:
+            logger.debug("%s could not be read, and will be again: %s", self.stream_id, error)
             state = self.state
         if not page:
             await asyncio.sleep(RETRY_S)
         waiting = self._waiting.pop(index)
         if state is None or (page and page[0].offset != max(start, self.first)):
             # Deleted, expired or trimmed under the tail (docs/findings.md: Redis. XTRIM is silent for readers).
-            for tail in waiting:
-                tail.forgotten("gone")
+            self._for_each(waiting, lambda tail: tail.forgotten("gone"))
             return
         for number in range(index, index + PAGE_SEGMENTS):
             entries = page[: max(0, start_of(number + 1) - page[0].offset)] if page else []
@@ -292,5 +269,4 @@ class Follower:
                 segment.extend(entries)
                 self._window.put(self.stream_id, segment)
                 page = page[len(entries) :]
-        for tail in waiting:
-            tail.pump()
+        self._for_each(waiting, Tail.pump)

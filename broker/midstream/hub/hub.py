@@ -1,12 +1,14 @@
 """All followers of a process, fed by one connection (PROTOCOL: Reading)."""
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import random
 from typing import Final
 
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from midstream.hub.follower import Follower
 from midstream.hub.window import Window
@@ -107,7 +109,6 @@ class Hub:
                 if opening is None:
                     opening = asyncio.create_task(self._open(stream_id), name=f"open {stream_id}")
                     self._opening[stream_id] = opening
-                    opening.add_done_callback(lambda _: self._opening.pop(stream_id, None))
                 follower = await asyncio.shield(opening)
             if not follower.closed:
                 return follower
@@ -126,6 +127,10 @@ class Hub:
             self._close(follower)
             self._window.forget(stream_id)  # what was read behind a deletion
             raise
+        finally:
+            # Emptied here and not by a callback, which runs a turn later: whoever came in between would be given
+            # this task, which is done, again and again, without the loop ever turning.
+            del self._opening[stream_id]
         self._followers[stream_id] = follower
         # Whoever asked may be gone or may not have joined.
         asyncio.get_running_loop().call_later(UNJOINED_S, self._release, follower)
@@ -170,7 +175,7 @@ class Hub:
         for beats in itertools.count(1):
             await asyncio.sleep(self._silence_s / BEATS_PER_SILENCE)
             for follower in tuple(self._followers.values()):
-                follower.beat(BEATS_PER_SILENCE)
+                follower.beat(BEATS_PER_SILENCE)  # raises nothing: all tails' heartbeats hang on this loop
             if beats % BEATS_PER_SILENCE == 0 and (self._look is None or self._look.done()):
                 self._look = asyncio.create_task(self._look_at_all(), name="look at silent streams")
 
@@ -179,4 +184,5 @@ class Hub:
         for follower in tuple(self._followers.values()):
             if not follower.ended and not follower.closed:
                 await follower.caught_up()
-        await shed(self._redis)
+        with contextlib.suppress(RedisError, OSError):  # a connection that breaks while it is closed
+            await shed(self._redis)

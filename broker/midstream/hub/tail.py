@@ -105,7 +105,7 @@ class Tail:
                 target = min(target, offset)
             if self.cursor < target:
                 try:
-                    frames, self.cursor = follower.chunk(self.face, self.cursor, target)
+                    frames, self.cursor = follower.frames.chunk(self.face, self.cursor, target)
                 except NotInMemory as missing:
                     follower.load(missing.index, self)
                     return

@@ -1,0 +1,80 @@
+"""What the faces make of one stream: chunks of frames, and the states that are needed to begin in its middle."""
+
+from typing import Any, Final
+
+from midstream.faces.face import Face
+from midstream.hub.segment import NotInMemory, index_of
+from midstream.hub.window import Window
+
+CHUNK_BYTES: Final = 262_144
+"""Size at which a chunk is handed to a sink rather than grown."""
+
+
+class Frames:
+    """The frames of one stream, made of the segments in memory.
+
+    Attributes:
+        first: The first offset that the log still keeps.
+    """
+
+    def __init__(self, stream_id: str, window: Window) -> None:
+        self.first = 1
+        self._stream_id = stream_id
+        self._window = window
+        self._states: dict[tuple[Face, int], Any] = {}  # faces' states before segments
+        self._chunks: dict[Face, tuple[tuple[int, int], bytes, int]] = {}  # each face's last chunk, and what was wanted
+
+    def chunk(self, face: Face, after: int, target: int) -> tuple[bytes, int]:
+        """Return frames behind `after`, at most up to `target`, and the last offset in them.
+
+        Raises:
+            NotInMemory: An entry has to be read from the log first; see `Follower.load`.
+        """
+        # Tails move in step, those that keep up and those that replay: what one was given, the next one asks for.
+        wanted = (after, target)
+        last = self._chunks.get(face)
+        if last is None or last[0] != wanted:
+            last = self._chunks[face] = (wanted, *self._made(face, after, target))
+        return last[1], last[2]
+
+    def _made(self, face: Face, after: int, target: int) -> tuple[bytes, int]:
+        parts: list[bytes] = []
+        size = 0
+        while after < target and size < CHUNK_BYTES:
+            index = index_of(after + 1)
+            segment = self._window.get(self._stream_id, index)
+            if segment is None or not segment.first <= after + 1 <= segment.last:
+                if parts:
+                    break
+                raise NotInMemory(index)
+            upto = min(segment.last, target)
+            frames = segment.frames(face, self._state_before(face, index), after, upto)
+            parts += frames
+            size += sum(map(len, frames))
+            after = upto
+        return (parts[0] if len(parts) == 1 else b"".join(parts)), after
+
+    def _state_before(self, face: Face, index: int) -> Any:
+        """Return a face's state before a segment, made from the nearest one before it that is known."""
+        state = face.begin()
+        if state is None:
+            return None
+        known, front = index, index_of(self.first)
+        while known > front and (face, known) not in self._states:
+            known -= 1
+        state = self._states.get((face, known), state)
+        for earlier in range(known, index):
+            segment = self._window.get(self._stream_id, earlier)
+            if segment is None:
+                raise NotInMemory(earlier)
+            state = self._states[face, earlier + 1] = segment.state_behind(face, state)
+        return state
+
+    def let_go(self) -> None:
+        """Drop the chunks: nobody may ask for them again."""
+        self._chunks.clear()
+
+    def forget(self) -> None:
+        """Drop everything: the log was rewritten."""
+        self._states.clear()
+        self._chunks.clear()

@@ -1,0 +1,151 @@
+"""Errors under the hub, of the log and of our own: no tail is left without entries and without an end. Read/Alive."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from midstream.hub.hub import Hub
+from midstream.log.connect import connect
+from midstream.log.log import Log
+from tests.contract.hub_support import FACE, Book, Producer, join
+from tests.servers import ValkeyProcess
+
+
+@pytest.fixture
+async def own(tmp_path: Path) -> AsyncIterator[Redis]:
+    """A client of a server that the test may make refuse commands."""
+    with ValkeyProcess(tmp_path, {"busy-reply-threshold": "20"}) as server:
+        client: Redis = Redis.from_url(server.url, socket_timeout=10.0)
+        yield client
+        await client.aclose()
+
+
+@pytest.fixture
+async def log(own: Redis) -> AsyncIterator[Log]:
+    client = connect(_url(own), 2, 8)
+    yield Log(client, "ms")
+    await client.aclose()
+
+
+@pytest.fixture
+async def hub(own: Redis, log: Log) -> AsyncIterator[Hub]:
+    client = connect(_url(own), 2, 8)
+    hub = Hub(log, client, window_bytes=400_000, heartbeat_ms=60_000, timeout_s=2)
+    await hub.start()
+    yield hub
+    await hub.stop()
+    await client.aclose()
+
+
+@pytest.fixture
+async def producer(log: Log) -> Producer:
+    producer = Producer(log)
+    await producer.begin()
+    return producer
+
+
+def _url(client: Redis) -> str:
+    return f"redis://127.0.0.1:{client.connection_pool.connection_kwargs['port']}/0"
+
+
+@contextlib.asynccontextmanager
+async def busy(own: Redis) -> AsyncIterator[None]:
+    """Have the server answer BUSY to everything but a kill of its script."""
+    async with Redis.from_url(_url(own), socket_timeout=30) as looping:
+        script = asyncio.create_task(looping.eval("while true do end", 0))
+        async with asyncio.timeout(5):
+            while True:
+                try:
+                    await own.ping()
+                except ResponseError:
+                    break
+        yield
+        await own.script_kill()
+        await asyncio.gather(script, return_exceptions=True)
+
+
+class Client:
+    """Reads a stream as a client does: comes back behind what it has, until the end."""
+
+    def __init__(self, hub: Hub, stream_id: str) -> None:
+        self.ids: list[int] = []
+        self.hub, self.stream_id = hub, stream_id
+
+    async def read(self, upto: int) -> None:
+        while not self.ids or self.ids[-1] < upto:
+            try:
+                book, tail = await join(self.hub, self.stream_id, self.ids[-1] if self.ids else 0)
+            except Exception:  # noqa: BLE001 - as an HTTP error
+                await asyncio.sleep(0.05)
+                continue
+            while not book.closed.is_set() and upto not in book.ids:
+                book.written.clear()
+                waits = [asyncio.ensure_future(event.wait()) for event in (book.closed, book.written)]
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+                for wait in waits:
+                    wait.cancel()
+            self.ids += book.ids
+            tail.close()
+
+
+@pytest.mark.parametrize("length", [1, 256 * 20], ids=["live", "replay"])
+async def test_a_client_outlives_error_replies_to_reads(hub: Hub, producer: Producer, own: Redis, length: int) -> None:
+    await producer.write(length)  # twenty segments are more than the window holds
+    client = Client(hub, producer.id)
+    upto = producer.tail + 4  # three entries and the end
+    reading = asyncio.create_task(client.read(upto))
+    follower = await hub.open(producer.id)
+    while not follower.tails:
+        await asyncio.sleep(0)
+    async with busy(own):
+        follower.catch_up()
+        await asyncio.sleep(0.2)  # the reply is on its way: there is no event for one that changes nothing
+    await producer.write(3)
+    await producer.end()
+    await asyncio.wait_for(reading, 10)
+    assert client.ids == list(range(1, upto + 1))
+
+
+async def test_an_error_that_nobody_expects_cuts_the_tails_and_they_come_back(
+    hub: Hub, producer: Producer, own: Redis
+) -> None:
+    book, tail = await join(hub, producer.id)
+    await book.until(1)
+    follower = await hub.open(producer.id)
+    key = producer.log.keys.state(producer.id)
+    epoch = await own.hget(key, "tail")  # type: ignore[misc]
+    await own.hset(key, "tail", "no number")  # type: ignore[misc]
+    follower.catch_up()
+    await asyncio.wait_for(book.closed.wait(), 5)
+    assert tail.failed
+    await own.hset(key, "tail", epoch)  # type: ignore[misc]
+    again, _ = await join(hub, producer.id, 1)
+    await producer.write(2)
+    await producer.end()
+    await asyncio.wait_for(again.closed.wait(), 5)
+    assert again.ids == list(range(2, producer.tail + 1))
+
+
+async def test_a_tail_that_takes_no_heartbeat_stops_nobody_elses(producer: Producer, own: Redis, log: Log) -> None:
+    class Bad(Book):
+        def write(self, chunk: bytes) -> None:
+            if chunk == b":\n\n":
+                raise RuntimeError
+
+    client = connect(_url(own), 2, 8)
+    hub = Hub(log, client, window_bytes=400_000, heartbeat_ms=80, timeout_s=2)
+    await hub.start()
+    bad = Bad()
+    (await hub.open(producer.id)).join(FACE, producer.tail).begin(bad)
+    good, _ = await join(hub, producer.id, producer.tail)
+    await asyncio.wait_for(bad.closed.wait(), 5)
+    for _ in range(2):
+        good.written.clear()
+        await asyncio.wait_for(good.written.wait(), 5)
+    await hub.stop()
+    await client.aclose()
