@@ -8,13 +8,21 @@ tell which models are available without importing an SDK.
 import re
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated
+from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
+from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+PREFIX = "MIDSTREAM_"
 LOOPBACK_HOSTS = frozenset(("127.0.0.1", "::1", "localhost"))
 OPEN_TENANT = "default"
+MIN_KEY_CHARS = 32
+"""Shortest API key that a broker beyond loopback takes."""
+REDIS_SCHEMES = ("redis", "rediss", "unix")
+HTTP_SCHEMES = ("http", "https")
+BUILT_IN_PROVIDERS = frozenset(("openai", "anthropic", "local", "demo", "app"))
+APP_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s*]+")
 
 
@@ -26,7 +34,7 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix="MIDSTREAM_", frozen=True, extra="ignore", env_ignore_empty=True, populate_by_name=True
+        env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True, populate_by_name=True
     )
 
     redis_url: SecretStr = Field(default=SecretStr("redis://127.0.0.1:6379/0"), description="Redis or Valkey server")
@@ -38,7 +46,9 @@ class Settings(BaseSettings):
     host: str = Field(default="127.0.0.1", description="address the broker listens on")
     port: int = Field(default=8080, ge=0, le=65_535, description="port the broker listens on")
     api_keys: SecretStr = Field(
-        default=SecretStr(""), description="`key:tenant,key:tenant`; needed unless bound to loopback"
+        default=SecretStr(""),
+        description="`key:tenant,key:tenant`; needed beyond loopback, there of 32 characters or more "
+        "(`midstream keys new`)",
     )
     cors_origins: str = Field(
         default="", description="`https://app.example,…` or `*`: other origins whose pages may use the broker"
@@ -116,10 +126,49 @@ class Settings(BaseSettings):
     @field_validator("api_keys")
     @classmethod
     def _well_formed_keys(cls, value: SecretStr) -> SecretStr:
-        for pair in filter(None, value.get_secret_value().split(",")):
-            key, _, tenant = pair.strip().partition(":")
+        keys = set()
+        for pair in _listed(value.get_secret_value()):
+            key, _, tenant = pair.partition(":")
             if not key or not tenant or not tenant.replace("-", "").replace("_", "").isalnum():
                 raise ValueError("each API key is `key:tenant`, the tenant of letters, digits, - and _")
+            if key in keys:
+                raise ValueError(f"a key of the tenant {tenant} is there twice; each key is one tenant's, once")
+            keys.add(key)
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_url(cls, value: SecretStr) -> SecretStr:
+        _check_url(value.get_secret_value(), REDIS_SCHEMES)
+        return value
+
+    @field_validator("local_url", "openai_base_url", "anthropic_base_url")
+    @classmethod
+    def _http_url(cls, value: str | None) -> str | None:
+        if value is not None:
+            _check_url(value, HTTP_SCHEMES)
+        return value
+
+    @field_validator("providers")
+    @classmethod
+    def _well_formed_providers(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, url in value.items():
+            if not name or "/" in name or name in BUILT_IN_PROVIDERS:
+                raise ValueError(f"{name!r} can not be a provider's name: it has a slash, or is taken, or is empty")
+            try:
+                _check_url(url, HTTP_SCHEMES)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from None
+        return value
+
+    @field_validator("apps")
+    @classmethod
+    def _well_formed_apps(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, path in value.items():
+            if not name:
+                raise ValueError(f"the app {path!r} has no name")
+            if not APP_PATH.fullmatch(path):
+                raise ValueError(f"{name}: {path!r} is not `module:function`, as in shop.agent:answer")
         return value
 
     @field_validator("cors_origins")
@@ -130,13 +179,20 @@ class Settings(BaseSettings):
                 raise ValueError(f"{origin} is no origin: it is `https://host` or `https://host:port`, or `*` for all")
         return value
 
-    @model_validator(mode="after")
-    def _closed_beyond_loopback(self) -> Self:
-        if self.host not in LOOPBACK_HOSTS and not self.tenants_by_key:
-            raise ValueError(
-                f"MIDSTREAM_HOST={self.host} is reachable from other machines: set MIDSTREAM_API_KEYS=key:tenant"
+    def why_not_listen(self) -> str | None:
+        """Return why a broker must not listen with these settings, or None; a worker listens to nothing."""
+        if self.host in LOOPBACK_HOSTS:
+            return None
+        reachable = f"{PREFIX}HOST={self.host} is reachable from other machines"
+        if not self.tenants_by_key:
+            return f"{reachable}: set {PREFIX}API_KEYS=key:tenant; `midstream keys new` makes a key"
+        short = sorted({tenant for key, tenant in self.tenants_by_key.items() if len(key) < MIN_KEY_CHARS})
+        if short:
+            return (
+                f"{reachable}: {PREFIX}API_KEYS has keys of less than {MIN_KEY_CHARS} characters "
+                f"(of {', '.join(short)}); `midstream keys new` makes one that cannot be guessed"
             )
-        return self
+        return None
 
     @cached_property
     def allowed_origins(self) -> tuple[str, ...]:
@@ -146,9 +202,28 @@ class Settings(BaseSettings):
     @cached_property
     def tenants_by_key(self) -> dict[str, str]:
         """The tenant of each API key; empty means that the broker runs open."""
-        pairs = (pair.strip().partition(":") for pair in self.api_keys.get_secret_value().split(",") if pair.strip())
+        pairs = (pair.partition(":") for pair in _listed(self.api_keys.get_secret_value()))
         return {key: tenant for key, _, tenant in pairs}
 
 
 def _listed(value: str) -> tuple[str, ...]:
     return tuple(filter(None, map(str.strip, value.split(","))))
+
+
+def _check_url(url: str, schemes: tuple[str, ...]) -> None:
+    """Refuse what cannot be connected to; the URL is not repeated, for it may hold a password."""
+    parts = urlsplit(url)
+    if parts.scheme not in schemes:
+        raise ValueError(f"the URL begins with none of {', '.join(f'{scheme}://' for scheme in schemes)}")
+    try:
+        found = (parts.path if parts.scheme == "unix" else parts.hostname) and parts.port != 0
+    except ValueError:  # the port is no number, or too large
+        found = False
+    if not found:
+        raise ValueError("the URL names no host, or a port that can not be")
+
+
+def variable_of(name: str) -> str:
+    """Return the environment variable of a setting."""
+    alias = Settings.model_fields[name].validation_alias
+    return str(alias.choices[0]) if isinstance(alias, AliasChoices) else f"{PREFIX}{name.upper()}"

@@ -239,6 +239,19 @@ async def test_what_no_retry_can_change_is_raised_with_its_code() -> None:
     assert len(broker.exchanges) == 1
 
 
+async def test_a_refusal_tells_what_does_not_fit_and_its_facts() -> None:
+    errors = [{"at": "body.params", "message": "Input should be a valid dictionary"}, {"at": "body.x", "message": "no"}]
+    document = {"code": "bad_request", "detail": "It does not fit.", "status": 400, "errors": errors, "limit": 7}
+    async with peer(send(400, document)) as broker, Midstream(broker.url) as midstream:
+        with pytest.raises(MidstreamError) as caught:
+            await midstream.start("hi")
+    assert caught.value.errors == (("body.params", "Input should be a valid dictionary"), ("body.x", "no"))
+    assert caught.value.facts["limit"] == 7
+    assert str(caught.value) == (
+        "bad_request: It does not fit.; body.params: Input should be a valid dictionary; body.x: no"
+    )
+
+
 async def test_retry_after_is_honoured() -> None:
     async with peer(replay(1), refuse(503, "log_unavailable", "Retry-After: 1\r\n"), replay()) as broker:
         started_s = asyncio.get_running_loop().time()

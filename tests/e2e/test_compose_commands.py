@@ -4,6 +4,7 @@ Only what the file itself leaves open is filled in: the port, the URL of Redis, 
 """
 
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from tests.compose import compose_file
 from tests.servers import free_port
 
 SERVER = shutil.which("redis-server") or shutil.which("valkey-server")
+KEY = secrets.token_urlsafe(32)
 READY_TIMEOUT_S = 30.0
 ANSWER_TIMEOUT_S = 30.0
 
@@ -64,7 +66,7 @@ def deployment(tmp_path: Path) -> Iterator[Deployment]:
     deployment = Deployment(f"http://127.0.0.1:{port}", f"redis://127.0.0.1:{redis_port}/0", tmp_path)
     services = compose_file(
         {
-            "MIDSTREAM_API_KEYS": "secret:acme",
+            "MIDSTREAM_API_KEYS": f"{KEY}:acme",
             "MIDSTREAM_PORT": str(port),
             "MIDSTREAM_REDIS_URL": deployment.redis_url,
         }
@@ -102,7 +104,7 @@ def read_to_the_end(client: httpx2.Client, location: str, deployment: Deployment
 
 
 def test_a_stream_runs_from_start_to_end_through_the_services(deployment: Deployment) -> None:
-    headers = {"Authorization": "Bearer secret"}
+    headers = {"Authorization": f"Bearer {KEY}"}
     with httpx2.Client(base_url=deployment.url, timeout=ANSWER_TIMEOUT_S, headers=headers) as client:
         wait_until_ready(client, deployment)
         assert client.get("/v1/streams", headers={"Authorization": "Bearer wrong"}).status_code == 401

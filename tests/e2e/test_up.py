@@ -253,6 +253,9 @@ def test_the_exit_status_tells_the_outcome(up: Up) -> None:
     assert missing.returncode == 1
     assert missing.stderr.startswith("error stream_")
     assert up.run("start", "x", "--model", "nope/x").stderr.startswith("error unknown_model: ")
+    misfit = up.run("start", "x", "--thread", "t" * 1_000).stderr.splitlines()
+    assert misfit[0].startswith("error bad_request: ")
+    assert misfit[1].startswith("  body.thread: ")
 
 
 @pytest.mark.local_model

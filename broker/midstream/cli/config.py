@@ -5,10 +5,10 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import click
-from pydantic import AliasChoices, SecretStr
+from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from midstream.settings import Settings
+from midstream.settings import Settings, variable_of
 
 MASK: Final = "********"
 
@@ -26,19 +26,11 @@ def show(settings: Settings, *, as_json: bool) -> None:
 
 def _row(settings: Settings, name: str, field: FieldInfo) -> dict[str, Any]:
     return {
-        "variable": variable(name, field),
+        "variable": variable_of(name),
         "value": _masked(name, getattr(settings, name)),
         "default": _masked(name, field.get_default(call_default_factory=True, validated_data={})),
         "meaning": field.description,
     }
-
-
-def variable(name: str, field: FieldInfo) -> str:
-    """Return the environment variable of a setting."""
-    alias = field.validation_alias
-    if isinstance(alias, AliasChoices):
-        return str(alias.choices[0])
-    return f"MIDSTREAM_{name.upper()}"
 
 
 def _masked(name: str, value: Any) -> Any:

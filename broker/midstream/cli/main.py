@@ -1,10 +1,11 @@
 """`midstream`: the command line. Each command loads what it needs alone, so that `midstream tail` starts at once."""
 
 import os
+import secrets
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 
@@ -12,6 +13,7 @@ from midstream.cli import stream_commands as streams
 from midstream.cli.terminal import echo, harmless_line
 from midstream.client.client import MidstreamError
 
+KEY_BYTES: Final = 32
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
@@ -21,6 +23,8 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except MidstreamError as error:
             echo(f"error {harmless_line(error.code)}: {harmless_line(error.detail)}", err=True)
+            for at, why in error.errors:
+                echo(f"  {harmless_line(at)}: {harmless_line(why)}", err=True)
             ctx.exit(1)
 
 
@@ -80,9 +84,20 @@ def worker() -> None:
     """Run a worker: it makes the generations. Any number of them may run on one Redis."""
     from midstream.cli.setup import load_settings  # noqa: PLC0415
 
-    load_settings()  # says what is wrong with them before the worker would
+    load_settings(listens=False)  # says what is wrong with them before the worker would
     # Another program as far as the broker is concerned: nothing in here imports it.
     os.execv(sys.executable, (sys.executable, "-P", "-m", "midstream_worker"))  # noqa: S606
+
+
+@main.group()
+def keys() -> None:
+    """API keys of a broker."""
+
+
+@keys.command()
+def new() -> None:
+    """Print a new random key; the broker takes it as MIDSTREAM_API_KEYS=KEY:TENANT."""
+    echo(secrets.token_urlsafe(KEY_BYTES))
 
 
 @main.command()

@@ -1,9 +1,11 @@
 """What a server process needs before it starts: checked settings, a port, a data directory of its own."""
 
+import difflib
 import fcntl
 import os
 import re
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,8 +13,14 @@ import click
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
-from midstream.settings import Settings
+from midstream.cli.terminal import echo
+from midstream.requests.catalogue import LOCAL_MODEL, MissingProviderKey, UnknownModel, resolve
+from midstream.settings import PREFIX, Settings, variable_of
 
+CLIENT_VARIABLES: Final = frozenset(("MIDSTREAM_URL", "MIDSTREAM_API_KEY"))
+"""Options of the commands on streams; another program's as far as a broker or worker is concerned."""
+TYPO_LIKENESS: Final = 0.75
+"""How like a setting's name another one must be to be taken for it (`difflib`'s measure): a letter or two apart."""
 BACKLOG: Final = 2_048
 PRIVATE: Final = 0o700
 
@@ -23,14 +31,19 @@ class SetupError(click.ClickException):
     exit_code = 2
 
 
-def load_settings(**flags: Any) -> Settings:
+def load_settings(*, listens: bool = True, **flags: Any) -> Settings:
     """Return the environment's settings, with the flags that were given (not None) over them.
 
+    Args:
+        listens: They are a broker's, whose port others may reach.
+        flags: Settings by their names; None for what the environment is asked.
+
     Raises:
-        SetupError: A value is wrong; the message names its variable.
+        SetupError: A variable is unknown, or a value is wrong or cannot work; the message names the variable.
     """
+    _check_names(os.environ)
     try:
-        return Settings(**{name: value for name, value in flags.items() if value is not None})
+        settings = Settings(**{name: value for name, value in flags.items() if value is not None})
     except ValidationError as error:
         # `msg` alone: `input` may be a secret.
         lines = [_variable(problem["loc"]) + problem["msg"].removeprefix("Value error, ") for problem in error.errors()]
@@ -38,6 +51,34 @@ def load_settings(**flags: Any) -> Settings:
     except SettingsError as error:
         field = re.search(r'field "(\w+)"', str(error))
         raise SetupError(f"{_variable(field.groups() if field else ())}not JSON") from None
+    if listens and (reason := settings.why_not_listen()):
+        raise SetupError(reason)
+    _check_default_model(settings)
+    return settings
+
+
+def _check_names(environment: Mapping[str, str]) -> None:
+    """Refuse a variable that is nearly one of ours, and warn of other unknown ones.
+
+    Those may be of a later version, or of somebody else: Kubernetes makes up MIDSTREAM_SERVICE_HOST.
+    """
+    known = {variable_of(name) for name in Settings.model_fields} | CLIENT_VARIABLES
+    names = {name.removeprefix(PREFIX): name for name in known if name.startswith(PREFIX)}
+    unknown = sorted(name for name in environment if name.upper().startswith(PREFIX) and name.upper() not in known)
+    for name in unknown:
+        near = difflib.get_close_matches(name.upper().removeprefix(PREFIX), names, n=1, cutoff=TYPO_LIKENESS)
+        if near:
+            raise SetupError(f"{name}: there is no such setting; did you mean {names[near[0]]}?")
+        echo(f"Warning: {name}: there is no such setting; `midstream config` lists them", err=True)
+
+
+def _check_default_model(settings: Settings) -> None:
+    if settings.default_model == LOCAL_MODEL:
+        return  # `up` brings its server, which is not there yet
+    try:
+        resolve(None, settings)
+    except (UnknownModel, MissingProviderKey) as error:
+        raise SetupError(f"{variable_of('default_model')}: {error}") from None
 
 
 UNSENT_BYTES: Final = 131_072
@@ -103,5 +144,4 @@ def _variable(location: tuple[int | str, ...]) -> str:
     if not location:
         return ""
     name = str(location[0])
-    known = name in Settings.model_fields
-    return f"MIDSTREAM_{name.upper()}: " if known else f"{name}: "
+    return f"{variable_of(name)}: " if name in Settings.model_fields else f"{name}: "

@@ -25,7 +25,13 @@ REQUEST_TRIES: Final = 2
 
 def _of_broker(command: Decorated) -> Decorated:
     """Add the options that say which broker is meant, and how to print."""
-    url = click.option("--url", envvar="MIDSTREAM_URL", default=DEFAULT_URL, show_default=True, help="The broker.")
+    url = click.option(
+        "--url",
+        envvar="MIDSTREAM_URL",
+        default=DEFAULT_URL,
+        show_default=True,
+        help="The broker.  [env: MIDSTREAM_URL]",
+    )
     key = click.option("--api-key", envvar="MIDSTREAM_API_KEY", help="Its API key.  [env: MIDSTREAM_API_KEY]")
     as_json = click.option("--json", "as_json", is_flag=True, help="JSON for programs.")
     return url(key(as_json(command)))

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import random
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final
@@ -24,6 +24,7 @@ MAX_RETRY_AFTER_S: Final = 60.0
 RETRIED_STATUSES: Final = frozenset((408, 425, 429, 500, 502, 503, 504))
 NO_CONTENT: Final = 204
 OK: Final = range(200, 300)
+PROBLEM_MEMBERS: Final = frozenset(("type", "title", "status", "detail", "code"))
 
 
 class MidstreamError(Exception):
@@ -33,13 +34,17 @@ class MidstreamError(Exception):
         code: The problem's code, e.g. `stream_not_found`; `unreachable` where there was no answer.
         status: The HTTP status; 0 where there was no answer.
         detail: A sentence for people.
+        facts: What else the problem says, e.g. the `models` that there are for an `unknown_model`.
+        errors: Of a `bad_request`, what does not fit: a place in the request, and why.
     """
 
-    def __init__(self, code: str, status: int, detail: str) -> None:
-        super().__init__(f"{code}: {detail}")
+    def __init__(self, code: str, status: int, detail: str, facts: Mapping[str, Any] | None = None) -> None:
         self.code = code
         self.status = status
         self.detail = detail
+        self.facts = dict(facts or {})
+        self.errors = _places(self.facts.get("errors"))
+        super().__init__("; ".join((f"{code}: {detail}", *(f"{at}: {why}" for at, why in self.errors))))
 
 
 class RefusedForNowError(Exception):
@@ -168,14 +173,21 @@ async def raise_for_problem(response: httpx2.Response) -> None:
     await response.aread()
     try:
         document = json.loads(response.content)
-        problem = MidstreamError(document["code"], response.status_code, document["detail"])
-    except (ValueError, KeyError, TypeError):  # a proxy's page
+        facts = {name: value for name, value in document.items() if name not in PROBLEM_MEMBERS}
+        problem = MidstreamError(str(document["code"]), response.status_code, str(document["detail"]), facts)
+    except (ValueError, KeyError, TypeError, AttributeError):  # a proxy's page
         problem = MidstreamError(f"http_{response.status_code}", response.status_code, response.reason_phrase)
     if response.status_code not in RETRIED_STATUSES:
         raise problem
     retry_after = response.headers.get("Retry-After", "")
     retry_after_s = float(retry_after) if retry_after.isdecimal() else 0.0
     raise RefusedForNowError(problem, min(retry_after_s, MAX_RETRY_AFTER_S))
+
+
+def _places(errors: Any) -> tuple[tuple[str, str], ...]:
+    """Return the `errors` of a problem document as pairs; none where they are not what a broker sends."""
+    rows = errors if isinstance(errors, list) else []
+    return tuple((str(row.get("at", "")), str(row.get("message", ""))) for row in rows if isinstance(row, dict))
 
 
 def path_of(stream_id: str) -> str:
