@@ -86,6 +86,9 @@ class Settings(BaseSettings):
     max_output_bytes: int = Field(default=16_777_216, ge=1_024, description="most bytes in one stream's log")
     flush_ms: int = Field(default=15, ge=0, le=5_000, description="longest wait of a delta for its batch")
     flush_bytes: int = Field(default=512, ge=1, le=65_536, description="a batch of this size is flushed at once")
+    app_block_s: float = Field(
+        default=60.0, ge=1, description="a worker ends whose event loop an app has blocked for longer"
+    )
     drain_s: float = Field(default=20.0, ge=0, description="time that SIGTERM leaves to running generations")
     retry_attempts: int = Field(default=3, ge=1, le=10, description="most tries before the first delta")
 

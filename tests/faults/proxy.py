@@ -114,6 +114,7 @@ class Proxy:
         self._target_port = target_port
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
+        self._links: set[_Link] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def open(self) -> Self:
@@ -141,6 +142,11 @@ class Proxy:
         for writer in tuple(self._writers):
             writer.transport.abort()
 
+    def swallow(self) -> None:
+        """Make all connections half-open: they stay, and nothing passes them any more. New ones work."""
+        for link in self._links:
+            link.deaf = True
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task
@@ -149,9 +155,11 @@ class Proxy:
             their_reader, their_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
             link = _Link(self, reader, writer, their_reader, their_writer)
             self._writers |= {writer, their_writer}
+            self._links.add(link)
             try:
                 await link.run()
             finally:
+                self._links.discard(link)
                 self._writers -= {writer, their_writer}
                 their_writer.transport.abort()
         writer.transport.abort()
@@ -169,6 +177,7 @@ class _Link:
         their_reader: asyncio.StreamReader,
         their_writer: asyncio.StreamWriter,
     ) -> None:
+        self.deaf = False
         self._proxy = proxy
         self._reader, self._writer = reader, writer
         self._their_reader, self._their_writer = their_reader, their_writer
@@ -187,6 +196,8 @@ class _Link:
 
     async def _send(self) -> None:
         while data := await self._reader.read(CHUNK):
+            if self.deaf:
+                continue
             for raw, command in self._commands.feed(data):
                 rule = next((rule for rule in self._proxy.rules if rule.takes(command)), None)
                 if rule is None:
@@ -216,6 +227,8 @@ class _Link:
 
     async def _answer(self) -> None:
         while data := await self._their_reader.read(CHUNK):
+            if self.deaf:
+                continue
             if self._broken is not None:
                 self._broken.reached.set()
                 if self._broken.action == "drop_reply":

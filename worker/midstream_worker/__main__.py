@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
+import os
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import uvloop
 from pydantic import ValidationError
@@ -11,13 +13,25 @@ from pydantic import ValidationError
 from midstream.settings import Settings
 from midstream_worker.process import Process
 
+logger = logging.getLogger(__name__)
 
-async def _run(settings: Settings) -> None:
-    await Process(settings).run()
+
+async def _run(settings: Settings) -> NoReturn:
+    status = 0
+    try:
+        await Process(settings).run()
+    except Exception:
+        logger.critical("this worker ends", exc_info=True)
+        status = 1
+    # Nothing that an app has left running, a task or a thread, keeps a process that is done.
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def main() -> int:
-    """Run a worker and return the exit code: 2 for settings that do not fit."""
+    """Run a worker until the process ends; return 2 for settings that do not fit."""
     try:
         settings = Settings()
     except ValidationError as error:
@@ -32,7 +46,6 @@ def main() -> int:
         sys.path.append(str(Path.cwd()))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_run(settings))
-    return 0
 
 
 if __name__ == "__main__":

@@ -52,24 +52,25 @@ class Attempt:
         self._base = state.tail
         self._written: list[bytes] = []
         self._claimed_s = time.monotonic()
-        self.renewed_s = self._claimed_s
 
     @classmethod
-    async def claim(cls, log: Log, fsync: Fsync, stream_id: str, owner: str, lease_ms: int) -> tuple["Attempt", bytes]:
-        """Claim a queued stream; return the attempt, and the request as JSON.
+    async def claim(
+        cls, claims: Log, log: Log, fsync: Fsync, stream_id: str, owner: str, lease_ms: int
+    ) -> tuple["Attempt", bytes]:
+        """Claim a queued stream by way of `claims`; return the attempt, and the request as JSON.
 
         Raises:
             StaleEpoch, StreamSealed, StreamAbsent: It is not to be had.
             LogUnavailable: Redis did not answer.
         """
         try:
-            fence, _, state, request = await log.claim(stream_id, owner, lease_ms)
+            fence, _, state, request = await claims.claim(stream_id, owner, lease_ms)
         except LogUnavailable:
-            found = await log.state(stream_id)
+            found = await claims.state(stream_id)
             if found is None or found.owner != owner:
                 raise
             # Only the answer was lost: the owner's word is ours alone.
-            fence, state, request = Fence(found.epoch, owner), found, await log.request(stream_id)
+            fence, state, request = Fence(found.epoch, owner), found, await claims.request(stream_id)
         return cls(log, fsync, stream_id, state, fence, lease_ms), request
 
     @property
@@ -122,7 +123,6 @@ class Attempt:
             await self._reclaim(stale)
             asked = await self._log.renew(self.stream_id, self.fence, self._lease_ms, **notes)
         self._notes |= notes
-        self.renewed_s = time.monotonic()
         return asked
 
     async def note(self, **notes: Argument) -> None:
@@ -199,7 +199,7 @@ class Attempt:
                 await act()
             except StaleEpoch as stale:
                 await self._reclaim(stale)
-            except (LogUnavailable, LogFull) as error:
+            except LogUnavailable as error:
                 if isinstance(error, LogFull) and time.monotonic() - began_s > FULL_S:
                     raise
                 delay_s = BACKOFF_S[min(tries, len(BACKOFF_S) - 1)]

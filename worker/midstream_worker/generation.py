@@ -6,9 +6,11 @@ import logging
 import random
 from typing import Final
 
+from pydantic import ValidationError
+
 from midstream.lifecycle.ending import end_entry
-from midstream.log.entries import CANCELLED, COMPLETED, FAILED, INTERRUPTED, STATUS, Entry
-from midstream.log.errors import LogFull, StaleEpoch, StreamAbsent, StreamSealed
+from midstream.log.entries import CANCELLED, COMPLETED, FAILED, INTERRUPTED, STATUS, Entry, encode
+from midstream.log.errors import LogError, LogFull, StaleEpoch, StreamAbsent, StreamSealed
 from midstream.log.log import Log
 from midstream.requests.request import GenerationRequest
 from midstream.settings import Settings
@@ -24,24 +26,35 @@ logger = logging.getLogger(__name__)
 
 CLOSE_S: Final = 0.1
 """How long a stop waits for the upstream connection to close before the end is written regardless."""
+LINGER_S: Final = 2.0
+"""How long a source that is slow to be cancelled keeps its place behind the end."""
 RETRY_BASE_S: Final = 0.5
 RETRY_MOST_S: Final = 30.0
 UPSTREAM_CANCEL_S: Final = 5.0
+INTERNAL: Final = SourceError("internal", "Something went wrong in the worker; it was logged.")
+
+
+class UnreadableError(Exception):
+    """The request on the log is none that this worker can read."""
 
 
 class Generation:
-    """Runs one attempt. `run` returns when the stream is sealed, handed over or no longer ours."""
+    """Runs one attempt. `run` returns when the stream is sealed, handed over or no longer ours.
 
-    def __init__(
-        self, log: Log, sources: Sources, settings: Settings, attempt: Attempt, request: GenerationRequest
-    ) -> None:
+    Args:
+        body: The request as it stands on the log; one that cannot be read ends the stream.
+    """
+
+    def __init__(self, log: Log, sources: Sources, settings: Settings, attempt: Attempt, body: bytes) -> None:
         self.attempt = attempt
         self.handed_over = False
         self._log = log
         self._sources = sources
         self._settings = settings
-        self._request = request
+        self._body = body
+        self._request: GenerationRequest
         self._stopped = ""
+        self._halted = asyncio.get_running_loop().create_future()
         self._producing: asyncio.Task[None] | None = None
         self._source: Source | None = None
         self._upstream_id = attempt.state.upstream_id
@@ -54,11 +67,29 @@ class Generation:
         """Stop producing: `cancelled` by a client, `lost` to another attempt, `drained` by a shutdown."""
         if not self._stopped:
             self._stopped = reason
+            self._halted.set_result(None)
             if self._producing is not None:
                 self._producing.cancel()
 
     async def run(self) -> None:
-        """Produce until the end, and seal truthfully whatever happens."""
+        """Produce until the end, and seal truthfully whatever happens.
+
+        Raises:
+            LogError: Not even the end could be written; the reaper will write one.
+        """
+        try:
+            self._request = read_request(self._body)
+            await self._run()
+        except Lost as error:
+            logger.warning("stream %s goes on without us: %s", self.attempt.stream_id, error)
+        except LogError:
+            raise
+        except Exception:
+            # Waiting for the lease to run out would tell nobody why, and a policy could pay for the same end again.
+            logger.exception("stream %s cannot go on or end as it should; it ends as failed", self.attempt.stream_id)
+            await self._seal_as_internal()
+
+    async def _run(self) -> None:
         settings, chunking = self._settings, self._request.chunking
         batcher = Batcher(
             settings.flush_ms if chunking.flush_ms is None else chunking.flush_ms,
@@ -71,20 +102,29 @@ class Generation:
             self._producing.cancel()
         try:
             await self._conclude(self._producing)
-        except Lost as error:
-            logger.warning("stream %s goes on without us: %s", self.attempt.stream_id, error)
         finally:
-            self._producing.cancel()
-            await asyncio.gather(self._producing, return_exceptions=True)
             self._writer.drop()
+            await self._let_go(self._producing)
             if self._stopped == "cancelled" and self._source is not None and self._upstream_id:
                 await self._cancel_upstream(self._source)
 
+    async def _let_go(self, producing: "asyncio.Task[None]") -> None:
+        """Stop what produces; a source that does not let itself be stopped keeps nobody waiting for long."""
+        if not self._stopped:  # else it was cancelled, and a second time would cut its cleaning up short
+            producing.cancel()
+        await asyncio.wait((producing,), timeout=LINGER_S)
+        if producing.done():
+            producing.cancelled() or producing.exception()
+        else:
+            producing.cancel()
+            model, stream_id = self.attempt.state.model, self.attempt.stream_id
+            logger.warning("%s does not stop, %g s behind the end of stream %s", model, LINGER_S, stream_id)
+
     async def _conclude(self, producing: "asyncio.Task[None]") -> None:
-        """Wait for the producing to end, and write how it did."""
-        await asyncio.wait([producing])
+        """Wait for the producing to end, or to be stopped, and write how it did."""
+        await asyncio.wait((producing, self._halted), return_when=asyncio.FIRST_COMPLETED)
         if self._stopped and not producing.done():
-            await asyncio.wait([producing], timeout=CLOSE_S)
+            await asyncio.wait((producing,), timeout=CLOSE_S)
         if self._stopped == "lost":
             return
         if self._stopped == "cancelled":
@@ -95,7 +135,9 @@ class Generation:
             self.handed_over = True
         elif self._stopped == "full":
             await self._seal(FAILED, SourceError("log_full", "The server is out of memory; the answer so far is kept."))
-        elif producing.cancelled():
+        elif self._stopped == "broken":
+            await self._writer.failed  # raises what broke it
+        elif not producing.done() or producing.cancelled():
             await self._seal(
                 INTERRUPTED, SourceError("worker_lost", "The worker was stopped; the answer so far is kept.")
             )
@@ -117,7 +159,7 @@ class Generation:
                 await self._seal(FAILED, SourceError("generation_timeout", f"It took longer than {limit_s:g} s."))
             case _:
                 logger.error("stream %s failed", self.attempt.stream_id, exc_info=error)
-                await self._seal(FAILED, SourceError("internal", "Something went wrong in the worker; it was logged."))
+                await self._seal(FAILED, INTERNAL)
 
     @property
     def _can_hand_over(self) -> bool:
@@ -204,6 +246,8 @@ class Generation:
                     await self._note_upstream(delta)
                 else:
                     self._began = True
+                if self._stopped:  # by a source that does not let itself be cancelled
+                    raise asyncio.CancelledError
                 await self._writer.put(delta)
 
     async def _note_upstream(self, upstream: Upstream) -> None:
@@ -226,10 +270,16 @@ class Generation:
         )
         await writer.end(end, outcome)
 
+    async def _seal_as_internal(self) -> None:
+        """Write an end that nothing which went wrong before has a part in."""
+        state, now_ms = self.attempt.state, self.attempt.now_ms
+        end = end_entry(FAILED, state=state, now_ms=now_ms, error={"code": INTERNAL.code, "message": INTERNAL.message})
+        await self.attempt.seal([encode(end)], FAILED)
+
     def _fenced(self, flusher: "asyncio.Task[None]") -> None:
-        if not flusher.cancelled() and flusher.exception() is not None:
-            logger.warning("stream %s: %s", self.attempt.stream_id, flusher.exception())
-            self.stop("full" if isinstance(flusher.exception(), LogFull) else "lost")
+        if not flusher.cancelled() and (error := flusher.exception()) is not None:
+            logger.warning("stream %s: %s", self.attempt.stream_id, error)
+            self.stop("full" if isinstance(error, LogFull) else "lost" if isinstance(error, Lost) else "broken")
 
     async def _cancel_upstream(self, source: Source) -> None:
         try:
@@ -237,3 +287,16 @@ class Generation:
                 await source.cancel(self._upstream_id)
         except (SourceError, TimeoutError) as error:
             logger.warning("the upstream of %s was not cancelled: %s", self.attempt.stream_id, error)
+
+
+def read_request(body: bytes) -> GenerationRequest:
+    """Return a request as it was accepted.
+
+    Raises:
+        UnreadableError: A broker accepted what this worker cannot read. It quotes nothing: prompts are not for logs.
+    """
+    try:
+        return GenerationRequest.model_validate_json(body)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        raise UnreadableError(f"{first['type']} at {'.'.join(map(str, first['loc'])) or 'its root'}") from None

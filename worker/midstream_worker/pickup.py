@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 POLL_S: Final = 0.5
 """The fallback, should a wake-up get lost."""
 JOB_TIMEOUT_S: Final = 10
+CLAIMS_S: Final = 2.0
+"""How long a worker that stops waits for the claims under way."""
 RETRY_S: Final = 0.5
 PRODUCERS: Final = "producers"
 
@@ -47,6 +49,7 @@ class Pickup(Worker):
         self._polling = asyncio.Lock()
         self._woken: asyncio.Task[None] | None = None
         self._again = False
+        self._open = False
         super().__init__(
             functions=[generate],
             queue_name=keys.queue,
@@ -69,8 +72,16 @@ class Pickup(Worker):
         """Poll now; once more behind a poll that is under way."""
         if self._woken is not None and not self._woken.done():
             self._again = True
-        elif self.allow_pick_jobs and self.main_task is not None and not self.main_task.done():
+        elif self._open:
             self._woken = self.loop.create_task(self._poll_while_woken(), name="pickup")
+
+    async def main(self) -> None:
+        """Poll until cancelled."""
+        self._open = True
+        try:
+            await super().main()
+        finally:
+            self._open = False
 
     def hear(self, messages: list[tuple[str, bytes]]) -> None:
         """Take messages of the control channel."""
@@ -83,16 +94,21 @@ class Pickup(Worker):
     async def close(self) -> None:
         """Let the claims under way finish, then have everything else closed."""
         tasks = [*self.tasks.values(), *([self._woken] if self._woken else [])]
+        if tasks:
+            await asyncio.wait(tasks, timeout=CLAIMS_S)
+        for task in tasks:
+            task.cancel()  # Redis is away: what was claimed in vain is taken up when the lease has run out
         await asyncio.gather(*tasks, return_exceptions=True)
-        with contextlib.suppress(RedisError, OSError):
-            await self.pool.delete(self.health_check_key)
+        with contextlib.suppress(RedisError, OSError, TimeoutError):
+            async with asyncio.timeout(CLAIMS_S):
+                await self.pool.delete(self.health_check_key)
         if self.on_shutdown:
             await self.on_shutdown(self.ctx)
         await self.pool.aclose(close_connection_pool=True)  # arq's own `close` calls what redis-py deprecated
 
     async def _poll_while_woken(self) -> None:
         self._again = True
-        while self._again and self.allow_pick_jobs:
+        while self._again and self._open:
             self._again = False
             await self._poll_iteration()
 
@@ -105,6 +121,8 @@ class Pickup(Worker):
                     await super()._poll_iteration()
             except (RedisError, OSError) as error:
                 logger.warning("the queue could not be polled: %s", error)
+            except Exception:
+                logger.exception("the queue could not be polled")  # foreseen by nobody; no reason to take no more
 
 
 def arq_redis(pool: Any, keys: Keys) -> ArqRedis:

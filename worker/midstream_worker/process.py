@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import logging
+import os
 import signal
-from typing import Any
+from typing import Any, Final
 
 from redis.asyncio import Redis
 
@@ -18,12 +19,15 @@ from midstream.log.fsync import Fsync
 from midstream.log.log import Log
 from midstream.log.registry import Registry
 from midstream.settings import Settings
+from midstream_worker.lease import LeaseKeeper
 from midstream_worker.pickup import Pickup, arq_redis
 from midstream_worker.producers import Producers
 
 logger = logging.getLogger(__name__)
 
-REDIS_WAIT_S = 0.5
+REDIS_WAIT_S: Final = 0.5
+GAVE_UP: Final = 70
+"""Exit status of a process that cannot keep what it promises (EX_SOFTWARE)."""
 
 
 class Process:
@@ -32,28 +36,55 @@ class Process:
     def __init__(self, settings: Settings, *, handle_signals: bool = True) -> None:
         self.ready = asyncio.Event()
         self._settings = settings
-        self._redis = self._connect()
+        self._handle_signals = handle_signals
+        self._stopped = asyncio.Event()
+        self._redis = self._connect(settings.redis_connections)
+        # A pool of its own for the queue and for claims: however busy the appends are, the next stream is taken.
+        self._front = self._connect(settings.redis_connections)
         prefix = settings.key_prefix
         log = Log(self._redis, prefix)
         self._registry = Registry(self._redis, prefix)
         slips = Slips(self._redis, prefix, settings.queue_timeout_s)
-        self._producers = Producers(log, self._registry, slips, Fsync(self._redis, prefix), settings)
+        self._leases = LeaseKeeper(settings, lambda timeout_s: self._connect(1, timeout_s), _give_up)
+        self._producers = Producers(
+            log,
+            Log(self._front, prefix),
+            self._registry,
+            slips,
+            Fsync(self._redis, prefix),
+            self._leases,
+            settings,
+        )
         self._reaper = Reaper(log, self._registry, slips, settings)
-        # arq has a pool of its own: however busy the appends are, the next job is still seen at once.
         self._pickup = Pickup(
-            arq_redis(self._connect().connection_pool, log.keys),
+            arq_redis(self._front.connection_pool, log.keys),
             log.keys,
             self._producers,
             on_startup=self._opened,
             on_shutdown=self._closing,
-            handle_signals=handle_signals,
+            handle_signals=False,
         )
         self._feed = Feed(self._redis, self._pickup.hear, self._regained, settings.redis_timeout_s)
         self._control = log.keys.control
-        self._background: set[asyncio.Task[Any]] = set()
 
     async def run(self) -> None:
         """Take and run generations until SIGTERM or SIGINT."""
+        with self._signals():
+            taking = asyncio.create_task(self._take(), name="taking")
+            stopping = asyncio.create_task(self._stopped.wait(), name="stopping")
+            await asyncio.wait((taking, stopping), return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+            taking.cancel()
+            await asyncio.wait((taking, stopping))
+            await self._pickup.close()
+        if not taking.cancelled():
+            taking.result()
+
+    def stop(self) -> None:
+        """Do as on SIGTERM."""
+        self._stopped.set()
+
+    async def _take(self) -> None:
         while True:
             try:
                 await self._registry.ping()
@@ -61,20 +92,14 @@ class Process:
             except LogUnavailable as error:
                 logger.warning("waiting for Redis: %s", error)
                 await asyncio.sleep(REDIS_WAIT_S)
-        with contextlib.suppress(asyncio.CancelledError):  # how arq says that a signal stopped it
-            await self._pickup.async_run()
-        await self._pickup.close()
-
-    def stop(self) -> None:
-        """Do as on SIGTERM."""
-        self._pickup.handle_sig(signal.SIGTERM)
+        await self._pickup.main()
 
     async def _opened(self, _ctx: dict[str, Any]) -> None:
         for sentence in await examine(self._redis):
             logger.warning("%s", sentence)
         self._feed.start()
         await self._feed.subscribe(self._control)
-        self._producers.leases.start()
+        self._leases.start()
         self._reaper.start()
         self.ready.set()
         logger.info("worker ready: up to %d generations at once", self._settings.max_generations)
@@ -82,19 +107,38 @@ class Process:
     async def _closing(self, _ctx: dict[str, Any]) -> None:
         await self._producers.drain(self._settings.drain_s)
         await self._reaper.stop()
-        await self._producers.leases.stop()
+        await self._leases.stop()
         await self._feed.stop()
-        for task in self._background:
-            task.cancel()
         await self._redis.aclose(close_connection_pool=True)
 
     def _regained(self) -> None:
         """Messages may have been missed: look at the queue, and at every lease for a cancel."""
         self._pickup.wake()
-        task = asyncio.get_running_loop().create_task(self._producers.leases.renew_all())
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
+        self._leases.renew_all()
 
-    def _connect(self) -> Redis:
+    @contextlib.contextmanager
+    def _signals(self) -> Any:
+        """Stop at SIGTERM and SIGINT, from the first moment on: also while Redis is still waited for."""
+        loop, numbers = asyncio.get_running_loop(), (signal.SIGTERM, signal.SIGINT) if self._handle_signals else ()
+        for number in numbers:
+            loop.add_signal_handler(number, self.stop)
+        try:
+            yield
+        finally:
+            for number in numbers:
+                loop.remove_signal_handler(number)
+
+    def _connect(self, connections: int, timeout_s: float | None = None) -> Redis:
         settings = self._settings
-        return connect(settings.redis_url.get_secret_value(), settings.redis_timeout_s, settings.redis_connections)
+        bound_s = min(settings.redis_timeout_s, timeout_s or settings.redis_timeout_s)
+        return connect(settings.redis_url.get_secret_value(), bound_s, connections)
+
+
+def _give_up(why: str) -> None:
+    """End the process at once: its leases run out, and others see to its streams.
+
+    Called from whichever thread has noticed; the main one may never run again.
+    """
+    logger.critical("this worker ends: %s", why)
+    logging.shutdown()
+    os._exit(GAVE_UP)

@@ -4,13 +4,13 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable
+from typing import Final
 
 from midstream.lifecycle.slips import Slips
 from midstream.log.errors import LogError
 from midstream.log.fsync import Fsync
 from midstream.log.log import Log
 from midstream.log.registry import Registry
-from midstream.requests.request import GenerationRequest
 from midstream.settings import Settings
 from midstream_worker.attempt import Attempt
 from midstream_worker.generation import Generation
@@ -19,13 +19,32 @@ from midstream_worker.sources.providers import Sources
 
 logger = logging.getLogger(__name__)
 
+END_S: Final = 5.0
+"""How long a drain waits, behind its time, for the ends that it has asked for to be written."""
+CANCEL_S: Final = 1.0
+
 
 class Producers:
-    """Runs up to `max_generations` attempts at once, each as a task of its own."""
+    """Runs up to `max_generations` attempts at once, each as a task of its own.
 
-    def __init__(self, log: Log, registry: Registry, slips: Slips, fsync: Fsync, settings: Settings) -> None:
-        self.leases = LeaseKeeper(settings.lease_ms)
+    Args:
+        log: What generations append to.
+        claims: The same log by connections that appends do not use.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        claims: Log,
+        registry: Registry,
+        slips: Slips,
+        fsync: Fsync,
+        leases: LeaseKeeper,
+        settings: Settings,
+    ) -> None:
+        self.leases = leases
         self._log = log
+        self._claims = claims
         self._registry = registry
         self._slips = slips
         self._fsync = fsync
@@ -37,8 +56,8 @@ class Producers:
 
     @property
     def free(self) -> int:
-        """How many more generations may be taken."""
-        return self._settings.max_generations - len(self._running)
+        """How many more generations may be taken; none while this worker does not get to renew its leases."""
+        return 0 if self.leases.overloaded else self._settings.max_generations - len(self._running)
 
     def when_free(self, call: Callable[[], None]) -> None:
         """Have `call` called whenever a generation has ended."""
@@ -52,24 +71,32 @@ class Producers:
             LogUnavailable: Redis did not answer.
         """
         attempt, body = await Attempt.claim(
-            self._log, self._fsync, stream_id, secrets.token_hex(8), self._settings.lease_ms
+            self._claims, self._log, self._fsync, stream_id, secrets.token_hex(8), self._settings.lease_ms
         )
-        request = GenerationRequest.model_validate_json(body)
-        generation = Generation(self._log, self._sources, self._settings, attempt, request)
+        generation = Generation(self._log, self._sources, self._settings, attempt, body)
         self.leases.add(generation)
         task = asyncio.create_task(self._run(generation), name=f"generation {stream_id}")
         self._running[task] = generation
         task.add_done_callback(self._ended)
 
     async def drain(self, drain_s: float) -> None:
-        """Let what runs finish for `drain_s`, then hand over what can be and seal the rest truthfully."""
+        """Let what runs finish for `drain_s`, then hand over what can be and seal the rest truthfully.
+
+        Returns within `drain_s` and a few seconds, whatever apps and Redis do: a stream whose end could not be
+        written by then is left to the reapers.
+        """
         if self._running:
             logger.info("draining %d generations for up to %g s", len(self._running), drain_s)
             await asyncio.wait(self._running, timeout=drain_s)
         for generation in self._running.values():
             generation.stop("drained")
         if self._running:
-            await asyncio.wait(self._running)
+            await asyncio.wait(self._running, timeout=END_S)
+        if self._running:
+            logger.warning("the ends of %d streams could not be written; left to the reapers", len(self._running))
+            for task in self._running:
+                task.cancel()
+            await asyncio.wait(self._running, timeout=CANCEL_S)
         await self._sources.aclose()
 
     async def _run(self, generation: Generation) -> None:

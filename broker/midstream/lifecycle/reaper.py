@@ -24,6 +24,7 @@ from midstream.log.errors import (
     StreamSealed,
     TailMismatch,
 )
+from midstream.log.forever import forever
 from midstream.log.log import Fence, Log
 from midstream.log.registry import Registry
 from midstream.log.state import State
@@ -95,7 +96,7 @@ class Reaper:
 
     def start(self) -> None:
         """Look after streams until `stop`."""
-        self._task = asyncio.create_task(self._run(), name="reaper")
+        self._task = asyncio.create_task(forever("reaper", self._run), name="reaper")
 
     async def stop(self) -> None:
         """Stop; what was being looked at is handed to another reaper."""

@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 
 from midstream.log.connect import Bounded
 from midstream.log.errors import LogUnavailable
+from midstream.log.forever import forever
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ class Feed:
 
     def start(self) -> None:
         """Connect, and stay connected until `stop`."""
-        self._task = asyncio.create_task(self._run(), name="feed")
+        self._task = asyncio.create_task(forever("feed", self._run), name="feed")
 
     async def stop(self) -> None:
         """Close the connection."""

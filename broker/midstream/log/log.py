@@ -5,13 +5,14 @@ Every write is one script (`lua/`), so that each invariant is kept or refused in
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from redis.asyncio import Redis
 
 from midstream.log.entries import Stored, stored_rows
-from midstream.log.errors import LeaseHeld, StaleEpoch, StreamAbsent, StreamSealed, TailMismatch
+from midstream.log.errors import LeaseHeld, LogError, StaleEpoch, StreamAbsent, StreamSealed, TailMismatch
 from midstream.log.keys import Keys
-from midstream.log.scripts import Argument, Scripts, refuse
+from midstream.log.scripts import Argument, Call, Scripts, refuse
 from midstream.log.state import FIELDS, State
 
 
@@ -127,6 +128,18 @@ class Log:
             refuse(stream_id, answer)
         return bool(answer[1])
 
+    async def renew_all(self, leases: Sequence[tuple[str, Fence]], lease_ms: int) -> list[bool | LogError]:
+        """Renew leases in one round trip; return for each what `renew` would have returned or raised.
+
+        Raises:
+            LogUnavailable: Redis did not answer at all.
+        """
+        calls: list[Call] = [
+            ("renew", [self.keys.state(stream_id)], [fence.epoch, fence.owner, lease_ms]) for stream_id, fence in leases
+        ]
+        answers = await self._scripts.run_each(*calls)
+        return [_each(stream_id, answer) for (stream_id, _), answer in zip(leases, answers, strict=True)]
+
     async def release(self, stream_id: str, fence: Fence) -> None:
         """Give a running stream back to the queue; a fence without an owner is the reaper's.
 
@@ -234,3 +247,15 @@ def _something_went(state: State, rows: list[Stored], after: int) -> bool:
     """Tell whether entries are missing that the state says are there."""
     first = max(after + 1, state.first)
     return first <= state.tail and (not rows or rows[0].offset != first)
+
+
+def _each(stream_id: str, answer: list[Any] | LogError) -> bool | LogError:
+    """Return what one of many renewals came to."""
+    if isinstance(answer, LogError):
+        return answer
+    try:
+        if answer[0] != b"ok":
+            refuse(stream_id, answer)
+    except LogError as refusal:
+        return refusal
+    return bool(answer[1])

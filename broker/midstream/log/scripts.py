@@ -6,17 +6,19 @@ from typing import Any, Final, NoReturn
 
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
+from redis.exceptions import RedisError
 
 from midstream.log.errors import (
     IdempotencyMismatch,
     LeaseHeld,
+    LogError,
     StaleEpoch,
     StreamAbsent,
     StreamDeleted,
     StreamSealed,
     TailMismatch,
 )
-from midstream.log.redis_errors import executed, translated
+from midstream.log.redis_errors import executed, ours, translated
 
 _FOLDER: Final = Path(__file__).parent / "lua"
 _SOURCE = {path.stem: path.read_text() for path in sorted(_FOLDER.glob("*.lua"))}
@@ -61,6 +63,19 @@ class Scripts:
     async def queue(self, pipe: Pipeline, name: str, keys: Sequence[str], args: Sequence[Argument]) -> None:
         """Put one script into a pipeline of the caller's."""
         await self._scripts[name](keys=keys, args=args, client=pipe)
+
+    async def run_each(self, *calls: Call) -> list[list[Any] | LogError]:
+        """Run scripts in one round trip; return the answer of each, or the log's error in its place.
+
+        Raises:
+            LogUnavailable: Redis did not answer at all.
+        """
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for name, keys, args in calls:
+                await self.queue(pipe, name, keys, args)
+            with translated:
+                answers: list[Any] = await pipe.execute(raise_on_error=False)
+        return [ours(answer) if isinstance(answer, RedisError) else answer for answer in answers]
 
     async def in_order(self, *commands: tuple[Argument, ...]) -> list[Any]:
         """Run plain commands in one round trip; return their answers as they came. Raises as `run`.

@@ -1,0 +1,135 @@
+"""Leases are kept while the worker lives, whatever its apps, its connections and the server do (PROTOCOL: Lease)."""
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from redis.asyncio import Redis
+
+from midstream.settings import Settings
+from tests import inside
+from tests.contract.worker_support import client_alone, read
+from tests.faults.proxy import Proxy, runs
+from tests.servers import ValkeyProcess, free_port
+from tests.system import System
+
+LEASE_MS = 1_000
+LEASE_S = LEASE_MS / 1_000
+TIMEOUT_S = 3
+APPS = """
+import asyncio
+import re
+import time
+
+
+async def calm(messages, params):
+    yield "a "
+    await asyncio.sleep(float(messages[-1]["content"]))
+    yield "b"
+
+
+async def blocking(messages, params):
+    yield "a "
+    time.sleep(float(messages[-1]["content"]))
+    yield "b"
+"""
+
+
+async def calm(messages: list[dict[str, Any]], _params: dict[str, Any]) -> AsyncIterator[str]:
+    yield "a "
+    await asyncio.sleep(float(messages[-1]["content"]))
+    yield "b"
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[ValkeyProcess]:
+    with ValkeyProcess(tmp_path) as server:
+        yield server
+
+
+def settings_of(url: str, **further: Any) -> Settings:
+    apps = {"calm": f"{__name__}:calm"}
+    return Settings(redis_url=SecretStr(url), redis_timeout_s=TIMEOUT_S, lease_ms=LEASE_MS, apps=apps, **further)
+
+
+@pytest.fixture
+async def system(redis_url: str, tmp_path: Path) -> AsyncIterator[System]:
+    (tmp_path / "apps.py").write_text(APPS)
+    apps = '{"calm": "apps:calm", "blocking": "apps:blocking"}'
+    async with System(redis_url, tmp_path, apps=apps, lease_ms=LEASE_MS, app_block_s=4) as system:
+        yield await system.start()
+
+
+async def test_an_app_that_blocks_the_loop_costs_no_other_stream_its_lease(system: System) -> None:
+    """*Lease/Kept*"""
+    calm = await system.post(model="app/calm", input="3")
+    blocking = await system.post(model="app/blocking", input="2.5")
+    assert (await system.ended(blocking))["outcome"] == "completed"
+    assert (await system.ended(calm))["outcome"] == "completed"
+    log = system.log("worker0")
+    assert "app/blocking" in log
+    assert re.search("apps.py:1[45] in blocking", log), log
+    blocked = re.search(r"it was blocked for ([0-9.]+) s", log)
+    assert blocked, log
+    assert float(blocked[1]) == pytest.approx(2.5, abs=0.4)
+
+
+async def test_a_worker_whose_loop_never_turns_again_is_ended(system: System) -> None:
+    """*Lease/Hung*"""
+    stream_id = await system.post(model="app/blocking", input="60")
+    async with asyncio.timeout(4 + 5):
+        assert await system.workers[0].wait() == 70
+    ended = await system.ended(stream_id, 5)
+    assert (ended["outcome"], ended["error"]["code"]) == ("interrupted", "worker_lost")
+    assert "app/blocking" in system.log("worker0").splitlines()[-1]
+
+
+async def test_an_error_that_passes_does_not_end_the_renewals(server: ValkeyProcess) -> None:
+    settings = settings_of(server.url)
+    redis: Any = Redis(port=server.port)
+    async with client_alone(settings) as client, inside.worker(settings):
+        running = (await client.start("3", model="app/calm"))["id"]
+        await asyncio.sleep(0.3 * LEASE_S)
+        await redis.execute_command("REPLICAOF", "127.0.0.1", "1")
+        await asyncio.sleep(0.5 * LEASE_S)  # longer than from one renewal to the next
+        await redis.execute_command("REPLICAOF", "NO", "ONE")
+        later = (await client.start("2", model="app/calm"))["id"]
+        assert [(await read(client, stream_id)).end for stream_id in (running, later)] == [("completed", None)] * 2
+    await redis.aclose()
+
+
+async def test_half_open_connections_cost_no_lease(server: ValkeyProcess) -> None:
+    """*Lease/Again*: Redis' time-out is far longer than a lease, and no connection is ever closed."""
+    proxy = await Proxy(free_port(), server.port).open()
+    direct, through = settings_of(server.url), settings_of(f"redis://127.0.0.1:{proxy.port}/0")
+    async with client_alone(direct) as client, inside.worker(through):
+        stream_ids = [(await client.start("2", model="app/calm"))["id"] for _ in range(8)]
+        await asyncio.sleep(0.2)
+        proxy.swallow()
+        ends = [(await read(client, stream_id)).end for stream_id in stream_ids]
+    await proxy.close()
+    assert ends == [("completed", None)] * 8
+
+
+async def test_busy_appends_do_not_starve_the_renewals(server: ValkeyProcess) -> None:
+    """*Lease/Road*: with all connections of the pool taken for longer than a lease, the leases hold."""
+    proxy = await Proxy(free_port(), server.port).open()
+    direct = settings_of(server.url)
+    through = settings_of(f"redis://127.0.0.1:{proxy.port}/0", redis_connections=2)
+    async with client_alone(direct) as client, inside.worker(through):
+        blockers = [(await client.start("0.3", model="app/calm"))["id"] for _ in range(2)]
+        calm = (await client.start("2.5", model="app/calm"))["id"]
+        await asyncio.sleep(0.2)
+        for stream_id in blockers:
+            proxy.rule(runs("seal", stream_id), "hold")
+        began_s = time.monotonic()
+        assert (await read(client, calm)).end == ("completed", None)
+        assert time.monotonic() - began_s > LEASE_S
+        for stream_id in blockers:
+            assert (await read(client, stream_id)).end == ("completed", None)
+    await proxy.close()
