@@ -84,6 +84,12 @@ class Settings(BaseSettings):
     generation_timeout_s: float = Field(default=900.0, gt=0, description="longest generation")
     idle_timeout_s: float = Field(default=180.0, gt=0, description="longest silence of a provider")
     max_output_bytes: int = Field(default=16_777_216, ge=1_024, description="most bytes in one stream's log")
+    max_provider_event_bytes: int = Field(
+        default=2_097_152, ge=1_024, description="largest event, or document, in a provider's answer"
+    )
+    max_provider_answer_bytes: int = Field(
+        default=268_435_456, ge=1_024, description="most bytes that are read of one answer of a provider"
+    )
     flush_ms: int = Field(default=15, ge=0, le=5_000, description="longest wait of a delta for its batch")
     flush_bytes: int = Field(default=512, ge=1, le=65_536, description="a batch of this size is flushed at once")
     app_block_s: float = Field(

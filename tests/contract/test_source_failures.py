@@ -13,6 +13,10 @@ from tests.provider.script import Script
 from tests.servers import free_port
 
 every_dialect = pytest.mark.parametrize("dialect", DIALECTS)
+# A background response goes on when its connection breaks: test_source_reattach.py.
+every_dialect_of_one_connection = pytest.mark.parametrize(
+    "dialect", [name for name in DIALECTS if name != "background"]
+)
 
 
 async def failure(source: Source, asked: Prompt, into: Read | None = None) -> SourceError:
@@ -70,7 +74,7 @@ async def test_retry_after_is_passed_on(provider: ProviderServer, dialect: str) 
     assert silent.retry_after_s is None
 
 
-@every_dialect
+@every_dialect_of_one_connection
 @pytest.mark.parametrize(
     ("fail", "code"),
     [

@@ -2,11 +2,12 @@
 
 import asyncio
 from contextlib import aclosing
+from dataclasses import replace
 
 import openai
 import pytest
 
-from midstream_worker.sources.deltas import SourceError, Upstream
+from midstream_worker.sources.deltas import Other, SourceError, Upstream
 from midstream_worker.sources.failures import Failures
 from midstream_worker.sources.openai_responses import OpenAIResponses
 from tests.contract.sources_support import Read, prompt, read, source_for
@@ -46,18 +47,42 @@ async def test_every_content_delta_is_followed_by_its_cursor(provider: ProviderS
 
 
 @pytest.mark.parametrize("fail", ["reset", "eof", "garbage"])
-async def test_a_running_response_goes_on_while_nobody_reads_it(provider: ProviderServer, fail: str) -> None:
-    script = Script(words=40, delay_ms=2, fail=fail, fail_at=10, fail_times=1)
-    before = Read([])
+async def test_a_cut_answer_is_read_on_in_place(provider: ProviderServer, fail: str) -> None:
+    """Recovery/In place."""
+    script = replace(EVERYTHING, delay_ms=2, fail=fail, fail_at=10, fail_times=2)
     async with source_for(provider, "background") as source:
-        with pytest.raises(SourceError):
-            await read(source.open(prompt(script)), before)
-    async with source_for(provider, "background") as another:  # as another process would
-        upstream = before.upstreams[-1]
-        rest = await read(another.reattach(upstream.id, upstream.cursor, before.text))
-    assert before.text + rest.text == script.text()
-    assert rest.finish == "stop"
+        got = await read(source.open(prompt(script)))
+    assert (got.text, got.arguments, got.finish) == (script.text(), script.arguments(), "tool_calls")
+    status = [delta.data for delta in got.deltas if isinstance(delta, Other) and delta.type == "status"]
+    assert [(data["state"], data["paid"]) for data in status] == [("reattaching", False)] * 2
+    assert [call["api"] for call in await provider.requests()] == ["responses", "retrieve", "retrieve"]
     assert len(await provider.calls()) == 1
+
+
+async def test_a_response_that_is_always_cut_is_given_up(provider: ProviderServer) -> None:
+    """Recovery/In place."""
+    client = openai.AsyncOpenAI(api_key="none", base_url=provider.openai_url, max_retries=0)
+    failures = Failures(openai, "openai", [])
+    source = OpenAIResponses(
+        client, failures, background=True, max_output_bytes=100_000, reattach_pauses_s=(0.01, 0.01)
+    )
+    got = Read([])
+    try:
+        with pytest.raises(SourceError) as caught:
+            await read(source.open(prompt(Script(words=20, fail="reset", fail_at=3))), got)
+    finally:
+        await source.aclose()
+    assert (caught.value.code, got.text) == ("provider_disconnected", "w0 w1 w2 ")
+    assert [call["api"] for call in await provider.requests()] == ["responses", "retrieve", "retrieve"]
+
+
+async def test_a_response_that_failed_itself_is_not_read_again(provider: ProviderServer) -> None:
+    """Recovery/In place."""
+    async with source_for(provider, "background") as source:
+        for fail in ("error_event", "failed_event"):
+            with pytest.raises(SourceError):
+                await read(source.open(prompt(Script(words=5, fail=fail, fail_at=2))))
+    assert [call["api"] for call in await provider.requests()] == ["responses"] * 2
 
 
 async def test_closing_a_reattached_reader_closes_its_connection(provider: ProviderServer) -> None:
@@ -91,7 +116,9 @@ async def test_a_response_too_old_to_stream_is_completed_from_its_output(
 async def test_a_running_response_too_old_to_stream_is_waited_for(provider: ProviderServer) -> None:
     script = Script(words=20, delay_ms=15, max_age_ms=0)
     client = openai.AsyncOpenAI(api_key="none", base_url=provider.openai_url, max_retries=0)
-    source = OpenAIResponses(client, Failures(openai, "openai", []), background=True, poll_s=0.05)
+    source = OpenAIResponses(
+        client, Failures(openai, "openai", []), background=True, max_output_bytes=100_000, poll_s=0.05
+    )
     try:
         async with aclosing(source.open(prompt(script))) as deltas:
             first = await anext(deltas)

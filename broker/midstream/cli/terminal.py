@@ -6,15 +6,9 @@ from typing import Any, Final
 
 import click
 
-_COMMANDS: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Control characters (C0 and C1) but newline and tab, what overrides the direction of text, and lone surrogates."""
+from midstream.lifecycle.plain_text import harmless
+
 _LINE_BREAKS: Final = re.compile("[\n\t\u2028\u2029]")
-_SHOWN_AS: Final = "\ufffd"
-
-
-def harmless(text: str) -> str:
-    """Return the text with every character that a terminal would obey replaced; newline and tab stay."""
-    return _COMMANDS.sub(_SHOWN_AS, text.replace("\r\n", "\n"))
 
 
 def harmless_line(text: str) -> str:

@@ -17,12 +17,12 @@ from midstream_worker.sources.deltas import (
     ToolCall,
     ToolInput,
     Upstream,
-    Usage,
 )
 from midstream_worker.sources.failures import Failures
 from midstream_worker.sources.one_connection import OneConnection
+from midstream_worker.sources.provider_json import Budget, Json, figure, member, piece, text, usage
 from midstream_worker.sources.source import Prompt
-from midstream_worker.sources.surrogates import SurrogateJoiner, joined
+from midstream_worker.sources.surrogates import SurrogateJoiner
 from midstream_worker.sources.upstream_events import events
 
 _REASONS: dict[str, FinishReason] = {
@@ -40,28 +40,26 @@ class AnthropicMessages(OneConnection):
     Args:
         client: An SDK client that never retries.
         failures: The provider's table of failures.
+        max_output_bytes: Most bytes of one answer that are held back until the end of their block.
     """
 
     paid = True
 
-    def __init__(self, client: anthropic.AsyncAnthropic, failures: Failures) -> None:
+    def __init__(self, client: anthropic.AsyncAnthropic, failures: Failures, *, max_output_bytes: int) -> None:
         self._client = client
         self._failures = failures
+        self._max_output_bytes = max_output_bytes
 
     async def open(self, prompt: Prompt) -> AsyncGenerator[Delta]:
         """Make the one upstream call and yield its deltas."""
-        body = anthropic_input.body(prompt)
-        call: Any = self._client.messages.create(
-            model=prompt.model,
-            messages=body["messages"],
-            max_tokens=body["max_tokens"],
-            stream=True,
-            extra_body=body,
+        body = anthropic_input.body(prompt) | {"stream": True}
+        call: Any = self._client.post(
+            "/v1/messages", body=body, cast_to=object, stream=True, stream_cls=anthropic.AsyncStream[object]
         )
-        reader = _EventReader()
-        async with aclosing(events(call, self._failures)) as incoming:
-            async for event in incoming:
-                for delta in reader.read(event):
+        reader = _EventReader(Budget(self._max_output_bytes))
+        async with aclosing(events(call, self._failures, reader.read)) as incoming:
+            async for deltas in incoming:
+                for delta in deltas:
                     yield delta
                 if reader.finished:
                     return
@@ -75,80 +73,86 @@ class AnthropicMessages(OneConnection):
 class _EventReader:
     """Reads one message's events; `finished` once its `message_stop` has come."""
 
-    def __init__(self) -> None:
+    def __init__(self, budget: Budget) -> None:
         self.finished = False
+        self._budget = budget
         self._text = SurrogateJoiner()
         self._reasoning = SurrogateJoiner()
         self._input = SurrogateJoiner()
-        self._block: Any = None
-        self._arguments = ""
-        self._signature = ""
+        self._block: Json = {}
+        self._arguments: list[str] = []
+        self._signature: list[str] = []
         self._stop_reason = ""
-        self._stop_sequence: str | None = None
-        self._counted: dict[str, Any] = {}
+        self._stop_sequence = ""
+        self._counted: Json = {}
 
-    def read(self, event: Any) -> Iterator[Delta]:
-        match event.type:
+    def read(self, event: Json) -> Iterator[Delta]:
+        match event.get("type"):
             case "message_start":
-                self._count(event.message.usage)
-                yield Upstream(event.message.id)
+                message = member(event, "message")
+                self._count(message)
+                yield Upstream(text(message, "id"))
             case "content_block_start":
-                self._block, self._arguments, self._signature = event.content_block, "", ""
+                self._block, self._arguments, self._signature = member(event, "content_block"), [], []
             case "content_block_delta":
-                yield from self._read_delta(event.delta)
+                yield from self._read_delta(member(event, "delta"))
             case "content_block_stop":
                 yield from self._end_block()
             case "message_delta":
-                self._stop_reason = event.delta.stop_reason or self._stop_reason
-                self._stop_sequence = event.delta.stop_sequence or self._stop_sequence
-                self._count(event.usage)
+                delta = member(event, "delta")
+                self._stop_reason = piece(delta, "stop_reason") or self._stop_reason
+                self._stop_sequence = text(delta, "stop_sequence") or self._stop_sequence
+                self._count(event)
             case "message_stop":
                 self.finished = True
                 yield from self._ending()
 
-    def _read_delta(self, delta: Any) -> Iterator[Delta]:
-        match delta.type:
-            case "text_delta" if piece := self._text.push(delta.text):
-                yield Text(piece)
-            case "thinking_delta" if piece := self._reasoning.push(delta.thinking):
-                yield Reasoning(piece)
+    def _read_delta(self, delta: Json) -> Iterator[Delta]:
+        match delta.get("type"):
+            case "text_delta":
+                if words := self._text.push(piece(delta, "text")):
+                    yield Text(words)
+            case "thinking_delta":
+                if thinking := self._reasoning.push(piece(delta, "thinking")):
+                    yield Reasoning(thinking)
             case "signature_delta":
-                self._signature += delta.signature
+                self._signature.append(self._held(text(delta, "signature")))
             # Tools that run at the provider write their input by the same deltas, but nobody is asked to call them.
-            case "input_json_delta" if self._block.type == "tool_use":
-                if piece := self._input.push(delta.partial_json):
-                    self._arguments += piece
-                    yield ToolInput(self._block.id, self._block.name, piece)
-            case "citations_delta" if getattr(delta.citation, "url", None):
-                cited = delta.citation
-                yield Other("source", {"id": cited.url, "url": cited.url, "title": cited.title})
+            case "input_json_delta" if self._block.get("type") == "tool_use":
+                if written := self._input.push(piece(delta, "partial_json")):
+                    self._arguments.append(self._held(written))
+                    yield ToolInput(text(self._block, "id"), text(self._block, "name"), written)
+            case "citations_delta":
+                cited = member(delta, "citation")
+                if url := text(cited, "url"):
+                    yield Other("source", {"id": url, "url": url, "title": text(cited, "title") or None})
 
     def _end_block(self) -> Iterator[Delta]:
         if rest := self._reasoning.flush():
             yield Reasoning(rest)
         if rest := self._text.flush():
             yield Text(rest)
-        match self._block.type:
+        match self._block.get("type"):
             case "tool_use":
-                yield ToolCall(self._block.id, self._block.name, self._arguments or "{}")
+                arguments = "".join(self._arguments) or "{}"
+                yield ToolCall(text(self._block, "id"), text(self._block, "name"), arguments)
             case "thinking" if self._signature:
-                yield Other("data", {"kind": "reasoning_signature", "signature": self._signature})
+                yield Other("data", {"kind": "reasoning_signature", "signature": "".join(self._signature)})
             case "redacted_thinking":
-                yield Other("data", {"kind": "redacted_reasoning", "data": self._block.data})
+                yield Other("data", {"kind": "redacted_reasoning", "data": text(self._block, "data")})
 
-    def _count(self, usage: Any) -> None:
+    def _held(self, words: str) -> str:
+        self._budget.spend(len(words))
+        return words
+
+    def _count(self, holder: Json) -> None:
         """Remember the figures of a usage object; those of a later one replace earlier ones."""
-        if usage is not None:
-            self._counted |= {name: count for name, count in usage.model_dump().items() if count is not None}
+        self._counted |= {name: count for name, count in member(holder, "usage").items() if count is not None}
 
     def _ending(self) -> Iterator[Delta]:
-        if self._stop_sequence is not None:
-            yield Other("data", {"kind": "stop_sequence", "sequence": joined(self._stop_sequence)})
-        if self._counted:
-            details = {
-                name: count
-                for name, count in self._counted.items()
-                if name.startswith("cache_") and isinstance(count, int)
-            }
-            yield Usage(self._counted.get("input_tokens", 0), self._counted.get("output_tokens", 0), details)
+        if self._stop_sequence:
+            yield Other("data", {"kind": "stop_sequence", "sequence": self._stop_sequence})
+        details = {name: figure(self._counted, name) for name in self._counted if name.startswith("cache_")}
+        if counted := usage(self._counted, ("input_tokens", "output_tokens"), details):
+            yield counted
         yield Finish(_REASONS.get(self._stop_reason, "stop"))

@@ -6,7 +6,12 @@ as failed: never as completed (docs/findings.md: Upstream. A clean EOF without a
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
+
+from midstream.lifecycle.plain_text import brief
+
+MESSAGE_CHARS: Final = 500
+"""Longest message of a failure; the rest is cut."""
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "refusal"]
 
@@ -88,7 +93,8 @@ class SourceError(Exception):
 
     Attributes:
         code: One of PROTOCOL's failure codes, e.g. `provider_overloaded`.
-        message: A sentence that may be shown to the client; no key, no URL with credentials.
+        message: A sentence that may be shown to the client; no key, no URL with credentials. Whoever makes the error,
+            it is cut, and holds no control characters: it goes to logs, terminals and pages.
         retry: `safe` (surely not billed), `ambiguous` (may have been billed) or `never`.
         retry_after_s: The provider's Retry-After in seconds, if it gave one.
     """
@@ -100,8 +106,8 @@ class SourceError(Exception):
         retry: Literal["safe", "ambiguous", "never"] = "never",
         retry_after_s: float | None = None,
     ) -> None:
-        super().__init__(f"{code}: {message}")
-        self.code = code
-        self.message = message
+        self.code = brief(code, MESSAGE_CHARS)
+        self.message = brief(message, MESSAGE_CHARS)
+        super().__init__(f"{self.code}: {self.message}")
         self.retry = retry
         self.retry_after_s = retry_after_s

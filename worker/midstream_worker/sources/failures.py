@@ -15,12 +15,14 @@ from typing import Any, Final, Literal
 import httpx2
 
 from midstream_worker.sources.deltas import SourceError
-from midstream_worker.sources.surrogates import joined
+from midstream_worker.sources.provider_http import RefusedAnswerError
+from midstream_worker.sources.provider_json import MisfitError
 
 Retry = Literal["safe", "ambiguous", "never"]
 Verdict = tuple[str, Retry]
 
-MESSAGE_LIMIT_CHARS: Final = 500
+READ_CHARS: Final = 8_192
+"""How much of a provider's message is looked at; what is shown is shorter still (`SourceError`)."""
 
 _OVERLOADED: Final = 529  # Anthropic's own status
 
@@ -30,6 +32,7 @@ _QUOTA: Final[Verdict] = ("provider_quota", "never")
 _RATE_LIMITED: Final[Verdict] = ("provider_rate_limited", "safe")
 _BUSY: Final[Verdict] = ("provider_overloaded", "safe")
 _ERROR: Final[Verdict] = ("provider_error", "ambiguous")
+_REDIRECT: Final[Verdict] = ("provider_error", "never")
 _TIMEOUT: Final[Verdict] = ("provider_timeout", "ambiguous")
 _DISCONNECTED: Final[Verdict] = ("provider_disconnected", "ambiguous")
 _UNREACHABLE: Final[Verdict] = ("provider_unreachable", "safe")
@@ -95,12 +98,16 @@ class Failures:
             return self.of_report(error.body, status=error.status_code, headers=error.response.headers, started=started)
         # The SDKs wrap the HTTP client's exceptions, but not everywhere: anthropic lets them out in mid-stream.
         transport = error.__cause__ if isinstance(error, self._sdk.APIConnectionError) else error
+        if isinstance(transport, RefusedAnswerError):
+            return self._failure((transport.code, "never"), str(transport), started=started)
         if isinstance(transport, httpx2.TransportError):
             verdict, message = _of_transport(transport)
             return self._failure(verdict, message, started=started)
         if isinstance(error, self._sdk.APIError):
             return self.of_report(error.body, started=started)
-        if isinstance(error, ValueError):
+        if isinstance(error, MisfitError):
+            return self._failure(_ERROR, str(error), started=started)
+        if isinstance(error, (ValueError, RecursionError)):  # of JSON: text that is none, or nested too deeply
             return self._failure(_ERROR, "sent something that is not a stream of JSON events", started=started)
         raise error
 
@@ -118,7 +125,9 @@ class Failures:
         message = f"answered: {said}" if said else "reported a failure"
         if verdict == _AUTH:  # providers like to repeat the key that they refuse
             message = "refused the API key"
-        if status >= HTTPStatus.BAD_REQUEST:
+        if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
+            verdict, message = _REDIRECT, "answered with a redirect, which is not followed"
+        if status >= HTTPStatus.MULTIPLE_CHOICES:
             message += f" (HTTP {status})"
         return self._failure(verdict, message, retry_after_s=_retry_after_s(headers or {}), started=started)
 
@@ -135,10 +144,20 @@ class Failures:
         return SourceError(code, self._clean(f"{self._provider} {message}"), retry, retry_after_s)
 
     def _clean(self, message: str) -> str:
+        """Return a message without secrets. It is cut first: to clean what nobody sees could take seconds."""
+        was_cut = len(message) > READ_CHARS
+        message = message[:READ_CHARS]
         for secret in self._secrets:
             message = message.replace(secret, "[secret]")
-        message = joined(_SECRET_SHAPES.sub("[secret]", message))
-        return message if len(message) <= MESSAGE_LIMIT_CHARS else f"{message[: MESSAGE_LIMIT_CHARS - 1]}…"
+            if was_cut:
+                message = _without_end(message, secret)
+        return _SECRET_SHAPES.sub("[secret]", message)
+
+
+def _without_end(message: str, secret: str) -> str:
+    """Return a message without the beginning of a secret that was cut in two at the message's end."""
+    length = next((length for length in range(len(secret) - 1, 0, -1) if message.endswith(secret[:length])), 0)
+    return message[: len(message) - length]
 
 
 def _of_transport(error: httpx2.TransportError) -> tuple[Verdict, str]:

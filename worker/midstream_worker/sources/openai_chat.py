@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import openai
@@ -22,6 +23,7 @@ from midstream_worker.sources.deltas import (
 )
 from midstream_worker.sources.failures import Failures
 from midstream_worker.sources.one_connection import OneConnection
+from midstream_worker.sources.provider_json import CALL_BYTES, Budget, Json, figure, member, objects, piece, text, usage
 from midstream_worker.sources.source import Prompt
 from midstream_worker.sources.surrogates import SurrogateJoiner, joined
 from midstream_worker.sources.upstream_events import events
@@ -41,23 +43,25 @@ class OpenAIChat(OneConnection):
         client: An SDK client that never retries.
         failures: The provider's table of failures.
         paid: Whether a call may cost money.
+        max_output_bytes: Most bytes of one answer that are held back until its end.
     """
 
-    def __init__(self, client: openai.AsyncOpenAI, failures: Failures, *, paid: bool) -> None:
+    def __init__(self, client: openai.AsyncOpenAI, failures: Failures, *, paid: bool, max_output_bytes: int) -> None:
         self.paid = paid
         self._client = client
         self._failures = failures
+        self._max_output_bytes = max_output_bytes
 
     async def open(self, prompt: Prompt) -> AsyncGenerator[Delta]:
         """Make the one upstream call and yield its deltas."""
-        body = chat_input.body(prompt)
-        call: Any = self._client.chat.completions.create(
-            model=prompt.model, messages=body["messages"], stream=True, extra_body=body
+        body = chat_input.body(prompt) | {"stream": True}
+        call: Any = self._client.post(
+            "/chat/completions", body=body, cast_to=object, stream=True, stream_cls=openai.AsyncStream[object]
         )
-        reader = _ChunkReader()
-        async with aclosing(events(call, self._failures)) as incoming:
-            async for chunk in incoming:
-                for delta in reader.read(chunk):
+        reader = _ChunkReader(Budget(self._max_output_bytes))
+        async with aclosing(events(call, self._failures, reader.read)) as incoming:
+            async for deltas in incoming:
+                for delta in deltas:
                     yield delta
         if reader.reason is None:
             raise self._failures.incomplete()
@@ -73,50 +77,57 @@ class OpenAIChat(OneConnection):
 class _Call:
     id: str
     name: str = ""
-    arguments: str = ""
+    arguments: list[str] = field(default_factory=list)
     joiner: SurrogateJoiner = field(default_factory=SurrogateJoiner)
 
 
 class _ChunkReader:
     """Reads one completion's chunks; `reason` is the provider's finish reason as soon as it has come."""
 
-    def __init__(self) -> None:
+    def __init__(self, budget: Budget) -> None:
         self.reason: str | None = None
+        self._budget = budget
         self._announced = False
         self._text = SurrogateJoiner()
         self._reasoning = SurrogateJoiner()
-        self._refusal = ""
+        self._refusal: list[str] = []
         self._calls: dict[int, _Call] = {}
-        self._usage: Any = None
+        self._usage: Json = {}
 
-    def read(self, chunk: Any) -> Iterator[Delta]:
-        if not self._announced and chunk.id:
+    def read(self, chunk: Json) -> Iterator[Delta]:
+        if not self._announced and isinstance(chunk.get("id"), str):
             self._announced = True
-            yield Upstream(chunk.id)
-        self._usage = chunk.usage or self._usage
-        for choice in (chunk.choices or ())[:1]:
-            self.reason = choice.finish_reason or self.reason
-            if choice.delta is not None:
-                yield from self._read_delta(choice.delta)
+            yield Upstream(text(chunk, "id"))
+        self._usage = member(chunk, "usage") or self._usage
+        for choice in islice(objects(chunk, "choices"), 1):
+            self.reason = piece(choice, "finish_reason") or self.reason
+            yield from self._read_delta(member(choice, "delta"))
 
-    def _read_delta(self, delta: Any) -> Iterator[Delta]:
+    def _read_delta(self, delta: Json) -> Iterator[Delta]:
         # Reasoning is no part of the API; servers that have it name it in one of two ways.
-        thought = getattr(delta, "reasoning_content", None) or getattr(delta, "reasoning", None)
-        if isinstance(thought, str) and (piece := self._reasoning.push(thought)):
-            yield Reasoning(piece)
-        if delta.content and (piece := self._text.push(delta.content)):
-            yield Text(piece)
-        self._refusal += delta.refusal or ""
-        for position, fragment in enumerate(delta.tool_calls or ()):
-            index = position if fragment.index is None else fragment.index
-            call = self._calls.setdefault(index, _Call(fragment.id or f"call_{index}"))
-            function = fragment.function
-            if function is None:
-                continue
-            call.name = call.name or function.name or ""
-            if piece := call.joiner.push(function.arguments or ""):
-                call.arguments += piece
-                yield ToolInput(call.id, call.name, piece)
+        thought = delta.get("reasoning_content") or delta.get("reasoning")
+        if isinstance(thought, str) and (thinking := self._reasoning.push(thought)):
+            yield Reasoning(thinking)
+        if words := self._text.push(piece(delta, "content")):
+            yield Text(words)
+        if refused := piece(delta, "refusal"):
+            self._budget.spend(len(refused))
+            self._refusal.append(refused)
+        for position, fragment in enumerate(objects(delta, "tool_calls")):
+            yield from self._read_call(position, fragment)
+
+    def _read_call(self, position: int, fragment: Json) -> Iterator[Delta]:
+        index = figure(fragment, "index")
+        index = position if index is None else index
+        if index not in self._calls:
+            self._budget.spend(CALL_BYTES)
+            self._calls[index] = _Call(text(fragment, "id") or f"call_{index}")
+        call, function = self._calls[index], member(fragment, "function")
+        call.name = call.name or text(function, "name")
+        if written := call.joiner.push(piece(function, "arguments")):
+            self._budget.spend(len(written))
+            call.arguments.append(written)
+            yield ToolInput(call.id, call.name, written)
 
     def ending(self) -> Iterator[Delta]:
         """Yield what is known only when all chunks have been read."""
@@ -125,11 +136,11 @@ class _ChunkReader:
         if rest := self._text.flush():
             yield Text(rest)
         for _, call in sorted(self._calls.items()):
-            yield ToolCall(call.id, call.name, call.arguments or "{}")
+            yield ToolCall(call.id, call.name, "".join(call.arguments) or "{}")
         if self._refusal:
-            yield Other("data", {"kind": "refusal", "text": joined(self._refusal)})
-        if self._usage:
-            yield _usage(self._usage)
+            yield Other("data", {"kind": "refusal", "text": joined("".join(self._refusal))})
+        if counted := _usage(self._usage):
+            yield counted
         yield Finish(self._finish_reason())
 
     def _finish_reason(self) -> FinishReason:
@@ -139,10 +150,9 @@ class _ChunkReader:
         return "tool_calls" if reason == "stop" and self._calls else reason
 
 
-def _usage(counted: Any) -> Usage:
+def _usage(counted: Json) -> Usage | None:
     details = {
-        "cached_tokens": getattr(counted.prompt_tokens_details, "cached_tokens", None),
-        "reasoning_tokens": getattr(counted.completion_tokens_details, "reasoning_tokens", None),
+        "cached_tokens": figure(counted.get("prompt_tokens_details"), "cached_tokens"),
+        "reasoning_tokens": figure(counted.get("completion_tokens_details"), "reasoning_tokens"),
     }
-    known = {name: count for name, count in details.items() if count is not None}
-    return Usage(counted.prompt_tokens or 0, counted.completion_tokens or 0, known)
+    return usage(counted, ("prompt_tokens", "completion_tokens"), details)

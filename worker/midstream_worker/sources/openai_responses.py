@@ -3,48 +3,102 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import quote
 
 import openai
 
 from midstream_worker.sources import responses_input
-from midstream_worker.sources.deltas import Delta, SourceError, Text, Upstream
+from midstream_worker.sources.deltas import Delta, Other, SourceError, Text, Upstream
 from midstream_worker.sources.failures import Failures
-from midstream_worker.sources.responses_events import ResponseReader, ending, failed, refusal
+from midstream_worker.sources.provider_json import Budget, Json, as_object, text
+from midstream_worker.sources.responses_events import (
+    ResponseReader,
+    content,
+    ending,
+    failed,
+    makes_calls,
+    refusal,
+)
 from midstream_worker.sources.source import Prompt
 from midstream_worker.sources.upstream_events import events
 
 _TOO_OLD = "no longer be streamed"  # of the sentence by which OpenAI refuses to stream a response of some age
 _LIVE = ("queued", "in_progress")
 
+REATTACH_PAUSES_S: Final = (0.1, 0.5, 1.0, 2.0, 5.0)
+_CUTS: Final = frozenset(
+    (
+        "provider_disconnected",
+        "provider_incomplete",
+        "provider_unreachable",
+        "provider_overloaded",
+        "provider_rate_limited",
+        "provider_error",
+    )
+)
+
+
+@dataclass(slots=True)
+class _Progress:
+    """How far one response was read."""
+
+    resumable: bool
+    id: str = ""
+    cursor: int | None = None
+    text: list[str] = field(default_factory=list)
+    over: bool = False
+    """The response itself has ended, as it should or not: there is nothing more to read."""
+
+    def note(self, delta: Delta) -> None:
+        if isinstance(delta, Upstream):
+            self.id, self.cursor = delta.id, delta.cursor
+        elif isinstance(delta, Text):
+            self.text.append(delta.text)
+
 
 class OpenAIResponses:
-    """Yields a response's deltas.
+    """Yields a response's deltas; one in the background over as many connections as it takes.
 
     Args:
         client: An SDK client that never retries.
         failures: The provider's table of failures.
         background: Whether generations go on without us, so that they can be re-attached.
+        max_output_bytes: Most bytes of one answer that are held back until its end.
         poll_s: Pause between two looks at a response that is too old to be streamed.
+        reattach_pauses_s: Pauses before each try to read on a response whose connection was cut; a try that brings
+            something starts over.
     """
 
     paid = True
 
     def __init__(
-        self, client: openai.AsyncOpenAI, failures: Failures, *, background: bool, poll_s: float = 1.0
+        self,
+        client: openai.AsyncOpenAI,
+        failures: Failures,
+        *,
+        background: bool,
+        max_output_bytes: int,
+        poll_s: float = 1.0,
+        reattach_pauses_s: tuple[float, ...] = REATTACH_PAUSES_S,
     ) -> None:
         self.resumable = background
         self._client = client
         self._failures = failures
+        self._max_output_bytes = max_output_bytes
         self._poll_s = poll_s
+        self._pauses_s = reattach_pauses_s
 
     async def open(self, prompt: Prompt) -> AsyncGenerator[Delta]:
         """Make the one upstream call and yield its deltas."""
         # What must not be stored cannot be generated in the background, nor read again.
         resumable = self.resumable and prompt.params.get("store") is not False
-        body = responses_input.body(prompt, background=resumable)
-        call = self._client.responses.create(stream=True, extra_body=body)
-        async with aclosing(self._read(call, -1, resumable=resumable)) as deltas:
+        body = responses_input.body(prompt, background=resumable) | {"stream": True}
+        call = self._client.post(
+            "/responses", body=body, cast_to=object, stream=True, stream_cls=openai.AsyncStream[object]
+        )
+        async with aclosing(self._read_to_the_end(call, _Progress(resumable))) as deltas:
             async for delta in deltas:
                 yield delta
 
@@ -54,25 +108,19 @@ class OpenAIResponses:
         With `starting_after` the events of a tool call in progress would come without its name, and a character
         cut in half without its first half.
         """
-        self._require_resumable()
-        call = self._client.responses.retrieve(upstream_id, stream=True)
-        try:
-            async with aclosing(self._read(call, -1 if after is None else after, resumable=True)) as deltas:
-                async for delta in deltas:
-                    yield delta
-        except SourceError as refused:
-            if _TOO_OLD not in refused.message:
-                raise
-            async with aclosing(self._poll(upstream_id, after, delivered_text)) as deltas:
-                async for delta in deltas:
-                    yield delta
+        if not self.resumable:
+            raise SourceError("reattach_unsupported", "Only background responses can be re-attached.")
+        progress = _Progress(resumable=True, id=upstream_id, cursor=after, text=[delivered_text])
+        async with aclosing(self._read_to_the_end(self._again(upstream_id), progress)) as deltas:
+            async for delta in deltas:
+                yield delta
 
     async def cancel(self, upstream_id: str) -> None:
         """Stop a background response; others stop when their connection closes."""
         if not self.resumable:
             return
         try:
-            await self._client.responses.cancel(upstream_id)
+            await self._client.post(f"{_path(upstream_id)}/cancel", cast_to=object)
         except openai.APIError as error:
             raise self._failures.of_exception(error, started=True) from None
 
@@ -80,53 +128,87 @@ class OpenAIResponses:
         """Close the source's connections."""
         await self._client.close()
 
-    async def _read(self, call: Any, after: int, *, resumable: bool) -> AsyncGenerator[Delta]:
-        """Yield the deltas of the events behind `after`, each event's position behind its deltas."""
-        reader = ResponseReader(self._failures)
-        upstream_id = ""
-        async with aclosing(events(call, self._failures)) as incoming:
-            async for event in incoming:
-                position = event.sequence_number
-                if event.type == "response.created":
-                    upstream_id = event.response.id
-                    yield Upstream(upstream_id, resumable, max(position, after))
-                deltas = list(reader.read(event))
-                if position > after:
+    async def _read_to_the_end(self, call: Any, progress: _Progress) -> AsyncGenerator[Delta]:
+        """Yield a response's deltas, over as many connections as it takes (PROTOCOL: Recovery/In place)."""
+        tries = 0
+        while True:
+            cursor = progress.cursor
+            try:
+                async with aclosing(self._read(call, progress)) as deltas:
+                    async for delta in deltas:
+                        progress.note(delta)
+                        yield delta
+            except SourceError as error:
+                tries = 0 if progress.cursor != cursor else tries
+                cut = progress.resumable and progress.id and not progress.over and error.code in _CUTS
+                if not cut or tries == len(self._pauses_s):
+                    raise
+                reason = error.code
+            else:
+                return
+            yield Other("status", {"state": "reattaching", "reason": reason, "paid": False})
+            yield Upstream(progress.id, resumable=True, cursor=progress.cursor)
+            await asyncio.sleep(self._pauses_s[tries])
+            tries += 1
+            call = self._again(progress.id)
+
+    async def _read(self, call: Any, progress: _Progress) -> AsyncGenerator[Delta]:
+        """Yield what one connection brings."""
+        after = -1 if progress.cursor is None else progress.cursor
+        budget = Budget(self._max_output_bytes)
+        reader = ResponseReader(self._failures, budget, after=after, resumable=progress.resumable)
+        try:
+            async with aclosing(events(call, self._failures, reader.read)) as incoming:
+                async for deltas in incoming:
                     for delta in deltas:
                         yield delta
-                if reader.finished:
-                    return
-                if deltas and position > after and resumable:
-                    yield Upstream(upstream_id, resumable=True, cursor=position)
-        raise self._failures.incomplete()
+                    if reader.finished:
+                        return
+        except SourceError as refused:
+            if _TOO_OLD not in refused.message:
+                progress.over = reader.finished
+                raise
+        else:
+            raise self._failures.incomplete()
+        async with aclosing(self._poll(progress)) as deltas_of_output:
+            async for delta in deltas_of_output:
+                yield delta
 
-    async def _poll(self, upstream_id: str, after: int | None, delivered_text: str) -> AsyncGenerator[Delta]:
+    async def _poll(self, progress: _Progress) -> AsyncGenerator[Delta]:
         """Wait for the response's end and yield what its output has beyond the delivered text."""
-        while (response := await self._retrieve(upstream_id)).status in _LIVE:
-            yield Upstream(upstream_id, resumable=True, cursor=after)  # a sign of life
+        while text(response := await self._retrieve(progress.id), "status") in _LIVE:
+            yield Upstream(progress.id, resumable=True, cursor=progress.cursor)  # a sign of life
             await asyncio.sleep(self._poll_s)
-        if response.status not in ("completed", "incomplete"):
+        progress.over = True
+        if response["status"] not in ("completed", "incomplete"):
             raise failed(response, self._failures)
-        parts = [part for item in response.output if item.type == "message" for part in item.content]
-        text = "".join(part.text for part in parts if part.type == "output_text")
+        parts = content(response)
+        whole = "".join(text(part, "text") for part in parts if part.get("type") == "output_text")
+        delivered = "".join(progress.text)
         # Which of its tool calls were delivered is not known, and none may be made twice.
-        called = any(item.type == "function_call" for item in response.output)
-        if called or not text.startswith(delivered_text):
+        if makes_calls(response) or not whole.startswith(delivered):
             raise SourceError("reattach_mismatch", "The answer at the provider does not go on from what was delivered.")
-        if missing := text.removeprefix(delivered_text):
+        if missing := whole.removeprefix(delivered):
             yield Text(missing)
-        refused = [part.refusal for part in parts if part.type == "refusal"]
-        for said in refused:
-            yield refusal(said)
+        refused = [text(part, "refusal") for part in parts if part.get("type") == "refusal"]
+        for words in refused:
+            yield refusal(words)
         for delta in ending(response, refused=bool(refused), called=False):
             yield delta
 
-    async def _retrieve(self, upstream_id: str) -> Any:
+    def _again(self, upstream_id: str) -> Any:
+        """Return the call that streams a response from its start."""
+        stream: Any = openai.AsyncStream[object]
+        options: Any = {"params": {"stream": "true"}}
+        return self._client.get(_path(upstream_id), options=options, cast_to=object, stream=True, stream_cls=stream)
+
+    async def _retrieve(self, upstream_id: str) -> Json:
         try:
-            return await self._client.responses.retrieve(upstream_id)
+            return as_object(await self._client.get(_path(upstream_id), cast_to=object), "response")
         except openai.APIError as error:
             raise self._failures.of_exception(error, started=True) from None
 
-    def _require_resumable(self) -> None:
-        if not self.resumable:
-            raise SourceError("reattach_unsupported", "Only background responses can be re-attached.")
+
+def _path(upstream_id: str) -> str:
+    """Return a response's path; the id is the provider's, and must not lead anywhere else."""
+    return f"/responses/{quote(upstream_id, safe='')}"

@@ -9,14 +9,8 @@ from pydantic import SecretStr
 
 from midstream.requests.catalogue import split
 from midstream.settings import Settings
+from midstream_worker.sources.provider_http import AnswerLimits, provider_client
 from midstream_worker.sources.source import Source
-
-CONNECT_TIMEOUT_S = 5.0
-KEPT_S = 2.0
-"""Idle connections are closed before a server does (uvicorn, which most servers of one's own run on: after 5 s).
-
-A call that meets its connection's end halfway breaks off, and nobody knows whether it was billed.
-"""
 
 # The SDKs are imported when a source of theirs is made: they take about a second each.
 
@@ -90,7 +84,9 @@ class Sources:
             api_key=key, base_url=settings.openai_base_url, max_retries=0, http_client=self._http_client()
         )
         failures = Failures(openai, "openai", _secrets(key, settings.openai_base_url))
-        return OpenAIResponses(client, failures, background=settings.openai_background)
+        return OpenAIResponses(
+            client, failures, background=settings.openai_background, max_output_bytes=settings.max_output_bytes
+        )
 
     def _compatible(self, provider: str, base_url: str | None, *, paid: bool, key: SecretStr | None = None) -> Source:
         import openai  # noqa: PLC0415
@@ -105,7 +101,8 @@ class Sources:
             max_retries=0,
             http_client=self._http_client(),
         )
-        return OpenAIChat(client, Failures(openai, provider, _secrets(secret, base_url)), paid=paid)
+        failures = Failures(openai, provider, _secrets(secret, base_url))
+        return OpenAIChat(client, failures, paid=paid, max_output_bytes=self._settings.max_output_bytes)
 
     def _anthropic(self) -> Source:
         import anthropic  # noqa: PLC0415
@@ -119,16 +116,13 @@ class Sources:
             api_key=key, base_url=settings.anthropic_base_url, max_retries=0, http_client=self._http_client()
         )
         failures = Failures(anthropic, "anthropic", _secrets(key, settings.anthropic_base_url))
-        return AnthropicMessages(client, failures)
+        return AnthropicMessages(client, failures, max_output_bytes=settings.max_output_bytes)
 
     def _http_client(self) -> httpx2.AsyncClient:
-        """Return a client that never makes a generation wait for another one's connection."""
-        return httpx2.AsyncClient(
-            # The worker's own idle time-out comes first; this one is for calls that it does not watch.
-            timeout=httpx2.Timeout(self._settings.idle_timeout_s + CONNECT_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
-            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=KEPT_S),
-            follow_redirects=True,
-        )
+        settings = self._settings
+        limits = AnswerLimits(settings.max_provider_event_bytes, settings.max_provider_answer_bytes)
+        # The worker's own idle time-out comes first; this one is for calls that it does not watch.
+        return provider_client(limits, silence_s=settings.idle_timeout_s)
 
 
 def key_variable(provider: str) -> str:

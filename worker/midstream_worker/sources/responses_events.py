@@ -1,7 +1,6 @@
 """Turns the events of one OpenAI response into deltas."""
 
 from collections.abc import Iterator
-from typing import Any
 
 from midstream_worker.sources.deltas import (
     Delta,
@@ -12,10 +11,22 @@ from midstream_worker.sources.deltas import (
     Text,
     ToolCall,
     ToolInput,
-    Usage,
+    Upstream,
 )
 from midstream_worker.sources.failures import Failures
-from midstream_worker.sources.surrogates import SurrogateJoiner, joined
+from midstream_worker.sources.provider_json import (
+    CALL_BYTES,
+    Budget,
+    Json,
+    MisfitError,
+    figure,
+    member,
+    objects,
+    piece,
+    text,
+    usage,
+)
+from midstream_worker.sources.surrogates import SurrogateJoiner
 
 
 class ResponseReader:
@@ -24,120 +35,164 @@ class ResponseReader:
     The events of a tool call's arguments do not repeat its name, and a character may be cut in half: so what an
     event means depends on those before it.
 
+    Args:
+        failures: The provider's table of failures.
+        after: The position up to which everything was delivered already: events up to it yield nothing.
+        resumable: Whether the response can be read again.
+        budget: What may be held back until the end.
+
     Attributes:
         finished: Whether the terminal event was among them.
     """
 
-    def __init__(self, failures: Failures) -> None:
+    def __init__(self, failures: Failures, budget: Budget, *, after: int, resumable: bool) -> None:
         self.finished = False
         self._failures = failures
+        self._budget = budget
+        self._after = after
+        self._resumable = resumable
+        self._id = ""
         self._text = SurrogateJoiner()
         self._reasoning = SurrogateJoiner()
         self._arguments = SurrogateJoiner()
-        self._calls: dict[str, Any] = {}
+        self._calls: dict[str, Json] = {}
         self._refused = False
 
-    def read(self, event: Any) -> Iterator[Delta]:
-        """Yield what the event brings.
+    def read(self, event: Json) -> Iterator[Delta]:
+        """Yield what the event brings, and its position behind that.
 
         Raises:
             SourceError: The response failed.
         """
-        match event.type:
+        position = figure(event, "sequence_number")
+        if position is None:
+            raise MisfitError("sent an event without a `sequence_number`")
+        if event.get("type") == "response.created":
+            self._id = text(member(event, "response"), "id")
+            yield Upstream(self._id, self._resumable, max(position, self._after))
+        deltas = list(self._read(event))
+        if position > self._after:
+            yield from deltas
+            if deltas and self._resumable and not self.finished:
+                yield Upstream(self._id, resumable=True, cursor=position)
+
+    def _read(self, event: Json) -> Iterator[Delta]:
+        match event.get("type"):
             case "response.refusal.done":
                 self._refused = True
-                yield refusal(event.refusal)
+                yield refusal(text(event, "refusal"))
             case "response.completed" | "response.incomplete":
                 self.finished = True
-                yield from ending(event.response, refused=self._refused, called=bool(self._calls))
+                yield from ending(member(event, "response"), refused=self._refused, called=bool(self._calls))
             case "response.failed":
-                raise failed(event.response, self._failures)
+                self.finished = True
+                raise failed(member(event, "response"), self._failures)
             case "error":
-                raise self._failures.of_report({"code": event.code, "message": event.message})
+                self.finished = True
+                raise self._failures.of_report({"code": event.get("code"), "message": event.get("message")})
             case _:
                 yield from self._words(event)
                 yield from _cipher(event)
                 yield from self._tool_call(event)
 
-    def _words(self, event: Any) -> Iterator[Delta]:
-        match event.type:
+    def _words(self, event: Json) -> Iterator[Delta]:
+        match event.get("type"):
             case "response.output_text.delta":
-                yield from _text(self._text.push(event.delta))
+                yield from _text(self._text.push(piece(event, "delta")))
             case "response.output_text.done":
                 yield from _text(self._text.flush())
             case "response.output_text.annotation.added":
                 yield from _citation(event)
             case "response.reasoning_summary_text.delta" | "response.reasoning_text.delta":
-                yield from _reasoning(self._reasoning.push(event.delta))
+                yield from _reasoning(self._reasoning.push(piece(event, "delta")))
             case "response.reasoning_summary_text.done" | "response.reasoning_text.done":
                 yield from _reasoning(self._reasoning.flush())
-            case "response.reasoning_summary_part.added" if event.summary_index > 0:
+            case "response.reasoning_summary_part.added" if figure(event, "summary_index"):
                 yield Reasoning("\n\n")
 
-    def _tool_call(self, event: Any) -> Iterator[Delta]:
-        match event.type:
-            case "response.output_item.added" if event.item.type == "function_call":
-                self._calls[event.item.id] = event.item
+    def _tool_call(self, event: Json) -> Iterator[Delta]:
+        match event.get("type"):
+            case "response.output_item.added" if _is_call(item := member(event, "item")):
+                self._budget.spend(CALL_BYTES)
+                called = {"call_id": text(item, "call_id"), "name": text(item, "name")}
+                self._calls[piece(item, "id")] = called
             case "response.function_call_arguments.delta":
-                call = self._calls[event.item_id]
-                if piece := self._arguments.push(event.delta):
-                    yield ToolInput(call.call_id, call.name, piece)
-            case "response.output_item.done" if event.item.type == "function_call":
-                yield ToolCall(event.item.call_id, event.item.name, joined(event.item.arguments))
+                call = self._calls.get(piece(event, "item_id"))
+                if call is None:
+                    raise MisfitError("sent arguments of a call that it had not begun")
+                if written := self._arguments.push(piece(event, "delta")):
+                    yield ToolInput(call["call_id"], call["name"], written)
+            case "response.output_item.done" if _is_call(item := member(event, "item")):
+                yield ToolCall(text(item, "call_id"), text(item, "name"), text(item, "arguments"))
 
 
-def refusal(text: str) -> Other:
+def refusal(said: str) -> Other:
     """Return the entry that tells what a model said instead of an answer."""
-    return Other("data", {"kind": "refusal", "text": joined(text)})
+    return Other("data", {"kind": "refusal", "text": said})
 
 
-def ending(response: Any, *, refused: bool, called: bool) -> Iterator[Delta]:
+def ending(response: Json, *, refused: bool, called: bool) -> Iterator[Delta]:
     """Yield usage and finish of a response that ended as it should."""
-    if usage := response.usage:
-        details = {
-            "cached_tokens": getattr(usage.input_tokens_details, "cached_tokens", None),
-            "reasoning_tokens": getattr(usage.output_tokens_details, "reasoning_tokens", None),
-        }
-        known = {name: count for name, count in details.items() if count is not None}
-        yield Usage(usage.input_tokens, usage.output_tokens, known)
+    counted = member(response, "usage")
+    details = {
+        "cached_tokens": figure(counted.get("input_tokens_details"), "cached_tokens"),
+        "reasoning_tokens": figure(counted.get("output_tokens_details"), "reasoning_tokens"),
+    }
+    if figures := usage(counted, ("input_tokens", "output_tokens"), details):
+        yield figures
     yield Finish(_reason(response, refused=refused, called=called))
 
 
-def failed(response: Any, failures: Failures) -> Exception:
+def failed(response: Json, failures: Failures) -> Exception:
     """Return the failure that a failed or cancelled response tells of."""
-    error = response.error
-    if error is None:
-        return failures.of_report({"message": f"the response is {response.status}"})
-    return failures.of_report({"code": error.code, "message": error.message})
+    error = member(response, "error") or {"message": f"the response is {piece(response, 'status')}"}
+    return failures.of_report({"code": error.get("code"), "message": error.get("message")})
 
 
-def _reason(response: Any, *, refused: bool, called: bool) -> FinishReason:
-    if response.status == "incomplete":
-        why = getattr(response.incomplete_details, "reason", None)
+def content(response: Json) -> list[Json]:
+    """Return the parts of all messages in a response's output."""
+    messages = [item for item in objects(response, "output") if item.get("type") == "message"]
+    return [part for message in messages for part in objects(message, "content")]
+
+
+def makes_calls(response: Json) -> bool:
+    """Tell whether a response's output calls a tool."""
+    return any(_is_call(item) for item in objects(response, "output"))
+
+
+def _is_call(item: Json) -> bool:
+    return item.get("type") == "function_call"
+
+
+def _reason(response: Json, *, refused: bool, called: bool) -> FinishReason:
+    if response.get("status") == "incomplete":
+        why = member(response, "incomplete_details").get("reason")
         return "content_filter" if why == "content_filter" else "length"
     if refused:
         return "refusal"
     return "tool_calls" if called else "stop"
 
 
-def _text(text: str) -> Iterator[Delta]:
-    if text:
-        yield Text(text)
+def _text(words: str) -> Iterator[Delta]:
+    if words:
+        yield Text(words)
 
 
-def _reasoning(text: str) -> Iterator[Delta]:
-    if text:
-        yield Reasoning(text)
+def _reasoning(words: str) -> Iterator[Delta]:
+    if words:
+        yield Reasoning(words)
 
 
-def _cipher(event: Any) -> Iterator[Delta]:
+def _cipher(event: Json) -> Iterator[Delta]:
     """Yield a reasoning item's content in cipher, which is there if `include` asked for it."""
-    if event.type == "response.output_item.done" and event.item.type == "reasoning" and event.item.encrypted_content:
-        yield Other("data", {"kind": "encrypted_reasoning", "content": event.item.encrypted_content})
+    if event.get("type") == "response.output_item.done":
+        item = member(event, "item")
+        if item.get("type") == "reasoning" and (cipher := text(item, "encrypted_content")):
+            yield Other("data", {"kind": "encrypted_reasoning", "content": cipher})
 
 
-def _citation(event: Any) -> Iterator[Delta]:
-    if getattr(event.annotation, "type", None) == "url_citation":
-        cited = event.annotation
-        source_id = f"{event.item_id}:{event.annotation_index}"
-        yield Other("source", {"id": source_id, "url": cited.url, "title": cited.title})
+def _citation(event: Json) -> Iterator[Delta]:
+    cited = member(event, "annotation")
+    if cited.get("type") == "url_citation":
+        source_id = f"{text(event, 'item_id')}:{figure(event, 'annotation_index')}"
+        yield Other("source", {"id": source_id, "url": text(cited, "url"), "title": text(cited, "title")})
