@@ -68,6 +68,11 @@ class Settings(BaseSettings):
     send_timeout_ms: int = Field(default=30_000, ge=100, description="a client that reads nothing this long is cut")
     retry_ms: int = Field(default=1_000, ge=0, description="reconnection delay that clients are told")
     broker_drain_ms: int = Field(default=2_000, ge=0, description="time that SIGTERM leaves to open tails")
+    loop_stall_ms: int = Field(
+        default=10_000,
+        ge=500,
+        description="a broker ends, and is started again, whose event loop has not turned this long",
+    )
     ws_max_tails: int = Field(default=100, ge=1, le=10_000, description="most streams that one WebSocket tails at once")
     window_bytes: int = Field(default=67_108_864, ge=65_536, description="size of all windows of one process")
 

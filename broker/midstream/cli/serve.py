@@ -13,6 +13,7 @@ from fastapi import FastAPI
 
 from midstream.cli.setup import listen
 from midstream.cli.supervisor import Command, Supervisor, supervise
+from midstream.cli.watchdog import watched
 from midstream.http.app import create_app
 from midstream.http.fast_path.wire import WireProtocol
 from midstream.http.native.events_route import FastLane
@@ -34,6 +35,7 @@ class DrainingServer(uvicorn.Server):
     def __init__(self, app: FastAPI, settings: Settings) -> None:
         self._app = app
         self._drain_s = settings.broker_drain_ms / 1_000
+        self._stall_s = settings.loop_stall_ms / 1_000
         config = uvicorn.Config(
             FastLane(app),
             access_log=False,
@@ -43,6 +45,11 @@ class DrainingServer(uvicorn.Server):
             timeout_graceful_shutdown=math.ceil(self._drain_s) + STOP_MARGIN_S,
         )
         super().__init__(config)
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until told to stop; a process whose loop stands still meanwhile is ended."""
+        with watched(self._stall_s):
+            await super().serve(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Open the app and listen; what is in memory by then stays, so no collection need walk it again.
