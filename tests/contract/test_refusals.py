@@ -19,6 +19,7 @@ from midstream.log.fsync import Fsync
 from midstream.log.keys import new_id
 from midstream.log.log import Log
 from midstream.log.registry import Registry
+from midstream.log.tries import Tries
 from midstream.settings import Settings
 from tests import inside
 from tests.servers import SERVER_KINDS, ValkeyProcess
@@ -37,6 +38,7 @@ class Server:
 
     def rooms(self) -> dict[str, Callable[[], Awaitable[Any]]]:
         log, registry = Log(self.redis, "ms"), Registry(self.redis, "ms")
+        tries = Tries(self.redis, "ms")
         chats, slips = Chats(self.redis, "ms"), Slips(self.redis, "ms", 9)
         return {
             "create": lambda: log.create(new_id(), "d", {"tenant": "t"}),
@@ -49,8 +51,10 @@ class Server:
             "add": lambda: registry.add("t", "s", 1, 9),
             "listed": lambda: registry.listed("t", None, 9),
             "drop": lambda: registry.drop("t", ["s"]),
-            "first try": lambda: registry.tried("d", "s", 9, first=True),
-            "retry": lambda: registry.tried("d", "s", 9, first=False),
+            "first try": lambda: tries.first("d", "s", "b"),
+            "retry": lambda: tries.retry("d", "s", "b", 1, patient=False),
+            "try over": lambda: tries.over("d", "s", "b", 0, delivered=False),
+            "broker": lambda: tries.beat("b"),
             "chat": lambda: chats.find("t", "c"),
             "turn": lambda: chats.begin("t", "c", 1, "d", "s", 9),
             "seen": lambda: chats.note_seen("t", "c", "s", 9),

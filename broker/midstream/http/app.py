@@ -12,6 +12,7 @@ from midstream.http.json_only import JsonOnly
 from midstream.http.limits import BodyLimit
 from midstream.http.messages import messages_routes
 from midstream.http.native import events_route, stream_routes
+from midstream.http.peers.deliveries import Deliveries
 from midstream.http.responses import responses_routes
 from midstream.http.socket import ws
 from midstream.service.services import opened
@@ -40,6 +41,7 @@ def create_app(settings: Settings) -> FastAPI:
     problems.install(app)
     app.add_middleware(site.PageHeaders)
     app.add_middleware(JsonOnly)
+    app.add_middleware(Deliveries)
     app.add_middleware(BodyLimit, settings=settings)
     app.include_router(stream_routes.router)
     app.include_router(events_route.router)

@@ -33,8 +33,13 @@ class Keys:
         return f"{self.prefix}:chat:{named[:ID_CHARS]}"
 
     def tried(self, digest: str) -> str:
-        """Return the key that names the stream of the latest first try of a request."""
+        """Return the key that holds the tries of a request."""
         return f"{self.prefix}:tried:{digest}"
+
+    @property
+    def brokers(self) -> str:
+        """The key of the set of brokers by the time of their last sign of life."""
+        return f"{self.prefix}:brokers"
 
     @property
     def due(self) -> str:

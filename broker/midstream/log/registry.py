@@ -46,20 +46,6 @@ class Registry:
         """Have a reaper look at the stream in `delay_ms`."""
         await self._scripts.run("watch", [self._keys.due], [delay_ms, stream_id])
 
-    async def tried(self, digest: str, stream_id: str, keep_s: int, *, first: bool) -> str:
-        """Return the stream of a request that is known by a digest: the given one for a first try.
-
-        For a retry it is the latest first try's, if that was within `keep_s`.
-        """
-        key = self._keys.tried(digest)
-        with translated:
-            if first:
-                await self._redis.set(key, stream_id, ex=keep_s)
-                return stream_id
-            # NX and GET in one command: of two retries at once, both get the same stream.
-            known = await self._redis.set(key, stream_id, ex=keep_s, nx=True, get=True)
-        return known.decode() if known else stream_id
-
     async def unwatch(self, stream_id: str) -> None:
         """Look after the stream no longer: it has ended."""
         with translated:

@@ -24,7 +24,7 @@ _FOLDER: Final = Path(__file__).parent / "lua"
 _SOURCE = {path.stem: path.read_text() for path in sorted(_FOLDER.glob("*.lua"))}
 # PROTOCOL: Seal/OOM. Only what makes a log grow is refused by a server that is out of memory.
 _SOURCE["seal"] = _SOURCE["append"]
-_GROWING: Final = ("append", "create", "writable")
+_GROWING: Final = ("append", "create", "tried", "writable")
 _SOURCE = {name: f"#!lua{'' if name in _GROWING else ' flags=allow-oom'}\n{source}" for name, source in _SOURCE.items()}
 
 Argument = str | bytes | int

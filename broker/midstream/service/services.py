@@ -15,6 +15,8 @@ from midstream.log.connect import connect
 from midstream.log.durability import examine
 from midstream.log.log import Log
 from midstream.log.registry import Registry
+from midstream.log.tries import Tries
+from midstream.service.retries import Retries
 from midstream.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -29,6 +31,7 @@ class House:
     log: Log
     registry: Registry
     chats: Chats
+    retries: Retries
     slips: Slips
     hub: Hub
 
@@ -50,11 +53,14 @@ async def opened(settings: Settings) -> AsyncIterator[House]:
     for sentence in await examine(redis):
         logger.warning("%s", sentence)
     reaper = Reaper(log, registry, slips, settings)
+    retries = Retries(Tries(redis, prefix))
     await hub.start()
     reaper.start()
+    retries.start()
     try:
-        yield House(settings, redis, log, registry, Chats(redis, prefix), slips, hub)
+        yield House(settings, redis, log, registry, Chats(redis, prefix), retries, slips, hub)
     finally:
+        await retries.stop()
         await reaper.stop()
         await hub.stop()
         await redis.aclose(close_connection_pool=True)

@@ -9,7 +9,7 @@ from midstream.faces.chat import ChatFace, citation, finish_reason, usage_of
 from midstream.http.auth import AHouse, ATenant
 from midstream.http.json_route import JsonRoute
 from midstream.http.native.stream_routes import JSON
-from midstream.http.peers import dialect
+from midstream.http.peers import deliveries, dialect
 from midstream.http.peers.dialect import Json
 from midstream.http.peers.unsupported import refuse_for_chat
 from midstream.service import streams
@@ -61,9 +61,9 @@ async def create_completion(body: ChatRequest, request: Request, house: AHouse, 
     usage = bool(body.stream_options and body.stream_options.include_usage)
     face = ChatFace(stream_id, state.created_ms, body.model, usage)
     if body.stream:
-        return await dialect.streamed(house, tenant, stream_id, face)
+        return await dialect.streamed(house, tenant, stream_id, face, request=request)
     if await dialect.end_of(request, house, tenant, stream_id) is None:
-        return Response(status_code=dialect.CLIENT_GONE)
+        return Response(status_code=deliveries.CLIENT_GONE)
     said = await dialect.completed(house, stream_id)
     return JSON(_completion(face, said), headers={"Stream-Id": stream_id})
 

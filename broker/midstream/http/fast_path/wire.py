@@ -8,7 +8,7 @@ Node's fetch takes a reset in the middle for its end.
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol
 
 from starlette.types import Scope
@@ -52,6 +52,18 @@ class Wire:
         protocol = self._protocol
         return protocol.gone or (not protocol.pipeline and protocol.scope is protocol.cycle.scope)
 
+    @property
+    def gone(self) -> bool:
+        """Whether the connection is closed."""
+        return self._protocol.gone
+
+    def watch(self, when_gone: Callable[[], None]) -> None:
+        """Have it told if the connection closes before another request comes by it."""
+        if self._protocol.gone:
+            when_gone()
+        else:
+            self._protocol.when_gone = when_gone
+
     def keep(self, keeper: Keeper) -> "WireProtocol":
         """Take the connection over: its keeper writes the response's body, and gives it back behind the end.
 
@@ -72,6 +84,7 @@ class WireProtocol(HttpToolsProtocol):
     """uvicorn's HTTP/1.1 protocol, which puts the connection into each request's scope."""
 
     keeper: Keeper | None = None
+    when_gone: Callable[[], None] | None = None
     gone = False
     keep_alive = True
     _held = b""
@@ -80,6 +93,7 @@ class WireProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Begin a request."""
+        self.when_gone = None
         before = self.cycle
         super().on_headers_complete()
         if before is not None and before is not self.cycle and not before.response_complete:
@@ -148,6 +162,9 @@ class WireProtocol(HttpToolsProtocol):
         """The connection is closed."""
         super().connection_lost(exc)
         self.gone = True
+        when_gone, self.when_gone = self.when_gone, None
+        if when_gone is not None:
+            when_gone()
         for cycle in self.earlier:
             if not cycle.response_complete:
                 cycle.disconnected = True

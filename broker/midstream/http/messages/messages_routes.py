@@ -9,7 +9,7 @@ from midstream.faces.messages import MessagesFace
 from midstream.http.auth import AHouse, ATenant
 from midstream.http.json_route import JsonRoute
 from midstream.http.native.stream_routes import JSON
-from midstream.http.peers import dialect
+from midstream.http.peers import deliveries, dialect
 from midstream.http.peers.dialect import Json
 from midstream.http.problems import Problem
 from midstream.log.entries import RESET, decode
@@ -46,9 +46,9 @@ async def create_message(body: MessagesRequest, request: Request, house: AHouse,
     stream_id = await dialect.start(request, house, tenant, wanted, {"face": "messages", "model": body.model})
     face = MessagesFace(stream_id, body.model)
     if body.stream:
-        return await dialect.streamed(house, tenant, stream_id, face)
+        return await dialect.streamed(house, tenant, stream_id, face, request=request)
     if await dialect.end_of(request, house, tenant, stream_id) is None:
-        return Response(status_code=dialect.CLIENT_GONE)
+        return Response(status_code=deliveries.CLIENT_GONE)
     return JSON(await _whole(house, stream_id, face), headers={"Stream-Id": stream_id})
 
 

@@ -1,8 +1,8 @@
 """What the doors of all peers' dialects share: how a request becomes a stream, and how its end is waited for."""
 
 import asyncio
-import functools
 import hashlib
+import re
 from typing import Any, Final
 
 import orjson
@@ -11,11 +11,11 @@ from pydantic import ValidationError
 
 from midstream.faces.face import Face
 from midstream.faces.peer_errors import failure_of
+from midstream.http.peers import deliveries
 from midstream.http.problems import Problem
 from midstream.http.tails.event_response import EventResponse
-from midstream.log.entries import COMPLETED
-from midstream.log.errors import LogUnavailable, StreamAbsent
-from midstream.log.keys import new_id
+from midstream.log.entries import CANCELLED, COMPLETED
+from midstream.log.errors import IdempotencyMismatch, LogUnavailable, StreamAbsent, StreamDeleted
 from midstream.log.state import State
 from midstream.requests.catalogue import MissingProviderKey, resolve
 from midstream.requests.request import GenerationRequest
@@ -24,12 +24,9 @@ from midstream.service.answers import Answer
 from midstream.service.services import House
 from midstream.settings import Settings
 
-RETRY_WINDOW_S: Final = 3_600
-"""How long an SDK's retry finds its first try: three of their ten-minute time-outs, and some."""
+_COUNT: Final = re.compile("[0-9]{1,3}")
 CANCEL_AGAIN_S: Final = 0.5
 """Wait before a cancel is asked for again that the log did not hear."""
-CLIENT_GONE: Final = 499
-"""The status of an answer that nobody reads any more."""
 
 Json = dict[str, Any]
 
@@ -60,16 +57,26 @@ def generation(**fields: Any) -> GenerationRequest:
 
 
 async def start(request: Request, house: House, tenant: str, wanted: GenerationRequest, origin: Json) -> str:
-    """Start a stream, or find the one that the same request's first try began (PROTOCOL: Faces/Retries)."""
+    """Start a stream, or find the one that a lost try of the same request began (PROTOCOL: Faces/Retries)."""
     key = request.headers.get("idempotency-key") or None
-    stream_id = None
-    tries = request.headers.get("x-stainless-retry-count", "")
-    if key is None and tries.isdecimal() and not house.settings.strict_openai:
-        body = hashlib.sha256(await request.body()).hexdigest()
-        digest = hashlib.sha256(f"{tenant}\0{request.url.path}\0{body}".encode()).hexdigest()
-        stream_id = await house.registry.tried(digest, new_id(), RETRY_WINDOW_S, first=int(tries) == 0)
-    started, _ = await streams.start(house, tenant, wanted, key, stream_id=stream_id, origin=origin)
-    return started
+    count = request.headers.get("x-stainless-retry-count", "")
+    if key is not None or not _COUNT.fullmatch(count) or house.settings.strict_openai:
+        started, _ = await streams.start(house, tenant, wanted, key, origin=origin)
+        return started
+    body = hashlib.sha256(await request.body()).hexdigest()
+    digest = hashlib.sha256(f"{tenant}\0{request.scope['path']}\0{body}".encode()).hexdigest()
+    while True:
+        attempt = await house.retries.begin(digest, int(count))
+        deliveries.expect(request.scope, attempt)
+        try:
+            started, _ = await streams.start(house, tenant, wanted, None, stream_id=attempt.stream_id, origin=origin)
+            if attempt.new or (await streams.find(house, tenant, started)).outcome != CANCELLED:
+                return started
+        except (StreamDeleted, StreamAbsent, IdempotencyMismatch):
+            if attempt.new:
+                raise
+        # Whoever was asked for it does not want it any more, and must have known it: this is another request.
+        await attempt.over(delivered=True)
 
 
 async def origin_of(house: House, stream_id: str) -> Json:
@@ -79,24 +86,45 @@ async def origin_of(house: House, stream_id: str) -> Json:
 
 
 async def streamed(
-    house: House, tenant: str, stream_id: str, face: Face, *, after: int = 0, keeps_on: bool = False
+    house: House,
+    tenant: str,
+    stream_id: str,
+    face: Face,
+    *,
+    request: Request | None = None,
+    after: int = 0,
+    keeps_on: bool = False,
 ) -> EventResponse:
-    """Return the response that tails a stream by a face; in strict mode leaving it cancels, unless it `keeps_on`."""
+    """Return the response that tails a stream by a face; in strict mode leaving it cancels, unless it `keeps_on`.
+
+    `request` is the one that started the stream, if it did.
+    """
     cancels = house.settings.strict_openai and not keeps_on
+    attempt = None if request is None else deliveries.taken(request.scope)
+    wire = None if request is None else deliveries.lasting(request.scope)
     follower = await streams.open_follower(house, tenant, stream_id)
-    return EventResponse(
+
+    async def over(gone: bool) -> None:
+        if attempt is not None:
+            whole = response.sent and follower.ended and response.tail.cursor >= follower.tail
+            await deliveries.tell(wire, attempt, delivered=whole)
+        if cancels and gone:
+            await _cancel(house, tenant, stream_id)
+
+    response = EventResponse(
         follower,
         face,
         after=after,
         until=None,
         opening=b"",
-        over=functools.partial(_cancel_if_gone, house, tenant, stream_id) if cancels else None,
+        over=over if cancels or attempt is not None else None,
         send_timeout_s=house.settings.send_timeout_ms / 1000,
     )
+    return response
 
 
-async def _cancel_if_gone(house: House, tenant: str, stream_id: str, gone: bool) -> None:
-    while gone:
+async def _cancel(house: House, tenant: str, stream_id: str) -> None:
+    while True:
         try:
             await streams.cancel(house, tenant, stream_id)
         except LogUnavailable:

@@ -9,7 +9,7 @@ from midstream.faces.responses import ResponsesFace
 from midstream.http.auth import AHouse, ATenant
 from midstream.http.json_route import JsonRoute
 from midstream.http.native.stream_routes import JSON
-from midstream.http.peers import dialect
+from midstream.http.peers import deliveries, dialect
 from midstream.http.peers.dialect import Json
 from midstream.http.peers.unsupported import encrypted_of, refuse_for_responses, refuse_unreadable
 from midstream.http.problems import Problem
@@ -59,11 +59,11 @@ async def create_response(body: ResponsesRequest, request: Request, house: AHous
     state = await streams.find(house, tenant, stream_id)
     face = face_of(stream_id, state, origin)
     if body.stream:
-        return await dialect.streamed(house, tenant, stream_id, face, keeps_on=background)
+        return await dialect.streamed(house, tenant, stream_id, face, request=request, keeps_on=background)
     if background:
         return _json(face.resource(face.begin(), status="queued"), stream_id)
     if await dialect.end_of(request, house, tenant, stream_id) is None:
-        return Response(status_code=dialect.CLIENT_GONE)
+        return Response(status_code=deliveries.CLIENT_GONE)
     course, *_ = await answers.response(house, stream_id, face)
     dialect.refuse_failure(stream_id, course.end)
     return _json(face.resource(course), stream_id)
@@ -90,7 +90,7 @@ async def compact_conversation(body: CompactRequest, request: Request, house: AH
     stream_id = await dialect.start(request, house, tenant, wanted, origin)
     state = await dialect.end_of(request, house, tenant, stream_id)
     if state is None:
-        return Response(status_code=dialect.CLIENT_GONE)
+        return Response(status_code=deliveries.CLIENT_GONE)
     return _json(await compaction.compacted(house, stream_id, state.created_ms), stream_id)
 
 
