@@ -5,7 +5,7 @@ COPY constraints.txt pyproject.toml README.md ./
 RUN python -m venv /opt/midstream
 COPY broker ./broker
 COPY worker ./worker
-RUN /opt/midstream/bin/pip install --no-cache-dir --constraint constraints.txt .
+RUN /opt/midstream/bin/pip install --no-cache-dir --constraint constraints.txt '.[server]'
 
 FROM python:3.12-slim
 RUN useradd --system --uid 10001 --no-create-home midstream

@@ -68,9 +68,11 @@ def _bare(quick: bool) -> Figures:
 
 APPEND: Final = Benchmark(
     name="append",
-    title="What a worker appends at most",
+    title="What a worker's log takes at most, without a provider's SDK",
     note=f"{GENERATIONS} generations at once whose source yields as fast as it is asked; the worker fences, batches, "
-    "publishes and remembers each entry. Beside it a process that only pipelines XADD in batches of the same size.",
+    "publishes and remembers each entry. Beside it a process that only pipelines XADD in batches of the same size. "
+    "This is the log's ceiling, not what a worker generates: the official SDKs build objects for each streamed token, "
+    "and with them one worker does 1,200 to 2,550 tokens/s.",
     systems={BARE: _bare, OURS: _midstream},
     plotted=("entries/s",),
     ratio=(BARE, OURS),

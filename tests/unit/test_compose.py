@@ -71,7 +71,9 @@ def test_every_variable_is_a_setting(compose: dict[str, Any]) -> None:
 
 def test_the_image_is_built_from_the_lock_and_runs_without_root() -> None:
     lines = (ROOT / "Dockerfile").read_text().splitlines()
-    assert any("pip install" in line and "--constraint constraints.txt" in line for line in lines)
+    assert any(
+        "pip install" in line and "--constraint constraints.txt" in line and ".[server]" in line for line in lines
+    )
     last_stage = lines[max(number for number, line in enumerate(lines) if line.startswith("FROM")) :]
     users = [line.split()[1] for line in last_stage if line.startswith("USER")]
     assert users

@@ -1,11 +1,14 @@
 """Files and functions stay small enough to read in one go; the README's tables stay true."""
 
 import ast
+import json
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
+from midstream.http.app import create_app
 from midstream.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -33,6 +36,13 @@ def test_functions_are_short() -> None:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     }
     assert {where: lines for where, lines in sizes.items() if lines > MAX_FUNCTION_LINES} == {}
+
+
+def test_the_version_is_that_of_the_project_file() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert create_app(Settings()).version == version
+    assert json.loads((ROOT / "broker" / "midstream" / "page" / "package.json").read_text())["version"] == version
+    assert [str(path) for path in PYTHON_FILES if path != Path(__file__) and f'"{version}"' in path.read_text()] == []
 
 
 def test_the_readme_lists_every_setting_as_it_is() -> None:

@@ -13,6 +13,8 @@ from midstream.cli import stream_commands as streams
 from midstream.cli.terminal import echo, harmless_line
 from midstream.client.client import MidstreamError
 
+EXTRAS: Final = {"up": "up", "broker": "server", "worker": "server", "config": "server"}
+"""What a command needs to be installed; the others run by the client's own dependencies."""
 KEY_BYTES: Final = 32
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -26,6 +28,12 @@ class _Commands(click.Group):
             for at, why in error.errors:
                 echo(f"  {harmless_line(at)}: {harmless_line(why)}", err=True)
             ctx.exit(1)
+        except ModuleNotFoundError as error:
+            extra = EXTRAS.get(ctx.invoked_subcommand or "")
+            if extra is None:
+                raise
+            reason = f"`midstream {ctx.invoked_subcommand}` needs pip install 'midstream[{extra}]': {error}"
+            raise click.UsageError(reason) from None
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

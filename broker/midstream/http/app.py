@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib.metadata import version
 
 from fastapi import FastAPI
 
@@ -31,7 +32,7 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPI(
         title="midstream",
         description="A resumable stream broker with a durable event log. See broker/PROTOCOL.md.",
-        version="0.1.0",
+        version=version("midstream"),
         lifespan=lifespan,
         redoc_url=None,
         responses={
