@@ -37,7 +37,9 @@ class Settings(BaseSettings):
         env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True, populate_by_name=True
     )
 
-    redis_url: SecretStr = Field(default=SecretStr("redis://127.0.0.1:6379/0"), description="Redis or Valkey server")
+    redis_url: SecretStr = Field(
+        default=SecretStr("redis://127.0.0.1:6379/0"), description="one Redis or Valkey server"
+    )
     key_prefix: str = Field(default="ms", pattern=r"^[A-Za-z0-9_-]{1,32}$", description="first part of every key")
     redis_timeout_s: float = Field(default=5.0, gt=0, le=60, description="longest wait for one Redis reply")
     redis_connections: int = Field(default=16, ge=2, le=1_000, description="most connections of one process's pool")
@@ -154,6 +156,10 @@ class Settings(BaseSettings):
     @classmethod
     def _redis_url(cls, value: SecretStr) -> SecretStr:
         _check_url(value.get_secret_value(), REDIS_SCHEMES)
+        parts = urlsplit(value.get_secret_value())
+        database = parts.path.strip("/")
+        if parts.scheme != "unix" and database and not database.isdecimal():  # redis-py would take it for 0
+            raise ValueError("what stands after the host is a database's number, as in redis://host:6379/0")
         return value
 
     @field_validator("local_url", "openai_base_url", "anthropic_base_url")

@@ -137,6 +137,10 @@ class Proxy:
         self.rules.append(rule)
         return rule
 
+    def lead_to(self, target_port: int) -> None:
+        """Lead new connections to another port; those that there are stay where they are."""
+        self._target_port = target_port
+
     def cut(self) -> None:
         """Break all connections."""
         for writer in tuple(self._writers):
