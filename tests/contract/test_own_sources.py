@@ -68,10 +68,12 @@ async def test_an_app_yields_deltas() -> None:
     assert got.deltas == [Reasoning("hm"), Text("half "), Text("\ufffd"), Usage(1, 2), Finish("length")]
 
 
-@pytest.mark.parametrize(("name", "error_type"), [("raising", "RuntimeError"), ("wrong", "TypeError")])
-async def test_an_app_that_raises_is_a_source_error_that_tells_nothing(name: str, error_type: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "words"), [("raising", "raised RuntimeError"), ("wrong", "yielded int, which is neither")]
+)
+async def test_an_app_that_raises_is_a_source_error_that_tells_nothing(name: str, words: str) -> None:
     sources, model = own(name)
-    with pytest.raises(SourceError, match=error_type) as caught:
+    with pytest.raises(SourceError, match=words) as caught:
         await read(sources.get(model)[0].open(Prompt(name, ASK, {})))
     assert (caught.value.code, caught.value.retry) == ("source_error", "never")
     assert "swordfish" not in caught.value.message
@@ -84,7 +86,7 @@ async def test_closing_closes_the_apps_generator() -> None:
     assert closed.pop() == "endless"
 
 
-@pytest.mark.parametrize("path", ["no.such.module:f", f"{__name__}:no_such_function", "no-colon"])
+@pytest.mark.parametrize("path", ["no.such.module:f", f"{__name__}:no_such_function"])
 def test_an_app_that_cannot_be_imported_is_a_source_error(path: str) -> None:
     with pytest.raises(SourceError) as caught:
         Sources(Settings(apps={"mine": path})).get("app/mine")

@@ -4,12 +4,12 @@ A line of JSON for each: `[name, problem]`, the problem null where there is none
 """
 
 import contextlib
-import importlib
 import json
 import sys
 from pathlib import Path
 
 from midstream.settings import Settings
+from midstream_worker.sources.app_import import AppImportError, import_app
 
 
 def main() -> None:
@@ -22,12 +22,10 @@ def main() -> None:
 
 
 def _problem(path: str) -> str | None:
-    module, _, function = path.partition(":")
     try:
-        if not callable(getattr(importlib.import_module(module), function)):
-            return f"{function} is no function"
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - importing runs the user's code, which may raise anything
-        return f"{type(error).__name__}: {error}"
+        import_app(path)
+    except AppImportError as error:
+        return str(error)
     return None
 
 

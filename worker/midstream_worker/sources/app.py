@@ -1,11 +1,14 @@
-"""The user's own source: an async generator function named in the settings."""
+"""The user's own source: a generator function named in the settings."""
 
-import importlib
+import inspect
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from typing import Any
 
+from midstream_worker.sources.app_import import AppFunction
+from midstream_worker.sources.app_items import UnfitItemError, checked
+from midstream_worker.sources.blocking_iterator import in_a_thread
 from midstream_worker.sources.deltas import Delta, Finish, SourceError, Text
 from midstream_worker.sources.one_connection import OneConnection
 from midstream_worker.sources.source import Prompt
@@ -13,52 +16,50 @@ from midstream_worker.sources.surrogates import SurrogateJoiner
 
 log = logging.getLogger(__name__)
 
-AppGenerator = Callable[[list[dict[str, Any]], dict[str, Any]], Any]
-
 
 class App(OneConnection):
-    """Yields what the user's async generator `(messages, params)` yields: strings or deltas.
+    """Yields what the user's generator `(messages, params)` yields: strings or deltas.
 
-    A generator that ends without a `Finish` of its own has finished with reason `stop`. It may call a paid model,
-    so it counts as paid.
+    An async generator runs on the worker's loop, any other one in a thread of its own. A generator that ends without
+    a `Finish` of its own has finished with reason `stop`. It may call a paid model, so it counts as paid.
 
     Args:
         name: The app's name in the settings.
-        path: `module:function`.
-
-    Raises:
-        SourceError: `source_error`: there is no such function.
+        generate: The user's function.
     """
 
     paid = True
 
-    def __init__(self, name: str, path: str) -> None:
+    def __init__(self, name: str, generate: AppFunction) -> None:
         self._name = name
-        self._generate = _load(name, path)
+        self._generate = generate
 
     async def open(self, prompt: Prompt) -> AsyncGenerator[Delta]:
         """Run the user's generator and yield its deltas; closing this iterator closes it."""
         joiner = SurrogateJoiner()
         finished = False
         try:
-            async with aclosing(self._generate(prompt.messages, prompt.params)) as produced:
+            async with aclosing(self._items(prompt)) as produced:
                 async for item in produced:
-                    if isinstance(item, str | Text):
-                        if piece := joiner.push(item if isinstance(item, str) else item.text):
+                    delta = checked(item)
+                    if isinstance(delta, Text):
+                        if piece := joiner.push(delta.text):
                             yield Text(piece)
                         continue
-                    if not isinstance(item, Delta):
-                        raise TypeError(f"it yielded {type(item).__name__}, which is neither a string nor a delta")
                     if rest := joiner.flush():
                         yield Text(rest)
-                    finished = finished or isinstance(item, Finish)
-                    yield item
+                    finished = finished or isinstance(delta, Finish)
+                    yield delta
         except SourceError:
             raise
-        except Exception as error:
+        except UnfitItemError as unfit:
+            log.error("the app %s yielded %s", self._name, unfit)  # noqa: TRY400 - its traceback is ours
+            raise SourceError("source_error", f"The app {self._name} yielded {unfit}.") from None
+        # An app that calls `sys.exit` ends itself, and not the worker with everybody's generations.
+        except (Exception, SystemExit, KeyboardInterrupt) as error:
             # Its text may hold anything, and the client sees our message: the details are for the log.
             log.exception("app %s failed", self._name)
-            raise SourceError("source_error", f"The app {self._name} raised {type(error).__name__}.") from error
+            raise SourceError("source_error", f"The app {self._name} raised {type(error).__name__}.") from None
         if rest := joiner.flush():
             yield Text(rest)
         if not finished:
@@ -67,12 +68,14 @@ class App(OneConnection):
     async def aclose(self) -> None:
         """Do nothing: the app's connections are its own."""
 
-
-def _load(name: str, path: str) -> AppGenerator:
-    module, _, function = path.partition(":")
-    try:
-        generate: AppGenerator = getattr(importlib.import_module(module), function)
-    except Exception as error:  # importing runs the user's code
-        log.exception("app %s could not be imported", name)
-        raise SourceError("source_error", f"The app {name} could not be imported.") from error
-    return generate
+    def _items(self, prompt: Prompt) -> Any:
+        """Return an async generator of what the user's function yields."""
+        produced = self._generate(prompt.messages, prompt.params)
+        if hasattr(produced, "__aiter__"):
+            return produced
+        if isinstance(produced, Iterator):
+            return in_a_thread(produced, f"app {self._name}")
+        if inspect.iscoroutine(produced):
+            produced.close()
+        kind = type(produced).__name__
+        raise SourceError("source_error", f"The app {self._name} returned a {kind}: it has to be a generator.")

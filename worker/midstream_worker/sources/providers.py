@@ -1,16 +1,23 @@
 """Finds the source of a model, and makes each one when it is first asked for."""
 
+import contextlib
+import logging
 import os
 import re
 from collections.abc import Iterable
+from pathlib import Path
 
 import httpx2
 from pydantic import SecretStr
 
 from midstream.requests.catalogue import split
 from midstream.settings import Settings
+from midstream_worker.sources.app_import import AppImportError, import_app
+from midstream_worker.sources.deltas import SourceError
 from midstream_worker.sources.provider_http import AnswerLimits, provider_client
 from midstream_worker.sources.source import Source
+
+logger = logging.getLogger(__name__)
 
 # The SDKs are imported when a source of theirs is made: they take about a second each.
 
@@ -21,6 +28,7 @@ class Sources:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._made: dict[str, Source] = {}
+        self._broken: set[str] = set()
 
     def get(self, model: str) -> tuple[Source, str]:
         """Return the source of `provider/name`, and the name without its provider.
@@ -36,7 +44,7 @@ class Sources:
         return self._made[key], name
 
     def warm(self) -> None:
-        """Make the sources that are likely to be asked for: importing an SDK blocks the loop for a second."""
+        """Make the sources that are likely to be asked for, apps among them: importing blocks the loop for seconds."""
         settings = self._settings
         likely = {
             "openai": settings.openai_api_key,
@@ -45,6 +53,9 @@ class Sources:
         }
         for provider in (*(name for name, configured in likely.items() if configured), *settings.providers):
             self.get(f"{provider}/any")
+        for app in settings.apps:
+            with contextlib.suppress(SourceError):  # it was logged, and is told to who asks for this app
+                self.get(f"app/{app}")
 
     async def aclose(self) -> None:
         """Close all sources' connections."""
@@ -63,12 +74,24 @@ class Sources:
 
                 return Demo(self._settings.demo_delay_ms)
             case "app":
-                from midstream_worker.sources.app import App  # noqa: PLC0415
-
-                return App(name, self._settings.apps[name])
+                return self._app(name)
             case "local":
                 return self._compatible("local", self._settings.local_url, paid=False)
         return self._compatible(provider, self._settings.providers[provider], paid=True)
+
+    def _app(self, name: str) -> Source:
+        from midstream_worker.sources.app import App  # noqa: PLC0415
+
+        path = self._settings.apps[name]
+        if path not in self._broken:
+            try:
+                return App(name, import_app(path))
+            except AppImportError as error:
+                where = Path.cwd()
+                logger.error("the app %s (%s, looked for in %s) cannot be imported: %s", name, path, where, error)  # noqa: TRY400
+                # Not tried again: what fails may take seconds to do so, and blocks everybody meanwhile.
+                self._broken.add(path)
+        raise SourceError("source_error", f"The app {name} could not be imported.")
 
     def _openai(self) -> Source:
         settings = self._settings

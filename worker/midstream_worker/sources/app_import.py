@@ -1,0 +1,27 @@
+"""Finds the function of the user's own source, by the `module:function` of the settings."""
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+AppFunction = Callable[[list[dict[str, Any]], dict[str, Any]], Any]
+
+
+class AppImportError(Exception):
+    """There is no such function, or its module could not be imported; the message says why."""
+
+
+def import_app(path: str) -> AppFunction:
+    """Import and return the function.
+
+    Raises:
+        AppImportError: It cannot be had. Importing runs the user's code, which may raise anything.
+    """
+    module, _, name = path.partition(":")
+    try:
+        function: AppFunction = getattr(importlib.import_module(module), name)
+    except (Exception, SystemExit) as error:
+        raise AppImportError(f"{type(error).__name__}: {error}") from error
+    if not callable(function):
+        raise AppImportError(f"{name} is no function")
+    return function
