@@ -68,6 +68,11 @@ class Settings(BaseSettings):
     page_limit: int = Field(default=1_000, ge=1, le=10_000, description="most entries or streams of one page")
     heartbeat_ms: int = Field(default=15_000, ge=50, description="silence after which a heartbeat is sent")
     send_timeout_ms: int = Field(default=30_000, ge=100, description="a client that reads nothing this long is cut")
+    first_word_s: float = Field(
+        default=15.0,
+        ge=0,
+        description="longest wait of a streamed SDK answer's head for the first word, so that a failure has its status",
+    )
     retry_ms: int = Field(default=1_000, ge=0, description="reconnection delay that clients are told")
     broker_drain_ms: int = Field(default=2_000, ge=0, description="time that SIGTERM leaves to open tails")
     loop_stall_ms: int = Field(

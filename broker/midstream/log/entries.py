@@ -50,6 +50,8 @@ TYPES: Final = tuple(_BYTE_OF)
 _TYPE_OF: Final = {byte[0]: name for name, byte in _BYTE_OF.items()}
 _BARE: Final = frozenset((TEXT, REASONING))
 
+_NO_WORDS: Final = frozenset(_BYTE_OF[kind] for kind in (START, STATUS, END))
+
 SEPARATOR: Final = b"\xff"
 
 
@@ -114,6 +116,11 @@ def decode(stored: bytes, offset: int, epoch: int) -> Entry:
 def is_end(stored: bytes) -> bool:
     """Tell whether a stored entry is the terminal one, without decoding it."""
     return stored[:1] == _BYTE_OF[END]
+
+
+def is_word(stored: bytes) -> bool:
+    """Tell whether a stored entry is something that the source has said, without decoding it."""
+    return stored[:1] not in _NO_WORDS
 
 
 def parse_publication(message: bytes) -> list[Stored]:

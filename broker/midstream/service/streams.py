@@ -11,8 +11,10 @@ from typing import Any, Final
 
 import orjson
 
+from midstream.faces.first_word import FirstWordFace
 from midstream.faces.silent import SilentFace
 from midstream.hub.follower import Follower
+from midstream.hub.tail import Tail
 from midstream.lifecycle.ending import end_entry
 from midstream.lifecycle.reaper import look_again_ms
 from midstream.log.entries import CANCELLED, Stored, decode, encode
@@ -26,6 +28,7 @@ from midstream.service.services import House
 
 logger = logging.getLogger(__name__)
 
+FIRST_WORD: Final = FirstWordFace()
 READ_PAGE: Final = 1_000
 LIST_SCAN: Final = 10
 """Most pages of the index that one filtered list looks through."""
@@ -245,12 +248,21 @@ async def delete(house: House, tenant: str, stream_id: str) -> None:
 async def ended(house: House, tenant: str, stream_id: str, wait_s: float) -> bool:
     """Wait until the stream has ended, for at most `wait_s`; return whether it has."""
     follower = await open_follower(house, tenant, stream_id)
-    watch = _EndWatch()
-    tail = follower.join(SilentFace(), follower.tail)
+    return await _noticed(follower.join(SilentFace(), follower.tail), wait_s)
+
+
+async def spoken(house: House, tenant: str, stream_id: str, wait_s: float) -> bool:
+    """Wait until the source has said something or the stream has ended, for at most `wait_s`; return whether so."""
+    follower = await open_follower(house, tenant, stream_id)
+    return await _noticed(follower.join(FIRST_WORD, 0), wait_s)
+
+
+async def _noticed(tail: Tail, wait_s: float) -> bool:
+    watch = _Watch()
     try:
         tail.begin(watch)
         async with asyncio.timeout(wait_s):
-            await watch.closed.wait()
+            await watch.noticed.wait()
     except TimeoutError:
         return False
     finally:
@@ -258,17 +270,18 @@ async def ended(house: House, tenant: str, stream_id: str, wait_s: float) -> boo
     return True
 
 
-class _EndWatch:
-    """A sink that only notices that the end has come."""
+class _Watch:
+    """A sink that only notices that something was said, or that nothing more comes."""
 
     ready = True
 
     def __init__(self) -> None:
-        self.closed = asyncio.Event()
+        self.noticed = asyncio.Event()
 
-    def write(self, chunk: bytes) -> None:
-        """Take nothing."""
+    def write(self, chunk: bytes) -> None:  # noqa: ARG002
+        """Notice."""
+        self.noticed.set()
 
     def close(self) -> None:
         """Notice."""
-        self.closed.set()
+        self.noticed.set()

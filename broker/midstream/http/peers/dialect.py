@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import re
+from collections.abc import Coroutine
 from typing import Any, Final
 
 import orjson
@@ -14,7 +15,7 @@ from midstream.faces.peer_errors import failure_of
 from midstream.http.peers import deliveries
 from midstream.http.problems import Problem
 from midstream.http.tails.event_response import EventResponse
-from midstream.log.entries import CANCELLED, COMPLETED
+from midstream.log.entries import CANCELLED, COMPLETED, is_word
 from midstream.log.errors import IdempotencyMismatch, LogUnavailable, StreamAbsent, StreamDeleted
 from midstream.log.state import State
 from midstream.requests.catalogue import MissingProviderKey, resolve
@@ -97,8 +98,13 @@ async def streamed(
 ) -> EventResponse:
     """Return the response that tails a stream by a face; in strict mode leaving it cancels, unless it `keeps_on`.
 
-    `request` is the one that started the stream, if it did.
+    `request` is the one that started the stream, if it did; unless it `keeps_on`, its answer begins at the first word.
+
+    Raises:
+        Problem: The stream failed before its first word.
     """
+    if request is not None and not keeps_on:
+        await _refuse_early_failure(request, house, tenant, stream_id)
     cancels = house.settings.strict_openai and not keeps_on
     attempt = None if request is None else deliveries.taken(request.scope)
     wire = None if request is None else deliveries.lasting(request.scope)
@@ -135,6 +141,22 @@ async def _cancel(house: House, tenant: str, stream_id: str) -> None:
             return
 
 
+async def _refuse_early_failure(request: Request, house: House, tenant: str, stream_id: str) -> None:
+    """Wait for the first word, as long as no heartbeat is due, so that a failure before it has its own status.
+
+    Raises:
+        Problem: It failed, and has said nothing.
+    """
+    waiting = streams.spoken(house, tenant, stream_id, house.settings.first_word_s)
+    if not await _unless_gone(request, waiting):
+        return
+    state = await streams.find(house, tenant, stream_id)
+    if state.ended and state.outcome != COMPLETED:
+        said = [row async for row in answers.entries(house, stream_id) if is_word(row.content)]
+        if not said:
+            await completed(house, stream_id)
+
+
 async def end_of(request: Request, house: House, tenant: str, stream_id: str) -> State | None:
     """Wait for a stream's end and return its state; None if the client has gone before.
 
@@ -145,26 +167,32 @@ async def end_of(request: Request, house: House, tenant: str, stream_id: str) ->
     """
     settings = house.settings
     limit_s = settings.queue_timeout_s + settings.generation_timeout_s + settings.lease_ms / 1000
-    ended = asyncio.create_task(streams.ended(house, tenant, stream_id, limit_s))
-    gone = asyncio.create_task(_gone(request))
-    try:
-        await asyncio.wait((ended, gone), return_when=asyncio.FIRST_COMPLETED)
-        if not ended.done():
-            if settings.strict_openai:
-                await streams.cancel(house, tenant, stream_id)
-            return None
-        in_time = ended.result()
-    finally:
-        for task in (ended, gone):
-            task.cancel()
-        await asyncio.gather(ended, gone, return_exceptions=True)
+    in_time = await _unless_gone(request, streams.ended(house, tenant, stream_id, limit_s))
+    if in_time is None:
+        if settings.strict_openai:
+            await streams.cancel(house, tenant, stream_id)
+        return None
     state = await streams.find(house, tenant, stream_id)
     if not state.ended:
-        told = {"Stream-Id": stream_id, "Retry-After": "1"}
+        headers = {"Stream-Id": stream_id, "Retry-After": "1"}
         if in_time:
-            raise Problem(503, "stream_moved", "This server is stopping; the same request again goes on.", headers=told)
-        raise Problem(504, "still_running", "It has not ended yet; the same request again goes on.", headers=told)
+            detail = "This server is stopping; the same request again goes on."
+            raise Problem(503, "stream_moved", detail, headers=headers)
+        raise Problem(504, "still_running", "It has not ended yet; the same request again goes on.", headers=headers)
     return state
+
+
+async def _unless_gone(request: Request, waiting: Coroutine[Any, Any, bool]) -> bool | None:
+    """Return what is waited for, or None if the client has gone before."""
+    waited = asyncio.create_task(waiting)
+    gone = asyncio.create_task(_gone(request))
+    try:
+        await asyncio.wait((waited, gone), return_when=asyncio.FIRST_COMPLETED)
+        return waited.result() if waited.done() else None
+    finally:
+        for task in (waited, gone):
+            task.cancel()
+        await asyncio.gather(waited, gone, return_exceptions=True)
 
 
 async def completed(house: House, stream_id: str) -> Answer:
@@ -181,7 +209,7 @@ async def completed(house: House, stream_id: str) -> Answer:
 def refuse_failure(stream_id: str, end: Json | None) -> None:
     """Raise the failure of an ended stream as a problem, unless it was completed.
 
-    The SDKs are told not to try again: they would join the same failure.
+    The SDKs are told not to try again: the worker has, where that could help.
     """
     if end is not None and end["outcome"] != COMPLETED:
         failure = failure_of(end)
