@@ -60,10 +60,7 @@ class ValkeyProcess:
     def start(self) -> Self:
         """Start the server and return once it answers."""
         assert self._process is None, "the server is running already"
-        arguments = [word for name, value in self._options.items() for word in (f"--{name}", value)]
-        self._process = subprocess.Popen(
-            [self._binary, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
-        )
+        self._process = subprocess.Popen(self._command(), stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
         deadline = time.monotonic() + START_TIMEOUT_S
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
@@ -99,6 +96,9 @@ class ValkeyProcess:
     def __exit__(self, *_: object) -> None:
         self.kill()
 
+    def _command(self) -> list[str]:
+        return [self._binary, *(word for name, value in self._options.items() for word in (f"--{name}", value))]
+
     def _end(self, how: signal.Signals) -> None:
         if self._process is None:
             return
@@ -118,3 +118,12 @@ class ValkeyProcess:
             return False
         finally:
             client.close()
+
+
+class SentinelProcess(ValkeyProcess):
+    """A Sentinel that watches nothing."""
+
+    def _command(self) -> list[str]:
+        words = self.directory / "sentinel.conf"
+        words.write_text(f"bind 127.0.0.1\nport {self.port}\nlogfile {self.directory / 'server.log'}\n")
+        return [self._binary, str(words), "--sentinel"]

@@ -10,6 +10,7 @@ from typing import NoReturn
 import uvloop
 from pydantic import ValidationError
 
+from midstream.log.errors import UnfitServer
 from midstream.settings import Settings
 from midstream_worker.process import Process
 
@@ -20,6 +21,9 @@ async def _run(settings: Settings) -> NoReturn:
     status = 0
     try:
         await Process(settings).run()
+    except UnfitServer as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        status = 2
     except Exception:
         logger.critical("this worker ends", exc_info=True)
         status = 1

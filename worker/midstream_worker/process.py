@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from midstream.lifecycle.reaper import Reaper
 from midstream.lifecycle.slips import Slips
 from midstream.log.connect import connect
-from midstream.log.durability import examine
+from midstream.log.durability import examine, refuse_unfit
 from midstream.log.errors import LogUnavailable
 from midstream.log.feed import Feed
 from midstream.log.fsync import Fsync
@@ -92,6 +92,7 @@ class Process:
             except LogUnavailable as error:
                 logger.warning("waiting for Redis: %s", error)
                 await asyncio.sleep(REDIS_WAIT_S)
+        await refuse_unfit(self._redis)
         await self._pickup.main()
 
     async def _opened(self, _ctx: dict[str, Any]) -> None:

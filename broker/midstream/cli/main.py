@@ -79,9 +79,12 @@ def up(
 def broker(host: str | None, port: int | None, fd: int | None, workers: int) -> None:
     """Run a broker: the HTTP front. Any number of them may run on one Redis."""
     from midstream.cli.serve import serve, serve_many  # noqa: PLC0415
+    from midstream.cli.server_kind import check_server  # noqa: PLC0415
     from midstream.cli.setup import load_settings  # noqa: PLC0415
 
     settings = load_settings(host=host, port=port)
+    if fd is None:  # else whoever handed it down has looked
+        check_server(settings)
     if workers > 1:
         sys.exit(serve_many(settings, workers))
     serve(settings, fd)
@@ -90,9 +93,10 @@ def broker(host: str | None, port: int | None, fd: int | None, workers: int) -> 
 @main.command()
 def worker() -> None:
     """Run a worker: it makes the generations. Any number of them may run on one Redis."""
+    from midstream.cli.server_kind import check_server  # noqa: PLC0415
     from midstream.cli.setup import load_settings  # noqa: PLC0415
 
-    load_settings(listens=False)  # says what is wrong with them before the worker would
+    check_server(load_settings(listens=False))  # says what is wrong with them before the worker would
     # Another program as far as the broker is concerned: nothing in here imports it.
     os.execv(sys.executable, (sys.executable, "-P", "-m", "midstream_worker"))  # noqa: S606
 

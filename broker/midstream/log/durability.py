@@ -1,4 +1,4 @@
-"""What the server would lose, said plainly at start-up (docs/findings.md: Redis)."""
+"""Whether the server can hold a log, and what it would lose: said at start-up (docs/findings.md: Redis)."""
 
 import logging
 from typing import Any, Final
@@ -6,10 +6,34 @@ from typing import Any, Final
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
+from midstream.log.errors import LogUnavailable, UnfitServer
+from midstream.log.redis_errors import translated
+
 logger = logging.getLogger(__name__)
 
 OLDEST: Final = (7, 0)
 """Script flags, by which the terminal entry is written to a full server, came with Redis 7.0."""
+
+_UNFIT: Final = {
+    "cluster": "leads to a Redis Cluster, which is not supported; give it a server without cluster mode",
+    "sentinel": "leads to a Sentinel, which is not supported; give it the address of the primary itself",
+}
+
+
+async def refuse_unfit(redis: Redis) -> None:
+    """Return if the server is of a kind that can hold a log, or does not answer yet.
+
+    Raises:
+        UnfitServer: It is a node of a cluster, or a Sentinel.
+    """
+    try:
+        with translated:
+            server: dict[str, Any] = await redis.info("server")
+    except LogUnavailable:
+        return
+    why = _UNFIT.get(str(server.get("server_mode") or server.get("redis_mode")))  # Valkey's name, Redis' name
+    if why:
+        raise UnfitServer(f"MIDSTREAM_REDIS_URL {why}.")
 
 
 async def examine(redis: Redis) -> list[str]:

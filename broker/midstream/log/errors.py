@@ -74,5 +74,9 @@ class LogUnavailable(LogError):
         self.code = code
 
 
+class UnfitServer(LogError):
+    """The server can hold no log, now or later; the text says what to change."""
+
+
 class LogFull(LogUnavailable):
     """Redis is out of memory and refused the write; nothing was written."""

@@ -4,6 +4,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Final
 
 from redis.asyncio import Redis
 
@@ -12,7 +13,7 @@ from midstream.lifecycle.reaper import Reaper
 from midstream.lifecycle.slips import Slips
 from midstream.log.chat_pointers import Chats
 from midstream.log.connect import connect
-from midstream.log.durability import examine
+from midstream.log.durability import examine, refuse_unfit
 from midstream.log.log import Log
 from midstream.log.registry import Registry
 from midstream.log.tries import Tries
@@ -20,6 +21,8 @@ from midstream.service.retries import Retries
 from midstream.settings import Settings
 
 logger = logging.getLogger(__name__)
+
+REAPER_CONNECTIONS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +42,10 @@ class House:
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[House]:
     """Open the house of one broker process; on leaving, every task and connection is closed."""
-    redis = connect(settings.redis_url.get_secret_value(), settings.redis_timeout_s, settings.redis_connections)
-    prefix = settings.key_prefix
+    url, prefix = settings.redis_url.get_secret_value(), settings.key_prefix
+    redis = connect(url, settings.redis_timeout_s, settings.redis_connections)
+    # Of its own: however many requests hold every other connection, lost streams are still looked after.
+    reaping = connect(url, settings.redis_timeout_s, REAPER_CONNECTIONS)
     log, registry = Log(redis, prefix), Registry(redis, prefix)
     slips = Slips(redis, prefix, settings.queue_timeout_s)
     hub = Hub(
@@ -50,17 +55,24 @@ async def opened(settings: Settings) -> AsyncIterator[House]:
         heartbeat_ms=settings.heartbeat_ms,
         timeout_s=settings.redis_timeout_s,
     )
-    for sentence in await examine(redis):
-        logger.warning("%s", sentence)
-    reaper = Reaper(log, registry, slips, settings)
+    reaper = Reaper(
+        Log(reaping, prefix),
+        Registry(reaping, prefix),
+        Slips(reaping, prefix, settings.queue_timeout_s),
+        settings,
+    )
     retries = Retries(Tries(redis, prefix))
-    await hub.start()
-    reaper.start()
-    retries.start()
     try:
+        await refuse_unfit(redis)
+        for sentence in await examine(redis):
+            logger.warning("%s", sentence)
+        await hub.start()
+        reaper.start()
+        retries.start()
         yield House(settings, redis, log, registry, Chats(redis, prefix), retries, slips, hub)
     finally:
         await retries.stop()
         await reaper.stop()
         await hub.stop()
-        await redis.aclose(close_connection_pool=True)
+        for client in (redis, reaping):
+            await client.aclose(close_connection_pool=True)
