@@ -30,7 +30,7 @@ class System:
         self.brokers: list[Forked] = []
         self.broker_arguments: tuple[str, ...] = ()
         self._folder = folder
-        self._environment = {
+        self.environment = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(ROOT),
             "MIDSTREAM_REDIS_URL": redis_url,
@@ -39,7 +39,7 @@ class System:
             **{f"MIDSTREAM_{name.upper()}": str(value) for name, value in settings.items()},
         }
         if provider_url is not None:
-            self._environment |= {
+            self.environment |= {
                 "OPENAI_API_KEY": "sk-test",
                 "OPENAI_BASE_URL": f"{provider_url}/v1",
                 "ANTHROPIC_API_KEY": "sk-ant-test",
@@ -102,7 +102,7 @@ class System:
         log = self._folder / f"{name}.log"
         log.write_bytes(b"")
         server = await asyncio.to_thread(fork_server.shared)
-        return await server.fork(log, self._environment, list(arguments), self._folder)
+        return await server.fork(log, self.environment, list(arguments), self._folder)
 
     async def post(self, **body: Any) -> str:
         """Start a stream and return its id."""

@@ -219,6 +219,11 @@ class Settings(BaseSettings):
             )
         return None
 
+    @property
+    def foreign_log_level(self) -> str:
+        """The least level of what packages of others log: at `debug` some write whole requests, and keys with them."""
+        return "info" if self.log_level == "debug" else self.log_level
+
     @cached_property
     def allowed_origins(self) -> tuple[str, ...]:
         """The other origins whose pages may use the broker; `*` stands for all."""

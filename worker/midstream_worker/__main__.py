@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from midstream.log.errors import UnfitServer
 from midstream.settings import Settings
+from midstream_worker import worker_log
 from midstream_worker.process import Process
 
 logger = logging.getLogger(__name__)
@@ -41,9 +42,7 @@ def main() -> int:
     except ValidationError as error:
         print(error, file=sys.stderr)  # noqa: T201
         return 2
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("arq").setLevel(logging.WARNING)  # a line per job tells nothing: jobs are over at once
-    logging.getLogger("httpx2").setLevel(logging.WARNING)
+    worker_log.configure(settings)
     if settings.apps:
         # The user's own folder, for apps alone, and last: a file there must never be taken for a module of ours, nor
         # of a package that we use.

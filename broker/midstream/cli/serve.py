@@ -40,7 +40,7 @@ class DrainingServer(uvicorn.Server):
             FastLane(app),
             access_log=False,
             http=WireProtocol,
-            log_level=settings.log_level,
+            log_level=settings.foreign_log_level,  # at `debug` it writes every message of a WebSocket
             ws_max_size=settings.max_body_bytes,
             timeout_graceful_shutdown=math.ceil(self._drain_s) + STOP_MARGIN_S,
         )
