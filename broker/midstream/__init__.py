@@ -1,6 +1,7 @@
 """midstream: a resumable stream broker with a durable event log.
 
-`from midstream import Midstream` is the Python client. It is loaded when it is first asked for, so that a program that
+`from midstream import Midstream` is the Python client; `from midstream.sync import Midstream` is the same for programs
+without an event loop, and for notebooks. The client is loaded when it is first asked for, so that a program that
 needs one room of this package does not pay for another.
 """
 

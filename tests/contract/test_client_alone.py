@@ -64,6 +64,7 @@ def test_the_base_is_small() -> None:
     [
         "import midstream; midstream.Midstream; midstream.MidstreamError",
         "from midstream.client.client import ClientEntry, Midstream, MidstreamError",
+        "from midstream.sync import ClientEntry, Midstream, MidstreamError; Midstream().close()",
         "import midstream.cli.main",
     ],
 )

@@ -44,7 +44,7 @@ def run(words: list[str], folder: Path, **environment: str) -> str:
 
 
 def test_no_snippet_is_forgotten() -> None:
-    assert set(SNIPPETS) == {"curl", "eventsource", "python", "cli", "app", "own"}
+    assert set(SNIPPETS) == {"curl", "eventsource", "python", "asyncio", "cli", "app", "own"}
 
 
 def test_curl(up: Up, tmp_path: Path) -> None:
@@ -69,8 +69,21 @@ async def test_eventsource(up: Up, tabs: "Tabs") -> None:
     tabs.errors.clear()  # Chromium reports the cut connection
 
 
-def test_python(up: Up, tmp_path: Path) -> None:
-    script = SNIPPETS["python"].replace(ADDRESS, up.url)
+IN_A_NOTEBOOK = """
+import asyncio
+async def cell():  # a notebook's loop runs while its cells do
+    {code}
+asyncio.run(cell())
+"""
+
+
+@pytest.mark.parametrize("snippet", ["python", "asyncio"])
+@pytest.mark.parametrize("notebook", [False, True], ids=["script", "notebook"])
+def test_python(snippet: str, notebook: bool, up: Up, tmp_path: Path) -> None:
+    script = SNIPPETS[snippet].replace(ADDRESS, up.url)
+    if notebook:
+        script = script.replace("asyncio.run(main())", "await main()")  # as the README says
+        script = IN_A_NOTEBOOK.format(code=script.replace("\n", "\n    "))
     out = run([sys.executable, "-W", "error", "-c", script], tmp_path, PYTHONPATH=str(ROOT))
     assert out.rstrip().endswith(f"{STORY_ENDS} completed")
 

@@ -17,6 +17,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "midstream.requests": ("midstream.log", "midstream.settings"),
     "midstream.lifecycle": ("midstream.log", "midstream.requests", "midstream.settings"),
     "midstream.client": (),
+    "midstream.sync": ("midstream.client",),
     "midstream.faces": ("midstream.log.entries",),
     "midstream.hub": ("midstream.log", "midstream.faces"),
     "midstream.service": ("midstream.log", "midstream.faces", "midstream.hub", *GROUND),

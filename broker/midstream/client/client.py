@@ -1,7 +1,7 @@
 """The Python client: starts streams, and reads them through any number of cuts.
 
 It needs `httpx2` and its neighbours `client_tail.py` and `sse_parser.py` alone: the three can be copied
-into another program.
+into another program. `midstream.sync` is the same for programs without a loop.
 
     async with Midstream("http://127.0.0.1:8080") as midstream:
         stream = await midstream.start("Tell me of rivers")
@@ -42,6 +42,9 @@ REQUEST_TRIES: Final = 4
 class Midstream:
     """A client of one broker; an async context manager.
 
+    It may be used in any event loop, also in one after another (`asyncio.run` twice). What is not closed with `aclose`
+    is closed when its loop ends.
+
     Args:
         base_url: Where the broker is.
         api_key: Sent as a bearer token.
@@ -62,11 +65,9 @@ class Midstream:
         self._heartbeat_s = heartbeat_s
         self._max_failures = max_failures
         self._tries = tries
-        self._http = httpx2.AsyncClient(
-            base_url=base_url,
-            headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
-            limits=httpx2.Limits(max_connections=None),  # each tail holds one for as long as its stream lives
-        )
+        self._base_url = base_url
+        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._opened: dict[asyncio.AbstractEventLoop, tuple[httpx2.AsyncClient, AsyncGenerator[None, None]]] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -75,8 +76,10 @@ class Midstream:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close all connections; streams go on without us."""
-        await self._http.aclose()
+        """Close all connections of this loop; streams go on without us."""
+        _, keeper = self._opened.get(asyncio.get_running_loop(), (None, None))
+        if keeper is not None:
+            await keeper.aclose()
 
     async def start(
         self,
@@ -178,6 +181,28 @@ class Midstream:
         models: Sequence[dict[str, Any]] = (await self._object("GET", "/v1/models"))["data"]
         return models
 
+    async def _http(self) -> httpx2.AsyncClient:
+        """Return the connections of the loop that runs: those of another one cannot be used in it."""
+        loop = asyncio.get_running_loop()
+        if loop not in self._opened:
+            http = httpx2.AsyncClient(
+                base_url=self._base_url,
+                headers=self._headers,
+                limits=httpx2.Limits(max_connections=None),  # each tail holds one for as long as its stream lives
+            )
+            keeper = self._keep(loop, http)
+            self._opened[loop] = http, keeper
+            await anext(keeper)
+        return self._opened[loop][0]
+
+    async def _keep(self, loop: asyncio.AbstractEventLoop, http: httpx2.AsyncClient) -> AsyncGenerator[None, None]:
+        """Close the connections when this generator is closed: by `aclose`, or by the loop before it ends."""
+        try:
+            yield
+        finally:
+            del self._opened[loop]
+            await http.aclose()
+
     async def _object(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         answer: dict[str, Any] = (await self._request(method, path, **options)).json()
         return answer
@@ -189,10 +214,10 @@ class Midstream:
         tries = tries or self._tries
         for failures in range(tries):
             try:
-                response = await self._http.request(method, path, timeout=timeout, **options)
+                response = await (await self._http()).request(method, path, timeout=timeout, **options)
                 await raise_for_problem(response)
             except httpx2.TransportError as error:
-                last, wait_s = MidstreamError("unreachable", 0, f"{self._http.base_url}: {error or repr(error)}"), 0.0
+                last, wait_s = MidstreamError("unreachable", 0, f"{self._base_url}: {error or repr(error)}"), 0.0
             except RefusedForNowError as refusal:
                 last, wait_s = refusal.problem, refusal.retry_after_s
             else:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import random
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final
@@ -88,8 +88,11 @@ class Tail:
         self._retry_ms = RETRY_MS
         self._over = False
 
-    async def entries(self, http: httpx2.AsyncClient) -> AsyncGenerator[ClientEntry, None]:
+    async def entries(self, client: Callable[[], Awaitable[httpx2.AsyncClient]]) -> AsyncGenerator[ClientEntry, None]:
         """Yield the entries up to the `end` entry, over as many connections as it takes.
+
+        Args:
+            client: Returns the HTTP client of the loop that runs.
 
         Raises:
             MidstreamError: Refused for good, or too many connections in a row brought nothing.
@@ -100,7 +103,7 @@ class Tail:
             began_at, began_s = self._cursor, now_s()
             why, wait_s = "the connection was cut", 0.0
             try:
-                async with aclosing(self._one_connection(http)) as entries:
+                async with aclosing(self._one_connection(await client())) as entries:
                     async for entry in entries:
                         yield entry
             except RefusedForNowError as refusal:

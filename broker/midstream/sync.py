@@ -1,0 +1,153 @@
+"""The client for programs without an event loop, and for notebooks, whose loop is taken already.
+
+    from midstream.sync import Midstream
+
+    with Midstream("http://127.0.0.1:8080") as midstream:
+        stream = midstream.start("Tell me of rivers")
+        for entry in midstream.tail(stream["id"]):
+            print(entry.data.get("text", ""), end="")
+
+It has the methods of `midstream.Midstream`, with the same arguments, results and errors; that client does the work, in
+a loop in a thread of its own.
+"""
+
+import asyncio
+import threading
+import weakref
+from collections.abc import Coroutine, Generator, Mapping, Sequence
+from concurrent import futures
+from typing import Any, Self, TypeVar
+
+from midstream.client import client
+from midstream.client.client import ClientEntry, MidstreamError
+
+__all__ = ["ClientEntry", "Midstream", "MidstreamError"]
+
+Result = TypeVar("Result")
+
+
+class Midstream:
+    """A client of one broker; a context manager. It may be used by any number of threads.
+
+    Args:
+        base_url: Where the broker is.
+        api_key: Sent as a bearer token.
+        options: `heartbeat_s`, `max_failures`, `tries`: as of `midstream.Midstream`.
+    """
+
+    def __init__(self, base_url: str = client.DEFAULT_URL, api_key: str | None = None, **options: Any) -> None:
+        self._client = client.Midstream(base_url, api_key, **options)
+        self._loop_thread = _LoopThread()
+        # Also where nobody closes it: when it is collected, or the program ends.
+        self._close = weakref.finalize(self, self._loop_thread.close)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections; streams go on without us. Nothing can be asked behind it."""
+        self._close()
+
+    def start(
+        self,
+        prompt: str | Sequence[Mapping[str, Any]],
+        *,
+        model: str | None = None,
+        idempotency_key: str | None = None,
+        **fields: Any,
+    ) -> dict[str, Any]:
+        """Start a stream and return its state; see `midstream.Midstream.start`."""
+        return self._run(self._client.start(prompt, model=model, idempotency_key=idempotency_key, **fields))
+
+    def tail(self, stream_id: str, after: int = 0) -> Generator[ClientEntry, None, None]:
+        """Yield the entries behind `after`, up to the `end` entry; see `midstream.Midstream.tail`."""
+        entries = self._client.tail(stream_id, after)
+        try:
+            while (entry := self._run(_next(entries))) is not None:
+                yield entry
+        finally:
+            if self._close.alive:  # else its connection went with all others
+                self._run(_left(entries))
+
+    def state(self, stream_id: str, wait_s: float | None = None) -> dict[str, Any]:
+        """Return a stream's state, after its end or `wait_s` seconds; see `midstream.Midstream.state`."""
+        return self._run(self._client.state(stream_id, wait_s))
+
+    def entries(self, stream_id: str, after: int = 0, limit: int | None = None) -> Sequence[ClientEntry]:
+        """Return one page of logged entries behind `after`; see `midstream.Midstream.entries`."""
+        return self._run(self._client.entries(stream_id, after, limit))
+
+    def list(
+        self,
+        *,
+        status: str | None = None,
+        thread: str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> dict[str, Any]:
+        """Return a page of streams, the newest first; see `midstream.Midstream.list`."""
+        return self._run(self._client.list(status=status, thread=thread, limit=limit, cursor=cursor))
+
+    def cancel(self, stream_id: str) -> dict[str, Any]:
+        """Stop a stream and return its state; see `midstream.Midstream.cancel`."""
+        return self._run(self._client.cancel(stream_id))
+
+    def delete(self, stream_id: str) -> None:
+        """Stop and forget a stream; see `midstream.Midstream.delete`."""
+        self._run(self._client.delete(stream_id))
+
+    def models(self) -> Sequence[dict[str, Any]]:
+        """Return the models that this broker can run; see `midstream.Midstream.models`."""
+        return self._run(self._client.models())
+
+    def _run(self, work: Coroutine[Any, Any, Result]) -> Result:
+        if not self._close.alive:
+            work.close()
+            raise RuntimeError("this client is closed")
+        try:
+            return self._loop_thread.run(work)
+        except futures.CancelledError:
+            raise RuntimeError("this client was closed by another thread") from None
+
+
+class _LoopThread:
+    """A loop that turns in a thread of its own, which the end of a program does not wait for."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop
+        self._closing: asyncio.Event
+        self._turning = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._turn()), name="midstream", daemon=True)
+        self._thread.start()
+        self._turning.wait()
+
+    def run(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Return what the coroutine returns; who is interrupted meanwhile (Ctrl-C) leaves it cancelled."""
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        finally:
+            future.cancel()  # no effect on one that is done
+
+    def close(self) -> None:
+        """End the loop; what runs in it is cancelled, and its connections are closed."""
+        self._loop.call_soon_threadsafe(self._closing.set)
+        if threading.current_thread() is not self._thread:  # the garbage collector may call from anywhere
+            self._thread.join()
+
+    async def _turn(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._closing = asyncio.Event()
+        self._turning.set()
+        await self._closing.wait()
+
+
+async def _next(entries: Any) -> ClientEntry | None:
+    return await anext(entries, None)
+
+
+async def _left(entries: Any) -> None:
+    await entries.aclose()
