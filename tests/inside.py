@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 import httpx2
 import uvicorn
+from fastapi import FastAPI
 
 from midstream.cli.setup import listen
 from midstream.http.app import create_app
@@ -21,13 +22,19 @@ from midstream_worker.process import Process
 @asynccontextmanager
 async def broker(settings: Settings, *, wire: bool = True) -> AsyncIterator[httpx2.AsyncClient]:
     """Serve on a free port and yield a client of it; without `wire`, as a server does that has nothing but the app."""
-    app = create_app(settings)
+    async with served(settings, create_app(settings), wire=wire) as client:
+        yield client
+
+
+@asynccontextmanager
+async def served(settings: Settings, app: FastAPI, *, wire: bool = True) -> AsyncIterator[httpx2.AsyncClient]:
+    """Serve an app that the test may have added to."""
     config = uvicorn.Config(
         FastLane(app) if wire else app,
         log_level="warning",
         timeout_graceful_shutdown=1,
         lifespan="on",
-        http=WireProtocol if wire else "httptools",
+        http=WireProtocol.bounded(settings.max_head_bytes, settings.head_timeout_ms / 1_000) if wire else "httptools",
     )
     server = uvicorn.Server(config)
     listener = listen("127.0.0.1", 0)

@@ -55,6 +55,8 @@ class Settings(BaseSettings):
     cors_origins: str = Field(
         default="", description="`https://app.example,…` or `*`: other origins whose pages may use the broker"
     )
+    max_head_bytes: int = Field(default=65_536, ge=4_096, description="largest head of a request, URL included")
+    head_timeout_ms: int = Field(default=10_000, ge=100, description="longest time that the head of a request takes")
     max_body_bytes: int = Field(
         default=33_554_432, ge=1_024, description="largest request body, and message of a WebSocket"
     )

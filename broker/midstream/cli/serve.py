@@ -39,7 +39,7 @@ class DrainingServer(uvicorn.Server):
         config = uvicorn.Config(
             FastLane(app),
             access_log=False,
-            http=WireProtocol,
+            http=WireProtocol.bounded(settings.max_head_bytes, settings.head_timeout_ms / 1_000),
             log_level=settings.foreign_log_level,  # at `debug` it writes every message of a WebSocket
             ws_max_size=settings.max_body_bytes,
             timeout_graceful_shutdown=math.ceil(self._drain_s) + STOP_MARGIN_S,

@@ -87,7 +87,10 @@ def problem_of(error: Exception) -> Problem:  # noqa: C901 - a table, one row an
         case HTTPException(status_code=status, detail=detail, headers=headers):  # 405 has to name what is allowed
             return Problem(status, _CODES.get(status, "bad_request"), str(detail), headers=headers)
         case _:
-            return Problem(500, "internal", "Something went wrong here; it was logged.")
+            # Servers close the connection behind an error that the app let out: said here, before another request is
+            # sent on it.
+            closing = {"Connection": "close"}
+            return Problem(500, "internal", "Something went wrong here; it was logged.", headers=closing)
 
 
 async def _answer(request: Request, error: Exception) -> Response:

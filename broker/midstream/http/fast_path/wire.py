@@ -13,7 +13,9 @@ from typing import Any, Final, Protocol
 
 from starlette.types import Scope
 from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+from midstream.http.fast_path.heads import BoundedHeads
 
 EXTENSION: Final = "midstream.wire"
 HELD_BYTES: Final = 65_536
@@ -80,7 +82,7 @@ class Wire:
         task.add_done_callback(tasks.discard)
 
 
-class WireProtocol(HttpToolsProtocol):
+class WireProtocol(BoundedHeads):
     """uvicorn's HTTP/1.1 protocol, which puts the connection into each request's scope."""
 
     keeper: Keeper | None = None
@@ -111,6 +113,10 @@ class WireProtocol(HttpToolsProtocol):
         self.cycle.response_complete = True
         if self.transport.is_closing():
             self.transport.abort()  # else it would wait until a client that is leaving has taken what it was sent
+        else:
+            # The server pauses where it is sent a long body. Nobody else knows that it did, once its flow is let go:
+            # neither the next request would be read, nor that the client leaves.
+            self.flow.resume_reading()
         self._let_go()
 
     def take_back(self) -> None:
@@ -143,6 +149,8 @@ class WireProtocol(HttpToolsProtocol):
         """The client is leaving, though it may not have taken what it was sent."""
         if self.keeper is not None:
             self.transport.abort()
+        else:
+            super().eof_received()
 
     def pause_writing(self) -> None:
         """The client is behind."""
