@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import anthropic
+import openai
 import orjson
 import pytest
 
@@ -172,8 +173,11 @@ async def test_allowed_tools_reach_every_provider(
 
 async def test_an_allowed_tool_that_is_none_is_the_providers_to_refuse(served: Doors, provider: ProviderServer) -> None:
     wrong: Any = {"type": "allowed_tools", "mode": "auto", "tools": [*ALLOWED, {"type": "function", "name": "z"}]}
-    await served.openai.responses.create(model="groq/chat-test", input=ask(Script()), tools=TOOLS, tool_choice=wrong)
-    sent = (await provider.calls())[0]["body"]
+    with pytest.raises(openai.BadRequestError, match="tool_choice"):
+        await served.openai.responses.create(
+            model="groq/chat-test", input=ask(Script()), tools=TOOLS, tool_choice=wrong
+        )
+    sent = (await provider.requests())[0]["body"]
     assert (sent["tool_choice"], len(sent["tools"])) == (wrong, 3)
 
 

@@ -121,7 +121,10 @@ async def test_nobody_else_is_given_thinking(served: Doors, provider: ProviderSe
     signed = await create(model="claude-test", max_tokens=9, messages=ask(THOUGHTFUL))
     unsigned = await create(model=model, max_tokens=9, messages=ask(RICH))
     for message, asked in ((signed, model), (unsigned, "claude-test")):
-        history: Any = [*ask(RICH), {"role": "assistant", "content": message.content}, *ask(Script())]
+        called = next(block.id for block in message.content if block.type == "tool_use")
+        result: Any = [{"type": "tool_result", "tool_use_id": called, "content": "rain"}]
+        told: Any = [{"role": "assistant", "content": message.content}, {"role": "user", "content": result}]
+        history: Any = [*ask(RICH), *told, *ask(Script())]
         await create(model=asked, max_tokens=9, messages=history)
         sent = (await provider.calls())[-1]["body"]
         assert "thinking" not in str(sent.get("messages") or sent["input"])

@@ -44,7 +44,8 @@ VALUES: st.SearchStrategy[Any] = st.recursive(
 OBJECTS = st.dictionaries(NAMES, VALUES, max_size=5)
 BODIES: dict[str, Callable[[Prompt], Json]] = {
     "responses": lambda prompt: responses_input.body(prompt, background=True),
-    "chat": chat_input.body,
+    "chat": lambda prompt: chat_input.body(prompt, at_openai=True),
+    "compatible": lambda prompt: chat_input.body(prompt, at_openai=False),
     "anthropic": anthropic_input.body,
 }
 

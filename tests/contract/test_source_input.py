@@ -94,10 +94,12 @@ async def test_anthropic_messages_for_openai(provider: ProviderServer, dialect: 
 
 
 async def test_results_of_parallel_calls_are_one_anthropic_message(provider: ProviderServer) -> None:
+    calls = [{**CHAT[2]["tool_calls"][0], "id": call_id} for call_id in ("c1", "c2")]
     results = [{"role": "tool", "tool_call_id": call_id, "content": call_id} for call_id in ("c1", "c2")]
-    body = await sent(provider, "anthropic", [{"role": "user", "content": "Hi"}, *results])
+    asked = [{"role": "user", "content": "Hi"}, {**CHAT[2], "tool_calls": calls}]
+    body = await sent(provider, "anthropic", [*asked, *results])
     blocks = [{"type": "tool_result", "tool_use_id": call_id, "content": call_id} for call_id in ("c1", "c2")]
-    assert body["messages"][1:] == [{"role": "user", "content": blocks}]
+    assert body["messages"][2:] == [{"role": "user", "content": blocks}]
 
 
 @every_dialect
@@ -125,7 +127,7 @@ async def test_a_named_tool_choice(provider: ProviderServer, dialect: str) -> No
 
 @every_dialect
 async def test_other_params_are_passed_on_and_ours_are_kept(provider: ProviderServer, dialect: str) -> None:
-    theirs = {"temperature": 0.5, "some_new_thing": {"a": [1]}}
+    theirs = {"temperature": 0.5, "service_tier": "auto"}
     breaking = {"stream": False, "background": "no", "n": 3, "model": "other", "input": "x", "messages": []}
     body = await sent(provider, dialect, [{"role": "user", "content": "Hi"}], {**theirs, **breaking})
     assert body | theirs == body
@@ -147,7 +149,8 @@ async def test_what_is_not_to_be_stored_cannot_be_read_again(provider: ProviderS
 @pytest.mark.parametrize("name", ["max_tokens", "max_output_tokens"])
 async def test_the_limit_by_either_name(provider: ProviderServer, dialect: str, name: str) -> None:
     body = await sent(provider, dialect, [{"role": "user", "content": "Hi"}], {name: 5})
-    expected = "max_output_tokens" if dialect in ("responses", "background") else "max_tokens"
+    newer = {"responses": "max_output_tokens", "background": "max_output_tokens", "chat": "max_completion_tokens"}
+    expected = newer.get(dialect, "max_tokens")
     assert {key: value for key, value in body.items() if key.startswith("max_")} == {expected: 5}
 
 

@@ -1,6 +1,7 @@
 """OpenAI chat completions."""
 
 from collections.abc import AsyncGenerator
+from http import HTTPStatus
 from typing import Any
 
 from starlette.requests import Request
@@ -8,6 +9,7 @@ from starlette.responses import Response
 
 from tests.provider.script import Broken, Script, Step, play
 from tests.provider.start import Started, start
+from tests.provider.strictness import Refusal, refuse_completion
 from tests.provider.wire import GARBAGE, EventStream, frame, json_answer
 
 Json = dict[str, Any]
@@ -18,8 +20,20 @@ def error_body(status: int, message: str, code: str | None) -> Json:
     return {"error": {"message": message, "type": kind, "param": None, "code": code}}
 
 
+def refused(refusal: Refusal) -> Json:
+    """Return the error body that tells why a request is refused."""
+    error = error_body(HTTPStatus.BAD_REQUEST, refusal.message, refusal.code)
+    error["error"]["param"] = refusal.param
+    return error
+
+
+def _refuse(_: Request, body: Json) -> Json | None:
+    refusal = refuse_completion(body)
+    return refused(refusal) if refusal else None
+
+
 async def create(request: Request) -> Response:
-    started = await start(request, "chat", "messages", error_body)
+    started = await start(request, "chat", "messages", error_body, _refuse)
     if isinstance(started, Response):
         return started
     if started.body.get("stream"):

@@ -1,6 +1,7 @@
 """Anthropic messages."""
 
 from collections.abc import AsyncGenerator, Iterator
+from http import HTTPStatus
 from typing import Any
 
 from starlette.requests import Request
@@ -8,6 +9,7 @@ from starlette.responses import Response
 
 from tests.provider.script import Broken, Kind, Script, Step, play
 from tests.provider.start import Started, start
+from tests.provider.strictness import refuse_message
 from tests.provider.wire import GARBAGE, EventStream, frame, json_answer
 
 Json = dict[str, Any]
@@ -26,8 +28,13 @@ def error_body(status: int, message: str, code: str | None) -> Json:
     return {"type": "error", "error": {"type": code or _TYPES.get(status, default), "message": message}}
 
 
+def _refuse(request: Request, body: Json) -> Json | None:
+    refusal = refuse_message(body, request.headers.get("anthropic-beta"))
+    return error_body(HTTPStatus.BAD_REQUEST, refusal.message, None) if refusal else None
+
+
 async def create(request: Request) -> Response:
-    started = await start(request, "messages", "messages", error_body)
+    started = await start(request, "messages", "messages", error_body, _refuse)
     if isinstance(started, Response):
         return started
     if started.body.get("stream"):

@@ -8,11 +8,12 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from tests.provider.chat_api import error_body
+from tests.provider.chat_api import error_body, refused
 from tests.provider.ledger import Call, Ledger, now_ms
 from tests.provider.responses_events import Writer
 from tests.provider.script import Broken, Script, break_off, play
 from tests.provider.start import Started, start
+from tests.provider.strictness import refuse_response
 from tests.provider.wire import GARBAGE, EventStream, frame, json_answer
 
 Json = dict[str, Any]
@@ -103,8 +104,13 @@ class Shelf:
         await asyncio.gather(*(generation.task for generation in generations), return_exceptions=True)
 
 
+def _refuse(_: Request, body: Json) -> Json | None:
+    refusal = refuse_response(body)
+    return refused(refusal) if refusal else None
+
+
 async def create(request: Request) -> Response:
-    started = await start(request, "responses", "input", error_body)
+    started = await start(request, "responses", "input", error_body, _refuse)
     if isinstance(started, Response):
         return started
     generation = request.app.state.shelf.add(started)

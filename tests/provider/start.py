@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 from starlette.requests import Request
@@ -12,6 +13,7 @@ from tests.provider.script import Script, last_user_text, read_script
 from tests.provider.wire import NoAnswer, json_answer
 
 ErrorBody = Callable[[int, str, str | None], Any]
+Refuse = Callable[[Request, dict[str, Any]], Any | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +26,14 @@ class Started:
     body: dict[str, Any]
 
 
-async def start(request: Request, api: str, prompt_field: str, error_body: ErrorBody) -> Started | Response:
+async def start(
+    request: Request, api: str, prompt_field: str, error_body: ErrorBody, refuse: Refuse
+) -> Started | Response:
     """Read a request, enter it in the books, and return what begins, or the answer that refuses it."""
     ledger: Ledger = request.app.state.ledger
     body = await request.json()
+    if (refusal := refuse(request, body)) is not None:
+        return json_answer(refusal, ledger.enter(api, body, HTTPStatus.BAD_REQUEST))
     prompt = body[prompt_field]
     script = read_script(prompt if isinstance(prompt, str) else last_user_text(prompt))
     fail = ledger.take_failure(script)

@@ -63,8 +63,10 @@ def _system(prompt: Prompt) -> Any:
 def _messages(messages: list[Json]) -> list[Json]:
     written: list[Json] = []
     for message in messages:
-        if message.get("role") in ("user", "assistant") and conversation.is_plain(message, _PARTS):
-            written.append(message)
+        role = message.get("role")
+        said = message.get("content") or role == "user"  # Anthropic takes no empty answer
+        if role in ("user", "assistant") and said and conversation.is_plain(message, _PARTS):
+            written.append(conversation.only(message, ("role", "content")))
             continue
         for turn in conversation.turns([message]):
             if turn.role == "system" or not turn.parts:
@@ -83,14 +85,16 @@ def _block(part: Part) -> Json:
     match part:
         case Words(text):
             return {"type": "text", "text": text}
-        case Image(url):
+        case Image(url=url):
             return {"type": "image", "source": _source(url)}
         case File(name, url):
             return {"type": "document", "title": name, "source": _source(url)}
         case Call(call_id, name, arguments):
             return {"type": "tool_use", "id": call_id, "name": name, "input": _arguments(arguments)}
-        case Result(call_id, output):
-            return {"type": "tool_result", "tool_use_id": call_id, "content": output}
+        case Result(call_id, output, is_error):
+            content = [_block(inner) for inner in output] if part.text is None else part.text
+            marked = {"is_error": True} if is_error else {}
+            return {"type": "tool_result", "tool_use_id": call_id, "content": content, **marked}
         case Thought(raw) | Raw(raw):
             return raw
 
@@ -113,7 +117,9 @@ def _tool(definition: Json) -> Json:
     function = conversation.tool(definition)
     if function is None or "input_schema" in definition:
         return definition
-    described = {"description": function.description} if function.description else {}
+    described: Json = {"description": function.description} if function.description else {}
+    if function.strict:
+        described["strict"] = True
     return {"name": function.name, **described, "input_schema": function.schema}
 
 

@@ -22,9 +22,10 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An image by its URL, which may be a `data:` URL."""
+    """An image by its URL, which may be a `data:` URL; `detail` is how closely OpenAI is to look."""
 
     url: str
+    detail: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +47,23 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a tool call gave."""
+    """What a tool call gave, and whether that was an error."""
 
     call_id: str
-    output: str
+    output: "tuple[Words | Image | File, ...]"
+    is_error: bool = False
+
+    @property
+    def text(self) -> str | None:
+        """The output, if it is nothing but text."""
+        if all(isinstance(part, Words) for part in self.output):
+            return "".join(part.text for part in self.output if isinstance(part, Words))
+        return None
+
+    @property
+    def told(self) -> "Result":
+        """The result for dialects that have no mark for an error: it is said in words."""
+        return Result(self.call_id, (Words("Error: "), *self.output)) if self.is_error else self
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +91,32 @@ class Turn:
     parts: tuple[Part, ...]
 
 
+# What the dialects, and our own answers, say of a message. SDKs send an answer back as the next turn's history.
+_SAID_OF_MESSAGES = frozenset(
+    (
+        *("role", "content", "type", "id", "status", "phase", "name", "refusal", "annotations", "parsed"),
+        *("audio", "function_call", "tool_calls", "tool_call_id", "reasoning", "reasoning_content"),
+        *("model", "stop_reason", "stop_sequence", "usage"),
+    )
+)
 _ROLES = {"developer": "system", "tool": "user", "function": "user"}
 
 
 def turns(messages: Iterable[Json]) -> list[Turn]:
     """Read messages of chat completions, Responses (also its items) or Anthropic."""
     return [_turn(message) for message in messages]
+
+
+def only(message: Json, taken: Iterable[str]) -> Json:
+    """Return a message without what other dialects say of one and this one refuses.
+
+    What no dialect is known to say stays: the provider judges it.
+    """
+    return {
+        name: value
+        for name, value in message.items()
+        if name == "content" or (name in taken and value is not None) or name not in _SAID_OF_MESSAGES
+    }
 
 
 def is_plain(message: Json, part_types: frozenset[str]) -> bool:
@@ -100,13 +134,14 @@ def _turn(message: Json) -> Turn:
         case {"type": "function_call", "call_id": call_id, "name": name, "arguments": arguments}:
             return Turn("assistant", (Call(call_id, name, arguments),))
         case {"type": "function_call_output", "call_id": call_id, "output": output}:
-            return Turn("user", (Result(call_id, _as_text(output)),))
+            return Turn("user", (Result(call_id, _output(output)),))
         case {"type": "reasoning"}:  # OpenAI's own, and none of anybody else's business
             return Turn("assistant", ())
         case {"role": "tool", "tool_call_id": call_id}:
-            return Turn("user", (Result(call_id, _as_text(message.get("content"))),))
+            return Turn("user", (Result(call_id, _output(message.get("content"))),))
         case {"role": str(role)}:
-            parts = (*_parts(message.get("content")), *_calls(message.get("tool_calls")))
+            spoken = message.get("content") or message.get("refusal")
+            parts = (*_parts(spoken), *_calls(message.get("tool_calls")))
             return Turn(_ROLES.get(role, role), parts)
     return Turn("", (Raw(message),))
 
@@ -120,17 +155,11 @@ def _parts(content: object) -> Iterator[Part]:
 
 
 def _part(part: Json) -> Part:
+    if (image := _image(part)) is not None:
+        return image
     match part:
         case {"type": "text" | "input_text" | "output_text", "text": str(text)} | {"type": "refusal", "refusal": text}:
             return Words(text)
-        case (
-            {"type": "image_url", "image_url": {"url": str(url)}}
-            | {"type": "input_image", "image_url": str(url)}
-            | {"type": "image", "source": {"type": "url", "url": str(url)}}
-        ):
-            return Image(url)
-        case {"type": "image", "source": {"type": "base64", "media_type": media_type, "data": data}}:
-            return Image(f"data:{media_type};base64,{data}")
         case {"type": "file", "file": {"file_data": str(url)} as file} | (
             {"type": "input_file", "file_data": str(url)} as file
         ) if url.startswith("data:"):
@@ -140,10 +169,28 @@ def _part(part: Json) -> Part:
         case {"type": "tool_use", "id": str(call_id), "name": str(name), "input": arguments}:
             return Call(call_id, name, orjson.dumps(arguments).decode())
         case {"type": "tool_result", "tool_use_id": str(call_id)}:
-            return Result(call_id, _as_text(part.get("content")))
+            return Result(call_id, _output(part.get("content")), is_error=part.get("is_error") is True)
         case {"type": "thinking" | "redacted_thinking"}:
             return Thought(part)
     return Raw(part)
+
+
+def _image(part: Json) -> Image | None:
+    match part:
+        case {"type": "image_url", "image_url": {"url": str(url)} as image}:
+            return Image(url, _detail(image))
+        case {"type": "input_image", "image_url": str(url)}:
+            return Image(url, _detail(part))
+        case {"type": "image", "source": {"type": "url", "url": str(url)}}:
+            return Image(url)
+        case {"type": "image", "source": {"type": "base64", "media_type": media_type, "data": data}}:
+            return Image(f"data:{media_type};base64,{data}")
+    return None
+
+
+def _detail(image: Json) -> str | None:
+    detail = image.get("detail")
+    return detail if isinstance(detail, str) and detail != "auto" else None  # what nobody said is `auto`
 
 
 def _calls(calls: object) -> Iterator[Part]:
@@ -153,17 +200,16 @@ def _calls(calls: object) -> Iterator[Part]:
                 yield Call(call_id, name, arguments)
 
 
-def _as_text(output: object) -> str:
-    """Return a tool's output as text: itself, its text parts joined, or its JSON."""
-    if isinstance(output, str):
-        return output
-    if output is None:
-        return ""
+def _output(output: object) -> tuple[Words | Image | File, ...]:
+    """Return what a tool gave as parts that every provider has a place for; anything else as its JSON."""
     if isinstance(output, list):
-        parts = list(_parts(output))
-        if all(isinstance(part, Words) for part in parts):
-            return "".join(part.text for part in parts if isinstance(part, Words))
-    return orjson.dumps(output).decode()
+        return tuple(map(_shown, output))
+    return () if output is None else (_shown(output),)
+
+
+def _shown(part: Any) -> Words | Image | File:
+    read = Words(part) if isinstance(part, str) else _part(part)
+    return read if isinstance(read, (Words, Image, File)) else Words(orjson.dumps(part).decode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,18 +219,22 @@ class Tool:
     name: str
     schema: Json
     description: str | None = None
+    strict: bool | None = None
 
 
 def tool(definition: Json) -> Tool | None:
     """Read a function tool of any dialect; `None` for a tool that runs at the provider (web search and such)."""
     match definition:
         case {"type": "function", "function": {"name": str(name)} as function}:
-            return Tool(name, function.get("parameters") or _NO_ARGUMENTS, function.get("description"))
+            described: Json = function
         case {"type": "function", "name": str(name)}:
-            return Tool(name, definition.get("parameters") or _NO_ARGUMENTS, definition.get("description"))
+            described = definition
         case {"name": str(name), "input_schema": dict(schema)}:
-            return Tool(name, schema, definition.get("description"))
-    return None
+            described = {**definition, "parameters": schema}
+        case _:
+            return None
+    schema = described.get("parameters") or _NO_ARGUMENTS
+    return Tool(name, schema, described.get("description"), described.get("strict"))
 
 
 _NO_ARGUMENTS: Json = {"type": "object", "properties": {}}

@@ -44,17 +44,27 @@ class OpenAIChat(OneConnection):
         failures: The provider's table of failures.
         paid: Whether a call may cost money.
         max_output_bytes: Most bytes of one answer that are held back until its end.
+        at_openai: Whether the server is OpenAI's own.
     """
 
-    def __init__(self, client: openai.AsyncOpenAI, failures: Failures, *, paid: bool, max_output_bytes: int) -> None:
+    def __init__(
+        self,
+        client: openai.AsyncOpenAI,
+        failures: Failures,
+        *,
+        paid: bool,
+        max_output_bytes: int,
+        at_openai: bool = False,
+    ) -> None:
         self.paid = paid
+        self._at_openai = at_openai
         self._client = client
         self._failures = failures
         self._max_output_bytes = max_output_bytes
 
     async def open(self, prompt: Prompt) -> AsyncGenerator[Delta]:
         """Make the one upstream call and yield its deltas."""
-        body = chat_input.body(prompt) | {"stream": True}
+        body = chat_input.body(prompt, at_openai=self._at_openai) | {"stream": True}
         call: Any = self._client.post(
             "/chat/completions", body=body, cast_to=object, stream=True, stream_cls=openai.AsyncStream[object]
         )

@@ -5,6 +5,7 @@ What has no counterpart goes on as it is: the provider judges it.
 
 from typing import Any
 
+from midstream.requests.asked_params import asking
 from midstream_worker.sources.conversation import Json
 
 # They ask for more in a response of OpenAI's own shape, or ease OpenAI's work, and mean nothing elsewhere.
@@ -45,7 +46,7 @@ def for_chat(params: Json) -> Json:
 
 def for_anthropic(params: Json) -> Json:
     """Return params with those of OpenAI in Anthropic's words."""
-    given = {name: it for name, it in params.items() if name not in _OF_OPENAI_ALONE and it is not None}
+    given = {name: it for name, it in asking(params).items() if name not in _OF_OPENAI_ALONE}
     if config := _output_config(given):
         given["output_config"] = config
     if "stop" in given:
@@ -58,7 +59,7 @@ def for_anthropic(params: Json) -> Json:
 
 def _of_openai(params: Json) -> Json:
     """Return params with those of Anthropic, where there are such, in the words of chat completions."""
-    given = dict(params)
+    given = asking(params)
     config = _dict(given.pop("output_config", None))
     if schema := _dict(config.get("format")).get("schema"):
         form = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}

@@ -125,7 +125,13 @@ class Sources:
             http_client=self._http_client(),
         )
         failures = Failures(openai, provider, _secrets(secret, base_url))
-        return OpenAIChat(client, failures, paid=paid, max_output_bytes=self._settings.max_output_bytes)
+        return OpenAIChat(
+            client,
+            failures,
+            paid=paid,
+            max_output_bytes=self._settings.max_output_bytes,
+            at_openai=provider == "openai",
+        )
 
     def _anthropic(self) -> Source:
         import anthropic  # noqa: PLC0415

@@ -12,6 +12,9 @@ from midstream_worker.sources.source import Prompt
 _OURS = frozenset(("model", "input", "messages", "stream", "stream_options", "background", "n"))
 _PARTS = frozenset(("input_text", "output_text", "refusal", "input_image", "input_file"))
 
+_TAKEN = ("role", "content")
+_TAKEN_OF_MODELS = (*_TAKEN, "phase")
+
 
 def body(prompt: Prompt, *, background: bool) -> Json:
     """Return the request's JSON but for `stream`."""
@@ -31,8 +34,11 @@ def body(prompt: Prompt, *, background: bool) -> Json:
 
 
 def _items(message: Json) -> Iterator[Json]:
-    if "role" not in message or (message["role"] != "tool" and conversation.is_plain(message, _PARTS)):
+    if "role" not in message:
         yield message
+        return
+    if message["role"] != "tool" and message.get("content") and conversation.is_plain(message, _PARTS):
+        yield conversation.only(message, _TAKEN_OF_MODELS if message["role"] == "assistant" else _TAKEN)
         return
     for turn in conversation.turns([message]):
         spoken = [part for part in turn.parts if isinstance(part, (Words, Image, File, Raw))]
@@ -42,7 +48,12 @@ def _items(message: Json) -> Iterator[Json]:
             if isinstance(part, Call):
                 yield {"type": "function_call", "call_id": part.id, "name": part.name, "arguments": part.arguments}
             elif isinstance(part, Result):
-                yield {"type": "function_call_output", "call_id": part.call_id, "output": part.output}
+                yield {"type": "function_call_output", "call_id": part.call_id, "output": _output(part.told)}
+
+
+def _output(result: Result) -> str | list[Json]:
+    text = result.text
+    return [_part(part, "user") for part in result.output] if text is None else text
 
 
 def _content(turn: Turn, spoken: list[Words | Image | File | Raw]) -> str | list[Json]:
@@ -55,8 +66,8 @@ def _part(part: Part, role: str) -> Json:
     match part:
         case Words(text):
             return {"type": "output_text" if role == "assistant" else "input_text", "text": text}
-        case Image(url):
-            return {"type": "input_image", "image_url": url, "detail": "auto"}
+        case Image(url, detail):
+            return {"type": "input_image", "image_url": url, "detail": detail or "auto"}
         case File(name, url):
             return {"type": "input_file", "filename": name, "file_data": url}
         case Raw(raw):
@@ -73,7 +84,7 @@ def _tool(definition: Json) -> Json:
         "name": function.name,
         "description": function.description,
         "parameters": function.schema,
-        "strict": definition.get("function", {}).get("strict", False),
+        "strict": function.strict or False,  # which is what the other dialects mean by saying nothing
     }
 
 
