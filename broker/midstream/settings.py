@@ -96,7 +96,10 @@ class Settings(BaseSettings):
     max_generations: int = Field(default=200, ge=1, le=10_000, description="generations at once in one worker")
     max_attempts: int = Field(default=5, ge=1, description="most attempts at one stream before it is sealed")
     generation_timeout_s: float = Field(default=900.0, gt=0, description="longest generation")
-    idle_timeout_s: float = Field(default=180.0, gt=0, description="longest silence of a provider")
+    idle_timeout_s: float = Field(default=180.0, gt=0, description="longest silence of a source, unless asked for more")
+    max_idle_timeout_s: float = Field(
+        default=3_600.0, gt=0, description="most that a request's `idle_timeout_s` can be"
+    )
     max_output_bytes: int = Field(default=16_777_216, ge=1_024, description="most bytes in one stream's log")
     max_provider_event_bytes: int = Field(
         default=2_097_152, ge=1_024, description="largest event, or document, in a provider's answer"
@@ -220,6 +223,11 @@ class Settings(BaseSettings):
                 f"(of {', '.join(short)}); `midstream keys new` makes one that cannot be guessed"
             )
         return None
+
+    @property
+    def longest_idle_s(self) -> float:
+        """How long a source may be silent at most, whatever a request asks for."""
+        return max(self.idle_timeout_s, self.max_idle_timeout_s)
 
     @property
     def foreign_log_level(self) -> str:

@@ -90,7 +90,7 @@ async def test_a_broken_stream_fails_after_all_that_came(
 ) -> None:
     script = Script(words=5, fail=fail, fail_at=fail_at)
     got = Read([])
-    async with source_for(provider, dialect, idle_timeout_s=0.3) as source:
+    async with source_for(provider, dialect, idle_timeout_s=0.3, max_idle_timeout_s=0.3) as source:
         error = await failure(source, prompt(script), got)
     assert (error.code, error.retry) == (code, "ambiguous")
     assert got.text == "".join(f"w{number} " for number in range(min(fail_at, 5)))
@@ -103,7 +103,7 @@ async def test_a_broken_stream_fails_after_all_that_came(
 async def test_a_break_before_the_headers_may_have_been_billed(
     provider: ProviderServer, dialect: str, fail: str, code: str
 ) -> None:
-    async with source_for(provider, dialect, idle_timeout_s=0.3) as source:
+    async with source_for(provider, dialect, idle_timeout_s=0.3, max_idle_timeout_s=0.3) as source:
         error = await failure(source, prompt(Script(fail=fail, fail_at=-1)))
     assert (error.code, error.retry) == (code, "ambiguous")
     assert len(await provider.calls()) == 1

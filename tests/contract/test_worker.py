@@ -6,8 +6,9 @@ import httpx2
 import pytest
 
 from midstream.client.client import Midstream
+from midstream.client.client_tail import MidstreamError
 from midstream.settings import Settings
-from tests.contract.worker_support import MODELS, answer, client_of, paid_by, read, start
+from tests.contract.worker_support import MODELS, Answer, answer, client_of, paid_by, read, start
 from tests.provider.client import ProviderServer
 from tests.provider.script import Script
 
@@ -164,6 +165,41 @@ async def test_a_cancel_stops_what_runs_in_the_background_at_the_provider(
     got = await read(client, stream_id)
     assert got.end == ("cancelled", None)
     assert (await provider.ended())["connection"] == "client_closed"
+    await cancelled_upstream(provider, got)
+
+
+@pytest.mark.parametrize(
+    ("script", "limit", "code"),
+    [
+        (Script(words=2_000, delay_ms=10, fail="stall", fail_at=5), {"idle_timeout_s": 0.5}, "idle_timeout"),
+        (Script(words=2_000, delay_ms=10), {"generation_timeout_s": 0.5}, "generation_timeout"),
+        (Script(words=2_000, delay_ms=1), {"max_output_bytes": 1_024}, "output_too_large"),
+    ],
+)
+async def test_whatever_ends_a_stream_ends_its_response_at_the_provider(
+    settings: Settings, provider: ProviderServer, script: Script, limit: dict[str, float], code: str
+) -> None:
+    """Cancel/Upstream."""
+    async with client_of(settings.model_copy(update=limit)) as client:
+        got = await answer(client, script, OPENAI)
+        assert got.end == ("failed", code)
+        await cancelled_upstream(provider, got)
+
+
+async def cancelled_upstream(provider: ProviderServer, got: Answer) -> None:
     async with httpx2.AsyncClient(base_url=provider.openai_url) as http:
         while (await http.get(f"/responses/{got.state['upstream_id']}")).json()["status"] != "cancelled":
             pass  # the worker asks for it behind the end; the test's time-out bounds this
+
+
+async def test_a_request_may_wait_longer_for_a_silent_source(settings: Settings) -> None:
+    """Sources/Idle: an app that waits for a person."""
+    slow = Script(words=2, first_delay_ms=800)
+    limits = {"idle_timeout_s": 0.2, "max_idle_timeout_s": 30.0}
+    async with client_of(settings.model_copy(update=limits)) as client:
+        assert (await answer(client, slow, COMPATIBLE)).end == ("failed", "idle_timeout")
+        assert (await answer(client, slow, COMPATIBLE, idle_timeout_s=20)).end == ("completed", None)
+        with pytest.raises(MidstreamError) as caught:
+            await start(client, slow, COMPATIBLE, idle_timeout_s=31)
+    assert (caught.value.status, caught.value.code) == (400, "bad_request")
+    assert caught.value.errors == (("idle_timeout_s", "At most 30 s (MIDSTREAM_MAX_IDLE_TIMEOUT_S)."),)

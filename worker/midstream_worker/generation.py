@@ -57,6 +57,7 @@ class Generation:
         self._halted = asyncio.get_running_loop().create_future()
         self._producing: asyncio.Task[None] | None = None
         self._source: Source | None = None
+        self._outcome = ""
         self._upstream_id = attempt.state.upstream_id
         self._called = bool(attempt.state.intent)
         self._began = False
@@ -105,7 +106,8 @@ class Generation:
         finally:
             self._writer.drop()
             await self._let_go(self._producing)
-            if self._stopped == "cancelled" and self._source is not None and self._upstream_id:
+            # PROTOCOL: Cancel/Upstream. Only where the end is ours: others may be reading the same answer on.
+            if self._outcome not in ("", COMPLETED) and self._source is not None and self._upstream_id:
                 await self._cancel_upstream(self._source)
 
     async def _let_go(self, producing: "asyncio.Task[None]") -> None:
@@ -230,7 +232,7 @@ class Generation:
         Raises:
             SourceError: It failed, fell silent, or ended without its terminal event.
         """
-        idle_s = self._settings.idle_timeout_s
+        idle_s = min(self._request.idle_timeout_s or self._settings.idle_timeout_s, self._settings.longest_idle_s)
         deltas = beginning.open(source)
         self._began = False
         async with contextlib.aclosing(deltas):
@@ -241,7 +243,7 @@ class Generation:
                 except StopAsyncIteration:
                     raise SourceError("provider_incomplete", "The provider's stream ended without its end.") from None
                 except TimeoutError:
-                    raise SourceError("idle_timeout", f"The provider was silent for {idle_s:g} s.") from None
+                    raise SourceError("idle_timeout", f"The source was silent for {idle_s:g} s.") from None
                 if isinstance(delta, Upstream):
                     await self._note_upstream(delta)
                 else:
@@ -269,6 +271,7 @@ class Generation:
             first_ms=writer.first_ms,
         )
         await writer.end(end, outcome)
+        self._outcome = outcome
 
     async def _seal_as_internal(self) -> None:
         """Write an end that nothing which went wrong before has a part in."""
@@ -286,6 +289,8 @@ class Generation:
             async with asyncio.timeout(UPSTREAM_CANCEL_S):
                 await source.cancel(self._upstream_id)
         except (SourceError, TimeoutError) as error:
+            if isinstance(error, SourceError) and error.code == "provider_bad_request":
+                return  # it has ended already
             logger.warning("the upstream of %s was not cancelled: %s", self.attempt.stream_id, error)
 
 

@@ -19,7 +19,7 @@ from midstream.log.errors import (
     StreamDeleted,
 )
 from midstream.requests.catalogue import MissingProviderKey, UnknownModel
-from midstream.requests.request import UnwritableRequestError
+from midstream.requests.request import UnfitRequestError
 
 RETRY_AFTER_S: Final = 1
 _RETRY: Final = {"Retry-After": str(RETRY_AFTER_S)}
@@ -79,8 +79,8 @@ def problem_of(error: Exception) -> Problem:  # noqa: C901 - a table, one row an
         case LogUnavailable(code=code):
             detail = f"The log's server refuses for now ({code}); try again." if code else "The log does not answer."
             return Problem(503, "log_unavailable", detail, headers=_RETRY)
-        case UnwritableRequestError():
-            return Problem(400, "bad_request", str(error), errors=[{"at": "body", "message": str(error)}])
+        case UnfitRequestError(at=at):
+            return Problem(400, "bad_request", str(error), errors=[{"at": at, "message": str(error)}])
         case RequestValidationError():
             where = [{"at": ".".join(map(str, e["loc"])), "message": e["msg"]} for e in error.errors()]
             return Problem(400, "bad_request", "The request does not fit; see `errors`.", errors=where)
@@ -109,7 +109,7 @@ def install(app: FastAPI) -> None:
         LogUnavailable,
         LogFull,
         RequestValidationError,
-        UnwritableRequestError,
+        UnfitRequestError,
         HTTPException,
         Exception,
     ):

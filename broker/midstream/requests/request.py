@@ -13,8 +13,20 @@ RetryPolicy = Literal["never", "safe", "ambiguous"]
 Metadata = dict[Annotated[str, StringConstraints(max_length=64)], Annotated[str, StringConstraints(max_length=512)]]
 
 
-class UnwritableRequestError(ValueError):
+class UnfitRequestError(ValueError):
+    """The request is well-formed, but cannot be done here; `at` is the place in it that does not fit."""
+
+    at = "body"
+
+
+class UnwritableRequestError(UnfitRequestError):
     """The request holds text that is no Unicode: a lone surrogate, which JSON can escape but nothing can store."""
+
+
+class IdleTimeoutError(UnfitRequestError):
+    """The request would wait for a silent source for longer than the settings allow."""
+
+    at = "idle_timeout_s"
 
 
 class Chunking(BaseModel):
@@ -43,6 +55,9 @@ class GenerationRequest(BaseModel):
         default="safe",
         description="failures before the first delta: `safe` repeats what was surely not billed, `ambiguous` also "
         "what may have been (it can cost a second time), `never` nothing",
+    )
+    idle_timeout_s: float | None = Field(
+        default=None, gt=0, allow_inf_nan=False, description="longest silence of the source; default: the worker's"
     )
     thread: str | None = Field(default=None, max_length=200, description="groups streams for listing")
     metadata: Metadata = Field(default_factory=dict, max_length=16)

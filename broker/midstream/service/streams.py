@@ -23,7 +23,7 @@ from midstream.log.keys import idempotent_id, new_id
 from midstream.log.registry import Listed
 from midstream.log.state import State
 from midstream.requests.catalogue import resolve
-from midstream.requests.request import GenerationRequest, UnwritableRequestError
+from midstream.requests.request import GenerationRequest, IdleTimeoutError, UnwritableRequestError
 from midstream.service.services import House
 
 logger = logging.getLogger(__name__)
@@ -50,11 +50,14 @@ async def start(
     Raises:
         UnknownModel, MissingProviderKey: No such model here.
         UnwritableRequestError: It cannot be stored.
+        IdleTimeoutError: It would wait too long.
         IdempotencyMismatch, StreamDeleted: See PROTOCOL: Create/Idempotent.
         LogUnavailable: Redis did not answer. The same start with the same key is safe.
     """
     settings = house.settings
     model = resolve(request.model, settings)
+    if (request.idle_timeout_s or 0) > settings.longest_idle_s:
+        raise IdleTimeoutError(f"At most {settings.longest_idle_s:g} s (MIDSTREAM_MAX_IDLE_TIMEOUT_S).")
     body, noted, digest = _written(request, origin)
     stream_id = (stream_id or new_id()) if idempotency_key is None else idempotent_id(tenant, idempotency_key)
     ttl_s = settings.retention_s if request.ttl_s is None else request.ttl_s

@@ -150,8 +150,8 @@ class Sources:
     def _http_client(self) -> httpx2.AsyncClient:
         settings = self._settings
         limits = AnswerLimits(settings.max_provider_event_bytes, settings.max_provider_answer_bytes)
-        # The worker's own idle time-out comes first; this one is for calls that it does not watch.
-        return provider_client(limits, silence_s=settings.idle_timeout_s)
+        # The generation's own idle time-out comes first; this one is for calls that it does not watch.
+        return provider_client(limits, silence_s=settings.longest_idle_s)
 
 
 def key_variable(provider: str) -> str:

@@ -32,6 +32,9 @@ class ChatRequest(BaseModel):
     chunking: Chunking = Chunking()
     on_worker_loss: WorkerLossPolicy = "auto"
     retry: RetryPolicy = "safe"
+    idle_timeout_s: float | None = Field(
+        default=None, gt=0, allow_inf_nan=False, description="longest silence of the source"
+    )
     ttl_s: int | None = Field(default=None, ge=1, le=31_536_000, description="kept this long after its end")
 
     @property
@@ -66,6 +69,7 @@ class ChatRequest(BaseModel):
             retry=self.retry,
             thread=self.id,
             metadata={MESSAGE_ID: continued} if 0 < len(continued) <= MAX_MESSAGE_ID_CHARS else {},
+            idle_timeout_s=self.idle_timeout_s,
             ttl_s=self.ttl_s,
         )
 
