@@ -1,4 +1,7 @@
-"""What the command line prints without a broker: settings, their errors, a broker that is away."""
+"""What the command line prints without a broker: settings, their errors, a broker that is away.
+
+Operation/Refused, Operation/Keys.
+"""
 
 import json
 import os
@@ -131,6 +134,16 @@ def test_a_worker_listens_to_nothing_and_needs_no_keys() -> None:
     process = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
     assert "log_level" in process.stderr
     assert "MIDSTREAM_HOST" not in process.stderr
+
+
+def test_a_worker_that_is_started_without_the_command_line_shows_no_value_either() -> None:
+    words = [sys.executable, "-P", "-m", "midstream_worker"]
+    environment = os.environ | {"MIDSTREAM_API_KEYS": "hidden", "MIDSTREAM_REDIS_URL": "me:hidden@h:6379"}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "api_keys" in done.stderr
+    assert "redis_url" in done.stderr
+    assert "hidden" not in done.stderr
 
 
 def test_a_variable_that_is_no_settings_typo_is_warned_of_alone() -> None:

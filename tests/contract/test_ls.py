@@ -1,4 +1,7 @@
-"""`midstream ls` against a broker whose pages come short, as a broker's do that looked through many for a few."""
+"""`midstream ls` against a broker whose pages come short, as a broker's do that looked through many for a few.
+
+Operation/List.
+"""
 
 import asyncio
 import json

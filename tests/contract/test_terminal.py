@@ -1,4 +1,7 @@
-"""What the command line prints on a real terminal of what a hostile model or broker says."""
+"""What the command line prints on a real terminal of what a hostile model or broker says.
+
+Operation/Terminal.
+"""
 
 import ast
 import asyncio

@@ -1,4 +1,7 @@
-"""Everything is started in a folder whose files have our names, or those of packages that we use: ours runs."""
+"""Everything is started in a folder whose files have our names, or those of packages that we use: ours runs.
+
+Operation/Ours.
+"""
 
 import json
 import os

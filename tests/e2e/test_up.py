@@ -176,11 +176,12 @@ def test_an_app_that_cannot_be_imported_is_told_at_the_start(data_dir: Path, tmp
     }
     up = Up(data_dir, folder=tmp_path, MIDSTREAM_APPS=json.dumps(apps))
     up.end(signal.SIGINT)
-    for told in (up.greeting, up.log.read_text()):
-        assert "app/away, which cannot be imported: shop.agent:answer: ModuleNotFoundError: No module named" in told
-        assert f"(looked in {tmp_path})" in told
-        assert "app/broken, which cannot be imported: broken:answer: ValueError: no such index" in told
-        assert "app/empty, which cannot be imported: fine:other: AttributeError" in told
+    assert "Unknown child process" not in up.log.read_text()
+    told = up.greeting
+    assert "app/away, which cannot be imported: shop.agent:answer: ModuleNotFoundError: No module named 'shop'" in told
+    assert f"(looked in {tmp_path})" in told
+    assert "app/broken, which cannot be imported: broken:answer: ValueError: no such index" in told
+    assert "app/empty, which cannot be imported: fine:other: AttributeError" in told
     assert "  app    app/fine, fine:answer\n" in up.greeting
 
 
@@ -225,6 +226,18 @@ def test_a_supervisor_that_is_killed_leaves_no_child_and_no_lock(data_dir: Path)
     again = second.run("tail", told.stderr.split()[1])
     second.end(signal.SIGINT)
     assert (again.returncode, again.stdout) == (0, told.stdout)
+
+
+def test_a_default_model_that_does_not_run_is_told(data_dir: Path) -> None:
+    done = subprocess.run(
+        (*MIDSTREAM, "up", "--port", "0", "--data-dir", str(data_dir), "--no-local-model"),
+        env=os.environ | {"MIDSTREAM_DEFAULT_MODEL": "local/smollm2"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "MIDSTREAM_DEFAULT_MODEL=local/smollm2, and the local model does not run" in done.stderr
 
 
 def test_two_do_not_share_a_data_directory(up: Up, data_dir: Path) -> None:

@@ -1,4 +1,4 @@
-"""The catalogue is a function of the settings alone."""
+"""The catalogue is a function of the settings alone. Operation/Default."""
 
 import re
 from typing import Any

@@ -8,13 +8,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from midstream.cli.supervisor import say
-
 IMPORT_TIMEOUT_S: Final = 30.0
 
 
 async def problems_of(apps: Mapping[str, str]) -> dict[str, str]:
-    """Return, and say, what is wrong with the apps (name to `module:function`) that cannot be imported."""
+    """Return what is wrong with the apps (name to `module:function`) that cannot be imported."""
     if not apps:
         return {}
     process = await asyncio.create_subprocess_exec(
@@ -23,24 +21,23 @@ async def problems_of(apps: Mapping[str, str]) -> dict[str, str]:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,  # the worker logs what an app says while it is imported
     )
+    assert process.stdout is not None  # noqa: S101 - it was started with a pipe
     verdicts = b""
     try:
         with suppress(TimeoutError):
             async with asyncio.timeout(IMPORT_TIMEOUT_S):
-                assert process.stdout is not None  # noqa: S101 - it was started with a pipe
                 while line := await process.stdout.readline():
                     verdicts += line
+                await process.wait()
     finally:
-        with suppress(ProcessLookupError):
+        if process.returncode is None:
             process.kill()
-        await process.wait()
-    found: dict[str, str | None] = {
-        name: problem for name, problem in map(json.loads, verdicts.splitlines()) if name in apps
-    }
+            await process.wait()
+    found: dict[str, str | None] = dict(map(json.loads, verdicts.splitlines()))
     late = f"it took longer than {IMPORT_TIMEOUT_S:.0f} s, or ended the process"
-    problems = {}
-    for name, path in apps.items():
-        if (problem := found.get(name, late)) is not None:
-            problems[name] = f"which cannot be imported: {path}: {problem} (looked in {Path.cwd()})"
-            say(f"app/{name}, {problems[name]}")
-    return problems
+    problems = ((name, path, found.get(name, late)) for name, path in apps.items())
+    return {
+        name: f"which cannot be imported: {path}: {problem} (looked in {Path.cwd()})"
+        for name, path, problem in problems
+        if problem is not None
+    }

@@ -16,7 +16,7 @@ from midstream.cli.app_problems import problems_of
 from midstream.cli.setup import SetupError, listen, lock, url_of
 from midstream.cli.supervisor import Command, StartError, Supervisor, say, supervise
 from midstream.cli.terminal import echo
-from midstream.requests.catalogue import available
+from midstream.requests.catalogue import LOCAL_MODEL, available
 from midstream.settings import Settings
 
 POLL_S: Final = 0.02
@@ -76,6 +76,8 @@ class _Up:
             StartError: One that is needed did not get ready.
         """
         *_, apps = await asyncio.gather(self._start_redis(), self._start_model(), problems_of(self._settings.apps))
+        if self._settings.default_model == LOCAL_MODEL and not self._local_url:
+            raise StartError(f"MIDSTREAM_DEFAULT_MODEL={LOCAL_MODEL}, and the local model does not run")
         broker = Command(
             "broker",
             (sys.executable, "-P", "-m", "midstream.cli", "broker", "--fd", str(self._listener.fileno())),
@@ -131,9 +133,12 @@ class _Up:
         else:
             self._environment["MIDSTREAM_LOCAL_URL"] = f"http://{LOOPBACK}:{port}/v1"
 
+    @property
+    def _local_url(self) -> str | None:
+        return self._environment.get("MIDSTREAM_LOCAL_URL", self._settings.local_url)
+
     def _greet(self, problems: Mapping[str, str]) -> None:
-        local_url = self._environment.get("MIDSTREAM_LOCAL_URL", self._settings.local_url)
-        model = available(self._settings.model_copy(update={"local_url": local_url}))[0].id
+        model = available(self._settings.model_copy(update={"local_url": self._local_url}))[0].id
         key = " -H 'Authorization: Bearer YOUR_KEY'" if self._settings.tenants_by_key else ""
         body = json.dumps({"input": "Tell me about rivers.", "stream": True})
         apps = (
