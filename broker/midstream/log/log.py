@@ -196,6 +196,11 @@ class Log:
         """Return the state, or None where there is no stream."""
         return State.parse(await self._fields(stream_id, *FIELDS))
 
+    async def states(self, stream_ids: Sequence[str]) -> list[State | None]:
+        """Return many streams' states in one round trip; None where there is no stream."""
+        rows = await self._scripts.in_order(*(("HMGET", self.keys.state(each), *FIELDS) for each in stream_ids))
+        return [State.parse(row) for row in rows]
+
     async def read(self, stream_id: str, after: int, limit: int) -> tuple[State | None, list[Stored]]:
         """Return the state and up to `limit` entries after offset `after`, as both were at one moment."""
         state, rows = await self._page(stream_id, after, limit)

@@ -13,6 +13,8 @@ from midstream.log.keys import Keys
 from midstream.log.redis_errors import executed, translated
 from midstream.log.scripts import Scripts
 
+SAME_MS: Final = 64
+"""Rows of one millisecond that are read over at once, to come to those after a row in it."""
 INDEX_LIMIT: Final = 100_000
 """The newest streams of a tenant that can be listed."""
 
@@ -23,6 +25,10 @@ class Listed:
 
     stream_id: str
     created_ms: int
+
+    def after(self, other: "Listed") -> bool:
+        """Tell whether it stands after another row in a list."""
+        return (self.created_ms, self.stream_id) < (other.created_ms, other.stream_id)
 
 
 class Registry:
@@ -70,15 +76,20 @@ class Registry:
             await executed(pipe)
 
     async def listed(self, tenant: str, before: Listed | None, limit: int) -> list[Listed]:
-        """Return up to `limit` of the tenant's streams, newest first, behind the row `before`."""
+        """Return up to `limit` of the tenant's streams, newest first, after the row `before`."""
         newest = "+inf" if before is None else before.created_ms
-        with translated:
-            rows = await self._redis.zrevrangebyscore(
-                self._keys.index(tenant), newest, "-inf", start=0, num=limit + 64, withscores=True
-            )
-        found = [Listed(member.decode(), int(score)) for member, score in rows]
-        if before is not None:
-            found = [row for row in found if (row.created_ms, row.stream_id) < (before.created_ms, before.stream_id)]
+        found: list[Listed] = []
+        start, count = 0, limit + SAME_MS
+        while len(found) < limit:
+            with translated:
+                rows = await self._redis.zrevrangebyscore(
+                    self._keys.index(tenant), newest, "-inf", start=start, num=count, withscores=True
+                )
+            page = [Listed(member.decode(), int(score)) for member, score in rows]
+            found += [row for row in page if before is None or row.after(before)]
+            if len(rows) < count:
+                break
+            start += count
         return found[:limit]
 
     async def drop(self, tenant: str, stream_ids: list[str]) -> None:

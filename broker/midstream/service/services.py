@@ -17,6 +17,7 @@ from midstream.log.durability import examine, refuse_unfit
 from midstream.log.log import Log
 from midstream.log.registry import Registry
 from midstream.log.tries import Tries
+from midstream.service.listing import Lists
 from midstream.service.retries import Retries
 from midstream.settings import Settings
 
@@ -37,6 +38,7 @@ class House:
     retries: Retries
     slips: Slips
     hub: Hub
+    lists: Lists
 
 
 @asynccontextmanager
@@ -69,7 +71,9 @@ async def opened(settings: Settings) -> AsyncIterator[House]:
         await hub.start()
         reaper.start()
         retries.start()
-        yield House(settings, redis, log, registry, Chats(redis, prefix), retries, slips, hub)
+        yield House(
+            settings, redis, log, registry, Chats(redis, prefix), retries, slips, hub, Lists(log, registry, settings)
+        )
     finally:
         await retries.stop()
         await reaper.stop()

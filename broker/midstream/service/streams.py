@@ -20,18 +20,16 @@ from midstream.lifecycle.reaper import look_again_ms
 from midstream.log.entries import CANCELLED, Stored, decode, encode
 from midstream.log.errors import LogUnavailable, StreamAbsent, StreamSealed
 from midstream.log.keys import idempotent_id, new_id
-from midstream.log.registry import Listed
 from midstream.log.state import State
 from midstream.requests.catalogue import resolve
 from midstream.requests.request import GenerationRequest, IdleTimeoutError, UnwritableRequestError
+from midstream.service.listing import summary
 from midstream.service.services import House
 
 logger = logging.getLogger(__name__)
 
 FIRST_WORD: Final = FirstWordFace()
 READ_PAGE: Final = 1_000
-LIST_SCAN: Final = 10
-"""Most pages of the index that one filtered list looks through."""
 
 
 async def start(
@@ -155,22 +153,6 @@ async def show(house: House, tenant: str, stream_id: str, *, output: bool = Fals
     return shown
 
 
-def summary(stream_id: str, state: State) -> dict[str, Any]:
-    """Return a stream's row in a list."""
-    return {
-        "id": stream_id,
-        "status": state.status,
-        "outcome": state.outcome or None,
-        "model": state.model,
-        "epoch": state.epoch,
-        "tail": state.tail,
-        "thread": state.thread or None,
-        "created_ms": state.created_ms,
-        "started_ms": state.started_ms or None,
-        "ended_ms": state.ended_ms or None,
-    }
-
-
 async def collect(house: House, stream_id: str) -> dict[str, Any]:
     """Return the whole generation so far: text, reasoning, tool calls; a `reset` entry empties it."""
     text: list[str] = []
@@ -203,28 +185,6 @@ async def page(house: House, tenant: str, stream_id: str, after: int, limit: int
     if state is None or state.tenant != tenant:
         raise StreamAbsent(stream_id)
     return state, rows
-
-
-async def listing(
-    house: House, tenant: str, *, status: str | None, thread: str | None, limit: int, before: Listed | None
-) -> tuple[list[dict[str, Any]], Listed | None]:
-    """Return a tenant's streams, newest first, and the row behind which the next page begins."""
-    found: list[dict[str, Any]] = []
-    for _ in range(LIST_SCAN):
-        rows = await house.registry.listed(tenant, before, limit)
-        states = await asyncio.gather(*(house.log.state(row.stream_id) for row in rows))
-        expired = [row.stream_id for row, state in zip(rows, states, strict=True) if state is None]
-        if expired:
-            await house.registry.drop(tenant, expired)
-        for row, state in zip(rows, states, strict=True):
-            before = row
-            if state and status in (None, state.status, state.outcome) and thread in (None, state.thread):
-                found.append(summary(row.stream_id, state))
-                if len(found) == limit:
-                    return found, row
-        if len(rows) < limit:
-            return found, None
-    return found, before
 
 
 async def cancel(house: House, tenant: str, stream_id: str) -> State:

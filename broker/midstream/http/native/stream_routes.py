@@ -14,6 +14,7 @@ from midstream.log.entries import decode
 from midstream.log.registry import Listed
 from midstream.requests.request import GenerationRequest
 from midstream.service import streams
+from midstream.service.listing import Filter, summary
 
 router = APIRouter(prefix="/v1/streams", tags=["streams"], route_class=JsonRoute)
 
@@ -79,7 +80,7 @@ async def post_stream(
         response: Response = events(follower, house.settings, after=0, status=status)
         response.headers["Location"] = headers["Location"]
         return response
-    return JSON(streams.summary(stream_id, await streams.find(house, tenant, stream_id)), status, headers)
+    return JSON(summary(stream_id, await streams.find(house, tenant, stream_id)), status, headers)
 
 
 @router.get("", response_class=Response)
@@ -91,7 +92,7 @@ async def list_streams(
     limit: Annotated[int, Query(ge=1)] = 50,
     cursor: Annotated[str | None, Query(description="`next_cursor` of the page before")] = None,
 ) -> Response:
-    """List streams, newest first."""
+    """List streams, newest first. A page may be short: while there is a `next_cursor`, there may be more."""
     before = None
     if cursor is not None:
         created_ms, _, last_id = cursor.partition("-")
@@ -99,7 +100,7 @@ async def list_streams(
             raise Problem(400, "bad_cursor", "cursor must be a page's `next_cursor`.", cursor=cursor[:64])
         before = Listed(last_id, int(created_ms))
     limit = min(limit, house.settings.page_limit)
-    found, last = await streams.listing(house, tenant, status=status, thread=thread, limit=limit, before=before)
+    found, last = await house.lists.page(tenant, Filter(status, thread), limit, before)
     next_cursor = f"{last.created_ms}-{last.stream_id}" if last else None
     return JSON({"data": found, "next_cursor": next_cursor})
 
@@ -145,7 +146,7 @@ async def get_entries(
 async def cancel_stream(stream_id: str, house: AHouse, tenant: ATenant) -> Response:
     """Stop a generation. Idempotent; a stream that has ended stays as it ended."""
     state = await streams.cancel(house, tenant, stream_id)
-    return JSON(streams.summary(stream_id, state), 202, {"Stream-Id": stream_id})
+    return JSON(summary(stream_id, state), 202, {"Stream-Id": stream_id})
 
 
 @router.delete("/{stream_id}", response_class=Response, status_code=204)

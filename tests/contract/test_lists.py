@@ -1,0 +1,92 @@
+"""PROTOCOL: Read/List: all that is there is listed, and nobody's lists keep others waiting."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx2
+import pytest
+from pydantic import SecretStr
+from redis.asyncio import Redis
+
+from midstream.log.keys import Keys
+from midstream.settings import Settings
+from tests import inside
+
+TENANTS = {"hog": "hog-0123456789-0123456789-012345", "other": "other-0123456789-0123456789-0123"}
+STREAMS = 1_000
+SCAN = 200
+KEYS = Keys("ms")
+
+
+@pytest.fixture
+async def http(settings: Settings) -> AsyncIterator[httpx2.AsyncClient]:
+    keys = ",".join(f"{key}:{tenant}" for tenant, key in TENANTS.items())
+    update = {"api_keys": SecretStr(keys), "list_scan": SCAN}
+    async with inside.broker(settings.model_copy(update=update)) as client:
+        yield client
+
+
+async def ended(redis: Redis, count: int, apart_ms: int) -> list[str]:
+    """Store ended streams of the tenant `hog`, the newest first; every tenth is `failed`."""
+    ids = [f"{number:032x}" for number in range(count)]
+    async with redis.pipeline(transaction=False) as pipe:
+        for number, stream_id in enumerate(ids):
+            outcome, created_ms = "completed" if number % 10 else "failed", 10**12 + number * apart_ms
+            state = {"tenant": "hog", "status": "ended", "outcome": outcome, "created_ms": created_ms}
+            pipe.hset(KEYS.state(stream_id), mapping=state)
+            pipe.expire(KEYS.state(stream_id), 60)
+            pipe.zadd(KEYS.index("hog"), {stream_id: created_ms})
+        pipe.expire(KEYS.index("hog"), 60)
+        await pipe.execute()
+    return ids[::-1]
+
+
+async def listed(http: httpx2.AsyncClient, tenant: str = "hog", **params: Any) -> dict[str, Any]:
+    headers = {"Authorization": f"Bearer {TENANTS[tenant]}"}
+    answer = await http.get("/v1/streams", params=params, headers=headers)
+    assert answer.status_code == 200, answer.text
+    page: dict[str, Any] = answer.json()
+    return page
+
+
+async def test_a_filter_looks_at_so_many_and_goes_on_by_its_cursor(http: httpx2.AsyncClient, redis: Redis) -> None:
+    ids = await ended(redis, STREAMS, apart_ms=1)
+    found, cursor, pages = [], None, 0
+    while pages == 0 or cursor:
+        page = await listed(http, status="failed", limit=1_000, **({"cursor": cursor} if cursor else {}))
+        found += [row["id"] for row in page["data"]]
+        cursor, pages = page["next_cursor"], pages + 1
+        assert len(page["data"]) <= SCAN / 10
+    assert found == [stream_id for stream_id in ids if int(stream_id, 16) % 10 == 0]
+    assert pages in (STREAMS // SCAN, STREAMS // SCAN + 1)
+
+
+async def test_streams_of_one_moment_are_all_listed(http: httpx2.AsyncClient, redis: Redis) -> None:
+    ids = await ended(redis, 300, apart_ms=0)
+    found: list[str] = []
+    cursor = ""
+    while len(found) <= len(ids):
+        page = await listed(http, limit=40, **({"cursor": cursor} if cursor else {}))
+        found += [row["id"] for row in page["data"]]
+        cursor = page["next_cursor"]
+        if not cursor:
+            break
+    assert found == ids
+
+
+async def test_many_lists_of_one_tenant_leave_the_connections_to_others(http: httpx2.AsyncClient, redis: Redis) -> None:
+    await ended(redis, STREAMS, apart_ms=1)
+    await redis.config_resetstat()
+    connections = int((await redis.info("clients"))["connected_clients"])
+    lists = [asyncio.create_task(listed(http, status="queued", limit=1_000)) for _ in range(16)]
+    most = 0
+    while not all(task.done() for task in lists):
+        most = max(most, int((await redis.info("clients"))["connected_clients"]))
+        assert (await listed(http, "other"))["data"] == [], "another tenant is answered meanwhile"
+    for page in await asyncio.gather(*lists):
+        assert page["data"] == []
+        assert page["next_cursor"]
+    calls = (await redis.info("commandstats"))["cmdstat_hmget"]["calls"]
+    assert calls <= 16 * SCAN, "each list looked at so many and no more"
+    assert most - connections <= 6, "they share a connection or two"
