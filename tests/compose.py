@@ -12,6 +12,10 @@ ROOT = Path(__file__).parents[1]
 _VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?::(?P<kind>[-?])(?P<rest>[^}]*))?\}")
 
 
+_PART = re.compile(r"([\d.]+)(ms|s)")
+_UNITS_S = {"ms": 0.001, "s": 1.0}
+
+
 class MissingVariableError(Exception):
     """A variable that the file requires (`${NAME:?why}`) is not set."""
 
@@ -24,6 +28,18 @@ def compose_file(environment: Mapping[str, str]) -> dict[str, Any]:
     """
     document: dict[str, Any] = _filled(yaml.safe_load((ROOT / "docker-compose.yml").read_text()), environment)
     return document
+
+
+def seconds(duration: str) -> float:
+    """Return a duration in seconds, e.g. of `1s500ms`.
+
+    Raises:
+        ValueError: It is none.
+    """
+    parts = _PART.findall(duration)
+    if "".join(map("".join, parts)) != duration:
+        raise ValueError(f"{duration} is no duration")
+    return sum(float(number) * _UNITS_S[unit] for number, unit in parts)
 
 
 def _filled(node: Any, environment: Mapping[str, str]) -> Any:

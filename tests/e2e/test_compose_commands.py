@@ -19,7 +19,7 @@ import httpx2
 import pytest
 
 from tests import leaks
-from tests.compose import compose_file
+from tests.compose import compose_file, seconds
 from tests.servers import free_port
 
 SERVER = shutil.which("redis-server") or shutil.which("valkey-server")
@@ -54,7 +54,7 @@ def running(name: str, service: dict[str, Any], directory: Path, *more: str) -> 
         finally:
             process.terminate()
             try:
-                process.wait(float(service.get("stop_grace_period", "10s").removesuffix("s")))
+                process.wait(seconds(service.get("stop_grace_period", "10s")))
             finally:
                 process.kill()
                 process.wait()

@@ -8,8 +8,11 @@ import pytest
 from jsonschema import Draft7Validator
 
 from midstream.settings import LOOPBACK_HOSTS, Settings
-from tests.compose import ROOT, MissingVariableError, compose_file
+from midstream_worker.generation import LINGER_S
+from midstream_worker.producers import CANCEL_S, END_S
+from tests.compose import ROOT, MissingVariableError, compose_file, seconds
 
+GRACE_S = 10
 SCHEMA = json.loads((Path(__file__).parents[1] / "data" / "compose-spec.json").read_text())
 
 
@@ -50,7 +53,27 @@ def test_a_worker_can_be_scaled_and_has_time_to_drain(compose: dict[str, Any]) -
     worker = compose["services"]["worker"]
     assert "container_name" not in worker
     assert "ports" not in worker
-    assert float(worker["stop_grace_period"].removesuffix("s")) > Settings().drain_s
+
+
+@pytest.mark.parametrize("drain_s", [None, "900", "2.5"])
+def test_a_worker_is_killed_only_behind_its_drain(drain_s: str | None) -> None:
+    chosen = {"MIDSTREAM_DRAIN_S": drain_s} if drain_s else {}
+    worker = compose_file({"MIDSTREAM_API_KEYS": "key:tenant", **chosen})["services"]["worker"]
+    drains_for_s = float(worker["environment"]["MIDSTREAM_DRAIN_S"])
+    assert drains_for_s == (float(drain_s) if drain_s else Settings().drain_s)
+    assert seconds(worker["stop_grace_period"]) == drains_for_s + GRACE_S
+    assert END_S + CANCEL_S + LINGER_S < GRACE_S, "what a worker may take behind its drain"
+
+
+def test_the_readme_tells_how_long_a_stop_takes(compose: dict[str, Any]) -> None:
+    text = " ".join((ROOT / "README.md").read_text().split())
+    settings = Settings()
+    assert f"`MIDSTREAM_DRAIN_S` ({settings.drain_s:g} s)" in text
+    assert f"`MIDSTREAM_GENERATION_TIMEOUT_S` ({settings.generation_timeout_s:g} s)" in text
+    assert f"`MIDSTREAM_QUEUE_TIMEOUT_S` ({settings.queue_timeout_s:g} s)" in text
+    assert f"is {GRACE_S} s longer than `MIDSTREAM_DRAIN_S`" in text
+    timeout = float(compose["services"]["worker"]["environment"]["MIDSTREAM_GENERATION_TIMEOUT_S"])
+    assert timeout == settings.generation_timeout_s
 
 
 def test_the_broker_is_published_on_loopback_and_never_open(compose: dict[str, Any]) -> None:
