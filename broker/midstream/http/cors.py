@@ -14,6 +14,7 @@ EXPOSED: Final = (
     "Location",
     "Retry-After",
     "Error-Code",
+    "X-Request-Id",
     "X-Should-Retry",
     "X-Vercel-AI-UI-Message-Stream",
 )

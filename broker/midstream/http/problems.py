@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
+from midstream.http import request_ids
 from midstream.http.peers import error_shapes
 from midstream.log.errors import (
     IdempotencyMismatch,
@@ -41,7 +42,15 @@ class Problem(HTTPException):
 
     def response(self, scope: Scope) -> Response:
         """Return the problem document, or the error in the words of the face that was asked."""
+        response = self._shaped(scope)
+        request_ids.add_to(scope, response.raw_headers)
+        return response
+
+    def _shaped(self, scope: Scope) -> Response:
         shaped = error_shapes.shaped(scope, self.status_code, self.code, str(self.detail), self.facts)
+        if isinstance(shaped, str):
+            headers = {**(self.headers or {}), "Error-Code": self.code}
+            return Response(shaped, self.status_code, headers, media_type="text/plain")
         if shaped is not None:
             status, body = shaped
             return Response(orjson.dumps(body), status, self.headers, media_type="application/json")

@@ -1,21 +1,20 @@
 """`/api/chat`: what the AI SDK's `useChat` talks to (PROTOCOL: The AI SDK face)."""
 
 import logging
-from collections.abc import Callable, Coroutine
-from typing import Annotated, Any, Final
+import re
+from typing import Annotated, Final
 
 import orjson
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from midstream.faces.ui_messages import TAG_CHARS, UiMessagesFace
+from midstream.faces.ui_messages import RESETTING_MAJOR, TAG_CHARS, UiMessagesFace
 from midstream.http.ai_sdk.ui_request import MESSAGE_ID, ChatRequest
 from midstream.http.auth import AHouse, ATenant
 from midstream.http.json_route import JsonRoute
 from midstream.http.native.events_route import MAX_CURSOR_DIGITS
 from midstream.http.native.stream_routes import JSON
-from midstream.http.problems import problem_of
 from midstream.http.tails.event_response import EventResponse
 from midstream.hub.follower import Follower
 from midstream.log.errors import LogUnavailable, StreamAbsent
@@ -26,29 +25,10 @@ logger = logging.getLogger(__name__)
 
 PROTOCOL_HEADER: Final = {"X-Vercel-AI-UI-Message-Stream": "v1"}
 NOTHING: Final = 204
+_MAJOR: Final = re.compile("[0-9]{1,9}")
 
 
-class TextErrors(JsonRoute):
-    """Answers an error with its sentence as plain text: `useChat` shows the body of a refusal as it is."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return the route's handler."""
-        handle = super().get_route_handler()
-
-        async def handled(request: Request) -> Response:
-            try:
-                return await handle(request)
-            except Exception as error:
-                problem = problem_of(error)
-                if problem.code == "internal":
-                    raise
-                headers = {**(problem.headers or {}), "Error-Code": problem.code}
-                return Response(problem.detail, problem.status_code, headers, media_type="text/plain")
-
-        return handled
-
-
-router = APIRouter(prefix="/api/chat", tags=["ai-sdk"], route_class=TextErrors)
+router = APIRouter(prefix="/api/chat", tags=["ai-sdk"], route_class=JsonRoute)
 
 Major = Annotated[
     str | None, Header(alias="AI-SDK-Major", description="the client's major of `ai`, if it is 7 or more")
@@ -82,10 +62,15 @@ async def respond(
     face = UiMessagesFace(
         message_id=orjson.loads(state.metadata).get(MESSAGE_ID) or f"msg-{stream_id}",
         tag=stream_id[:TAG_CHARS],
-        major=int(major) if major and major.isascii() and major.isdigit() else 0,
+        major=RESETTING_MAJOR if _is_resetting(major) else 0,
         anew=reset if after == 0 or after >= reset else 0,
     )
     return _response(house, tenant, chat_id, follower, face, after=after, follow=follow, mark=mark)
+
+
+def _is_resetting(major: str | None) -> bool:
+    """Tell whether a client reads `reset-step`; all that do are one face, and share their frames."""
+    return _MAJOR.fullmatch(major or "") is not None and int(major or 0) >= RESETTING_MAJOR
 
 
 def _response(

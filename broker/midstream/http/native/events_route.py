@@ -11,6 +11,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import Receive, Scope, Send
 
 from midstream.faces.native import NativeFace
+from midstream.http import request_ids
 from midstream.http.auth import AHouse, ATenant, house_of, tenant_of
 from midstream.http.problems import Problem, problem_of
 from midstream.http.tails.event_response import EventResponse
@@ -128,10 +129,15 @@ class FastLane:
         if "follow" in query or "origin" in headers:
             return None
         scope["app"] = self._app
+        response = await self._answered(scope, found[1], headers, query)
+        request_ids.add_to(scope, response.raw_headers)
+        return response
+
+    async def _answered(self, scope: Scope, stream_id: str, headers: Headers, query: Mapping[str, str]) -> Response:
         try:
             house, tenant = house_of(scope), tenant_of(HTTPConnection(scope))
             behind = cursor(headers.get("last-event-id"), query.get("after"))
-            return await _answer(house, tenant, found[1], behind, follow=True)
+            return await _answer(house, tenant, stream_id, behind, follow=True)
         except Exception as error:
             problem = problem_of(error)
             if problem.code == "internal":

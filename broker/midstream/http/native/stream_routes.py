@@ -1,6 +1,7 @@
 """`/v1/streams`: start, show, list, read, cancel, delete."""
 
-from typing import Annotated, Any, Literal
+import re
+from typing import Annotated, Any, Final, Literal
 
 import orjson
 from fastapi import APIRouter, Header, Query, Response
@@ -18,6 +19,7 @@ from midstream.service.listing import Filter, summary
 
 router = APIRouter(prefix="/v1/streams", tags=["streams"], route_class=JsonRoute)
 
+_CREATED_MS: Final = re.compile("[0-9]{1,15}")
 Status = Literal["queued", "running", "ended", "completed", "failed", "cancelled", "interrupted"]
 
 
@@ -96,7 +98,7 @@ async def list_streams(
     before = None
     if cursor is not None:
         created_ms, _, last_id = cursor.partition("-")
-        if not (created_ms.isascii() and created_ms.isdigit() and last_id):
+        if not (_CREATED_MS.fullmatch(created_ms) and last_id):
             raise Problem(400, "bad_cursor", "cursor must be a page's `next_cursor`.", cursor=cursor[:64])
         before = Listed(last_id, int(created_ms))
     limit = min(limit, house.settings.page_limit)

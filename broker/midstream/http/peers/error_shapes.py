@@ -6,35 +6,43 @@ from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from midstream.faces.peer_errors import anthropic_error, openai_error
+from midstream.http.request_ids import request_id
 
 _OPENAI_PATHS: Final = ("/v1/responses", "/v1/chat")
 _ANTHROPIC_PATHS: Final = ("/v1/messages",)
+_AI_SDK_PATHS: Final = ("/api/chat",)
 _SHARED_PATHS: Final = ("/v1/models",)
 
 # What the native doors say and the peers have another status for.
 _STATUSES: Final = {"unknown_model": 404, "missing_provider_key": 400, "idempotency_mismatch": 400}
+_MOST_REASONS: Final = 3
 _OPENAI_CODES: Final = {"unknown_model": "model_not_found", "unauthorized": "invalid_api_key"}
 
 
 def shaped(
     scope: Scope, status: int, code: str, detail: str, facts: dict[str, Any]
-) -> tuple[int, dict[str, Any]] | None:
-    """Return status and body for a face's path; None for a native one."""
+) -> tuple[int, dict[str, Any]] | str | None:
+    """Return status and body for a face's path, the AI SDK's text, or None for a native path."""
     face = _face(scope)
     if face is None:
         return None
+    if face == "ai-sdk":
+        reasons = [f"{error['at']}: {error['message']}" for error in facts.get("errors", [])[:_MOST_REASONS]]
+        return " ".join((detail.replace("; see `errors`.", "."), *reasons))
     status = _STATUSES.get(code, status)
     param = facts.get("param") or ("model" if "model" in facts else None)
     for error in facts.get("errors", [])[:1]:
         param = error["at"].removeprefix("body.") or None
         detail = f"{param}: {error['message']}" if param else error["message"]
     if face == "anthropic":
-        return status, anthropic_error(status, detail)
+        return status, anthropic_error(status, detail) | {"request_id": request_id(scope)}
     return status, openai_error(status, _OPENAI_CODES.get(code, code), detail, param)
 
 
 def _face(scope: Scope) -> str | None:
     path, headers = scope.get("path", ""), Headers(scope=scope)
+    if _below(path, _AI_SDK_PATHS):
+        return "ai-sdk"
     if _below(path, _ANTHROPIC_PATHS):
         return "anthropic"
     if _below(path, _OPENAI_PATHS):

@@ -1,0 +1,48 @@
+"""Every answer names its request, in the header that each peer's SDK looks at (PROTOCOL: Errors)."""
+
+import secrets
+from typing import Final
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+HEADERS: Final = (b"x-request-id", b"request-id")
+"""OpenAI's and Anthropic's."""
+_ID: Final = "midstream.request_id"
+_ID_BYTES: Final = 12
+
+
+def request_id(scope: Scope) -> str:
+    """Return the request's id; it has one from the first time that it is asked for."""
+    found: str | None = scope.get(_ID)
+    if found is None:
+        found = scope[_ID] = f"req_{secrets.token_hex(_ID_BYTES)}"
+    return found
+
+
+def add_to(scope: Scope, headers: list[tuple[bytes, bytes]]) -> None:
+    """Put the request's id into the headers of its answer."""
+    if all(name != HEADERS[0] for name, _ in headers):
+        value = request_id(scope).encode()
+        headers += [(name, value) for name in HEADERS]
+
+
+class RequestIds:
+    """Puts the request's id on each answer of the app."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def named(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = list(message.get("headers", ()))
+                add_to(scope, headers)
+                message["headers"] = headers
+            await send(message)
+
+        await self._app(scope, receive, named)
