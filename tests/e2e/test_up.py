@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 from midstream.cli.up import model_installed
@@ -135,7 +136,8 @@ def test_a_prompt_is_answered_and_listed(up: Up) -> None:
 
 def test_a_stream_behind_many_others_is_listed(up: Up) -> None:
     for thread in ("oldest", *["later"] * 12):  # the broker looks through ten pages of the newest in one go
-        up.run("start", "Tell me a story.", "--model", "demo/story", "--detach", "--thread", thread)
+        body = {"input": "Tell me a story.", "model": "demo/story", "thread": thread}
+        assert httpx2.post(f"{up.url}/v1/streams", json=body).status_code == 201
     assert len(up.json("ls", "--thread", "oldest", "--limit", "1")["data"]) == 1
     assert len(up.json("ls", "--limit", "1", "--all")["data"]) == 13
 

@@ -8,6 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from midstream.cli.supervisor import dying_with_us
+
 IMPORT_TIMEOUT_S: Final = 30.0
 
 
@@ -16,7 +18,7 @@ async def problems_of(apps: Mapping[str, str]) -> dict[str, str]:
     if not apps:
         return {}
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "midstream_worker.app_check"),
+        *dying_with_us(sys.executable, "-P", "-m", "midstream_worker.app_check"),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,  # the worker logs what an app says while it is imported

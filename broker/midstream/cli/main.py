@@ -109,7 +109,7 @@ def keys() -> None:
 @keys.command()
 def new() -> None:
     """Print a new random key; the broker takes it as MIDSTREAM_API_KEYS=KEY:TENANT."""
-    echo(secrets.token_urlsafe(KEY_BYTES))
+    echo(secrets.token_hex(KEY_BYTES))
 
 
 @main.command()

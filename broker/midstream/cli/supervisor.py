@@ -128,9 +128,8 @@ class Child:
             process, output = await self._spawn()
 
     async def _spawn(self) -> tuple[asyncio.subprocess.Process, asyncio.Task[None]]:
-        words = (sys.executable, "-IS", _LAUNCHER, str(os.getpid()), *self.command.words)
         self._process = await asyncio.create_subprocess_exec(
-            *words,
+            *dying_with_us(*self.command.words),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
@@ -175,6 +174,11 @@ class Supervisor:
         for group in self._groups:
             for child in group:
                 child.kill()
+
+
+def dying_with_us(*words: str) -> tuple[str, ...]:
+    """Return the words that start a command which ends where this process is killed."""
+    return (sys.executable, "-IS", _LAUNCHER, str(os.getpid()), *words)
 
 
 async def supervise(supervisor: Supervisor, start: Callable[[], Awaitable[None]]) -> int:
