@@ -35,11 +35,18 @@ class ValkeyProcess:
     `options` are further server settings, e.g. `{"appendfsync": "always"}`.
     """
 
-    def __init__(self, directory: Path, options: dict[str, str] | None = None, binary: str = SERVER_BINARY) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        options: dict[str, str] | None = None,
+        binary: str = SERVER_BINARY,
+        environment: dict[str, str] | None = None,
+    ) -> None:
         self.directory = directory
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._binary = binary
+        self._environment = os.environ | (environment or {})
         self._options = {
             "bind": "127.0.0.1",
             "port": str(self.port),
@@ -60,7 +67,9 @@ class ValkeyProcess:
     def start(self) -> Self:
         """Start the server and return once it answers."""
         assert self._process is None, "the server is running already"
-        self._process = subprocess.Popen(self._command(), stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
+        self._process = subprocess.Popen(
+            self._command(), stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT, env=self._environment
+        )
         deadline = time.monotonic() + START_TIMEOUT_S
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:

@@ -98,6 +98,11 @@ class Settings(BaseSettings):
         default=False, description="wait until the intent is on the server's disk before a paid call (up to 1 s)"
     )
     queue_timeout_s: float = Field(default=120.0, gt=0, description="longest wait of a stream for a worker")
+    outdated_after_s: float = Field(
+        default=120.0,
+        gt=0,
+        description="a stream that nothing looked after for longer (a restored log) is sealed, not run; `inf`: run it",
+    )
     requeue_ms: int = Field(default=5_000, ge=100, description="a queued stream's job slip is renewed this often")
     max_generations: int = Field(default=200, ge=1, le=10_000, description="generations at once in one worker")
     max_attempts: int = Field(default=5, ge=1, description="most attempts at one stream before it is sealed")

@@ -32,7 +32,7 @@ async def _ours(redis: Redis, merged: int) -> None:
     stream = new_id()
     fields: dict[str, Argument] = {"tenant": "bench", "model": "bench", "ttl_s": TTL_S, "request": orjson.dumps(PROMPT)}
     await log.create(stream, "0" * 64, fields)
-    fence, tail, state, _ = await log.claim(stream, "0" * 32, LEASE_MS)
+    fence, tail, state, *_ = await log.claim(stream, "0" * 32, LEASE_MS)
     entries = [b"t" + (WORD * merged).encode()] * (TOKENS // merged)
     for entry in entries:
         tail = await log.append(stream, fence, tail, [entry])

@@ -46,7 +46,7 @@ class Server:
             "state": lambda: log.state("s"),
             "ready": registry.ready,
             "ping": registry.ping,
-            "due": lambda: registry.due(9, 9),
+            "due": lambda: registry.due(9, 9, 9),
             "unwatch": lambda: registry.unwatch("s"),
             "add": lambda: registry.add("t", "s", 1, 9),
             "listed": lambda: registry.listed("t", None, 9),

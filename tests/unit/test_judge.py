@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from midstream.lifecycle.reaper import Requeue, Seal, Verdict, Wait, judge, look_again_ms
+from midstream.lifecycle.verdict import Requeue, Seal, Verdict, Wait, judge, look_again_ms
 from midstream.log.state import State
 from midstream.settings import Settings
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from midstream.log.errors import LogFull, LogUnavailable, StaleEpoch, StreamAbsent, StreamSealed, TailMismatch
 from midstream.log.fsync import Fsync
-from midstream.log.log import Fence, Log
+from midstream.log.log import Fence, Log, Watched
 from midstream.log.scripts import Argument
 from midstream.log.state import State
 
@@ -36,6 +36,7 @@ class Attempt:
         fence: What lets us in.
         tail: The last offset that we know to be written.
         sealed: The end is written; there is no lease any more.
+        watched: When it was to be looked at next, as of the claim; None where the claim's answer was lost.
     """
 
     def __init__(self, log: Log, fsync: Fsync, stream_id: str, state: State, fence: Fence, lease_ms: int) -> None:
@@ -52,6 +53,7 @@ class Attempt:
         self._base = state.tail
         self._written: list[bytes] = []
         self._claimed_s = time.monotonic()
+        self.watched: Watched | None = None
 
     @classmethod
     async def claim(
@@ -64,14 +66,17 @@ class Attempt:
             LogUnavailable: Redis did not answer.
         """
         try:
-            fence, _, state, request = await claims.claim(stream_id, owner, lease_ms)
+            fence, _, state, request, watched = await claims.claim(stream_id, owner, lease_ms)
         except LogUnavailable:
             found = await claims.state(stream_id)
             if found is None or found.owner != owner:
                 raise
             # Only the answer was lost: the owner's word is ours alone.
             fence, state, request = Fence(found.epoch, owner), found, await claims.request(stream_id)
-        return cls(log, fsync, stream_id, state, fence, lease_ms), request
+            watched = None
+        attempt = cls(log, fsync, stream_id, state, fence, lease_ms)
+        attempt.watched = watched
+        return attempt, request
 
     @property
     def now_ms(self) -> int:

@@ -8,6 +8,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
+from midstream.lifecycle import verdict
 from midstream.lifecycle.ending import end_entry
 from midstream.log.entries import CANCELLED, COMPLETED, FAILED, INTERRUPTED, STATUS, Entry, encode
 from midstream.log.errors import LogError, LogFull, StaleEpoch, StreamAbsent, StreamSealed
@@ -43,15 +44,25 @@ class Generation:
 
     Args:
         body: The request as it stands on the log; one that cannot be read ends the stream.
+        unwatched_ms: For how long nothing had looked after the stream when it was claimed.
     """
 
-    def __init__(self, log: Log, sources: Sources, settings: Settings, attempt: Attempt, body: bytes) -> None:
+    def __init__(
+        self,
+        log: Log,
+        sources: Sources,
+        settings: Settings,
+        attempt: Attempt,
+        body: bytes,
+        unwatched_ms: int = 0,
+    ) -> None:
         self.attempt = attempt
         self.handed_over = False
         self._log = log
         self._sources = sources
         self._settings = settings
         self._body = body
+        self._unwatched_ms = unwatched_ms
         self._request: GenerationRequest
         self._stopped = ""
         self._halted = asyncio.get_running_loop().create_future()
@@ -152,7 +163,7 @@ class Generation:
                 raise error
             case None:
                 await self._seal(COMPLETED)
-            case SourceError(code="worker_lost"):
+            case SourceError(code="worker_lost" | verdict.OUTDATED):
                 await self._seal(INTERRUPTED, error)
             case SourceError():
                 await self._seal(FAILED, error)
@@ -172,6 +183,8 @@ class Generation:
     async def _produce(self) -> None:
         """Bring the source's deltas to the writer, over as many tries as the request allows."""
         async with asyncio.timeout(self._settings.generation_timeout_s):
+            if verdict.is_outdated(self._unwatched_ms, self._settings):
+                raise SourceError(verdict.OUTDATED, verdict.outdated_message(self._unwatched_ms))
             state = self.attempt.state
             self._source, name = self._find_source(state.model)
             beginning = await begin(self._log, self.attempt.stream_id, state, self._request, name)

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from redis.asyncio import Redis
 
-from midstream.lifecycle.reaper import Reaper
+from midstream.lifecycle.reaper import Reaper, clock_of
 from midstream.lifecycle.slips import Slips
 from midstream.log.connect import connect
 from midstream.log.durability import examine, refuse_unfit
@@ -45,6 +45,7 @@ class Process:
         log = Log(self._redis, prefix)
         self._registry = Registry(self._redis, prefix)
         slips = Slips(self._redis, prefix, settings.queue_timeout_s)
+        clock = clock_of(settings)
         self._leases = LeaseKeeper(settings, lambda timeout_s: self._connect(1, timeout_s), _give_up)
         self._producers = Producers(
             log,
@@ -53,9 +54,10 @@ class Process:
             slips,
             Fsync(self._redis, prefix),
             self._leases,
+            clock,
             settings,
         )
-        self._reaper = Reaper(log, self._registry, slips, settings)
+        self._reaper = Reaper(log, self._registry, slips, settings, clock)
         self._pickup = Pickup(
             arq_redis(self._front.connection_pool, log.keys),
             log.keys,

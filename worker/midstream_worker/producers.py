@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Callable
 from typing import Final
 
+from midstream.lifecycle.server_clock import ServerClock
 from midstream.lifecycle.slips import Slips
 from midstream.log.errors import LogError
 from midstream.log.fsync import Fsync
@@ -40,6 +41,7 @@ class Producers:
         slips: Slips,
         fsync: Fsync,
         leases: LeaseKeeper,
+        clock: ServerClock,
         settings: Settings,
     ) -> None:
         self.leases = leases
@@ -48,6 +50,7 @@ class Producers:
         self._registry = registry
         self._slips = slips
         self._fsync = fsync
+        self._clock = clock
         self._settings = settings
         self._sources = Sources(settings)
         self._sources.warm()
@@ -73,7 +76,10 @@ class Producers:
         attempt, body = await Attempt.claim(
             self._claims, self._log, self._fsync, stream_id, secrets.token_hex(8), self._settings.lease_ms
         )
-        generation = Generation(self._log, self._sources, self._settings, attempt, body)
+        unwatched_ms = 0
+        if attempt.watched is not None and attempt.watched.due_ms is not None:
+            unwatched_ms = self._clock.age_ms(attempt.watched.due_ms, attempt.watched.now_ms)
+        generation = Generation(self._log, self._sources, self._settings, attempt, body, unwatched_ms)
         self.leases.add(generation)
         task = asyncio.create_task(self._run(generation), name=f"generation {stream_id}")
         self._running[task] = generation

@@ -151,7 +151,7 @@ class Renewals:
         if not leases:
             return True
         try:
-            answers = await log.renew_all(leases, self._lease_ms)
+            answers = await log.many.renew(leases, self._lease_ms)
         except LogUnavailable as error:
             self._failed(str(error))
             return False

@@ -9,12 +9,14 @@ import asyncio
 import logging
 import random
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Final
 
 from midstream.lifecycle.ending import end_entry
+from midstream.lifecycle.server_clock import ServerClock
 from midstream.lifecycle.slips import Slips
-from midstream.log.entries import CANCELLED, FAILED, INTERRUPTED, encode
+from midstream.lifecycle.verdict import Requeue, Seal, Shorten, Verdict, Wait, judge, look_again_ms
+from midstream.log.entries import encode
 from midstream.log.errors import (
     LeaseHeld,
     LogError,
@@ -25,7 +27,8 @@ from midstream.log.errors import (
     TailMismatch,
 )
 from midstream.log.forever import forever
-from midstream.log.log import Fence, Log
+from midstream.log.log import Log
+from midstream.log.many import Ending
 from midstream.log.registry import Registry
 from midstream.log.state import State
 from midstream.settings import Settings
@@ -35,62 +38,35 @@ logger = logging.getLogger(__name__)
 TICK_S: Final = 0.2
 AGAIN_MS: Final = 400
 """A stream that one reaper was handed is handed to another after this long, should the first have died."""
-BATCH: Final = 100
+PAGE: Final = 250
+LANES: Final = 4
+"""Pages that are looked at side by side, where there is more than one."""
+FURTHEST_MS: Final = 10_000
+"""Nobody watches a stream further ahead than this, or two leases."""
 SILENCE_LEASES: Final = 2 / 3
 """Owners renew every third of a lease, so a log that was silent for less than this has let no lease run out."""
+CLOCK_TOLERANCE_LEASES: Final = 1 / 6
 
-
-@dataclass(frozen=True, slots=True)
-class Seal:
-    """End the stream."""
-
-    outcome: str
-    code: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Requeue:
-    """Let another attempt run."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Nothing to do for `delay_ms`."""
-
-    delay_ms: int
-
-
-Verdict = Seal | Requeue | Wait
-
-
-def judge(state: State, now_ms: int, settings: Settings) -> Verdict:
-    """Decide what becomes of a stream that has not ended: the worker-loss policies as a table."""
-    if state.status == "queued":
-        if now_ms - state.queued_ms >= settings.queue_timeout_s * 1000:
-            return Seal(FAILED, "queue_timeout", "no worker took the generation in time")
-        return Requeue()
-    if state.lease_until_ms > now_ms:
-        return Wait(state.lease_until_ms - now_ms + 1)
-    if state.cancel_ms:
-        return Seal(CANCELLED, "", "")
-    if state.epoch >= settings.max_attempts:
-        return Seal(INTERRUPTED, "attempts_exhausted", f"{state.epoch} workers were lost")
-    if not state.intent or state.policy in ("continue", "restart"):
-        return Requeue()
-    if state.policy == "reattach" and state.upstream_id:
-        return Requeue()
-    return Seal(INTERRUPTED, "worker_lost", "the worker was lost; the answer so far is kept")
+_Came = (LeaseHeld, StaleEpoch, TailMismatch, StreamSealed, StreamAbsent)
+"""A stream's owner came back, or another reaper was quicker; the stream is still watched, so look again."""
 
 
 class Reaper:
-    """One process's share of the looking after."""
+    """One process's share of the looking after.
 
-    def __init__(self, log: Log, registry: Registry, slips: Slips, settings: Settings) -> None:
+    Args:
+        clock: The process' view of the server's clock, where it is shared; see `clock_of`.
+    """
+
+    def __init__(
+        self, log: Log, registry: Registry, slips: Slips, settings: Settings, clock: ServerClock | None = None
+    ) -> None:
         self._log = log
         self._registry = registry
         self._slips = slips
         self._settings = settings
+        self._clock = clock or clock_of(settings)
+        self._furthest_ms = max(FURTHEST_MS, 2 * settings.lease_ms)
         self._task: asyncio.Task[None] | None = None
         self._answered_s = self._patient_until_s = 0.0
 
@@ -109,65 +85,123 @@ class Reaper:
         while True:
             # Jitter: reapers that started together drift apart.
             await asyncio.sleep(TICK_S * random.uniform(0.75, 1.25))  # noqa: S311
-            try:
-                now_ms, stream_ids = await self._registry.due(AGAIN_MS, BATCH)
-                self._heard()
-                for stream_id in stream_ids:
-                    await self.look(stream_id, now_ms)
-            except LogUnavailable as error:
-                logger.warning("reaper: %s", error)
-            except Exception:
-                logger.exception("reaper: a look failed and will be repeated")
+            if await self._page():
+                await asyncio.gather(*(self._lane() for _ in range(LANES)))
 
-    def _heard(self) -> None:
-        """The log has answered; where it was silent for long, its owners get a lease to be heard first."""
-        now_s, lease_s = time.monotonic(), self._settings.lease_ms / 1000
-        silent_s, self._answered_s = now_s - self._answered_s, now_s
-        if silent_s > lease_s * SILENCE_LEASES:
-            logger.warning("reaper: the log was silent for %.1f s; waiting a lease before anybody is lost", silent_s)
-            self._patient_until_s = now_s + lease_s
+    async def _lane(self) -> None:
+        while await self._page():
+            pass
 
-    async def look(self, stream_id: str, now_ms: int) -> None:
-        """Look at one stream that is due; `now_ms` is the server's time."""
-        state = await self._log.state(stream_id)
-        if state is None or state.ended:
-            await self._registry.unwatch(stream_id)
-            return
-        if state.status == "running" and time.monotonic() < self._patient_until_s:
-            return  # handed out again, to us or to another
-        verdict = judge(state, now_ms, self._settings)
+    async def _page(self) -> bool:
+        """Look at a page of what is due; return whether there may be more."""
         try:
-            match verdict:
+            asked_s = time.monotonic()
+            now_ms, due_ms = await self._registry.due(AGAIN_MS, PAGE, self._furthest_ms)
+            self._heard(now_ms, asked_s)
+            await self._look(due_ms, now_ms)
+        except LogUnavailable as error:
+            logger.warning("reaper: %s", error)
+        except Exception:
+            logger.exception("reaper: a look failed and will be repeated")
+        else:
+            return len(due_ms) >= PAGE
+        return False
+
+    def _heard(self, now_ms: int, asked_s: float) -> None:
+        """The log has answered; where it was silent for long, or its clock was set, its owners are heard first."""
+        now_s, lease_s = time.monotonic(), self._settings.lease_ms / 1000
+        set_ms = self._clock.hear(now_ms, asked_s, now_s)
+        silent_s, self._answered_s = now_s - self._answered_s, now_s
+        if set_ms:
+            logger.warning("reaper: the clock of Redis was set by %.1f s; waiting a lease", set_ms / 1000)
+        elif silent_s > lease_s * SILENCE_LEASES:
+            logger.warning("reaper: the log was silent for %.1f s; waiting a lease before anybody is lost", silent_s)
+        else:
+            return
+        self._patient_until_s = now_s + lease_s
+
+    async def _look(self, due_ms: Mapping[str, int], now_ms: int) -> None:
+        """Look at streams, which were due at those times; `now_ms` is the server's time."""
+        if not due_ms:
+            return
+        patient = time.monotonic() < self._patient_until_s
+        over: list[str] = []
+        looks_ms: dict[str, int] = {}
+        sealed: dict[str, tuple[State, Seal]] = {}
+        queued: dict[str, State] = {}
+        leased: dict[str, State] = {}
+        for stream_id, state in zip(due_ms, await self._log.many.states([*due_ms]), strict=True):
+            if state is None or state.ended:
+                over.append(stream_id)
+                continue
+            if state.status == "running" and patient:
+                continue  # handed out again, to us or to another
+            match self._judge(state, due_ms[stream_id], now_ms):
                 case Wait(delay_ms):
-                    await self._registry.watch(stream_id, delay_ms)
+                    looks_ms[stream_id] = now_ms + delay_ms
                 case Requeue():
-                    await self._requeue(stream_id, state)
-                case Seal():
-                    await self._seal(stream_id, state, verdict, now_ms)
-        except (LeaseHeld, StaleEpoch, TailMismatch, StreamSealed, StreamAbsent):
-            return  # its owner came back, or another reaper was quicker; it is still watched, so look again
-        except LogError as error:
+                    queued[stream_id] = state
+                case Shorten():
+                    leased[stream_id] = state
+                case Seal() as seal:
+                    sealed[stream_id] = state, seal
+        over += await self._seal(sealed, now_ms)
+        looks_ms |= await self._requeue(queued, now_ms)
+        looks_ms |= await self._shorten(leased, now_ms)
+        await self._registry.watch_again(looks_ms)
+        await self._registry.unwatch(*over)
+
+    def _judge(self, state: State, due_ms: int, now_ms: int) -> Verdict:
+        # A lease that ran out, or a look that was due, long ago: nobody was there.
+        since_ms = state.lease_until_ms if state.status == "running" else due_ms
+        return judge(
+            state,
+            now_ms,
+            self._settings,
+            queued_for_ms=self._clock.age_ms(state.queued_ms, now_ms),
+            unwatched_ms=self._clock.age_ms(since_ms, now_ms),
+        )
+
+    async def _seal(self, sealed: Mapping[str, tuple[State, Seal]], now_ms: int) -> list[str]:
+        endings = []
+        told: dict[str, list[str]] = {}
+        for stream_id, (state, seal) in sealed.items():
+            told.setdefault(f"{seal.outcome} ({seal.code or 'asked for'})", []).append(stream_id)
+            error = {"code": seal.code, "message": seal.message} if seal.code else None
+            end = encode(end_entry(seal.outcome, state=state, now_ms=now_ms, error=error))
+            endings.append(Ending(stream_id, state.epoch, state.tail, end, seal.outcome, state.ttl_s))
+        for how, stream_ids in told.items():  # a line for each of thousands would take longer than sealing them
+            logger.warning("sealed as %s: %s", how, " ".join(stream_ids))
+        return _done(sealed, await self._log.many.seal(endings))
+
+    async def _requeue(self, lost: Mapping[str, State], now_ms: int) -> dict[str, int]:
+        running = {each: state.epoch for each, state in lost.items() if state.status == "running"}
+        if running:
+            logger.warning("queued again, having lost their worker: %s", " ".join(running))
+        released = _done(running, await self._log.many.release([*running.items()]))
+        queued = {each: state.epoch for each, state in lost.items() if each in released or each not in running}
+        if queued:
+            await self._slips.write_many(queued)
+        return dict.fromkeys(queued, now_ms + look_again_ms(self._settings))
+
+    async def _shorten(self, leased: Mapping[str, State], now_ms: int) -> dict[str, int]:
+        if leased:
+            logger.warning("%d leases were taken before the clock of Redis was set back; shortened", len(leased))
+        answers = await self._log.many.shorten([(each, state.epoch) for each, state in leased.items()])
+        return {each: now_ms + leased[each].lease_ms + 1 for each in _done(leased, answers)}
+
+
+def clock_of(settings: Settings) -> ServerClock:
+    """Return a new view of the server's clock, for all of one process."""
+    return ServerClock(settings.lease_ms * CLOCK_TOLERANCE_LEASES)
+
+
+def _done(asked: Mapping[str, object], answers: list[LogError | None]) -> list[str]:
+    """Return those of the streams to which it was done."""
+    done = []
+    for stream_id, error in zip(asked, answers, strict=True):
+        if error is None:
+            done.append(stream_id)
+        elif not isinstance(error, _Came):
             logger.warning("reaper: %s: %s", stream_id, error)
-
-    async def _requeue(self, stream_id: str, state: State) -> None:
-        if state.status == "running":
-            logger.warning("stream %s lost its worker in epoch %d; queued again", stream_id, state.epoch)
-            await self._log.release(stream_id, Fence(state.epoch, ""))
-        await self._slips.write(stream_id, state.epoch)
-        await self._registry.watch(stream_id, look_again_ms(self._settings))
-
-    async def _seal(self, stream_id: str, state: State, verdict: Seal, now_ms: int) -> None:
-        logger.warning("stream %s is sealed as %s (%s)", stream_id, verdict.outcome, verdict.code or "asked for")
-        error = {"code": verdict.code, "message": verdict.message} if verdict.code else None
-        end = encode(end_entry(verdict.outcome, state=state, now_ms=now_ms, error=error))
-        fence = Fence(state.epoch, "")
-        await self._log.seal(stream_id, fence, state.tail, [end], verdict.outcome, state.ttl_s)
-        await self._registry.unwatch(stream_id)
-
-
-def look_again_ms(settings: Settings) -> int:
-    """Return when to look at a queued stream again.
-
-    At most a lease: were it claimed in between and its worker lost at once, it is due when that lease runs out.
-    """
-    return min(settings.requeue_ms, settings.lease_ms)
+    return done

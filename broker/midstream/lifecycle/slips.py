@@ -4,6 +4,7 @@ arq is a wake-up and never the record of truth (docs/findings.md: arq): a slip c
 that takes it must still claim the stream, and a lost slip is written again by the reaper.
 """
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import orjson
@@ -52,7 +53,7 @@ class Slips:
         job_id = f"{stream_id}.{epoch}"
         now_ms = timestamp_ms()
         job = serialize_job(GENERATE, (stream_id,), {}, None, now_ms, serializer=serialize)
-        queued = not new and await self._is_queued(job_id)
+        queued = not new and not await self._missing([job_id])
         async with self._redis.pipeline(transaction=True) as pipe:
             if not queued:
                 pipe.set(job_key_prefix + job_id, job, px=self._expires_ms)
@@ -60,15 +61,29 @@ class Slips:
             pipe.publish(self._keys.control, WAKE)
             await executed(pipe)
 
-    async def _is_queued(self, job_id: str) -> bool:
-        """Tell whether the slip can be taken.
+    async def write_many(self, epochs: Mapping[str, int]) -> None:
+        """Do as `write` for many streams, in two round trips. Raises as that."""
+        missing = await self._missing([f"{stream_id}.{epoch}" for stream_id, epoch in epochs.items()])
+        now_ms = timestamp_ms()
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for job_id in missing:
+                job = serialize_job(GENERATE, (job_id.partition(".")[0],), {}, None, now_ms, serializer=serialize)
+                pipe.set(job_key_prefix + job_id, job, px=self._expires_ms)
+                pipe.zadd(self._keys.queue, {job_id: now_ms - CLOCKS_APART_MS})
+            pipe.publish(self._keys.control, WAKE)
+            await executed(pipe)
+
+    async def _missing(self, job_ids: list[str]) -> list[str]:
+        """Return the slips that cannot be taken.
 
         A worker that died between the slip and the claim has left arq's mark on it, for as long as a job may run;
         a worker that still lives loses nothing by its mark's removal: one claim alone succeeds.
         """
         async with self._redis.pipeline(transaction=False) as pipe:
-            pipe.delete(in_progress_key_prefix + job_id)
-            pipe.exists(job_key_prefix + job_id)
-            pipe.zscore(self._keys.queue, job_id)
-            _, exists, score = await executed(pipe)
-        return bool(exists) and score is not None
+            for job_id in job_ids:
+                pipe.delete(in_progress_key_prefix + job_id)
+                pipe.exists(job_key_prefix + job_id)
+                pipe.zscore(self._keys.queue, job_id)
+            answers = await executed(pipe)
+        found = zip(job_ids, answers[1::3], answers[2::3], strict=True)
+        return [job_id for job_id, exists, score in found if not exists or score is None]

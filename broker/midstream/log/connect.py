@@ -7,6 +7,7 @@ from collections.abc import Coroutine
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+import hiredis
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -82,6 +83,12 @@ class Bounded(AbstractConnection):
         except RuntimeError as error:  # how uvloop says that the transport has just been closed
             await self.disconnect(nowait=True)
             raise RedisConnectionError(str(error)) from error
+
+    def pack_command(self, *args: Any) -> list[bytes]:
+        """Pack a command by hiredis: redis-py packs each word in Python, which took half of a busy reaper's time."""
+        name, *further = args
+        words = name.encode().split() if isinstance(name, str) else name.split()  # as in `CONFIG GET`
+        return [hiredis.pack_command((*words, *further))]
 
     async def read_response(self, *args: Any, timeout: float | None = None, **options: Any) -> Any:  # noqa: ASYNC109
         """Return a reply, or None where a `timeout` of the caller's own has run out.

@@ -5,23 +5,29 @@ Every write is one script (`lua/`), so that each invariant is kept or refused in
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from redis.asyncio import Redis
 
 from midstream.log.entries import Stored, stored_rows
-from midstream.log.errors import LeaseHeld, LogError, StaleEpoch, StreamAbsent, StreamSealed, TailMismatch
+from midstream.log.errors import LeaseHeld, StaleEpoch, StreamAbsent, StreamSealed, TailMismatch
+from midstream.log.fence import Fence
 from midstream.log.keys import Keys
-from midstream.log.scripts import Argument, Call, Scripts, refuse
+from midstream.log.many import Many
+from midstream.log.scripts import Argument, Scripts, refuse
 from midstream.log.state import FIELDS, State
+
+__all__ = ["Fence", "Log"]
 
 
 @dataclass(frozen=True, slots=True)
-class Fence:
-    """What an attempt shows to be let in: its epoch, and the random word it claimed with."""
+class Watched:
+    """When a stream was to be looked at next, as of its claim; both are times of the server's clock.
 
-    epoch: int
-    owner: str
+    `due_ms` is None where nobody was to look at it any more.
+    """
+
+    now_ms: int
+    due_ms: int | None
 
 
 class Log:
@@ -34,6 +40,7 @@ class Log:
     def __init__(self, redis: Redis, prefix: str) -> None:
         self.keys = Keys(prefix)
         self._scripts = Scripts(redis)
+        self.many = Many(self._scripts, self.keys)
 
     async def create(
         self, stream_id: str, digest: str, fields: Mapping[str, Argument], look_in_ms: int = 5_000
@@ -58,21 +65,23 @@ class Log:
             return None
         refuse(stream_id, answer)
 
-    async def claim(self, stream_id: str, owner: str, lease_ms: int) -> tuple[Fence, int, State, bytes]:
-        """Take a queued stream for a new attempt; return its fence, tail, state, and the request as JSON.
+    async def claim(self, stream_id: str, owner: str, lease_ms: int) -> tuple[Fence, int, State, bytes, Watched]:
+        """Take a queued stream for a new attempt; return its fence, tail, state, the request as JSON, and its watch.
 
         Raises:
             StaleEpoch: Somebody else holds it.
             StreamSealed: It has ended.
         """
         args: list[Argument] = [owner, lease_ms, self.keys.channel(stream_id), "request", *FIELDS]
-        answer = await self._scripts.run("claim", self._both(stream_id), args)
+        watch: tuple[tuple[Argument, ...], ...] = (("ZSCORE", self.keys.due, stream_id), ("TIME",))
+        (due_ms, time), answer = await self._scripts.run_behind(watch, "claim", self._both(stream_id), args)
         if answer[0] != b"ok":
             refuse(stream_id, answer)
         request, *values = answer[1]
         state = State.parse(values)
         assert state is not None  # noqa: S101 - it was claimed in the same script
-        return Fence(state.epoch, owner), state.tail, state, bytes(request or b"{}")
+        watched = Watched(int(time[0]) * 1000 + int(time[1]) // 1000, None if due_ms is None else int(float(due_ms)))
+        return Fence(state.epoch, owner), state.tail, state, bytes(request or b"{}"), watched
 
     async def append(
         self, stream_id: str, fence: Fence, tail: int, contents: Sequence[bytes], *, cursor: int | None = None
@@ -127,18 +136,6 @@ class Log:
         if answer[0] != b"ok":
             refuse(stream_id, answer)
         return bool(answer[1])
-
-    async def renew_all(self, leases: Sequence[tuple[str, Fence]], lease_ms: int) -> list[bool | LogError]:
-        """Renew leases in one round trip; return for each what `renew` would have returned or raised.
-
-        Raises:
-            LogUnavailable: Redis did not answer at all.
-        """
-        calls: list[Call] = [
-            ("renew", [self.keys.state(stream_id)], [fence.epoch, fence.owner, lease_ms]) for stream_id, fence in leases
-        ]
-        answers = await self._scripts.run_each(*calls)
-        return [_each(stream_id, answer) for (stream_id, _), answer in zip(leases, answers, strict=True)]
 
     async def release(self, stream_id: str, fence: Fence) -> None:
         """Give a running stream back to the queue; a fence without an owner is the reaper's.
@@ -252,15 +249,3 @@ def _something_went(state: State, rows: list[Stored], after: int) -> bool:
     """Tell whether entries are missing that the state says are there."""
     first = max(after + 1, state.first)
     return first <= state.tail and (not rows or rows[0].offset != first)
-
-
-def _each(stream_id: str, answer: list[Any] | LogError) -> bool | LogError:
-    """Return what one of many renewals came to."""
-    if isinstance(answer, LogError):
-        return answer
-    try:
-        if answer[0] != b"ok":
-            refuse(stream_id, answer)
-    except LogError as refusal:
-        return refusal
-    return bool(answer[1])

@@ -4,6 +4,7 @@ Neither set shares a stream's slot, so neither is written in the stream's own sc
 always a superset of the live streams: written before a stream exists, cleared after it ended.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -52,18 +53,27 @@ class Registry:
         """Have a reaper look at the stream in `delay_ms`."""
         await self._scripts.run("watch", [self._keys.due], [delay_ms, stream_id])
 
-    async def unwatch(self, stream_id: str) -> None:
-        """Look after the stream no longer: it has ended."""
-        with translated:
-            await self._redis.zrem(self._keys.due, stream_id)
+    async def unwatch(self, *stream_ids: str) -> None:
+        """Look after the streams no longer: they have ended."""
+        if stream_ids:
+            with translated:
+                await self._redis.zrem(self._keys.due, *stream_ids)
 
-    async def due(self, again_ms: int, limit: int) -> tuple[int, list[str]]:
-        """Return the server's time and the streams to look at now.
+    async def due(self, again_ms: int, limit: int, furthest_ms: int) -> tuple[int, dict[str, int]]:
+        """Return the server's time, and the streams to look at now with the times at which they were due, in ms.
 
-        Each is handed to one caller, and to another one after `again_ms` unless it was re-watched.
+        Each is handed to one caller, and to another one after `again_ms` unless it was re-watched. Due is also what
+        lies further ahead than `furthest_ms`.
         """
-        now_ms, ids = await self._scripts.run("due", [self._keys.due], [again_ms, limit])
-        return int(now_ms), [stream_id.decode() for stream_id in ids]
+        now_ms, flat = await self._scripts.run("due", [self._keys.due], [again_ms, limit, furthest_ms])
+        ids, scores = flat[::2], flat[1::2]
+        return int(now_ms), {each.decode(): int(float(score)) for each, score in zip(ids, scores, strict=True)}
+
+    async def watch_again(self, looks_ms: Mapping[str, int]) -> None:
+        """Have reapers look at streams at these times of the server's clock; one that has left the set stays out."""
+        if looks_ms:
+            with translated:
+                await self._redis.zadd(self._keys.due, dict(looks_ms), xx=True)
 
     async def add(self, tenant: str, stream_id: str, created_ms: int, keep_s: int) -> None:
         """List a new stream; the list itself is kept at least `keep_s`."""

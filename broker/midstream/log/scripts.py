@@ -6,7 +6,7 @@ from typing import Any, Final, NoReturn
 
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
-from redis.exceptions import RedisError
+from redis.exceptions import NoScriptError, RedisError
 
 from midstream.log.errors import (
     IdempotencyMismatch,
@@ -63,6 +63,23 @@ class Scripts:
     async def queue(self, pipe: Pipeline, name: str, keys: Sequence[str], args: Sequence[Argument]) -> None:
         """Put one script into a pipeline of the caller's."""
         await self._scripts[name](keys=keys, args=args, client=pipe)
+
+    async def run_behind(
+        self, commands: Sequence[tuple[Argument, ...]], name: str, keys: Sequence[str], args: Sequence[Argument]
+    ) -> tuple[list[Any], list[Any]]:
+        """Run plain commands and then one script, in one round trip; return their answers and its. Raises as `run`."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for word, *further in commands:
+                pipe.execute_command(str(word).encode(), *further)
+            pipe.execute_command("EVALSHA", self._scripts[name].sha, len(keys), *keys, *args)
+            with translated:
+                *found, answer = await pipe.execute(raise_on_error=False)
+        if isinstance(answer, NoScriptError):
+            answer = await self.run(name, keys, args)
+        for each in (*found, answer):
+            if isinstance(each, RedisError):
+                raise ours(each) from each
+        return found, answer
 
     async def run_each(self, *calls: Call) -> list[list[Any] | LogError]:
         """Run scripts in one round trip; return the answer of each, or the log's error in its place.

@@ -27,6 +27,8 @@ class State:
     started_ms: int = 0
     ended_ms: int = 0
     lease_until_ms: int = 0
+    lease_ms: int = 0
+    """How long the lease of the last claim is, from one renewal on."""
     intent: int = 0
     """The epoch that last marked that it is about to make a paid call; 0: none did."""
     paid: int = 0

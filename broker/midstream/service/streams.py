@@ -16,7 +16,7 @@ from midstream.faces.silent import SilentFace
 from midstream.hub.follower import Follower
 from midstream.hub.tail import Tail
 from midstream.lifecycle.ending import end_entry
-from midstream.lifecycle.reaper import look_again_ms
+from midstream.lifecycle.verdict import look_again_ms
 from midstream.log.entries import CANCELLED, Stored, decode, encode
 from midstream.log.errors import LogUnavailable, StreamAbsent, StreamSealed
 from midstream.log.keys import idempotent_id, new_id

@@ -10,6 +10,6 @@ local epoch, tail = s[2] + 1, s[3] + 1
 local stored = 's{"epoch":' .. epoch .. ',"model":' .. cjson.encode(s[4]) .. '}'
 redis.call('XADD', KEYS[2], tail .. '-' .. epoch, 'e', stored)
 redis.call('HSET', KEYS[1], 'status', 'running', 'epoch', epoch, 'owner', ARGV[1], 'tail', tail,
-  'started_ms', now, 'lease_until_ms', now + ARGV[2])
+  'started_ms', now, 'lease_until_ms', now + ARGV[2], 'lease_ms', ARGV[2])
 redis.call('PUBLISH', ARGV[3], tail .. '-' .. epoch .. '\255' .. stored)
 return {'ok', redis.call('HMGET', KEYS[1], unpack(ARGV, 4))}

@@ -1,0 +1,97 @@
+"""What becomes of a stream that has not ended: the worker-loss policies as a table (PROTOCOL: Recovery/Verdict)."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from midstream.log.entries import CANCELLED, FAILED, INTERRUPTED
+from midstream.log.state import State
+from midstream.settings import Settings
+
+ROOM_MS: Final = 1_000
+"""A lease that ends by so much later than one can was taken before the server's clock was set back."""
+OUTDATED: Final = "outdated"
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """End the stream."""
+
+    outcome: str
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Requeue:
+    """Let another attempt run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing to do for `delay_ms`."""
+
+    delay_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shorten:
+    """Let the lease end in its usual time: the server's clock was set back since it was renewed."""
+
+
+Verdict = Seal | Requeue | Wait | Shorten
+
+
+def judge(
+    state: State, now_ms: int, settings: Settings, *, queued_for_ms: int | None = None, unwatched_ms: int = 0
+) -> Verdict:
+    """Decide what becomes of a stream that has not ended.
+
+    Args:
+        state: The stream's.
+        now_ms: The server's time.
+        settings: Of this deployment.
+        queued_for_ms: How long it has been queued; None: what the server's clock says.
+        unwatched_ms: For how long nothing looked after it although it was due.
+    """
+    if state.status == "queued":
+        waited_ms = now_ms - state.queued_ms if queued_for_ms is None else queued_for_ms
+        if is_outdated(unwatched_ms, settings):
+            return Seal(INTERRUPTED, OUTDATED, outdated_message(unwatched_ms))
+        if waited_ms >= settings.queue_timeout_s * 1000:
+            return Seal(FAILED, "queue_timeout", "no worker took the generation in time")
+        return Requeue()
+    if state.lease_ms and state.lease_until_ms > now_ms + state.lease_ms + ROOM_MS:
+        return Shorten()
+    if state.lease_until_ms > now_ms:
+        return Wait(state.lease_until_ms - now_ms + 1)
+    if state.cancel_ms:
+        return Seal(CANCELLED, "", "")
+    if state.epoch >= settings.max_attempts:
+        return Seal(INTERRUPTED, "attempts_exhausted", f"{state.epoch} workers were lost")
+    again = not state.intent or state.policy in ("continue", "restart")
+    if again or (state.policy == "reattach" and state.upstream_id):
+        if is_outdated(unwatched_ms, settings):
+            return Seal(INTERRUPTED, OUTDATED, outdated_message(unwatched_ms))
+        return Requeue()
+    return Seal(INTERRUPTED, "worker_lost", "the worker was lost; the answer so far is kept")
+
+
+def is_outdated(unwatched_ms: int, settings: Settings) -> bool:
+    """Tell whether a stream was left alone for so long that its log may be an old copy, and must not be run again."""
+    return unwatched_ms > settings.outdated_after_s * 1000
+
+
+def outdated_message(unwatched_ms: int) -> str:
+    """Say why an outdated stream ends."""
+    return (
+        f"nothing had looked after the stream for {unwatched_ms / 1000:.0f} s: a restored log, or a long outage; "
+        "it was not run again"
+    )
+
+
+def look_again_ms(settings: Settings) -> int:
+    """Return when to look at a queued stream again.
+
+    At most a lease: were it claimed in between and its worker lost at once, it is due when that lease runs out.
+    """
+    return min(settings.requeue_ms, settings.lease_ms)

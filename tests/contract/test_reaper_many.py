@@ -1,0 +1,90 @@
+"""Thousands of streams of one lost worker end in time, however far Redis is away (PROTOCOL: Recovery/In time)."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from midstream.lifecycle.reaper import Reaper
+from midstream.lifecycle.slips import Slips
+from midstream.log.connect import connect
+from midstream.log.errors import LogError
+from midstream.log.keys import new_id
+from midstream.log.log import Fence, Log
+from midstream.log.registry import Registry
+from midstream.settings import Settings
+from tests.servers import ValkeyProcess
+
+STREAMS = 2_000
+LEASE_MS = 3_000
+DISTANCE_S = 0.010
+CHUNK = 65_536
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[ValkeyProcess]:
+    with ValkeyProcess(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture
+async def distant_url(server: ValkeyProcess) -> AsyncIterator[str]:
+    """The server's URL by way of a proxy that adds a distance to each round trip."""
+    loop = asyncio.get_running_loop()
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(CHUNK):
+            loop.call_later(DISTANCE_S / 2, writer.write, data)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        their_reader, their_writer = await asyncio.open_connection("127.0.0.1", server.port)
+        pumps = [asyncio.create_task(forward(reader, their_writer)), asyncio.create_task(forward(their_reader, writer))]
+        tasks.update(pumps)
+        await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+        for each in (writer, their_writer):
+            each.transport.abort()
+
+    listener = await asyncio.start_server(serve, "127.0.0.1", 0)
+    yield f"redis://127.0.0.1:{listener.sockets[0].getsockname()[1]}/0"
+    listener.close()
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def lost(log: Log, policy: str) -> str:
+    """A running stream whose call was made, and whose owner is never heard of again."""
+    stream_id = new_id()
+    await log.create(stream_id, "d", {"tenant": "t", "model": "m", "ttl_s": 60, "policy": policy}, LEASE_MS)
+    fence, *_ = await log.claim(stream_id, "lost", LEASE_MS)
+    await log.renew(stream_id, fence, LEASE_MS, intent=1)
+    return stream_id
+
+
+@pytest.mark.parametrize("policy", ["interrupt", "restart"])
+async def test_many_streams_of_a_lost_worker(server: ValkeyProcess, distant_url: str, policy: str) -> None:
+    near, far = connect(server.url, 10, 8), connect(distant_url, 10, 8)
+    log = Log(near, "ms")
+    ids: list[str] = []
+    while len(ids) < STREAMS:
+        ids += await asyncio.gather(*(lost(log, policy) for _ in range(100)))
+    settings = Settings(redis_url=SecretStr(distant_url), lease_ms=LEASE_MS)
+    reaper = Reaper(Log(far, "ms"), Registry(far, "ms"), Slips(far, "ms", 60), settings)
+    # All lose their lease at one moment, as those of one worker do.
+    states = await log.many.states(ids)
+    fences = [(each, Fence(state.epoch, "lost")) for each, state in zip(ids, states, strict=True) if state]
+    assert not any(isinstance(answer, LogError) for answer in await log.many.renew(fences, LEASE_MS))
+    reaper.start()
+    seconds, microseconds = await near.time()
+    renewed_ms = seconds * 1_000 + microseconds // 1_000
+    await asyncio.sleep(LEASE_MS / 1_000 + 1)  # the promise is about time, and looking at so many takes some of it
+    states = await log.many.states(ids)
+    changed_ms = [state.ended_ms or state.queued_ms for state in states if state and state.status != "running"]
+    await reaper.stop()
+    await near.aclose()
+    await far.aclose()
+    assert len(changed_ms) == STREAMS
+    assert max(changed_ms) - renewed_ms - LEASE_MS < 1_000
