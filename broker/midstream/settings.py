@@ -74,7 +74,9 @@ class Settings(BaseSettings):
     max_wait_s: float = Field(default=60.0, gt=0, description="longest `?wait=`")
     page_limit: int = Field(default=1_000, ge=1, le=10_000, description="most entries or streams of one page")
     list_scan: int = Field(default=2_000, ge=100, description="most streams that one filtered list looks at")
-    heartbeat_ms: int = Field(default=15_000, ge=50, description="silence after which a heartbeat is sent")
+    heartbeat_ms: int = Field(
+        default=15_000, ge=50, le=15_000, description="silence after which a heartbeat is sent; clients count on 15 s"
+    )
     send_timeout_ms: int = Field(default=30_000, ge=100, description="a client that reads nothing this long is cut")
     first_word_s: float = Field(
         default=15.0,

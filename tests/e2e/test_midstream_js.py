@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from playwright.async_api import Page
 
 from midstream.http.site import PAGE
+from tests.e2e.following import FOLLOW, begun, read
 from tests.provider.client import ProviderServer
 from tests.provider.script import Script, directive
 from tests.system import System
@@ -23,38 +23,11 @@ if TYPE_CHECKING:  # pytest itself imports the plugins
 pytest_plugins = ("tests.e2e.browser",)
 pytestmark = pytest.mark.browser
 
-FOLLOW = """([id, share]) => {
-  window.read = { text: "", offsets: [], states: [], end: null };
-  window.following = import("/midstream.js").then(({ tail }) => tail(`/v1/streams/${id}/events`, {
-    share,
-    onEntry(entry) {
-      read.offsets.push(entry.offset);
-      if (entry.type === "text") read.text += entry.text;
-      if (entry.type === "end") read.end = entry.outcome;
-    },
-    onConnection: (state) => read.states.push(state),
-  }));
-}"""
-
 
 @pytest.fixture
 async def system(redis_url: str, tmp_path: Path, provider: ProviderServer) -> AsyncIterator[System]:
     async with System(redis_url, tmp_path, provider.url) as running:
         yield await running.start()
-
-
-async def read(page: Page) -> dict[str, Any]:
-    """Wait for the end and return what the page has read."""
-    await page.evaluate("following")
-    seen: dict[str, Any] = await page.evaluate("read")
-    assert seen["offsets"] == list(range(1, len(seen["offsets"]) + 1))
-    assert seen["end"] == "completed"
-    return seen
-
-
-async def begun(page: Page, word: str) -> None:
-    # Not once per frame: a tab behind another one has none.
-    await page.wait_for_function("(word) => read.text.includes(word)", arg=word, polling=50)
 
 
 async def test_eight_tabs_on_http_1_follow_by_one_connection(
@@ -64,7 +37,7 @@ async def test_eight_tabs_on_http_1_follow_by_one_connection(
     stream_id = await system.post(input=directive(script), model="openai/gpt")
     pages = [await tabs.open(system.url) for _ in range(8)]
     for page in pages:
-        await page.evaluate(FOLLOW, [stream_id, True])
+        await page.evaluate(FOLLOW, [stream_id, {}])
     for page in pages:
         await begun(page, "w30 ")
     assert (await system.http.get(f"/v1/streams/{stream_id}")).json()["tails"] == 1
@@ -78,7 +51,7 @@ async def test_five_seconds_offline_lose_nothing(tabs: "Tabs", system: System, p
     script = Script(words=400, delay_ms=20)
     stream_id = await system.post(input=directive(script), model="openai/gpt")
     page = await tabs.open(system.url)
-    await page.evaluate(FOLLOW, [stream_id, False])
+    await page.evaluate(FOLLOW, [stream_id, {"share": False}])
     await begun(page, "w10 ")
     # Chromium's own switch lets open connections live; a broker that is gone takes them too.
     await tabs.context.set_offline(True)
@@ -97,7 +70,7 @@ async def test_five_seconds_offline_lose_nothing(tabs: "Tabs", system: System, p
 
 async def test_a_refusal_is_an_error_with_its_problem(tabs: "Tabs", system: System) -> None:
     page = await tabs.open(system.url)
-    await page.evaluate(FOLLOW, ["nobodys", True])
+    await page.evaluate(FOLLOW, ["nobodys", {}])
     code = await page.evaluate("following.catch(({ status, problem }) => [status, problem.code])")
     assert code == [404, "stream_not_found"]
     tabs.errors.remove("Failed to load resource: the server responded with a status of 404 (Not Found)")
@@ -127,7 +100,7 @@ ACROSS = """async ([broker, key]) => {
   const id = started.headers.get("Stream-Id");
   let text = "";
   const onEntry = (entry) => (text += entry.text ?? "");
-  await tail(`${broker}/v1/streams/${id}/events`, { headers, after: 1, onEntry, share: true });
+  await tail(`${broker}/v1/streams/${id}/events`, { headers, after: 1, onEntry });
   const messages = [{ id: "u", role: "user", parts: [{ type: "text", text: "x" }] }];
   const chat = { method: "POST", headers, body: JSON.stringify({ id: "c", messages, model: "demo/count" }) };
   const answer = await resumableFetch()(`${broker}/api/chat`, chat);
@@ -162,26 +135,10 @@ async def test_a_page_of_a_listed_origin_uses_every_door_and_no_other_does(
     tabs.errors.clear()
 
 
-async def test_a_phone_that_slept_reads_on_where_it_was(tabs: "Tabs", system: System, provider: ProviderServer) -> None:
-    script = Script(words=500, delay_ms=20)
-    stream_id = await system.post(input=directive(script), model="openai/gpt")
-    page, beside = [await tabs.open(system.url) for _ in range(2)]
-    for each in (page, beside):
-        await each.evaluate(FOLLOW, [stream_id, True])
-        await begun(each, "w10 ")
-    phone = await tabs.context.new_cdp_session(page)  # the tab that reads for both
-    await phone.send("Page.setWebLifecycleState", {"state": "frozen"})
-    await begun(beside, "w150 ")  # it does not hold the other one up
-    await phone.send("Page.setWebLifecycleState", {"state": "active"})
-    for each in (page, beside):
-        assert (await read(each))["text"] == script.text()
-    assert len(await provider.calls()) == 1
-
-
 async def test_a_page_taken_back_from_the_history_reads_on(tabs: "Tabs", system: System) -> None:
     stream_id = await system.post(input=directive(Script(words=300, delay_ms=20)), model="openai/gpt")
     page = await tabs.open(system.url)
-    await page.evaluate(FOLLOW, [stream_id, False])
+    await page.evaluate(FOLLOW, [stream_id, {"share": False}])
     await begun(page, "w10 ")
     for event, persisted in (("pagehide", "true"), ("pageshow", "true")):
         await page.evaluate(f"dispatchEvent(new PageTransitionEvent('{event}', {{ persisted: {persisted} }}))")

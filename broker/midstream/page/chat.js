@@ -127,7 +127,6 @@ function follow({ id, status, thread, messages, cut }) {
   const presence = new Presence(id, (tabs) => statusline.show({ tabs }));
   const tail = new Tail(`${api.streamUrl(id)}/events`, {
     headers: api.authorization(),
-    share: true,
     onConnection: (connection) => statusline.show({ connection }),
     onEntry: (entry) => {
       answer.take(entry);

@@ -29,7 +29,7 @@ export interface TailOptions {
   headers?: Record<string, string>;
   /** The last offset that is known already; default 0. */
   after?: number;
-  /** Use one connection for all tabs that read this URL (Web Locks and BroadcastChannel). */
+  /** Use one connection for all tabs that read this URL (Web Locks and BroadcastChannel); default true. */
   share?: boolean;
 }
 

@@ -99,10 +99,10 @@ class ResumedAnswer {
     signal.addEventListener("abort", () => company.close(), { once: true });
     try {
       if (replays) await this.#fill(signal);
-      else await company.leadOrNot(() => this.#readAlone(signal));
+      else await company.leadOrNot((leading) => this.#readAlone(leading));
       while (!this.#over && !signal.aborted) {
         await this.#untilVisible(signal);
-        await company.lead(() => this.#readAlone(signal));
+        await company.lead((leading) => this.#readAlone(leading));
       }
     } finally {
       company.close();
@@ -126,10 +126,10 @@ class ResumedAnswer {
 
   /** Reads one response; a lost one is no error, a broker that will not go on ends the answer. */
   #attempt(signal, { follow = true } = {}) {
-    return withConnection(signal, async (connection) => {
+    return withConnection(signal, this.#options.pauses, async (connection) => {
       const reading = { behind: this.#cursor, id: "", held: [], parted: false };
       try {
-        const response = this.#response ?? (await this.#reconnect(connection.signal, follow));
+        const response = this.#response ?? (await this.#reconnect(connection, follow));
         this.#response = null;
         const take = (event) => this.#take(event, reading);
         if (response) await readEvents(response, connection, this.#options.pauses, take);
@@ -139,13 +139,14 @@ class ResumedAnswer {
     });
   }
 
-  async #reconnect(signal, follow) {
+  async #reconnect(connection, follow) {
     const { fetch, url, pauses, patienceMs } = this.#options;
     const headers = new Headers(this.#options.headers);
     headers.delete("content-type");
     if (this.#cursor) headers.set("Last-Event-ID", this.#cursor);
+    const { signal } = connection;
     const init = { headers, signal, cache: "no-store" };
-    const asked = () => ask(fetch, follow ? url : replayUrl(url), init, pauses);
+    const asked = () => (connection.heard(), ask(fetch, follow ? url : replayUrl(url), init, pauses));
     const response = await insist(asked, pauses, signal, patienceMs);
     const ours = response.ok && response.headers.get("Stream-Id") === this.#streamId;
     if (ours && response.status !== 204) return response;

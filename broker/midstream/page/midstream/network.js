@@ -1,9 +1,7 @@
 /** Asking again and again, at a decent pace, over a network that comes and goes. */
 
-/** Longest silence, in ms, that is believed; the broker sends a heartbeat every 15 s. */
-export const SILENCE_MS = 45_000;
-/** So much of it, in ms, is believed by a tab that has just woken: the heartbeat is late by then. */
-export const LATE_MS = 20_000;
+/** Longest silence, in ms, that is believed: the broker sends a heartbeat every 15 s or sooner. */
+const SILENCE_MS = 20_000;
 /** Longest pause between two tries, in ms. */
 const MAX_PAUSE_MS = 15_000;
 /** A tab hidden for so long, in ms, gives its connection back: HTTP/1.1 browsers allow six per host. */
@@ -26,42 +24,55 @@ export class Cut extends Error {}
 export class Pauses {
   retryMs = 1_000;
   retryAfterMs = 0;
+  /** Since when the broker has been asked in vain, or null. */
+  askingSinceMs = null;
   #failures = 0;
+  #hurried = false;
 
   succeeded() {
     this.#failures = 0;
   }
 
+  /** Spares the next pause: there is a network again. */
+  hurry() {
+    this.#hurried = true;
+  }
+
   /** Waits; coming online, or back to the tab, ends the wait, and so does `signal`. */
-  pause(signal) {
+  async pause(signal) {
+    if (this.#hurried) {
+      this.#hurried = false;
+      return;
+    }
     const ceiling = Math.min(MAX_PAUSE_MS, this.retryMs * 2 ** Math.min(this.#failures, 10));
     const ms = this.retryAfterMs + Math.random() * ceiling;
     this.#failures += 1;
     this.retryAfterMs = 0;
-    return wait(signal, ms);
+    await wait(signal, ms);
   }
 }
 
 /** Asks, and tells what the answer means: a response to read, or null where another try is worth it. */
 export async function ask(fetch, url, init, pauses) {
+  pauses.askingSinceMs ??= Date.now();
   const response = await overNetwork(fetch(url, init));
   if (WORTH_ANOTHER_TRY.has(response.status)) {
     pauses.retryAfterMs = 1_000 * (Number(response.headers.get("Retry-After")) || 0);
     throw new Cut(`the answer was ${response.status}`);
   }
+  pauses.askingSinceMs = null;
   return response;
 }
 
 /** Tries until it succeeds, or the patience is at its end. */
 export async function insist(attempt, pauses, signal, patienceMs) {
-  const end = Date.now() + patienceMs;
   for (;;) {
     try {
       return await attempt();
     } catch (error) {
       if (signal.aborted) throw signal.reason;
       if (!(error instanceof Cut)) throw error;
-      if (Date.now() > end) throw new TypeError("network error: the broker cannot be reached", { cause: error });
+      if (Date.now() - pauses.askingSinceMs > patienceMs) throw new TypeError("network error: the broker cannot be reached", { cause: error });
     }
     await pauses.pause(signal);
   }
@@ -76,15 +87,26 @@ export async function overNetwork(promise) {
   }
 }
 
-/** Runs `act` with a connection that ends with `signal`, in a tab that is hidden for long, and in one put to sleep. */
-export async function withConnection(signal, act) {
-  const connection = new AbortController();
+/**
+ * Runs `act` with a connection, `act(connection)`. It ends with `signal`, when nothing was heard of it for too long, when a
+ * network comes back (whatever was open before that is dead, and nobody says so), in a tab that is hidden for long, and in
+ * one that is put to sleep.
+ */
+export async function withConnection(signal, pauses, act) {
+  const connection = new Connection();
   const scope = { signal: connection.signal };
   const cut = () => connection.abort();
-  const hidden = new Timer(cut);
+  const sleep = () => {
+    pauses.askingSinceMs = null; // nobody asks meanwhile
+    cut();
+  };
+  const hidden = new Timer(sleep);
   onVisibility(() => (isHidden() ? hidden.start(HIDDEN_MS) : hidden.stop()), scope);
-  globalThis.document?.addEventListener("freeze", cut, scope);
-  globalThis.window?.addEventListener("pagehide", cut, scope);
+  globalThis.document?.addEventListener("freeze", sleep, scope);
+  globalThis.window?.addEventListener("pagehide", sleep, scope);
+  globalThis.window?.addEventListener("online", () => (pauses.hurry(), cut()), scope);
+  // A phone's timers sleep with it: whether the connection has survived is asked when it wakes.
+  onWake(() => connection.isSilent() && cut(), scope);
   signal.addEventListener("abort", cut, scope);
   if (signal.aborted) cut();
   try {
@@ -92,6 +114,28 @@ export async function withConnection(signal, act) {
   } finally {
     hidden.stop();
     cut();
+  }
+}
+
+/** Aborts itself when nothing was heard for too long. */
+class Connection extends AbortController {
+  #silence = new Timer(() => this.abort());
+  #heardMs;
+
+  constructor() {
+    super();
+    this.signal.addEventListener("abort", () => this.#silence.stop());
+    this.heard();
+  }
+
+  /** Notes that something came. */
+  heard() {
+    this.#heardMs = Date.now();
+    if (!this.signal.aborted) this.#silence.start(SILENCE_MS);
+  }
+
+  isSilent() {
+    return Date.now() - this.#heardMs > SILENCE_MS;
   }
 }
 

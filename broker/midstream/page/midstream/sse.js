@@ -1,6 +1,6 @@
 /** Server-sent events, read from a response's body. */
 
-import { LATE_MS, SILENCE_MS, Timer, onWake, overNetwork } from "./network.js";
+import { overNetwork } from "./network.js";
 
 /** Parses `text/event-stream` as the HTML standard says, from text that arrives in any pieces. */
 export class EventStreamParser {
@@ -48,27 +48,20 @@ export class EventStreamParser {
   }
 }
 
-/** Reads a response to its end, in whole events. A silence that is too long is an end, and so is `connection.abort()`. */
+/** Reads a response to its end, in whole events. When the connection is given up, that is an end, too. */
 export async function readEvents(response, connection, pauses, onEvent) {
   const parser = new EventStreamParser(onEvent, (ms) => (pauses.retryMs = ms));
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-  const cut = () => connection.abort();
-  const silence = new Timer(cut);
-  let heard = Date.now();
-  // A phone's timers sleep with it: whether the connection has survived is asked when it wakes.
-  onWake(() => Date.now() - heard > LATE_MS && cut(), { signal: connection.signal });
   // The response may be one that was not asked for by this connection's signal.
   connection.signal.addEventListener("abort", () => reader.cancel().catch(() => {}), { once: true });
   try {
     while (!connection.signal.aborted) {
-      silence.start(SILENCE_MS);
       const { value, done } = await overNetwork(reader.read());
       if (done) return;
-      heard = Date.now();
+      connection.heard();
       parser.feed(value);
     }
   } finally {
-    silence.stop();
     reader.cancel().catch(() => {});
   }
 }

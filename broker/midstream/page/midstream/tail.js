@@ -19,7 +19,7 @@ export class Tail {
   #company = null;
   #filling = false;
 
-  constructor(url, { onEntry, onConnection = () => {}, headers = {}, after = 0, share = false }) {
+  constructor(url, { onEntry, onConnection = () => {}, headers = {}, after = 0, share = true }) {
     this.#url = url;
     this.#headers = headers;
     this.#onEntry = onEntry;
@@ -41,7 +41,7 @@ export class Tail {
   async follow() {
     this.#tell("connecting");
     if (this.#share && !this.#done) await this.#followTogether();
-    else await this.#followAlone();
+    else await this.#followAlone(this.#closing.signal);
     if (this.#ended) this.#tell("ended");
   }
 
@@ -49,16 +49,16 @@ export class Tail {
     return this.#ended || this.#closing.signal.aborted;
   }
 
-  async #followAlone() {
-    while (!this.#done) {
+  async #followAlone(signal) {
+    while (!this.#done && !signal.aborted) {
       if (isHidden()) {
         if (this.#share) return; // another tab may be visible
         await this.#untilVisible();
       }
-      await this.#attempt();
-      if (this.#done || isHidden()) continue;
+      await this.#attempt(signal);
+      if (this.#done || signal.aborted || isHidden()) continue;
       this.#tell("reconnecting");
-      await this.#pauses.pause(this.#closing.signal);
+      await this.#pauses.pause(signal);
     }
   }
 
@@ -69,7 +69,7 @@ export class Tail {
       await this.#fill();
       while (!this.#done) {
         if (isHidden()) await this.#untilVisible();
-        await this.#company.lead(() => this.#followAlone());
+        await this.#company.lead((leading) => this.#followAlone(leading));
       }
     } finally {
       this.#company.close();
@@ -87,7 +87,7 @@ export class Tail {
   async #fill() {
     if (this.#filling) return;
     this.#filling = true;
-    await this.#attempt({ follow: false }).finally(() => (this.#filling = false));
+    await this.#attempt(this.#closing.signal, { follow: false }).finally(() => (this.#filling = false));
   }
 
   #tell(connection) {
@@ -95,11 +95,11 @@ export class Tail {
     if (connection === "live" || connection === "reconnecting") this.#company?.tell({ connection });
   }
 
-  #attempt({ follow = true } = {}) {
+  #attempt(signal, { follow = true } = {}) {
     const headers = { ...this.#headers, Accept: "text/event-stream" };
     if (this.cursor > 0) headers["Last-Event-ID"] = String(this.cursor);
     const asked = follow ? this.#url : `${this.#url}${this.#url.includes("?") ? "&" : "?"}follow=false`;
-    return withConnection(this.#closing.signal, async (connection) => {
+    return withConnection(signal, this.#pauses, async (connection) => {
       try {
         const init = { headers, signal: connection.signal, cache: "no-store" };
         const response = await ask(fetch, asked, init, this.#pauses);
