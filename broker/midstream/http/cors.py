@@ -11,6 +11,7 @@ from midstream.settings import Settings
 
 EXPOSED: Final = (
     "Stream-Id",
+    "Stream-Reattach",
     "Location",
     "Retry-After",
     "Error-Code",

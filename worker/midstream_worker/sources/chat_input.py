@@ -9,7 +9,7 @@ from midstream_worker.sources.params import for_chat
 from midstream_worker.sources.source import Prompt
 
 # Ours to decide, whatever the request's params say.
-_OURS = frozenset(("model", "input", "messages", "stream", "stream_options", "background", "store", "n", "metadata"))
+_OURS = frozenset(("model", "input", "messages", "stream", "stream_options", "background", "store", "n"))
 _PARTS = frozenset(("text", "image_url", "input_audio", "file", "refusal"))
 _TAKEN = ("role", "name")
 _TAKEN_OF_MODELS = (*_TAKEN, "audio", "function_call", "tool_calls")
@@ -34,7 +34,7 @@ def body(prompt: Prompt, *, at_openai: bool) -> Json:
         params["tool_choice"] = _tool_choice(params["tool_choice"])
     if at_openai and prompt.params.get("store") is True:  # only what is stored there has metadata
         params |= {name: prompt.params[name] for name in ("store", "metadata") if name in prompt.params}
-    messages = list(_messages(prompt.messages, _OF_ANTHROPIC if at_openai else _OF_ANSWERS))
+    messages = _joined(_messages(prompt.messages, _OF_ANTHROPIC if at_openai else _OF_ANSWERS))
     return {**params, "model": prompt.model, "messages": messages, "stream_options": {"include_usage": True}}
 
 
@@ -63,6 +63,18 @@ def _messages(messages: list[Json], unsaid: frozenset[str]) -> Iterator[Json]:
                 shown = []
                 yield from written
     yield from shown
+
+
+def _joined(messages: Iterator[Json]) -> list[Json]:
+    """Return messages with calls in a row, which Responses has as items of their own, in one: results follow it."""
+    joined: list[Json] = []
+    for message in messages:
+        last = joined[-1] if joined else {}
+        if message.get("tool_calls") and last.get("tool_calls") and not message.get("content"):
+            joined[-1] = {**last, "tool_calls": [*last["tool_calls"], *message["tool_calls"]]}
+        else:
+            joined.append(message)
+    return joined
 
 
 def _is_chat(message: Json) -> bool:

@@ -16,6 +16,8 @@ _OF_OPENAI_ALONE = _OF_RESPONSES_ALONE | {"prompt_cache_key", "prompt_cache_opti
 def for_responses(params: Json) -> Json:
     """Return params with those of chat completions and of Anthropic in the words of OpenAI Responses."""
     given = _of_openai(params)
+    if _user_of(given) and given["metadata"]["user_id"] is None:
+        del given["metadata"]
     text: Json = {}
     if "response_format" in given:
         text["format"] = _flat(given.pop("response_format"))
@@ -31,6 +33,9 @@ def for_responses(params: Json) -> Json:
 def for_chat(params: Json) -> Json:
     """Return params with those of Responses and of Anthropic in the words of chat completions."""
     given = {name: value for name, value in _of_openai(params).items() if name not in _OF_RESPONSES_ALONE}
+    if _user_of(given) and given["metadata"]["user_id"]:
+        given.setdefault("user", given["metadata"]["user_id"])
+    given.pop("metadata", None)  # of what is stored alone, as `chat_input` says
     text, reasoning = given.pop("text", None), given.pop("reasoning", None)
     if isinstance(text, dict):
         if text.get("format"):
@@ -52,6 +57,8 @@ def for_anthropic(params: Json) -> Json:
     if "stop" in given:
         stop = given.pop("stop")
         given.setdefault("stop_sequences", [stop] if isinstance(stop, str) else stop)
+    if "metadata" in given and not _user_of(given):  # OpenAI's is a note for later, and nothing to Anthropic
+        del given["metadata"]
     if "user" in given:
         given.setdefault("metadata", {"user_id": given.pop("user")})
     return given
@@ -69,6 +76,11 @@ def _of_openai(params: Json) -> Json:
     if _dict(given.get("tool_choice")).get("disable_parallel_tool_use"):
         given.setdefault("parallel_tool_calls", False)
     return given
+
+
+def _user_of(params: Json) -> bool:
+    """Tell whether the metadata is Anthropic's, which names the user and nothing else."""
+    return set(_dict(params.get("metadata"))) == {"user_id"}
 
 
 def _output_config(given: Json) -> Json:

@@ -100,6 +100,8 @@ class Sources:
         import openai  # noqa: PLC0415
 
         from midstream_worker.sources.failures import Failures  # noqa: PLC0415
+        from midstream_worker.sources.openai_apis import OpenAI  # noqa: PLC0415
+        from midstream_worker.sources.openai_chat import OpenAIChat  # noqa: PLC0415
         from midstream_worker.sources.openai_responses import OpenAIResponses  # noqa: PLC0415
 
         key = _revealed(settings.openai_api_key)
@@ -107,8 +109,10 @@ class Sources:
             api_key=key, base_url=settings.openai_base_url, max_retries=0, http_client=self._http_client()
         )
         failures = Failures(openai, "openai", _secrets(key, settings.openai_base_url))
-        return OpenAIResponses(
-            client, failures, background=settings.openai_background, max_output_bytes=settings.max_output_bytes
+        most = settings.max_output_bytes
+        return OpenAI(
+            OpenAIResponses(client, failures, background=settings.openai_background, max_output_bytes=most),
+            OpenAIChat(client, failures, paid=True, max_output_bytes=most, at_openai=True),
         )
 
     def _compatible(self, provider: str, base_url: str | None, *, paid: bool, key: SecretStr | None = None) -> Source:

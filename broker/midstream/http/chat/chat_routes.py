@@ -7,15 +7,15 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from midstream.faces.chat import ChatFace, citation, finish_reason, usage_of
 from midstream.http.auth import AHouse, ATenant
-from midstream.http.json_route import JsonRoute
 from midstream.http.native.stream_routes import JSON
 from midstream.http.peers import deliveries, dialect
 from midstream.http.peers.dialect import Json
+from midstream.http.peers.noted_route import NotedRoute
 from midstream.http.peers.unsupported import refuse_for_chat
 from midstream.service import streams
 from midstream.service.answers import Answer
 
-router = APIRouter(tags=["OpenAI"], route_class=JsonRoute)
+router = APIRouter(tags=["OpenAI"], route_class=NotedRoute)
 
 
 class StreamOptions(BaseModel):
@@ -42,7 +42,7 @@ class ChatRequest(BaseModel):
     @property
     def params(self) -> Json:
         """What is passed on to the provider."""
-        named = {"store", "n", "modalities", "tools"}
+        named = {"store", "n", "modalities", "tools", "metadata"}
         return {**(self.model_extra or {}), **self.model_dump(include=named, exclude_none=True)}
 
 

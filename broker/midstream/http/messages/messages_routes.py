@@ -7,17 +7,17 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from midstream.faces.messages import MessagesFace
 from midstream.http.auth import AHouse, ATenant
-from midstream.http.json_route import JsonRoute
 from midstream.http.native.stream_routes import JSON
 from midstream.http.peers import deliveries, dialect
 from midstream.http.peers.dialect import Json
+from midstream.http.peers.noted_route import NotedRoute
 from midstream.http.problems import Problem
 from midstream.log.entries import RESET, decode
 from midstream.requests.catalogue import split
 from midstream.service import answers
 from midstream.service.services import House
 
-router = APIRouter(tags=["Anthropic"], route_class=JsonRoute)
+router = APIRouter(tags=["Anthropic"], route_class=NotedRoute)
 
 
 class MessagesRequest(BaseModel):

@@ -12,12 +12,14 @@ from pydantic import ValidationError
 
 from midstream.faces.face import Face
 from midstream.faces.peer_errors import failure_of
-from midstream.http.peers import deliveries
+from midstream.http.peers import deliveries, noted_route
+from midstream.http.peers.unsupported import refuse_lacking
 from midstream.http.problems import Problem
 from midstream.http.tails.event_response import EventResponse
 from midstream.log.entries import CANCELLED, COMPLETED, is_word
 from midstream.log.errors import IdempotencyMismatch, LogUnavailable, StreamAbsent, StreamDeleted
 from midstream.log.state import State
+from midstream.requests.asked_params import needs_chat
 from midstream.requests.catalogue import MissingProviderKey, resolve
 from midstream.requests.request import GenerationRequest
 from midstream.service import answers, streams
@@ -58,7 +60,13 @@ def generation(**fields: Any) -> GenerationRequest:
 
 
 async def start(request: Request, house: House, tenant: str, wanted: GenerationRequest, origin: Json) -> str:
-    """Start a stream, or find the one that a lost try of the same request began (PROTOCOL: Faces/Retries)."""
+    """Start a stream, or find the one that a lost try of the same request began (PROTOCOL: Faces/Retries).
+
+    Raises:
+        Problem: 400 `unsupported_parameter`: the model's provider lacks what is asked for.
+    """
+    refuse_lacking(str(wanted.model), wanted.params, house.settings)
+    noted_route.note(request, _reattach(wanted, house.settings))
     key = request.headers.get("idempotency-key") or None
     count = request.headers.get("x-stainless-retry-count", "")
     if key is not None or not _COUNT.fullmatch(count) or house.settings.strict_openai:
@@ -78,6 +86,14 @@ async def start(request: Request, house: House, tenant: str, wanted: GenerationR
                 raise
         # Whoever was asked for it does not want it any more, and must have known it: this is another request.
         await attempt.over(delivered=True)
+
+
+def _reattach(wanted: GenerationRequest, settings: Settings) -> dict[str, str]:
+    """Return the header which says that a generation cannot be re-attached, although others of its provider can."""
+    names = needs_chat(str(wanted.model), wanted.params, settings)
+    if not names or not settings.openai_background or wanted.params.get("store") is False:
+        return {}
+    return {"Stream-Reattach": f"no; because={','.join(names)}"}
 
 
 async def origin_of(house: House, stream_id: str) -> Json:

@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from midstream.http.problems import Problem
+from midstream.requests.asked_params import lacking, needs_chat
 from midstream.requests.catalogue import split
 from midstream.requests.summaries import DamagedSummaryError, is_foreign, opened
 from midstream.settings import Settings
@@ -28,6 +29,14 @@ _CLIENT_TOOLS: Final = frozenset(
     (
         *("custom", "computer", "computer_use_preview", "local_shell", "shell", "apply_patch"),
         *("image_generation", "namespace", "tool_search", "programmatic_tool_calling"),
+    )
+)
+
+_NAMES: Final = {"openai": "OpenAI", "anthropic": "Anthropic"}
+_RESPONSES_TOOLS: Final = frozenset(
+    (
+        *("web_search", "web_search_2025_08_26", "web_search_preview", "web_search_preview_2025_03_11"),
+        *("file_search", "code_interpreter", "mcp"),
     )
 )
 
@@ -85,6 +94,25 @@ def refuse_for_chat(params: Json) -> None:
             raise _value("tools", "Tools of type 'custom' cannot be streamed here: use a function.")
 
 
+def refuse_lacking(model: str, params: Json, settings: Settings) -> None:
+    """Raise a param that no API of the model's provider knows, or one that is known to another than its tools are.
+
+    Raises:
+        Problem: 400 `unsupported_parameter`.
+    """
+    provider, _ = split(model)
+    for name in lacking(model, params):
+        hint = "leave it out, or ask a model of another provider (MIDSTREAM_PROVIDERS)."
+        raise _parameter(name, f"{name!r} is no parameter of {_NAMES[provider]}'s: {hint}")
+    for name in needs_chat(model, params, settings):
+        for kind in (str(tool.get("type")) for tool in params.get("tools") or ()):
+            if kind in _RESPONSES_TOOLS:
+                why = (
+                    f"{name!r} is known to OpenAI's chat completions alone, and tools of type {kind!r} to its Responses"
+                )
+                raise _parameter(name, f"{why}: leave one of them out.")
+
+
 def encrypted_of(include: list[str] | None) -> bool:
     """Return whether reasoning in cipher is to be included.
 
@@ -100,7 +128,7 @@ def encrypted_of(include: list[str] | None) -> bool:
 def _refuse_given(params: Json, hints: dict[str, str]) -> None:
     for name, hint in hints.items():
         if params.get(name) is not None:
-            raise Problem(400, "unsupported_parameter", f"{name!r} is not supported here. {hint}", param=name)
+            raise _parameter(name, f"{name!r} is not supported here. {hint}")
 
 
 def _refuse_logprobs(params: Json) -> None:
@@ -109,6 +137,10 @@ def _refuse_logprobs(params: Json) -> None:
 
 _COMPACT: Final = "send the conversation to /v1/responses/compact"
 _NO_LOGPROBS: Final = dict.fromkeys(("logprobs", "top_logprobs"), "The log keeps no probabilities.")
+
+
+def _parameter(name: str, detail: str) -> Problem:
+    return Problem(400, "unsupported_parameter", detail, param=name)
 
 
 def _value(param: str, detail: str) -> Problem:

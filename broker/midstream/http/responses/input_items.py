@@ -56,7 +56,9 @@ def _part(part: Any, role: str) -> Json:
             if role == "assistant":
                 return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
             return {"type": "input_text", "text": text}
-        case {"type": "image_url", "image_url": {"url": url}} | {"type": "image", "source": {"url": url}}:
+        case {"type": "image_url", "image_url": {"url": url} as image}:
+            return {"type": "input_image", "image_url": url, "detail": image.get("detail") or "auto"}
+        case {"type": "image", "source": {"url": url}}:
             return {"type": "input_image", "image_url": url, "detail": "auto"}
         case {"type": "image", "source": {"media_type": media_type, "data": data}}:
             return {"type": "input_image", "image_url": f"data:{media_type};base64,{data}", "detail": "auto"}
@@ -77,5 +79,8 @@ def _call(call_id: Any, name: Any, arguments: Any) -> Json:
 
 
 def _output(call_id: Any, content: Any) -> Json:
-    output = content if isinstance(content, str) else orjson.dumps(content).decode()
+    if isinstance(content, list):
+        output: Any = [_part(part, "user") for part in content]
+    else:
+        output = content if isinstance(content, str) else orjson.dumps(content).decode()
     return {"type": "function_call_output", "call_id": call_id, "output": output}

@@ -36,7 +36,17 @@ class ResponsesRequest(BaseModel):
     @property
     def params(self) -> Json:
         """What is passed on to the provider."""
-        named = {"tools", "temperature", "top_p", "max_output_tokens", "store", "include", "text", "reasoning"}
+        named = {
+            "tools",
+            "temperature",
+            "top_p",
+            "max_output_tokens",
+            "store",
+            "include",
+            "text",
+            "reasoning",
+            "metadata",
+        }
         return {**(self.model_extra or {}), **self.model_dump(include=named, exclude_none=True)}
 
     @property

@@ -7,10 +7,10 @@ from fastapi import APIRouter, Query, Request, Response
 
 from midstream.faces.responses import ResponsesFace
 from midstream.http.auth import AHouse, ATenant
-from midstream.http.json_route import JsonRoute
 from midstream.http.native.stream_routes import JSON
 from midstream.http.peers import deliveries, dialect
 from midstream.http.peers.dialect import Json
+from midstream.http.peers.noted_route import NotedRoute
 from midstream.http.peers.unsupported import encrypted_of, refuse_for_responses, refuse_unreadable
 from midstream.http.problems import Problem
 from midstream.http.responses import compaction
@@ -24,7 +24,7 @@ from midstream.log.state import State
 from midstream.service import answers, streams
 from midstream.service.services import House
 
-router = APIRouter(prefix="/v1/responses", tags=["OpenAI"], route_class=JsonRoute)
+router = APIRouter(prefix="/v1/responses", tags=["OpenAI"], route_class=NotedRoute)
 
 UNSTORED_TTL_S: Final = 600
 """How long a `store: false` response is kept behind its end: long enough for the SDK's retry."""
