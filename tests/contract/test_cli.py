@@ -144,6 +144,12 @@ def test_a_worker_that_is_started_without_the_command_line_shows_no_value_either
     assert "api_keys" in done.stderr
     assert "redis_url" in done.stderr
     assert "hidden" not in done.stderr
+    environment = os.environ | {"MIDSTREAM_PROVIDERS": "hidden"}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert '"providers"' in done.stderr
+    assert "hidden" not in done.stderr
 
 
 def test_a_variable_that_is_no_settings_typo_is_warned_of_alone() -> None:

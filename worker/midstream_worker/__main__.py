@@ -9,6 +9,7 @@ from typing import NoReturn
 
 import uvloop
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 from midstream.log.errors import UnfitServer
 from midstream.settings import Settings
@@ -39,7 +40,7 @@ def main() -> int:
     """Run a worker until the process ends; return 2 for settings that do not fit."""
     try:
         settings = Settings()
-    except ValidationError as error:
+    except (ValidationError, SettingsError) as error:
         print(error, file=sys.stderr)  # noqa: T201
         return 2
     worker_log.configure(settings)
