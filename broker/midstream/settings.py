@@ -91,6 +91,11 @@ class Settings(BaseSettings):
         description="a broker ends, and is started again, whose event loop has not turned this long",
     )
     ws_max_tails: int = Field(default=100, ge=1, le=10_000, description="most streams that one WebSocket tails at once")
+    unsent_bytes: int = Field(
+        default=67_108_864,
+        ge=65_536,
+        description="most bytes on their way to a process's lagging clients; who lags longest is cut",
+    )
     window_bytes: int = Field(default=67_108_864, ge=65_536, description="size of all windows of one process")
 
     lease_ms: int = Field(default=10_000, ge=200, description="a producer unheard of for this long is lost")

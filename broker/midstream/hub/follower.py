@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from midstream.faces.face import Face
 from midstream.hub.frames import Frames
+from midstream.hub.lagging import Lagging
 from midstream.hub.segment import SEGMENT_ENTRIES, Segment, index_of, start_of
 from midstream.hub.tail import Tail
 from midstream.hub.window import Window
@@ -33,18 +34,22 @@ class Follower:
         tail: The last offset known here.
         first: The first offset that the log still keeps.
         frames: What tails are sent of it.
+        lagging: Who is behind in this process.
         ended: Whether the terminal entry is at `tail`.
         closed: Nothing arrives here any more; open the stream again.
         state: The state as last read; `tail` and `ended` above are fresher.
     """
 
-    def __init__(self, stream_id: str, log: Log, window: Window, on_idle: Callable[["Follower"], None]) -> None:
+    def __init__(
+        self, stream_id: str, log: Log, window: Window, lagging: Lagging, on_idle: Callable[["Follower"], None]
+    ) -> None:
         self.stream_id = stream_id
         self.state = State()
         self.tail = 0
         self.first = 1
         self.ended = False
         self.closed = False
+        self.lagging = lagging
         self.frames = Frames(stream_id, window)
         self.tails: set[Tail] = set()
         self._log = log
@@ -262,11 +267,14 @@ class Follower:
             # Deleted, expired or trimmed under the tail (docs/findings.md: Redis. XTRIM is silent for readers).
             self._for_each(waiting, lambda tail: tail.forgotten("gone"))
             return
+        segments = []
         for number in range(index, index + PAGE_SEGMENTS):
             entries = page[: max(0, start_of(number + 1) - page[0].offset)] if page else []
             if entries:
                 segment = Segment(number, entries[0].offset)
                 segment.extend(entries)
-                self._window.put(self.stream_id, segment)
+                segments.append(segment)
                 page = page[len(entries) :]
+        for segment in reversed(segments):  # the one that is waited for comes last: it stays, however small the window
+            self._window.put(self.stream_id, segment)
         self._for_each(waiting, Tail.pump)

@@ -49,9 +49,12 @@ class Frames:
                 raise NotInMemory(index)
             upto = min(segment.last, target)
             frames = segment.frames(face, self._state_before(face, index), after, upto)
+            frames_bytes = sum(map(len, frames))
+            if size + frames_bytes > CHUNK_BYTES:
+                frames = _up_to(frames, CHUNK_BYTES - size)
             parts += frames
-            size += sum(map(len, frames))
-            after = upto
+            size += frames_bytes
+            after += len(frames)
         return (parts[0] if len(parts) == 1 else b"".join(parts)), after
 
     def _state_before(self, face: Face, index: int) -> Any:
@@ -78,3 +81,12 @@ class Frames:
         """Drop everything: the log was rewritten."""
         self._states.clear()
         self._chunks.clear()
+
+
+def _up_to(frames: list[bytes], size_bytes: int) -> list[bytes]:
+    """Return the first frames up to a size, and the one that exceeds it."""
+    for number, frame in enumerate(frames, 1):
+        size_bytes -= len(frame)
+        if size_bytes <= 0:
+            return frames[:number]
+    return frames

@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from midstream.hub.follower import Follower
+from midstream.hub.lagging import DEFAULT_LIMIT_BYTES, Lagging
 from midstream.hub.window import Window
 from midstream.log.connect import shed
 from midstream.log.entries import parse_publication
@@ -34,9 +35,19 @@ BEATS_PER_SILENCE: Final = 4
 class Hub:
     """Opens followers for the streams that have tails, and closes them behind the last one."""
 
-    def __init__(self, log: Log, redis: Redis, *, window_bytes: int, heartbeat_ms: int, timeout_s: float) -> None:
+    def __init__(
+        self,
+        log: Log,
+        redis: Redis,
+        *,
+        window_bytes: int,
+        heartbeat_ms: int,
+        timeout_s: float,
+        unsent_bytes: int = DEFAULT_LIMIT_BYTES,
+    ) -> None:
         self._log = log
         self._window = Window(window_bytes)
+        self._lagging = Lagging(unsent_bytes)
         self._redis = redis
         self._silence_s = heartbeat_ms / 1000
         self._followers: dict[str, Follower] = {}
@@ -114,7 +125,7 @@ class Hub:
                 return follower
 
     async def _open(self, stream_id: str) -> Follower:
-        follower = Follower(stream_id, self._log, self._window, self._close)
+        follower = Follower(stream_id, self._log, self._window, self._lagging, self._close)
         channel = self._log.keys.channel(stream_id)
         try:
             # Before it is known whether there is anything to hear: that costs less than to ask first.

@@ -1,5 +1,6 @@
 """A run of a stream's entries in memory, with the frames made of them so far."""
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from midstream.faces.face import Face
@@ -8,7 +9,9 @@ from midstream.log.entries import Stored
 SEGMENT_ENTRIES: Final = 256
 """Entries of one segment."""
 OVERHEAD_BYTES: Final = 150
-"""What an entry costs beside its content, roughly: the object, and its frame's own."""
+"""What an entry costs beside its content, roughly."""
+FRAME_BYTES: Final = 41
+"""What a face's frame of an entry costs beside its own bytes: the object, and its place in a list."""
 
 
 def index_of(offset: int) -> int:
@@ -35,10 +38,11 @@ class Segment:
     `first` is the segment's own beginning unless the log was trimmed in its middle; `last` is the last offset it
     holds, `first - 1` while empty.
 
-    Each face's frame of an entry is made once, for all tails together.
+    Each face's frame of an entry is made once, for all tails together. `grown` is called with the bytes of whatever is
+    added, entries and frames alike, by whoever keeps the segment.
     """
 
-    __slots__ = ("_voices", "entries", "first", "index", "last", "size_bytes")
+    __slots__ = ("_voices", "entries", "first", "grown", "index", "last", "size_bytes")
 
     def __init__(self, index: int, first: int | None = None) -> None:
         self.index = index
@@ -46,6 +50,7 @@ class Segment:
         self.last = self.first - 1
         self.entries: list[Stored] = []
         self.size_bytes = 0
+        self.grown: Callable[[int], None] | None = None
         self._voices: dict[Face, _Voice] = {}
 
     def known(self, offset: int) -> Stored | None:
@@ -58,7 +63,7 @@ class Segment:
         assert (entries[0].offset, entries[-1].offset) == (self.last + 1, last)  # noqa: S101 - I1, where it is read
         self.entries += entries
         self.last = last
-        self.size_bytes += sum([len(content) for _, _, content in entries]) + OVERHEAD_BYTES * len(entries)
+        self._grow(sum([len(content) for _, _, content in entries]) + OVERHEAD_BYTES * len(entries))
 
     def frames(self, face: Face, before: Any, after: int, upto: int) -> list[bytes]:
         """Return the frames of the offsets behind `after` up to `upto`, both within the segment.
@@ -77,10 +82,18 @@ class Segment:
             voice = self._voices[face] = _Voice(before)
         made = voice.frames
         if len(made) < len(self.entries):
+            size_bytes = 0
             for entry in self.entries[len(made) :]:
                 frame, voice.state = face.frame(entry, voice.state)
                 made.append(frame)
+                size_bytes += FRAME_BYTES + len(frame)
+            self._grow(size_bytes)
         return voice
+
+    def _grow(self, by_bytes: int) -> None:
+        self.size_bytes += by_bytes
+        if self.grown is not None:
+            self.grown(by_bytes)
 
 
 class _Voice:

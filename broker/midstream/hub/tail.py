@@ -7,6 +7,7 @@ from midstream.hub.segment import NotInMemory
 
 if TYPE_CHECKING:
     from midstream.hub.follower import Follower
+    from midstream.hub.lagging import Lagging
 
 
 class Sink(Protocol):
@@ -134,6 +135,11 @@ class Tail:
     def part(self, retry_ms: int) -> None:
         """Ask the client to come back after `retry_ms`, to whoever serves then, and close."""
         self._last_words(self.face.parting(retry_ms))
+
+    @property
+    def lagging(self) -> "Lagging":
+        """Who is behind in this process; a sink is among them as long as its client has not taken what it was sent."""
+        return self._follower.lagging
 
     @property
     def closed(self) -> bool:

@@ -7,7 +7,7 @@ from midstream.log.entries import Stored
 
 
 class Window:
-    """Segments of all followed streams, least recently used first out, at most about `limit_bytes`."""
+    """All followed streams' segments and their frames, least recently used first out, at most about `limit_bytes`."""
 
     def __init__(self, limit_bytes: int) -> None:
         self._limit_bytes = limit_bytes
@@ -43,9 +43,7 @@ class Window:
             segment = Segment(index)
             self.put(stream_id, segment)
         if segment.last + 1 == entries[0].offset:
-            before = segment.size_bytes
             segment.extend(entries)
-            self._grow(segment.size_bytes - before)
 
     def put(self, stream_id: str, segment: Segment) -> None:
         """Keep a segment, unless as much of it or more is here: it may have grown while it was read."""
@@ -54,23 +52,28 @@ class Window:
         if known is not None:
             if known.entries and known.first <= segment.first and known.last >= segment.last:
                 return
-            self.size_bytes -= known.size_bytes
+            self._let_go(known)
             del self._segments[key]
         self._segments[key] = segment
+        segment.grown = self._grow
         self._by_stream.setdefault(stream_id, set()).add(key[1])
         self._grow(segment.size_bytes)
 
     def forget(self, stream_id: str) -> None:
         """Drop all of a stream's segments."""
         for index in self._by_stream.pop(stream_id, ()):
-            self.size_bytes -= self._segments.pop((stream_id, index)).size_bytes
+            self._let_go(self._segments.pop((stream_id, index)))
 
     def _grow(self, by_bytes: int) -> None:
         self.size_bytes += by_bytes
         while self.size_bytes > self._limit_bytes and len(self._segments) > 1:
             (stream_id, index), segment = self._segments.popitem(last=False)
-            self.size_bytes -= segment.size_bytes
+            self._let_go(segment)
             indexes = self._by_stream[stream_id]
             indexes.discard(index)
             if not indexes:
                 del self._by_stream[stream_id]
+
+    def _let_go(self, segment: Segment) -> None:
+        segment.grown = None
+        self.size_bytes -= segment.size_bytes

@@ -56,6 +56,7 @@ async def opened(settings: Settings) -> AsyncIterator[House]:
         window_bytes=settings.window_bytes,
         heartbeat_ms=settings.heartbeat_ms,
         timeout_s=settings.redis_timeout_s,
+        unsent_bytes=settings.unsent_bytes,
     )
     reaper = Reaper(
         Log(reaping, prefix),

@@ -29,6 +29,7 @@ from midstream.service.services import House
 logger = logging.getLogger(__name__)
 
 FIRST_WORD: Final = FirstWordFace()
+SILENT: Final = SilentFace()
 READ_PAGE: Final = 1_000
 
 
@@ -211,7 +212,7 @@ async def delete(house: House, tenant: str, stream_id: str) -> None:
 async def ended(house: House, tenant: str, stream_id: str, wait_s: float) -> bool:
     """Wait until the stream has ended, for at most `wait_s`; return whether it has."""
     follower = await open_follower(house, tenant, stream_id)
-    return await _noticed(follower.join(SilentFace(), follower.tail), wait_s)
+    return await _noticed(follower.join(SILENT, follower.tail), wait_s)
 
 
 async def spoken(house: House, tenant: str, stream_id: str, wait_s: float) -> bool:

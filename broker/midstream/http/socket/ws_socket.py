@@ -22,6 +22,7 @@ class Outbox:
         self._timeout_s = timeout_s
         self._waiting: deque[tuple[bytes, Callable[[], None] | None]] = deque()
         self._filled = asyncio.Event()
+        self._sending: asyncio.Task[None] | None = None
 
     def put(self, message: bytes, sent: Callable[[], None] | None = None) -> None:
         """Take a message; `sent` is called when it is off our hands."""
@@ -34,8 +35,14 @@ class Outbox:
         self.put(orjson.dumps({name: value for name, value in message.items() if value is not None}), gone.set)
         await gone.wait()
 
+    def cut(self) -> None:
+        """Send no more."""
+        if self._sending is not None:
+            self._sending.cancel()
+
     async def run(self) -> None:
         """Send until the client is gone, or takes nothing for too long."""
+        self._sending = asyncio.current_task()
         while True:
             await self._filled.wait()
             self._filled.clear()
@@ -71,6 +78,7 @@ class SocketSink:
     def write(self, chunk: bytes) -> None:
         """Send a chunk: objects with a comma behind each."""
         self.ready = False
+        self.tail.lagging.add(self, len(chunk))
         self._outbox.put(self._head + chunk[:-1] + b"]}", self._go_on)
 
     def close(self) -> None:
@@ -82,10 +90,16 @@ class SocketSink:
     def drop(self) -> None:
         """Close without a word: another tail takes this one's place, or the socket is gone."""
         self._dropped = True
+        self.tail.lagging.remove(self)
         self.tail.close()
+
+    def cut(self) -> None:
+        """Close the socket at once, with all of its tails: what is on its way cannot be taken out of it."""
+        self._outbox.cut()
 
     def _go_on(self) -> None:
         self.ready = True
+        self.tail.lagging.remove(self)
         if self._closed:
             self._say_closed()
         else:

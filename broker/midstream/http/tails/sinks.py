@@ -54,8 +54,13 @@ class SendSink:
     def drop(self) -> None:
         """The response is over, however: forget what is on its way."""
         self.ready = False
+        self.tail.lagging.remove(self)
         if self._pending is not None:
             self._pending.cancel()
+
+    def cut(self) -> None:
+        """Close the connection at once."""
+        self._cut()
 
     def _finish(self) -> None:
         if not self._finished:
@@ -66,6 +71,7 @@ class SendSink:
     def _go_on(self) -> None:
         """The client has taken what was on its way."""
         self.ready = True
+        self.tail.lagging.remove(self)
         if self._finished:
             self.sent = True
         elif self._closed:
@@ -85,6 +91,7 @@ class SendSink:
             return
         self.ready = False
         self._pending = asyncio.create_task(self._rest(sending, waits_for), name="slow tail")
+        self.tail.lagging.add(self, len(message["body"]))
 
     async def _rest(self, sending: Coroutine[Any, Any, None], waits_for: Any) -> None:
         """Finish a send that has to wait for its client, then go on."""
@@ -160,10 +167,12 @@ class WireSink:
         """The client is behind."""
         self.ready = False
         self._limit()
+        self.tail.lagging.add(self, self._unsent_bytes)
 
     def resumed(self) -> None:
         """The client has taken what was on its way."""
         self._unlimit()
+        self.tail.lagging.remove(self)
         self.ready = True
         if self._ended:
             self._give_back()
@@ -176,9 +185,14 @@ class WireSink:
         """The connection is closed: forget what is on its way."""
         self.ready = False
         self._unlimit()
+        self.tail.lagging.remove(self)
         if self._over is not None:
             self._over(False)  # noqa: FBT003
         self.tail.close()
+
+    def cut(self) -> None:
+        """Close the connection at once."""
+        self._transport.abort()
 
     def _give_back(self) -> None:
         self.ready = False

@@ -1,0 +1,44 @@
+"""What is on its way to clients that lag, bounded for all of a process together."""
+
+import logging
+from typing import Final, Protocol
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_LIMIT_BYTES: Final = 67_108_864
+
+
+class Laggard(Protocol):
+    """A client's sink that waits until the client has taken what it was sent."""
+
+    def cut(self) -> None:
+        """Close the connection at once; the client comes back behind what it has taken."""
+        ...
+
+
+class Lagging:
+    """Beyond `limit_bytes` in sum, whoever has waited longest is cut.
+
+    Attributes:
+        size_bytes: What is on its way to all of them.
+    """
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.size_bytes = 0
+        self._limit_bytes = limit_bytes
+        self._unsent_bytes: dict[Laggard, int] = {}
+
+    def add(self, laggard: Laggard, unsent_bytes: int) -> None:
+        """Note that a client begins to lag with so much on its way; one that is noted already begins anew."""
+        self.remove(laggard)
+        self._unsent_bytes[laggard] = unsent_bytes
+        self.size_bytes += unsent_bytes
+        while self.size_bytes > self._limit_bytes and len(self._unsent_bytes) > 1:
+            longest = next(iter(self._unsent_bytes))
+            self.remove(longest)
+            logger.info("the client that lagged for longest was cut: over %d bytes are unsent", self._limit_bytes)
+            longest.cut()
+
+    def remove(self, laggard: Laggard) -> None:
+        """Note that a client has taken what was on its way, or is gone."""
+        self.size_bytes -= self._unsent_bytes.pop(laggard, 0)

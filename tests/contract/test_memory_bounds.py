@@ -1,0 +1,164 @@
+"""What one process keeps for its readers is bounded in sum. PROTOCOL: Read/Memory. I9."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+
+import httpx2
+import pytest
+
+from midstream.faces.native import NativeFace
+from midstream.http.app import create_app
+from midstream.hub.frames import CHUNK_BYTES
+from midstream.hub.hub import Hub
+from midstream.hub.segment import SEGMENT_ENTRIES, Segment
+from midstream.hub.window import Window
+from midstream.log.connect import connect
+from midstream.log.log import Log
+from midstream.service.services import House
+from midstream.settings import Settings
+from tests import inside, sse
+from tests.contract.hub_support import Book, Producer
+from tests.contract.test_slow_clients import LONG, deaf
+
+WINDOW_BYTES = 400_000
+ASKED = {
+    "id": "c",
+    "trigger": "submit-message",
+    "model": "demo/count",
+    "messages": [{"id": "1", "role": "user", "parts": [{"type": "text", "text": "x"}]}],
+    "params": {"words": 20, "delay_ms": 20},
+}
+
+
+class NumberedFace(NativeFace):
+    """One of many faces, none of which shares its frames."""
+
+
+@pytest.fixture
+async def producer(redis_url: str) -> AsyncIterator[Producer]:
+    client = connect(redis_url, 2, 8)
+    producer = Producer(Log(client, "ms"))
+    await producer.begin()
+    yield producer
+    await producer.log.delete(producer.id, 1)
+    await client.delete(producer.log.keys.due)  # there is no reaper here that would
+    await client.aclose()
+
+
+@pytest.fixture
+async def hub(redis_url: str, producer: Producer) -> AsyncIterator[Hub]:
+    client = connect(redis_url, 2, 8)
+    hub = Hub(producer.log, client, window_bytes=WINDOW_BYTES, heartbeat_ms=60_000, timeout_s=2)
+    await hub.start()
+    yield hub
+    await hub.stop()
+    await client.aclose()
+
+
+def kept(window: Window) -> int:
+    """Return what the segments of a window hold in their entries and frames."""
+    segments: list[Segment] = list(window._segments.values())
+    return sum(
+        sum(len(entry.content) for entry in segment.entries)
+        + sum(len(frame) for voice in segment._voices.values() for frame in voice.frames)
+        for segment in segments
+    )
+
+
+async def test_frames_of_every_face_are_counted_in_the_window(hub: Hub, producer: Producer) -> None:
+    await producer.write(SEGMENT_ENTRIES * 20)
+    follower = await hub.open(producer.id)
+    faces = [NumberedFace() for _ in range(12)]
+    most: list[int] = []
+
+    class Measuring(Book):
+        def write(self, chunk: bytes) -> None:
+            super().write(chunk)
+            most.append(kept(hub._window))
+
+    books = [Measuring() for _ in faces]
+    for face, book in zip(faces, books, strict=True):
+        follower.join(face, 0).begin(book)
+    await producer.end()
+    await asyncio.gather(*(asyncio.wait_for(book.closed.wait(), 30) for book in books))
+    assert all(book.ids == list(range(1, producer.tail + 1)) for book in books)
+    assert max(most) <= WINDOW_BYTES
+
+
+async def test_a_window_too_small_for_one_page_lets_every_tail_go_on(redis_url: str, producer: Producer) -> None:
+    await producer.write(SEGMENT_ENTRIES * 8)
+    client = connect(redis_url, 2, 8)
+    hub = Hub(producer.log, client, window_bytes=1_000, heartbeat_ms=60_000, timeout_s=2)
+    await hub.start()
+    follower = await hub.open(producer.id)
+    books = [Book() for _ in range(3)]
+    for number, book in enumerate(books):
+        follower.join(NativeFace(), number * SEGMENT_ENTRIES).begin(book)
+    await producer.end()
+    await asyncio.gather(*(asyncio.wait_for(book.closed.wait(), 10) for book in books))
+    assert [book.ids[0] for book in books] == [1, 1 + SEGMENT_ENTRIES, 1 + 2 * SEGMENT_ENTRIES]
+    assert all(book.ids == list(range(book.ids[0], producer.tail + 1)) for book in books)
+    await hub.stop()
+    await client.aclose()
+
+
+async def test_a_chunk_of_long_entries_is_no_longer_than_others(hub: Hub, producer: Producer) -> None:
+    entry = b"t" + b"x" * 20_000
+    producer.tail = await producer.log.append(producer.id, producer.fence, producer.tail, [entry] * 100)
+    book = Book()
+    (await hub.open(producer.id)).join(NativeFace(), 0).begin(book)
+    await producer.end()
+    await asyncio.wait_for(book.closed.wait(), 5)
+    assert book.ids == list(range(1, producer.tail + 1))
+    assert max(map(len, book.chunks)) < CHUNK_BYTES + 2 * len(entry)
+
+
+async def test_a_client_that_names_ever_new_majors_makes_no_new_faces(settings: Settings) -> None:
+    app = create_app(settings)
+    async with inside.worker(settings), inside.served(settings, app) as client:
+        asking = asyncio.create_task(client.post("/api/chat", json=ASKED))
+        majors = ["5", "7", *map(str, range(1_000, 1_020)), "9" * 5_000]
+        house: House = app.state.house
+        async with asyncio.timeout(5):
+            while not house.hub.tails:
+                await asyncio.sleep(0.001)
+        asked = (client.get("/api/chat/c/stream", headers={"AI-SDK-Major": major}) for major in majors)
+        answers, most = await asyncio.gather(asyncio.gather(*asked), _most_faces(house, asking))
+        assert [answer.status_code for answer in answers] == [200] * len(majors)
+        assert 1 <= most <= 3
+
+
+async def _most_faces(house: House, asking: "asyncio.Task[httpx2.Response]") -> int:
+    most = 0
+    while not asking.done():
+        most = max([most, *(len(segment._voices) for segment in house.hub._window._segments.values())])
+        await asyncio.sleep(0.005)
+    return most
+
+
+@pytest.mark.parametrize("wire", [True, False], ids=["wire", "send"])
+async def test_what_is_on_its_way_to_deaf_clients_is_bounded_in_sum(settings: Settings, wire: bool) -> None:
+    limit_bytes = 2_000_000
+    bounded = settings.model_copy(update={"unsent_bytes": limit_bytes})
+    app = create_app(bounded)
+    async with inside.worker(bounded), inside.served(bounded, app, wire=wire) as client:
+        stream_id = (await client.post("/v1/streams", json=LONG)).json()["id"]
+        await client.get(f"/v1/streams/{stream_id}", params={"wait": 20})
+        connections: list[socket.socket] = []
+        for _ in range(20):
+            connections.append(await deaf(client, stream_id))
+            await asyncio.get_running_loop().sock_recv(connections[-1], 1)
+        house: House = app.state.house
+        async with asyncio.timeout(10):
+            while not 0 < house.hub.tails < 20:
+                await asyncio.sleep(0.01)
+        assert house.hub._lagging.size_bytes <= limit_bytes
+        events = await sse.tail(client, stream_id)
+        assert [event.id for event in events] == list(range(1, len(events) + 1))
+        for connection in connections:
+            connection.close()
+        async with asyncio.timeout(10):
+            while house.hub.tails:
+                await asyncio.sleep(0.01)
+        assert house.hub._lagging.size_bytes == 0
