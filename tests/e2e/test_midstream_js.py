@@ -23,6 +23,8 @@ if TYPE_CHECKING:  # pytest itself imports the plugins
 pytest_plugins = ("tests.e2e.browser",)
 pytestmark = pytest.mark.browser
 
+EXPORTS = "EventStreamParser,Refused,Tail,resumableFetch,tail"
+
 
 @pytest.fixture
 async def system(redis_url: str, tmp_path: Path, provider: ProviderServer) -> AsyncIterator[System]:
@@ -146,17 +148,47 @@ async def test_a_page_taken_back_from_the_history_reads_on(tabs: "Tabs", system:
     assert "reconnecting" in await page.evaluate("read.states")
 
 
-async def test_the_module_and_its_types_are_served(system: System) -> None:
+async def test_the_module_is_one_file_that_is_sent_once(tabs: "Tabs", system: System) -> None:
     for name, media_type in (("midstream.js", "text/javascript"), ("midstream.d.ts", "text/plain")):
         answer = await system.http.get(f"/{name}")
-        assert answer.content == (PAGE / name).read_bytes()
         assert answer.headers["content-type"].startswith(media_type)
-    parts = sorted((PAGE / "midstream").iterdir())
-    assert parts
-    for part in parts:
-        answer = await system.http.get(f"/midstream/{part.name}")
-        assert (answer.content, answer.headers["access-control-allow-origin"]) == (part.read_bytes(), "*")
-    assert (await system.http.get("/midstream/nothing.js")).status_code in (400, 404)
+        for tag in (answer.headers["etag"], f'"another", W/{answer.headers["etag"]}'):
+            again = await system.http.get(f"/{name}", headers={"If-None-Match": tag})
+            assert (again.status_code, again.content) == (304, b"")
+            assert (again.headers["etag"], again.headers["access-control-allow-origin"]) == (
+                answer.headers["etag"],
+                "*",
+            )
+        other = await system.http.get(f"/{name}", headers={"If-None-Match": '"another"'})
+        assert (other.status_code, other.content) == (200, answer.content)
+    async with another_origin() as other_origin:
+        page = await tabs.open(other_origin)
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        load = "(url) => import(url).then((it) => Object.keys(it).join())"
+        assert await page.evaluate(load, f"{system.url}/midstream.js") == EXPORTS
+    assert asked == [f"{system.url}/midstream.js"]
+
+
+SHUT_OUT = """async (broker) => {
+  const { resumableFetch, tail } = await import(`${broker}/midstream.js`);
+  const init = { method: "POST", headers: { "Content-Type": "application/json" }, body: '{"id":"c","messages":[]}' };
+  return Promise.all([
+    resumableFetch()(`${broker}/api/chat`, init).catch(({ message }) => message),
+    tail(`${broker}/v1/streams/x/events`, { onEntry() {} }).catch(({ message }) => message),
+  ]);
+}"""
+
+
+async def test_a_page_that_is_not_let_in_is_told_so_at_once(tabs: "Tabs", system: System) -> None:
+    async with another_origin() as other:
+        page = await tabs.open(other)
+        async with asyncio.timeout(15):
+            for said in await page.evaluate(SHUT_OUT, system.url):
+                assert said.endswith("MIDSTREAM_CORS_ORIGINS does not list it.")
+                assert system.url in said
+                assert other in said
+    tabs.errors.clear()
 
 
 def test_it_can_be_packed_and_imported(tmp_path: Path) -> None:
@@ -173,4 +205,4 @@ def test_it_can_be_packed_and_imported(tmp_path: Path) -> None:
     subprocess.run(["tar", "xf", tmp_path / packed["filename"], "-C", home, "--strip-components=1"], check=True)
     (tmp_path / "use.mjs").write_text(f"import * as it from '{packed['name']}'; console.log(Object.keys(it).join());")
     said = subprocess.run([node, "use.mjs"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
-    assert said == "EventStreamParser,Refused,Tail,resumableFetch,tail\n"
+    assert said == f"{EXPORTS}\n"

@@ -1,13 +1,16 @@
 """The page, the models, the probes."""
 
+from functools import cache
+from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, FastAPI, Header, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from midstream.http.auth import AHouse, ATenant
+from midstream.http.module_bundle import bundled
 from midstream.http.native.stream_routes import JSON
 from midstream.requests.catalogue import Model, available, resolve, split
 
@@ -91,27 +94,34 @@ async def readyz(house: AHouse) -> Response:
 
 
 @router.get("/midstream.js", include_in_schema=False)
-async def module() -> Response:
+async def module(if_none_match: Annotated[str | None, Header()] = None) -> Response:
     """Serve the browser's client; it is the very module that the page uses."""
-    return _file("midstream.js", "text/javascript")
-
-
-@router.get("/midstream/{name}.js", include_in_schema=False)
-async def module_part(name: Literal["chat", "company", "network", "sse", "tail"]) -> Response:
-    """Serve what the browser's client is made of."""
-    return _file(f"midstream/{name}.js", "text/javascript")
+    return _public(_module(), "text/javascript", if_none_match)
 
 
 @router.get("/midstream.d.ts", include_in_schema=False)
-async def module_types() -> Response:
+async def module_types(if_none_match: Annotated[str | None, Header()] = None) -> Response:
     """Serve the types of the browser's client."""
-    return _file("midstream.d.ts", "text/plain")
+    return _public((PAGE / "midstream.d.ts").read_bytes(), "text/plain", if_none_match)
 
 
-def _file(name: str, media_type: str) -> Response:
-    # Other origins may import it: it holds nothing that is not public.
-    headers = {"Access-Control-Allow-Origin": "*", "Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
-    return Response((PAGE / name).read_bytes(), headers=headers, media_type=media_type)
+@cache
+def _module() -> bytes:
+    return bundled(PAGE)
+
+
+def _public(content: bytes, media_type: str, if_none_match: str | None) -> Response:
+    tag = f'"{sha256(content).hexdigest()[:32]}"'
+    headers = {
+        "Access-Control-Allow-Origin": "*",  # other origins may import it: it holds nothing that is not public
+        "Cache-Control": "no-cache",
+        "ETag": tag,
+        "X-Content-Type-Options": "nosniff",
+    }
+    # A proxy that compresses makes the tag a weak one.
+    if if_none_match is not None and tag in [each.strip().removeprefix("W/") for each in if_none_match.split(",")]:
+        return Response(status_code=304, headers=headers)
+    return Response(content, headers=headers, media_type=media_type)
 
 
 class PageHeaders:

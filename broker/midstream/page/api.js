@@ -1,6 +1,6 @@
 /** The broker's JSON doors. */
 
-import { Refused } from "./midstream.js";
+import { Refused } from "/midstream.js";
 
 const KEY = "midstream.key";
 /** Pauses, in ms, before a request whose answer was lost is sent again. */

@@ -7,7 +7,7 @@ import { addAnswer, addButton, addMessage, removeButtons, showMessages, textOf }
 import { byId, element } from "./dom.js";
 import { Presence } from "./presence.js";
 import * as statusline from "./statusline.js";
-import { Refused, Tail } from "./midstream.js";
+import { Refused, Tail } from "/midstream.js";
 import { begin, forget, kept, leave as leaveSubmission, randomWord, whileStaying } from "./submission.js";
 import { cutFrom, metadataOf, nextTurn } from "./turns.js";
 

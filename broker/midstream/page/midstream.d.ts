@@ -33,7 +33,7 @@ export interface TailOptions {
   share?: boolean;
 }
 
-/** The broker refused for good. */
+/** The broker refused for good; `status` is 0 where it does not let this page's origin in (`MIDSTREAM_CORS_ORIGINS`). */
 export class Refused extends Error {
   constructor(status: number, problem: Record<string, unknown>);
   status: number;

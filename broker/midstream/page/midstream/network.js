@@ -26,6 +26,10 @@ export class Pauses {
   retryAfterMs = 0;
   /** Since when the broker has been asked in vain, or null. */
   askingSinceMs = null;
+  /** Whether the broker has ever answered. */
+  answered = false;
+  /** How many times in a row this page alone was not answered. */
+  shutOut = 0;
   #failures = 0;
   #hurried = false;
 
@@ -55,13 +59,33 @@ export class Pauses {
 /** Asks, and tells what the answer means: a response to read, or null where another try is worth it. */
 export async function ask(fetch, url, init, pauses) {
   pauses.askingSinceMs ??= Date.now();
-  const response = await overNetwork(fetch(url, init));
+  const response = await overNetwork(fetch(url, init)).catch(async (error) => {
+    await refuseIfShutOut(String(url.url ?? url), pauses);
+    throw error;
+  });
+  pauses.answered = true;
   if (WORTH_ANOTHER_TRY.has(response.status)) {
     pauses.retryAfterMs = 1_000 * (Number(response.headers.get("Retry-After")) || 0);
     throw new Cut(`the answer was ${response.status}`);
   }
   pauses.askingSinceMs = null;
   return response;
+}
+
+/**
+ * A browser does not tell a page why another origin's answer was kept from it. Where the broker's public module can be
+ * read at the same time, twice in a row, and nothing else ever could, it is because that page's origin is not let in.
+ */
+async function refuseIfShutOut(url, pauses) {
+  const here = globalThis.location?.origin;
+  const { origin } = new URL(url, globalThis.location?.href);
+  if (!here || origin === here || pauses.answered) return;
+  const probe = globalThis.fetch(`${origin}/midstream.js`, { cache: "no-cache" });
+  const reachable = await probe.then(({ ok }) => ok, () => false);
+  pauses.shutOut = reachable ? pauses.shutOut + 1 : 0;
+  if (pauses.shutOut < 2) return;
+  const detail = `The broker at ${origin} lets no page of ${here} read its answers: MIDSTREAM_CORS_ORIGINS does not list it.`;
+  throw new Refused(0, { code: "cors", detail });
 }
 
 /** Tries until it succeeds, or the patience is at its end. */
