@@ -33,6 +33,7 @@ class Call:
     billed: bool
     at_ms: float = field(default_factory=now_ms)
     upstream_id: str | None = None
+    betas: str | None = None
     steps_sent: int = 0
     connection: Connection = "open"
     ended_at_ms: float | None = None

@@ -37,6 +37,7 @@ async def create(request: Request) -> Response:
     started = await start(request, "messages", "messages", error_body, _refuse)
     if isinstance(started, Response):
         return started
+    started.call.betas = request.headers.get("anthropic-beta")
     if started.body.get("stream"):
         return EventStream(_frames(started), started.call)
     script = started.script

@@ -1,5 +1,6 @@
 """The page, the models, the probes."""
 
+from dataclasses import replace
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -47,11 +48,15 @@ async def model(
     house: AHouse,
     tenant: ATenant,  # noqa: ARG001
     anthropic_version: Annotated[str | None, Header(description="present: the model is of Anthropic's shape")] = None,
+    x_stainless_lang: Annotated[str | None, Header(description="present: an SDK of OpenAI's asks")] = None,
 ) -> Response:
     """Show one model that can be asked for, also one that is not listed."""
-    found = resolve(model, house.settings)
+    of_anthropic = anthropic_version is not None
+    peer = "anthropic" if of_anthropic else "openai" if x_stainless_lang is not None else None
+    # Asked by a peer's SDK, a name without a provider is of that peer, as it is where a model is run.
+    found = resolve(model if "/" in model or peer is None else f"{peer}/{model}", house.settings)
     listed = {known.id: known for known in available(house.settings)}
-    shown = listed.get(found) or Model(found, split(found)[0], "")
+    shown = replace(listed.get(found) or Model(found, split(found)[0], ""), id=model)
     if anthropic_version is not None:
         return JSON(_anthropic_model(shown))
     return JSON(_openai_model(shown, resolve(None, house.settings)))

@@ -20,6 +20,7 @@ _NOTHING: Final[Json] = {
     "stop_sequences": [],
 }
 _OF_CHAT_ALONE: Final = ("stop", "stop_sequences", "seed", "presence_penalty", "frequency_penalty", "logit_bias")
+_OF_ANTHROPIC_ALONE: Final = ("betas",)
 _LACKING: Final = {
     "openai": ("top_k",),
     "anthropic": ("seed", "presence_penalty", "frequency_penalty", "logit_bias"),
@@ -48,5 +49,6 @@ def needs_chat(model: str, params: Json, settings: Settings) -> list[str]:
 
 def lacking(model: str, params: Json) -> list[str]:
     """Return the names of the params that no API of the model's provider knows."""
-    asked = asking(params)
-    return [name for name in _LACKING.get(split(model)[0], ()) if name in asked]
+    asked, (provider, _) = asking(params), split(model)
+    foreign = () if provider == "anthropic" else _OF_ANTHROPIC_ALONE
+    return [name for name in (*_LACKING.get(provider, ()), *foreign) if name in asked]

@@ -54,7 +54,12 @@ class AnthropicMessages(OneConnection):
         """Make the one upstream call and yield its deltas."""
         body = anthropic_input.body(prompt) | {"stream": True}
         call: Any = self._client.post(
-            "/v1/messages", body=body, cast_to=object, stream=True, stream_cls=anthropic.AsyncStream[object]
+            "/v1/messages",
+            body=body,
+            cast_to=object,
+            options={"headers": anthropic_input.headers(prompt)},
+            stream=True,
+            stream_cls=anthropic.AsyncStream[object],
         )
         reader = _EventReader(Budget(self._max_output_bytes))
         async with aclosing(events(call, self._failures, reader.read)) as incoming:

@@ -12,7 +12,9 @@ from midstream_worker.sources.source import Prompt
 DEFAULT_MAX_TOKENS = 8_192  # Anthropic has no default of its own; every current model allows this
 
 # Ours to decide, whatever the request's params say.
-_OURS = frozenset(("model", "input", "messages", "stream", "stream_options", "background", "store", "n", "system"))
+_OURS = frozenset(
+    ("model", "input", "messages", "stream", "stream_options", "background", "store", "n", "system", "betas")
+)
 _PARTS = frozenset(
     (
         *("text", "image", "document", "search_result", "tool_use", "tool_result", "thinking", "redacted_thinking"),
@@ -41,6 +43,13 @@ def body(prompt: Prompt) -> Json:
     if system := _system(prompt):
         params["system"] = system
     return {**params, "model": prompt.model, "messages": _messages(prompt.messages)}
+
+
+def headers(prompt: Prompt) -> dict[str, str]:
+    """Return the headers that belong to the request: Anthropic's trials are named in one."""
+    betas = prompt.params.get("betas")
+    named = [beta for beta in betas if isinstance(beta, str)] if isinstance(betas, list) else []
+    return {"anthropic-beta": ",".join(named)} if named else {}
 
 
 def _system(prompt: Prompt) -> Any:

@@ -29,6 +29,7 @@ class MessagesRequest(BaseModel):
     messages: list[dict[str, Any]] = Field(min_length=1)
     max_tokens: int = Field(ge=1)
     system: str | list[dict[str, Any]] | None = None
+    betas: list[str] | None = None
     stream: bool | None = None
 
 
@@ -37,6 +38,8 @@ async def create_message(body: MessagesRequest, request: Request, house: AHouse,
     """Answer with a message, durably: `Stream-Id` is the stream to come back to."""
     model = dialect.model_of(body.model, "anthropic", house.settings)
     params = {**(body.model_extra or {}), "max_tokens": body.max_tokens}
+    if betas := [*_betas(request), *(body.betas or ())]:
+        params["betas"] = betas
     messages = [kept for message in body.messages if (kept := _without_unsigned(message)) is not None]
     if body.system and split(model)[0] == "anthropic":
         params["system"] = body.system  # as it is: its blocks may carry cache marks
@@ -57,6 +60,12 @@ async def create_message(body: MessagesRequest, request: Request, house: AHouse,
 async def refuse_other_doors(tenant: ATenant) -> Response:  # noqa: ARG001  an unknown key comes first
     """Say that neither is done here: nobody counts tokens but the model's own provider."""
     raise Problem(404, "not_found", "Only messages are created here: ask the provider for token counts and batches.")
+
+
+def _betas(request: Request) -> list[str]:
+    """Return the trials of Anthropic's that a request takes part in; the SDKs name them in a header."""
+    named = ",".join(request.headers.getlist("anthropic-beta"))
+    return [beta for beta in map(str.strip, named.split(",")) if beta]
 
 
 async def _whole(house: House, stream_id: str, face: MessagesFace) -> Json:

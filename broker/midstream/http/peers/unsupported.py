@@ -103,7 +103,7 @@ def refuse_lacking(model: str, params: Json, settings: Settings) -> None:
     provider, _ = split(model)
     for name in lacking(model, params):
         hint = "leave it out, or ask a model of another provider (MIDSTREAM_PROVIDERS)."
-        raise _parameter(name, f"{name!r} is no parameter of {_NAMES[provider]}'s: {hint}")
+        raise _parameter(name, f"{name!r} is no parameter of {_NAMES.get(provider, provider)}'s: {hint}")
     for name in needs_chat(model, params, settings):
         for kind in (str(tool.get("type")) for tool in params.get("tools") or ()):
             if kind in _RESPONSES_TOOLS:

@@ -17,7 +17,7 @@ class ResponsesRequest(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     model: str = Field(max_length=200)
-    input: str | list[dict[str, Any]]
+    input: str | list[dict[str, Any]] | None = None
     instructions: str | None = None
     previous_response_id: str | None = Field(default=None, max_length=100)
     stream: bool | None = None
@@ -52,7 +52,7 @@ class ResponsesRequest(BaseModel):
     @property
     def items(self) -> list[Json]:
         """The input as items."""
-        return items_of(self.input)
+        return items_of(self.input or [])
 
     def echo(self) -> Json:
         """Return what the response repeats of the request."""

@@ -3,8 +3,10 @@
 from dataclasses import replace
 from typing import Annotated, Final, Literal
 
-from fastapi import APIRouter, Query, Request, Response
+import orjson
+from fastapi import APIRouter, Query, Request, Response, WebSocket
 
+from midstream.faces.peer_errors import openai_error
 from midstream.faces.responses import ResponsesFace
 from midstream.http.auth import AHouse, ATenant
 from midstream.http.native.stream_routes import JSON
@@ -31,6 +33,8 @@ UNSTORED_TTL_S: Final = 600
 CANCEL_WAIT_S: Final = 5.0
 """How long a cancel waits for the worker to write the end."""
 
+NO_SOCKET: Final = "Responses have no WebSocket here: create them by POST /v1/responses, or use /v1/ws."
+
 Order = Literal["asc", "desc"]
 
 
@@ -47,7 +51,7 @@ async def create_response(body: ResponsesRequest, request: Request, house: AHous
     before = _instructions(body)
     wanted = dialect.generation(
         model=model,
-        input=[*before, *said, *body.items],
+        input=[*before, *_asked(said, body)],
         params=body.params,
         metadata=body.metadata or {},
         ttl_s=None if store else UNSTORED_TTL_S,
@@ -74,9 +78,7 @@ async def compact_conversation(body: CompactRequest, request: Request, house: AH
     """Compact a conversation: the model summarises it, durably; what is left goes on as the next input."""
     refuse_for_responses(body.params, body.items)
     said = await history(house, tenant, body.previous_response_id) if body.previous_response_id else []
-    items = [*said, *body.items]
-    if not items:
-        raise Problem(400, "bad_request", "Give `input` or `previous_response_id`, or both.", param="input")
+    items = _asked(said, body)
     model = dialect.model_of(body.model, "openai", house.settings)
     refuse_unreadable(items, model, house.settings)
     before = _instructions(body)
@@ -174,6 +176,27 @@ async def list_input_items(
     listed = {"object": "list", "data": page, "has_more": len(items) > limit}
     first, last = (page[0]["id"], page[-1]["id"]) if page else (None, None)
     return _json({**listed, "first_id": first, "last_id": last}, stream_id)
+
+
+def _asked(said: list[Json], body: ResponsesRequest | CompactRequest) -> list[Json]:
+    """Return the conversation that a request is about.
+
+    Raises:
+        Problem: 400 `bad_request`: there is none.
+    """
+    if items := [*said, *body.items]:
+        return items
+    raise Problem(400, "bad_request", "Give `input` or `previous_response_id`, or both.", param="input")
+
+
+@router.websocket("")
+async def refuse_socket(socket: WebSocket) -> None:
+    """Say that a response's own socket is not served, in an event that OpenAI's SDKs read, and by the close."""
+    await socket.accept()
+    await socket.send_text(
+        orjson.dumps({**openai_error(404, "not_found", NO_SOCKET), "type": "error", "status": 404}).decode()
+    )
+    await socket.close(1008, NO_SOCKET)
 
 
 def _instructions(body: ResponsesRequest | CompactRequest) -> list[Json]:
