@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from midstream.cli.setup import listen
 from midstream.http.app import create_app
 from midstream.http.fast_path.wire import WireProtocol
+from midstream.http.fast_path.ws_protocol import WsProtocol
 from midstream.http.native.events_route import FastLane
 from midstream.settings import Settings
 from midstream_worker.process import Process
@@ -34,6 +35,8 @@ async def served(settings: Settings, app: FastAPI, *, wire: bool = True) -> Asyn
         log_level="warning",
         timeout_graceful_shutdown=1,
         lifespan="on",
+        ws=WsProtocol.bounded(settings.ws_auth_bytes) if wire else "auto",
+        ws_max_size=settings.max_body_bytes,
         http=WireProtocol.bounded(settings.max_head_bytes, settings.head_timeout_ms / 1_000) if wire else "httptools",
     )
     server = uvicorn.Server(config)

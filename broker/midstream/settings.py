@@ -90,6 +90,8 @@ class Settings(BaseSettings):
         ge=500,
         description="a broker ends, and is started again, whose event loop has not turned this long",
     )
+    ws_auth_s: float = Field(default=10.0, gt=0, description="longest wait for a WebSocket's key")
+    ws_auth_bytes: int = Field(default=4_096, ge=256, description="largest message of a WebSocket before its key")
     ws_max_tails: int = Field(default=100, ge=1, le=10_000, description="most streams that one WebSocket tails at once")
     unsent_bytes: int = Field(
         default=67_108_864,

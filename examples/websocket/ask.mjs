@@ -1,22 +1,28 @@
 /**
  * Asks over one WebSocket, as an app without server-sent events does (React Native): the class below uses nothing
  * that is not there. In Node 20: node --experimental-websocket ask.mjs ws://127.0.0.1:8080/v1/ws "Tell me a story."
+ * Where the broker has keys: MIDSTREAM_API_KEY=… before it.
  */
 
 export class Stream {
   #url;
   #request;
   #key;
+  #apiKey;
   #onEntry;
   #id = null;
   #after = 0;
   #failures = 0;
 
-  /** @param {string} key repeats of the start under the same key are paid once */
-  constructor(url, request, { key, onEntry }) {
+  /**
+   * @param {string} key repeats of the start under the same key are paid once
+   * @param {string} [apiKey] who asks, where the broker has keys: no browser's WebSocket can send a header
+   */
+  constructor(url, request, { key, apiKey, onEntry }) {
     this.#url = url;
     this.#request = request;
     this.#key = key;
+    this.#apiKey = apiKey;
     this.#onEntry = onEntry;
   }
 
@@ -28,15 +34,19 @@ export class Stream {
   #connect(resolve, reject) {
     const socket = new WebSocket(this.#url);
     let over = false;
+    let begun = false; // a broker without keys says "ready" unasked, and again to "auth"
     const finish = (settle, value) => {
       over = true;
       socket.close();
       settle(value);
     };
     const say = (message) => socket.send(JSON.stringify(message));
+    socket.onopen = () => this.#apiKey && say({ type: "auth", key: this.#apiKey });
     socket.onmessage = ({ data }) => {
       const message = JSON.parse(data);
       if (message.type === "ready") {
+        if (begun) return;
+        begun = true;
         if (this.#id) say({ type: "tail", id: this.#id, after: this.#after });
         else say({ type: "start", request: this.#request, idempotency_key: this.#key });
       } else if (message.type === "started") this.#id = message.id;
@@ -66,6 +76,7 @@ if (globalThis.process?.argv[2]) {
   const [, , url, input, model] = process.argv;
   const stream = new Stream(url, { input, model }, {
     key: String(Math.random()),
+    apiKey: process.env.MIDSTREAM_API_KEY,
     onEntry: (entry) => entry.type === "text" && process.stdout.write(entry.text),
   });
   const { outcome } = await stream.follow();

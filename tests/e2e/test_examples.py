@@ -232,3 +232,20 @@ async def test_the_socket_client_survives_a_restarted_broker(system: System, pro
     rest, errors = await process.communicate()
     assert told + rest.decode() == f"{SCRIPT.text()}\n[completed]\n", errors.decode()
     assert len(await provider.calls()) == 1
+
+
+async def test_the_socket_client_gives_a_key(redis_url: str, tmp_path: Path) -> None:
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("there is no `node` on the PATH")
+    key = "a" * 20 + "1b2c3d4e5f6g7h8i9j0k"
+    async with System(redis_url, tmp_path, api_keys=f"{key}:alice", demo_delay_ms=1) as system:
+        await system.start()
+        process = await asyncio.create_subprocess_exec(
+            node, "--experimental-websocket", ROOT / "examples" / "websocket" / "ask.mjs",
+            f"{system.url.replace('http', 'ws')}/v1/ws", "x", "demo/count",
+            env={**os.environ, "MIDSTREAM_API_KEY": key},
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        said, errors = await process.communicate()
+    assert said.endswith(b"\n[completed]\n"), errors

@@ -16,6 +16,7 @@ from midstream.cli.supervisor import Command, Supervisor, supervise
 from midstream.cli.watchdog import watched
 from midstream.http.app import create_app
 from midstream.http.fast_path.wire import WireProtocol
+from midstream.http.fast_path.ws_protocol import WsProtocol
 from midstream.http.native.events_route import FastLane
 from midstream.service.services import House
 from midstream.settings import Settings
@@ -41,6 +42,7 @@ class DrainingServer(uvicorn.Server):
             access_log=False,
             http=WireProtocol.bounded(settings.max_head_bytes, settings.head_timeout_ms / 1_000),
             log_level=settings.foreign_log_level,  # at `debug` it writes every message of a WebSocket
+            ws=WsProtocol.bounded(settings.ws_auth_bytes),
             ws_max_size=settings.max_body_bytes,
             timeout_graceful_shutdown=math.ceil(self._drain_s) + STOP_MARGIN_S,
         )

@@ -13,6 +13,7 @@ from starlette.websockets import WebSocketDisconnect
 from midstream.faces.objects import ObjectsFace
 from midstream.http.auth import known_tenant, tenant
 from midstream.http.cors import is_foreign
+from midstream.http.fast_path.ws_protocol import EXTENSION
 from midstream.http.json_route import read_json
 from midstream.http.problems import Problem, problem_of
 from midstream.http.socket.ws_socket import Outbox, SocketSink
@@ -27,6 +28,7 @@ OBJECTS: Final = ObjectsFace()
 UNAUTHORIZED: Final = 4401
 FOREIGN_ORIGIN: Final = 4403
 TOO_LARGE: Final = 1009
+NORMAL: Final = 1000
 MAX_REF: Final = 2**53 - 1
 """The largest integer that every client's JSON holds exactly."""
 
@@ -117,31 +119,68 @@ class _Conversation:
 
     async def run(self, socket: WebSocket) -> int:
         """Answer until the client goes; return the code to close with."""
-        with contextlib.suppress(Problem):
-            self._tenant = await tenant(socket)
-            await self._outbox.answer(type="ready")
-        while True:
-            heard = await socket.receive()
-            if heard["type"] == "websocket.disconnect":
-                return 1000
-            said = heard.get("text") or heard.get("bytes") or b""
+        refused = await self._enter(socket)
+        while refused is None:
+            said = await _heard(socket)
+            if said is None:
+                return NORMAL
             if len(said) > self._house.settings.max_body_bytes:
                 return TOO_LARGE
-            try:
-                message = MESSAGES.validate_python(_read(said, self._house.settings.max_depth))
-            except Problem as problem:
-                await self._refuse(problem)
+            message = await self._understood(said)
+            if message is None:
                 continue
-            except ValidationError as error:
-                await self._refuse(_misfit(error))
-                continue
-            if not self._tenant and not self._admit(message):
-                await self._refuse(Problem(401, "unauthorized", "Send a known key first: auth."), message)
-                return UNAUTHORIZED
             try:
                 await self._act(message)
             except Exception as error:  # noqa: BLE001 - every refusal is an answer
                 await self._refuse(_logged(error), message)
+        return refused
+
+    async def _enter(self, socket: WebSocket) -> int | None:
+        """Find out who asks; return None if it is known, else the code to close with.
+
+        Whoever has shown no key costs us a small message and a short wait, no more.
+        """
+        settings = self._house.settings
+        try:
+            self._tenant = await tenant(socket)
+        except Problem as problem:
+            if not {"authorization", "x-api-key"}.isdisjoint(socket.headers):
+                await self._refuse(problem)
+                return UNAUTHORIZED
+        else:
+            _take_large(socket)
+            await self._outbox.answer(type="ready")
+            return None
+        try:
+            async with asyncio.timeout(settings.ws_auth_s):
+                while True:
+                    said = await _heard(socket)
+                    if said is None:
+                        return NORMAL
+                    if len(said) > settings.ws_auth_bytes:
+                        return TOO_LARGE
+                    message = await self._understood(said)
+                    if message is not None:
+                        break
+        except TimeoutError:
+            await self._refuse(Problem(401, "unauthorized", f"No key came within {settings.ws_auth_s:g} s: auth."))
+            return UNAUTHORIZED
+        if not self._admit(message):
+            await self._refuse(Problem(401, "unauthorized", "Send a known key first: auth."), message)
+            return UNAUTHORIZED
+        _take_large(socket)
+        await self._act(message)
+        return None
+
+    async def _understood(self, said: str | bytes) -> Message | None:
+        """Return a message, or None where it was refused."""
+        try:
+            return MESSAGES.validate_python(_read(said, self._house.settings.max_depth))
+        except Problem as problem:
+            await self._refuse(problem)
+        except ValidationError as error:
+            await self._refuse(_misfit(error))
+        return None
 
     def drop(self) -> None:
         """Close all tails."""
@@ -211,6 +250,21 @@ class _Conversation:
     async def _refuse(self, problem: Problem, message: Message | None = None) -> None:
         facts = {"id": getattr(message, "id", None), "ref": message.ref if message else None} | problem.facts
         await self._outbox.answer(type="error", code=problem.code, message=problem.detail, **facts)
+
+
+def _take_large(socket: WebSocket) -> None:
+    protocol = socket.scope.get("extensions", {}).get(EXTENSION)
+    if protocol is not None:
+        protocol.admit()
+
+
+async def _heard(socket: WebSocket) -> str | bytes | None:
+    """Return the next message, or None where the client has gone."""
+    heard = await socket.receive()
+    if heard["type"] == "websocket.disconnect":
+        return None
+    said: str | bytes = heard.get("text") or heard.get("bytes") or b""
+    return said
 
 
 def _read(said: str | bytes, max_depth: int) -> Any:
