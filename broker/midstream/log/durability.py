@@ -41,8 +41,8 @@ async def examine(redis: Redis) -> list[str]:
     try:
         persistence: dict[str, Any] = await redis.info("persistence")
         server: dict[str, Any] = await redis.info("server")
-        fsync = await _setting(redis, "appendfsync")
-        policy = await _setting(redis, "maxmemory-policy")
+        fsync = await setting(redis, "appendfsync")
+        policy = await setting(redis, "maxmemory-policy")
     except (RedisError, OSError) as error:
         return [f"The server's persistence could not be read: {error}."]
     return [*_about_disk(persistence, fsync), *_about_memory(policy), *_about_version(server)]
@@ -56,7 +56,7 @@ def _about_disk(persistence: dict[str, Any], fsync: str) -> list[str]:
             (
                 "appendfsync is `everysec`: a crash of the server loses nothing, a power loss about the last second. "
                 "Clients ahead of the log are then told `reset`, and a call begun in that second could be made again; "
-                "`appendfsync always`, or MIDSTREAM_DURABLE_INTENT=true (up to 1 s before each call), excludes that."
+                "`appendfsync always` excludes that; so does MIDSTREAM_DURABLE_INTENT=true, where it can hold."
             )
         ]
     if fsync == "no":
@@ -78,7 +78,8 @@ def _about_version(server: dict[str, Any]) -> list[str]:
     return []
 
 
-async def _setting(redis: Redis, name: str) -> str:
+async def setting(redis: Redis, name: str) -> str:
+    """Return a setting of the server, empty where it does not tell."""
     try:
         answer: dict[str, str] = await redis.config_get(name)
     except ResponseError:  # hosted servers often forbid CONFIG

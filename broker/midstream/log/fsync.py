@@ -22,24 +22,29 @@ _UNABLE: Final = ("unknown command", "appendonly is disabled")
 
 
 class Fsync:
-    """Group commit over one connection."""
+    """Group commit over one connection.
+
+    Attributes:
+        each_write: The server answers no write before it is on disk (`appendfsync always`): nothing to wait for.
+    """
 
     def __init__(self, redis: Redis, prefix: str) -> None:
         self._redis = redis
         self._keys = Keys(prefix)
         self._scripts = Scripts(redis)
+        self.each_write = False
         self._able = True
         self._round: asyncio.Task[bool] | None = None
         self._next: asyncio.Task[bool] | None = None
 
     async def wait(self) -> bool:
-        """Return True once all that was written before is on disk, False where the server cannot tell.
+        """Return True once all that was written before is on disk, False where the server did not say so in time.
 
         Raises:
             LogUnavailable: It went away meanwhile: what was written before may be lost.
         """
-        if not self._able:
-            return False
+        if self.each_write or not self._able:
+            return self.each_write
         # A round that is under way may have placed its marker before the caller's write.
         if self._next is None:
             self._next = asyncio.create_task(self._commit(self._round), name="fsync")
