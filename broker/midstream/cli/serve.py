@@ -15,6 +15,7 @@ from midstream.cli.setup import listen
 from midstream.cli.supervisor import Command, Supervisor, supervise
 from midstream.cli.watchdog import watched
 from midstream.http.app import create_app
+from midstream.http.fast_path.open_files import raise_limit
 from midstream.http.fast_path.wire import WireProtocol
 from midstream.http.fast_path.ws_protocol import WsProtocol
 from midstream.http.native.events_route import FastLane
@@ -109,6 +110,7 @@ def serve(settings: Settings, descriptor: int | None = None) -> None:
         SetupError: The port is taken.
     """
     # Bound here and not by uvicorn: a taken port is told clearly, and several processes could share the socket.
+    raise_limit()
     listener = listen(settings.host, settings.port) if descriptor is None else socket.socket(fileno=descriptor)
     with contextlib.closing(listener):
         DrainingServer(create_app(settings), settings).run(sockets=[listener])

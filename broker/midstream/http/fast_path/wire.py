@@ -9,13 +9,14 @@ Node's fetch takes a reset in the middle for its end.
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 from starlette.types import Scope
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from midstream.http.fast_path.heads import BoundedHeads
+from midstream.http.fast_path.open_files import OpenFiles
 
 EXTENSION: Final = "midstream.wire"
 HELD_BYTES: Final = 65_536
@@ -85,6 +86,7 @@ class Wire:
 class WireProtocol(BoundedHeads):
     """uvicorn's HTTP/1.1 protocol, which puts the connection into each request's scope."""
 
+    open_files: ClassVar = OpenFiles()
     keeper: Keeper | None = None
     when_gone: Callable[[], None] | None = None
     gone = False
@@ -92,6 +94,11 @@ class WireProtocol(BoundedHeads):
     _held = b""
     earlier: tuple[RequestResponseCycle, ...] = ()
     """Requests that were not answered when the next one came, as `cycle`: uvicorn tells only that one of a loss."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take a connection."""
+        super().connection_made(transport)
+        self.open_files.opened(transport.get_extra_info("socket").fileno())
 
     def on_headers_complete(self) -> None:
         """Begin a request."""
