@@ -50,7 +50,7 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class Other:
-    """Any further typed entry, as is: `source`, `file`, `data`, `tool_result`, `status`."""
+    """Any further typed entry, as is: `source`, `file`, `data` (with its `kind`), `tool_result`, `status`, `reset`."""
 
     type: str
     data: dict[str, Any]
