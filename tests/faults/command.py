@@ -14,9 +14,11 @@ from tests.faults.catalogue import FAMILIES
 from tests.faults.family import Family
 from tests.faults.runner import Runner
 from tests.faults.table import document, table
-from tests.faults.trial import Case
+from tests.faults.trial import Case, Trial
+from tests.servers import SERVER_KINDS
 
 RESULT = Path("bench-results/faults.md")
+EVERY = "every"
 Plan = list[tuple[Family, list[Case]]]
 
 
@@ -29,7 +31,8 @@ def main() -> int:
         return 0
     os.environ[leaks.RUN_VARIABLE] = str(os.getpid())
     seed = random.SystemRandom().randint(0, 999_999) if options.seed is None else options.seed
-    return asyncio.run(_run(_plan(options, seed), seed))
+    servers = list(SERVER_KINDS) if options.server == EVERY else [options.server]
+    return asyncio.run(_run(_plan(options, seed), seed, servers))
 
 
 def _options() -> argparse.Namespace:
@@ -40,6 +43,7 @@ def _options() -> argparse.Namespace:
     what.add_argument("--case", metavar="NAME:NUMBER", help="one case again, under the seed that it was found with")
     what.add_argument("--list", action="store_true", help="name the families")
     parser.add_argument("--cases", type=int, help="how many cases of each family")
+    parser.add_argument("--server", choices=[*SERVER_KINDS, EVERY], default=EVERY, help="kind of server")
     parser.add_argument("--seed", type=int, help="draws the same cases as another run")
     return parser.parse_args()
 
@@ -55,27 +59,34 @@ def _plan(options: argparse.Namespace, seed: int) -> Plan:
     ]
 
 
-async def _run(plan: Plan, seed: int) -> int:
+async def _run(plan: Plan, seed: int, servers: Sequence[str]) -> int:
     task = asyncio.current_task()
     assert task
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     began_s = time.monotonic()
     before = leaks.Belongings.now()
     print(f"seed {seed}")  # noqa: T201
-    runner = Runner(seed, lambda sentence: print(sentence, flush=True))  # noqa: T201
-    try:
-        for family, cases in plan:
-            await runner.run(family, cases)
-    finally:
-        await runner.close()
-    left = [*runner.leaks, *(await asyncio.to_thread(leaks.left_behind, before))]
-    print(f"\n{table(runner.trials)}\n")  # noqa: T201
+    runs: dict[str, list[Trial]] = {}
+    left: list[str] = []
+    for server in servers:
+        runner = Runner(seed, lambda sentence: print(sentence, flush=True), server)  # noqa: T201
+        runs[server] = runner.trials
+        try:
+            for family, cases in plan:
+                await runner.run(family, cases)
+        finally:
+            await runner.close()
+        left += [f"{server}: {sentence}" for sentence in runner.leaks]
+    left += await asyncio.to_thread(leaks.left_behind, before)
+    for server, trials in runs.items():
+        print(f"\n{server}\n\n{table(trials)}\n")  # noqa: T201
     for sentence in left:
         print(f"LEFT BEHIND {sentence}")  # noqa: T201
     if len(plan) == len(FAMILIES):
-        _keep(document(runner.trials, seed, time.monotonic() - began_s, left))
-    print(f"{len(runner.trials)} cases in {time.monotonic() - began_s:.0f} s; replay with --case ID --seed {seed}")  # noqa: T201
-    return 1 if left or any(trial.violations for trial in runner.trials) else 0
+        _keep(document(runs, seed, time.monotonic() - began_s, left))
+    every = [trial for trials in runs.values() for trial in trials]
+    print(f"{len(every)} cases in {time.monotonic() - began_s:.0f} s; replay with --case ID --seed {seed}")  # noqa: T201
+    return 1 if left or any(trial.violations for trial in every) else 0
 
 
 def _keep(result: str) -> None:

@@ -15,7 +15,7 @@ from midstream.log import scripts
 from tests.faults.members import ROOT, Member, base_environment
 from tests.fork_server import ForkServer
 from tests.provider.client import ProviderServer
-from tests.servers import ValkeyProcess, free_port
+from tests.servers import SERVER_KINDS, ValkeyProcess, free_port
 
 LEASE_MS = 1_000
 SETTINGS = {
@@ -37,18 +37,18 @@ class Rig:
     """Everything that a family needs; what was started ends with it.
 
     Attributes:
-        server: The Valkey process.
+        server: The process of Valkey, or of Redis.
         redis: A client of it that goes past all proxies.
         provider: The provider's books.
         brokers: Those that are up.
         settings: Settings of all processes, without their prefix.
     """
 
-    def __init__(self, folder: Path, seed: int, **settings: object) -> None:
+    def __init__(self, folder: Path, seed: int, server: str, **settings: object) -> None:
         self.random = random.Random(seed)  # noqa: S311 - the same seed draws the same cases
         self.folder = folder
         (folder / "valkey").mkdir(parents=True)
-        self.server = ValkeyProcess(folder / "valkey")
+        self.server = ValkeyProcess(folder / "valkey", binary=SERVER_KINDS[server])
         self.redis: Redis = Redis(port=self.server.port, socket_timeout=10.0)
         self.http = httpx2.AsyncClient(timeout=10.0, limits=httpx2.Limits(max_connections=None))
         self.brokers: list[Member] = []

@@ -24,9 +24,14 @@ Report = Callable[[str], None]
 
 
 class Runner:
-    """Runs families one after the other, each volley on a rig that is kept as long as it is sound."""
+    """Runs families one after the other, each volley on a rig that is kept as long as it is sound.
 
-    def __init__(self, seed: int, report: Report) -> None:
+    Attributes:
+        server: The kind of server that the rigs have: one of `SERVER_KINDS`.
+    """
+
+    def __init__(self, seed: int, report: Report, server: str) -> None:
+        self.server = server
         self.trials: list[Trial] = []
         self.leaks: list[str] = []
         self._seed = seed
@@ -40,7 +45,7 @@ class Runner:
         """Run some of a family's cases."""
         why_not = family.available()
         if why_not:
-            self._report(f"{family.name}: skipped: {why_not}")
+            self._report(f"{self.server} {family.name}: skipped: {why_not}")
             return
         began_s = time.monotonic()
         done: list[Trial] = []
@@ -49,7 +54,9 @@ class Runner:
             await self._volley(family, trials)
             done += trials
         bad = [trial for trial in done if trial.violations]
-        self._report(f"{family.name}: {len(done)} cases, {len(bad)} violated, {time.monotonic() - began_s:.1f} s")
+        self._report(
+            f"{self.server} {family.name}: {len(done)} cases, {len(bad)} violated, {time.monotonic() - began_s:.1f} s"
+        )
         self.trials += done
 
     async def close(self) -> None:
@@ -89,7 +96,7 @@ class Runner:
             return self._rig
         await self._drop(look=True)
         self._rigs += 1
-        rig = Rig(self._folder / f"rig{self._rigs}", self._seed, **family.settings)
+        rig = Rig(self._folder / f"rig{self._rigs}", self._seed, self.server, **family.settings)
         self._rig, self._settings = await rig.__aenter__(), family.settings
         return rig
 

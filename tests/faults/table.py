@@ -1,7 +1,7 @@
 """The result as a table: for the terminal, and for a file."""
 
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from tests.faults.trial import Trial
 
@@ -27,13 +27,15 @@ def table(trials: Sequence[Trial]) -> str:
     return "\n".join(f"| {line} |" for line in lines)
 
 
-def document(trials: Sequence[Trial], seed: int, seconds: float, leaks: Iterable[str]) -> str:
-    """Return the table with what one must know to repeat it."""
+def document(runs: Mapping[str, Sequence[Trial]], seed: int, seconds: float, leaks: Iterable[str]) -> str:
+    """Return a table for each kind of server, with what one must know to repeat them."""
     left = list(leaks)
+    trials = [trial for run in runs.values() for trial in run]
+    tables = "\n".join(f"\n## {server}\n\n{table(run)}\n" for server, run in runs.items())
     return (
         f"# Faults\n\n`scripts/faults --all --seed {seed}`: {len(trials)} cases in {seconds:.0f} s, "
         f"{sum(bool(trial.violations) for trial in trials)} violated; {platform.system()}, Python "
-        f"{platform.python_version()}.\nLeft behind: {'; '.join(left) or 'nothing'}.\n\n{table(trials)}\n"
+        f"{platform.python_version()}.\nLeft behind: {'; '.join(left) or 'nothing'}.\n{tables}"
     )
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from tests.faults.catalogue import FAMILIES
 from tests.faults.runner import Runner
+from tests.servers import SERVER_KINDS
 
 SEED = 1
 CASES = {"duplicate-starts": 3, "client-never-reads": 4}
@@ -13,10 +14,11 @@ A_FEW = 6
 
 
 @pytest.mark.slow_start
-@pytest.mark.timeout(150)
-async def test_a_sample_of_every_family() -> None:
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("server", SERVER_KINDS)
+async def test_a_sample_of_every_family(server: str) -> None:
     told: list[str] = []
-    runner = Runner(SEED, told.append)
+    runner = Runner(SEED, told.append, server)
     try:
         for family in FAMILIES.values():
             count = CASES.get(family.name, A_FEW)

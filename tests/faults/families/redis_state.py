@@ -1,4 +1,4 @@
-"""Redis runs out of memory, or comes back with an older history."""
+"""Redis runs out of memory, refuses for a moment, or comes back with an older history."""
 
 import asyncio
 import random
@@ -44,6 +44,44 @@ async def run_full(rig: Rig, trials: Sequence[Trial]) -> None:
     await stage.settle(rig, trials)
 
 
+REFUSALS = tuple((how, for_s) for for_s in (0.3, 1.2) for how in ("READONLY", "NOREPLICAS", "BUSY"))
+NOBODY = ("127.0.0.1", "1")
+BUSY_FOR_S = "local function now() local t = redis.call('TIME') return t[1] + t[2] / 1e6 end\n"
+BUSY_FOR_S += "local till = now() + ARGV[1]\nwhile now() < till do end"
+
+
+def draw_refused(rng: random.Random, number: int) -> dict[str, Any]:
+    """Have the server refuse for a moment in mid-stream; the longer one exceeds a lease."""
+    model, policy = COMBINATIONS[number % len(COMBINATIONS)]
+    script = Script(words=rng.randint(20, 60), delay_ms=rng.uniform(5, 30))
+    return {"model": model, "policy": policy, "script": script, "point": REFUSALS[number // VOLLEY % len(REFUSALS)]}
+
+
+async def run_refused(rig: Rig, trials: Sequence[Trial]) -> None:
+    """Make the server refuse what it is asked, and then go on as if nothing had been; some streams begin meanwhile."""
+    await rig.worker()
+    early, late = trials[len(trials) // 3 :], trials[: len(trials) // 3]
+    await stage.begin(rig, early)
+    await asyncio.sleep(0.3)
+    how, for_s = trials[0].case.point
+    redis: Any = rig.redis
+    beginning = asyncio.create_task(stage.begin(rig, late))
+    match how:
+        case "READONLY":
+            await redis.execute_command("REPLICAOF", *NOBODY)
+            await asyncio.sleep(for_s)
+            await redis.execute_command("REPLICAOF", "NO", "ONE")
+        case "NOREPLICAS":
+            await redis.config_set("min-replicas-to-write", 1)
+            await asyncio.sleep(for_s)
+            await redis.config_set("min-replicas-to-write", 0)
+        case _:
+            await redis.config_set("busy-reply-threshold", 20)
+            await redis.eval(BUSY_FOR_S, 0, for_s)
+    await beginning
+    await stage.settle(rig, trials)
+
+
 def draw_rollback(rng: random.Random, number: int) -> dict[str, Any]:
     """Lose the last part of the history in mid-stream."""
     model, policy = COMBINATIONS[number % len(COMBINATIONS)]
@@ -85,5 +123,6 @@ def _replace(files: Path, copy: Path) -> None:
 
 FAMILIES = (
     Family("redis-out-of-memory", 108, VOLLEY, draw_full, run_full),
+    Family("redis-refuses", 216, VOLLEY, draw_refused, run_refused),
     Family("redis-rollback", 144, VOLLEY, draw_rollback, run_rollback),
 )
