@@ -59,12 +59,6 @@ async def test_a_completion_says_what_it_cannot(
     assert await provider.requests() == []
 
 
-async def test_tokens_are_not_counted(served: Doors, provider: ProviderServer) -> None:
-    with pytest.raises(openai.NotFoundError, match="not counted"):
-        await served.openai.responses.input_tokens.count(model="gpt-test", input="x")
-    assert await provider.requests() == []
-
-
 @pytest.mark.parametrize("given", [{"top_p": False}, {"temperature": "0.5"}])
 async def test_a_number_is_a_number(served: Doors, provider: ProviderServer, given: dict[str, Any]) -> None:
     with pytest.raises(openai.BadRequestError) as refused:

@@ -33,6 +33,15 @@ def _refuse(request: Request, body: Json) -> Json | None:
     return error_body(HTTPStatus.BAD_REQUEST, refusal.message, None) if refusal else None
 
 
+async def count_tokens(request: Request) -> Response:
+    body = await request.json()
+    call = request.app.state.ledger.enter("count_tokens", body, billed=False)
+    if refusal := _refuse(request, {"max_tokens": 1, **body}):
+        call.status = 400
+        return json_answer(refusal, call)
+    return json_answer({"input_tokens": len(str(body["messages"]))}, call)
+
+
 async def create(request: Request) -> Response:
     started = await start(request, "messages", "messages", error_body, _refuse)
     if isinstance(started, Response):

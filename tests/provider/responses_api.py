@@ -123,6 +123,15 @@ async def create(request: Request) -> Response:
     return json_answer(generation.response, started.call)
 
 
+async def count_tokens(request: Request) -> Response:
+    body = await request.json()
+    call = request.app.state.ledger.enter("input_tokens", body, billed=False)
+    if (refusal := refuse_response(body)) is not None:
+        call.status = 400
+        return json_answer(refused(refusal), call)
+    return json_answer({"object": "response.input_tokens", "input_tokens": len(str(body["input"]))}, call)
+
+
 async def retrieve(request: Request) -> Response:
     ledger: Ledger = request.app.state.ledger
     generation = request.app.state.shelf.get(request.path_params["response_id"])

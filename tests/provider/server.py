@@ -60,6 +60,8 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
 def create_app() -> Starlette:
     routes = [
         Route("/v1/responses", responses_api.create, methods=["POST"]),
+        Route("/v1/responses/input_tokens", responses_api.count_tokens, methods=["POST"]),
+        Route("/v1/messages/count_tokens", messages_api.count_tokens, methods=["POST"]),
         Route("/v1/responses/{response_id}", responses_api.retrieve, methods=["GET"]),
         Route("/v1/responses/{response_id}/cancel", responses_api.cancel, methods=["POST"]),
         Route("/v1/chat/completions", chat_api.create, methods=["POST"]),

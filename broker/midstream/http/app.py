@@ -13,6 +13,7 @@ from midstream.http.json_only import JsonOnly
 from midstream.http.limits import BodyLimit
 from midstream.http.messages import messages_routes
 from midstream.http.native import events_route, stream_routes
+from midstream.http.peers import absent_routes
 from midstream.http.peers.deliveries import Deliveries
 from midstream.http.request_ids import RequestIds
 from midstream.http.responses import responses_routes
@@ -52,6 +53,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(responses_routes.router)
     app.include_router(chat_routes.router)
     app.include_router(messages_routes.router)
+    app.include_router(absent_routes.router)
     site.install(app)
     app.add_middleware(RequestIds)
     cors.install(app, settings)

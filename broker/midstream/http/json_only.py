@@ -3,6 +3,7 @@
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from midstream.http.peers.absent_paths import is_absent
 from midstream.http.problems import Problem
 
 
@@ -10,7 +11,7 @@ class JsonOnly:
     """Answers 415 to a body that is not announced as JSON.
 
     No browser sends such a one to another origin unasked (PROTOCOL: Cors), and read as anything else it would be
-    refused for fields that it does hold.
+    refused for fields that it does hold. Paths without a door read no body, and say something better.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -18,7 +19,8 @@ class JsonOnly:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on."""
-        if scope["type"] == "http" and scope["method"] == "POST" and not _is_json(Headers(scope=scope)):
+        posts = scope["type"] == "http" and scope["method"] == "POST" and not is_absent(scope["path"])
+        if posts and not _is_json(Headers(scope=scope)):
             detail = "Send JSON, and say so: Content-Type: application/json."
             response = Problem(415, "unsupported_media_type", detail).response(scope)
             await response(scope, receive, send)

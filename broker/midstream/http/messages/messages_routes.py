@@ -8,10 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from midstream.faces.messages import MessagesFace
 from midstream.http.auth import AHouse, ATenant
 from midstream.http.native.stream_routes import JSON
-from midstream.http.peers import deliveries, dialect
+from midstream.http.peers import counting, deliveries, dialect
 from midstream.http.peers.dialect import Json
 from midstream.http.peers.noted_route import NotedRoute
-from midstream.http.problems import Problem
 from midstream.log.entries import RESET, decode
 from midstream.requests.catalogue import split
 from midstream.service import answers
@@ -31,6 +30,15 @@ class MessagesRequest(BaseModel):
     system: str | list[dict[str, Any]] | None = None
     betas: list[str] | None = None
     stream: bool | None = None
+
+
+class CountRequest(BaseModel):
+    """What to count the tokens of; what is not named here is Anthropic's to judge."""
+
+    model_config = ConfigDict(extra="allow")
+
+    model: str = Field(max_length=200)
+    betas: list[str] | None = None
 
 
 @router.post("/v1/messages", response_class=Response)
@@ -56,10 +64,12 @@ async def create_message(body: MessagesRequest, request: Request, house: AHouse,
 
 
 @router.post("/v1/messages/count_tokens", response_class=Response)
-@router.post("/v1/messages/batches", response_class=Response)
-async def refuse_other_doors(tenant: ATenant) -> Response:  # noqa: ARG001  an unknown key comes first
-    """Say that neither is done here: nobody counts tokens but the model's own provider."""
-    raise Problem(404, "not_found", "Only messages are created here: ask the provider for token counts and batches.")
+async def count_tokens(body: CountRequest, request: Request, house: AHouse, tenant: ATenant) -> Response:  # noqa: ARG001
+    """Count a message's tokens, at Anthropic."""
+    model = dialect.model_of(body.model, "anthropic", house.settings)
+    asked = body.model_dump(exclude_unset=True, exclude={"model", "betas"})
+    betas = [*_betas(request), *(body.betas or ())]
+    return JSON(await counting.count(house.settings, "anthropic", model, asked, betas))
 
 
 def _betas(request: Request) -> list[str]:

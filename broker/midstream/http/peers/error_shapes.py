@@ -6,6 +6,7 @@ from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from midstream.faces.peer_errors import anthropic_error, openai_error
+from midstream.http.peers.absent_paths import is_absent
 from midstream.http.request_ids import request_id
 
 _OPENAI_PATHS: Final = ("/v1/responses", "/v1/chat")
@@ -47,6 +48,8 @@ def _face(scope: Scope) -> str | None:
         return "anthropic"
     if _below(path, _OPENAI_PATHS):
         return "openai"
+    if is_absent(path):
+        return "anthropic" if "anthropic-version" in headers else "openai"
     if _below(path, _SHARED_PATHS):  # the native clients' as well: the SDKs say who they are
         if "anthropic-version" in headers:
             return "anthropic"

@@ -10,19 +10,20 @@ from midstream.faces.peer_errors import openai_error
 from midstream.faces.responses import ResponsesFace
 from midstream.http.auth import AHouse, ATenant
 from midstream.http.native.stream_routes import JSON
-from midstream.http.peers import deliveries, dialect
+from midstream.http.peers import counting, deliveries, dialect
 from midstream.http.peers.dialect import Json
 from midstream.http.peers.noted_route import NotedRoute
 from midstream.http.peers.unsupported import encrypted_of, refuse_for_responses, refuse_unreadable
 from midstream.http.problems import Problem
 from midstream.http.responses import compaction
 from midstream.http.responses.compaction import CompactRequest
-from midstream.http.responses.input_items import input_items
+from midstream.http.responses.input_items import as_items, input_items
 from midstream.http.responses.past_responses import face_of, found, given
 from midstream.http.responses.responses_history import history
 from midstream.http.responses.responses_request import ResponsesRequest
 from midstream.log.entries import CANCELLED
 from midstream.log.state import State
+from midstream.requests.summaries import opened
 from midstream.service import answers, streams
 from midstream.service.services import House
 
@@ -97,9 +98,13 @@ async def compact_conversation(body: CompactRequest, request: Request, house: AH
 
 
 @router.post("/input_tokens", response_class=Response)
-async def refuse_token_count(tenant: ATenant) -> Response:  # noqa: ARG001  an unknown key comes first
-    """Say that it is not done here: nobody counts tokens but the model's own provider."""
-    raise Problem(404, "not_found", "Tokens are not counted here: ask the provider.")
+async def count_input_tokens(body: ResponsesRequest, house: AHouse, tenant: ATenant) -> Response:
+    """Count the tokens of an input, at OpenAI; a previous response of ours is told in full."""
+    model = dialect.model_of(body.model, "openai", house.settings)
+    said = await history(house, tenant, body.previous_response_id) if body.previous_response_id else []
+    asked = body.model_dump(exclude_unset=True, exclude={"model", "previous_response_id"})
+    asked["input"] = [item for message in _asked(said, body) for item in as_items(opened(message))]
+    return JSON(await counting.count(house.settings, "openai", model, asked, []))
 
 
 @router.get("/{response_id}", response_class=Response)
