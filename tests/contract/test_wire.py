@@ -91,3 +91,21 @@ async def test_a_client_that_is_gone_before_its_answer_begins_leaves_no_tail(cli
         writer.transport.abort()
     await no_tails(client, stream_id)
     await client.post(f"/v1/streams/{stream_id}/cancel")
+
+
+async def test_a_client_of_http_1_0_is_sent_no_chunks_and_a_closed_connection(client: httpx2.AsyncClient) -> None:
+    stream_id = await begun(client, COUNT)
+    reader, writer = await connected(client)
+    writer.write(request(stream_id).replace(b"HTTP/1.1", b"HTTP/1.0"))
+    head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    assert b"transfer-encoding" not in head
+    assert b"connection: close" in head
+    assert body == (await client.get(f"/v1/streams/{stream_id}/events")).content
+    writer.close()
+
+
+async def test_a_head_request_for_a_tail_is_told_what_is_allowed(client: httpx2.AsyncClient) -> None:
+    stream_id = await begun(client, COUNT)
+    answer = await client.head(f"/v1/streams/{stream_id}/events")
+    assert (answer.status_code, answer.headers["allow"], answer.content) == (405, "GET", b"")
+    assert (await client.get("/healthz")).status_code == 200

@@ -67,6 +67,16 @@ class Wire:
         else:
             self._protocol.when_gone = when_gone
 
+    @property
+    def bare(self) -> bool:
+        """Whether the client knows no chunks (HTTP/1.0): the end of the connection is the end of the body."""
+        return self._protocol.scope is not None and self._protocol.scope["http_version"] == "1.0"
+
+    def begin(self) -> None:
+        """Have the head that is sent next announce no chunks to a client that knows none."""
+        if self.bare:
+            self._protocol.cycle.chunked_encoding = False
+
     def keep(self, keeper: Keeper) -> "WireProtocol":
         """Take the connection over: its keeper writes the response's body, and gives it back behind the end.
 
@@ -107,7 +117,7 @@ class WireProtocol(BoundedHeads):
         super().on_headers_complete()
         if before is not None and before is not self.cycle and not before.response_complete:
             self.earlier = (*(cycle for cycle in self.earlier if not cycle.response_complete), before)
-        if self.scope["http_version"] == "1.1" and self.cycle is not None:  # none is made for a WebSocket
+        if self.cycle is not None:  # none is made for a WebSocket
             self.scope["extensions"] = {EXTENSION: Wire(self)}  # type: ignore[dict-item]
 
     def give_to(self, keeper: Keeper) -> None:

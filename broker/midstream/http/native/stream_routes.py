@@ -114,7 +114,10 @@ async def get_stream(
     tenant: ATenant,
     wait: Annotated[float | None, Query(ge=0, description="seconds to wait for the end; includes the output")] = None,
 ) -> Response:
-    """Show a stream's state; with `wait`, once it has ended, and with its output."""
+    """Show a stream's state; with `wait`, once it has ended, and with its output.
+
+    `tails` counts those in the process that answers.
+    """
     if wait is not None:
         await streams.ended(house, tenant, stream_id, min(wait, house.settings.max_wait_s))
     shown = await streams.show(house, tenant, stream_id, output=wait is not None)

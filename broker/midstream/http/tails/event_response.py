@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from midstream.faces.face import Face
 from midstream.http.fast_path.wire import Wire, wire_of
-from midstream.http.tails.sinks import SendSink, WireSink
+from midstream.http.tails.sinks import BareSink, SendSink, WireSink
 from midstream.hub.follower import Follower
 
 logger = logging.getLogger(__name__)
@@ -59,13 +59,16 @@ class EventResponse(Response):
         """Send until the tail has ended or the client is gone; where there is a wire, leave that to it."""
         wire = wire_of(scope)
         try:
+            bare = wire is not None and wire.bare
+            if wire is not None:
+                wire.begin()
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             if wire is None:
                 await self._send_all(receive, send)
             else:
                 # Nothing of this response is kept for a tail that stays for long, unless somebody waits for its end.
                 over = None if self._over is None else functools.partial(self._run_over, wire)
-                sink = WireSink(wire, self.tail, self._send_timeout_s, over)
+                sink = (BareSink if bare else WireSink)(wire, self.tail, self._send_timeout_s, over)
                 self.tail.begin(sink, self._reset, opening=self.opening)
         except BaseException:
             self.tail.fail()

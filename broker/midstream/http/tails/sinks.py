@@ -128,6 +128,7 @@ class WireSink:
         "tail",
     )
 
+    _last_chunk: ClassVar = b"0\r\n\r\n"
     _framed: ClassVar[tuple[bytes, bytes]] = (b"", b"")  # the last chunk: a thousand tails are given the same one
 
     def __init__(self, wire: Wire, tail: Tail, timeout_s: float, over: Callable[[bool], None] | None) -> None:
@@ -158,7 +159,7 @@ class WireSink:
             self._limit()
         elif self.ready:
             self._ended = True
-            self._transport.write(b"0\r\n\r\n")
+            self._transport.write(self._last_chunk)
             self._transport.set_write_buffer_limits(high=0)  # paused, if not all is sent yet
             if self.ready:
                 self._give_back()
@@ -217,6 +218,18 @@ class WireSink:
             return
         logger.info("a tail took nothing for %g s and was cut", self._timeout_s)
         self._transport.abort()
+
+
+class BareSink(WireSink):
+    """The same for a client of HTTP/1.0, which knows no chunks: its connection closes behind the end."""
+
+    __slots__ = ()
+    _last_chunk: ClassVar = b""
+
+    def write(self, chunk: bytes) -> None:
+        """Write a chunk as it is."""
+        if not self._transport.is_closing():
+            self._transport.write(chunk)
 
 
 class _Resumed:
