@@ -14,6 +14,9 @@ const CUT_SHORT = {
   refusal: "The model refused.",
 };
 
+/** Reasons of a reset behind which nothing comes any more. */
+const GONE = { deleted: "The answer was deleted", gone: "The answer has expired" };
+
 /** What an outcome other than `completed` means for the reader. */
 export function outcomeTitle(outcome) {
   return TITLES[outcome] ?? outcome;
@@ -27,6 +30,8 @@ export class Answer {
   element = element("article", { className: "answer", ariaLabel: "Answer", ariaBusy: "true" });
   outcome = null;
   #body = element("div", { className: "body" });
+  /** What happened to the answer stands below it: in its midst it would split a sentence. */
+  #notes = element("div", { className: "notes" });
   #queue = [];
   #frame = 0;
   #block = null;
@@ -37,7 +42,7 @@ export class Answer {
   /** @param {(show: () => void) => void} around calls `show`; here the page keeps its scroll position */
   constructor(around) {
     this.#around = around;
-    this.element.append(this.#body);
+    this.element.append(this.#body, this.#notes);
     this.element.classList.add("live");
   }
 
@@ -82,6 +87,9 @@ export class Answer {
         return this.#tool(entry).replaceChildren(entry.arguments);
       case "status":
         return this.#note(`${sentence(entry.state)}${entry.reason ? `: ${sentence(entry.reason).toLowerCase()}` : ""}`, entry.paid);
+      case "data":
+        if (entry.kind === "refusal") return this.#run("refusal").append(entry.text);
+        return this.#other(entry);
       case "reset":
         return this.#reset(entry);
       case "end":
@@ -94,7 +102,7 @@ export class Answer {
   /** The element that text of this kind goes on in; another kind in between begins a new one. */
   #run(kind) {
     if (this.#block?.kind !== kind) {
-      const target = element("div", { className: kind });
+      const target = element("div", { className: kind, dir: "auto" });
       const fold = () => element("details", { className: "fold" }, element("summary", {}, "Reasoning"), target);
       this.#body.append(kind === "reasoning" ? fold() : target);
       this.#block = { kind, target };
@@ -116,7 +124,7 @@ export class Answer {
   }
 
   #note(text, paid = false) {
-    this.#append(element("p", { className: "note" }, text, paid ? " (one more paid call)" : ""));
+    this.#notes.append(element("p", { className: "note" }, text, paid ? " (one more paid call)" : ""));
   }
 
   #append(node) {
@@ -126,8 +134,9 @@ export class Answer {
 
   #reset({ reason }) {
     this.#body.replaceChildren();
+    this.#block = null;
     this.#tools.clear();
-    if (reason === "deleted") this.#note("The stream was deleted");
+    if (GONE[reason]) this.#note(GONE[reason]);
     else this.#note(`Begun anew${reason ? `: ${sentence(reason).toLowerCase()}` : ""}`);
   }
 
@@ -138,8 +147,9 @@ export class Answer {
       const facts = [title];
       if (usage?.output_tokens) facts.push(`${usage.output_tokens} tokens`);
       if (timings?.total_ms) facts.push(`${(timings.total_ms / 1_000).toFixed(1)} s`);
-      if (CUT_SHORT[finish]) facts.push(CUT_SHORT[finish]);
-      this.element.append(element("p", { className: "outcome completed" }, facts.join(" · ")));
+      if (CUT_SHORT[finish]) facts.splice(0, 1, CUT_SHORT[finish]);
+      const className = `outcome completed ${CUT_SHORT[finish] ? "short" : ""}`;
+      this.element.append(element("p", { className }, facts.join(" · ")));
       return;
     }
     const incomplete = this.text ? "The text above is not a whole answer." : "There is no answer.";

@@ -11,13 +11,23 @@ export function setKey(key) {
   sessionStorage.setItem(KEY, key);
 }
 
+export function hasKey() {
+  return sessionStorage.getItem(KEY) !== null;
+}
+
+/** Forgets a key that the broker does not know. */
+export function dropKey() {
+  sessionStorage.removeItem(KEY);
+}
+
 export function authorization() {
   const key = sessionStorage.getItem(KEY);
   return key ? { Authorization: `Bearer ${key}` } : {};
 }
 
-export async function models() {
-  return (await ask("GET", "/v1/models")).data;
+/** @param onRetry is called with the error before each further try */
+export async function models(onRetry) {
+  return (await ask("GET", "/v1/models", { onRetry })).data;
 }
 
 /**

@@ -13,6 +13,8 @@ import { cutFrom, metadataOf, nextTurn } from "./turns.js";
 
 const { prompt } = composer;
 const picker = byId("model");
+/** Pause, in ms, before a broker that cannot be reached is asked for its models once more. */
+const ASK_AGAIN_MS = 3_000;
 let catalogue = [];
 /** What the page shows: `{id, thread, messages, cut, answer, tail, presence}`, or null. */
 let shown = null;
@@ -65,15 +67,15 @@ function navigate() {
 
 /** Fills the picker. Without a key that the broker knows, asks for one and returns false. */
 async function loadModels() {
-  complain(null);
   try {
-    catalogue = await api.models();
+    catalogue = await insistOnModels();
   } catch (error) {
-    byId("key-form").hidden = error.status !== 401;
-    if (error.status === 401) byId("key").focus();
-    if (error.status !== 401 || byId("key").value) complain(error);
+    const asksForKey = error.status === 401 && !api.hasKey();
+    complain(asksForKey ? null : error);
+    if (asksForKey) askForKey();
     return false;
   }
+  complain(null);
   byId("key-form").hidden = true;
   picker.replaceChildren(...catalogue.map(option));
   picker.hidden = catalogue.length < 2;
@@ -81,6 +83,27 @@ async function loadModels() {
   byId("only-model").textContent = catalogue[0]?.id ?? "";
   showCanned();
   return true;
+}
+
+/** Asks until the broker answers: whoever opens the page while it starts has nothing to reload for. */
+async function insistOnModels() {
+  for (;;) {
+    try {
+      return await api.models((error) => complain(error, "Trying again."));
+    } catch (error) {
+      if (!api.isPassing(error)) throw error;
+      await new Promise((resolve) => {
+        setTimeout(resolve, ASK_AGAIN_MS);
+        window.addEventListener("online", resolve, { once: true });
+      });
+    }
+  }
+}
+
+function askForKey() {
+  byId("key-form").hidden = false;
+  byId("key").select();
+  byId("key").focus();
 }
 
 function option({ id, description, default: chosen }) {
@@ -108,12 +131,25 @@ async function route() {
   } catch (error) {
     if (mine !== visit) return;
     byId("welcome").hidden = false;
-    complain(error);
+    complain(error.status === 404 ? new Error(absent()) : error);
   }
 }
 
+/** Why there is nothing at this address; the broker itself no longer knows, and this tab's history may. */
+function absent() {
+  const until = history.state?.until_ms;
+  if (until && until <= Date.now()) return `This stream has expired: it was kept until ${new Date(until).toLocaleString()}.`;
+  return "There is no such stream. It has expired, for a stream is kept for a limited time behind its end, or it is another key's.";
+}
+
+/** Notes how long the stream of this address is kept, for whoever comes back to it later. */
+function noteExpiry({ ended_ms: ended, ttl_s: kept }) {
+  if (ended) history.replaceState({ until_ms: ended + kept * 1_000 }, "");
+}
+
 /** Joins a stream that is there already: replays it, then follows. */
-function join({ id, status, model, thread, messages, metadata }) {
+function join({ id, status, model, thread, messages, metadata, ...times }) {
+  noteExpiry(times);
   const cut = cutFrom(metadata);
   showMessages(messages, cut);
   if (catalogue.some((known) => known.id === model)) picker.value = model;
@@ -152,6 +188,7 @@ function report({ type, offset, epoch, outcome }) {
 function settle() {
   const { answer, messages, cut } = shown;
   composer.show("idle");
+  api.state(shown.id).then((state) => shown?.id === state.id && noteExpiry(state), () => {});
   statusline.announce(`${outcomeTitle(answer.outcome)}.`);
   if (answer.outcome !== "completed") addButton("Try again", () => send({ messages, cut }, false));
 }
@@ -159,7 +196,7 @@ function settle() {
 /** The broker will not go on: say so, and do not pretend that this was the end. */
 function lose(error, answer) {
   if (shown?.answer !== answer) return;
-  answer.lost(error.message);
+  answer.lost(error.status === 404 ? absent() : wordsFor(error));
   statusline.show({ connection: "refused" });
   composer.show("idle");
   if (!(error instanceof Refused)) throw error;
@@ -242,8 +279,17 @@ async function stop() {
 function complain(error, more = "") {
   const place = byId("problem");
   place.hidden = error === null;
-  const unreachable = error instanceof TypeError;
-  place.textContent = `${unreachable ? "The broker cannot be reached." : (error?.message ?? "")} ${more}`;
+  place.textContent = error === null ? "" : `${wordsFor(error)} ${more}`.trim();
+  if (error?.status !== 401) return;
+  api.dropKey();
+  askForKey();
+}
+
+/** What an error means for who reads this page, who may never have seen an API. */
+function wordsFor(error) {
+  if (error instanceof TypeError) return "The broker cannot be reached.";
+  if (error.status === 401) return api.hasKey() ? "This broker does not know that key." : "This broker asks for an API key.";
+  return error.message;
 }
 
 bind();

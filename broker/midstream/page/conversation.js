@@ -22,7 +22,7 @@ export function addMessage({ role, content }) {
   const text = textOf(content);
   const label = { user: "You", assistant: "Answer" }[role] ?? role;
   const name = role === "assistant" ? "answer" : "prompt";
-  const inner = element("div", { className: role === "assistant" ? "text" : "bubble" }, text);
+  const inner = element("div", { className: role === "assistant" ? "text" : "bubble", dir: "auto" }, text);
   const turn = element("article", { className: name, ariaLabel: label }, inner);
   turn.dataset.role = role;
   turns.append(turn);
