@@ -59,6 +59,10 @@ def _about_disk(persistence: dict[str, Any], fsync: str) -> list[str]:
                 "`appendfsync always` excludes that; so does MIDSTREAM_DURABLE_INTENT=true, where it can hold."
             )
         ]
+    if not fsync:
+        return [
+            "The server does not tell its appendfsync: unless that is `always`, a power loss may lose what it has said."
+        ]
     if fsync == "no":
         return ["appendfsync is `no`: a power loss loses what the system had not yet written by itself."]
     return []
