@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from midstream.http import cors, problems, site
+from midstream.http import cors, docs_page, problems, site
 from midstream.http.ai_sdk import ai_sdk_routes
 from midstream.http.chat import chat_routes
 from midstream.http.json_only import JsonOnly
@@ -36,6 +36,7 @@ def create_app(settings: Settings) -> FastAPI:
         description="A resumable stream broker with a durable event log. See broker/PROTOCOL.md.",
         version=version("midstream"),
         lifespan=lifespan,
+        docs_url=None,
         redoc_url=None,
         responses={
             "default": {"description": "An error: a problem document, or in the shape of the peer whose path it is"}
@@ -55,6 +56,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(messages_routes.router)
     app.include_router(absent_routes.router)
     site.install(app)
+    docs_page.install(app)
     app.add_middleware(RequestIds)
     cors.install(app, settings)
     return app

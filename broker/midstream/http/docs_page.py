@@ -1,0 +1,73 @@
+"""`/docs`: the API to read and to try, without a byte from any other host."""
+
+from pathlib import Path
+from typing import Any, Final
+
+from fastapi import FastAPI, Request, Response
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.staticfiles import StaticFiles
+
+FILES: Final = Path(__file__).parent.parent / "swagger_ui"
+_POLICY: Final = (
+    "default-src 'self'; style-src 'self' 'unsafe-inline'; script-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "frame-ancestors 'none'; base-uri 'none'"
+)
+_SCHEMES: Final[dict[str, Any]] = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "One of `MIDSTREAM_API_KEYS`."},
+    "x-api-key": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "x-api-key",
+        "description": "The same, as Anthropic has it.",
+    },
+}
+_OPEN_PATHS: Final = ("/healthz", "/readyz")
+_SOCKET: Final[dict[str, Any]] = {
+    "get": {
+        "tags": ["streams"],
+        "summary": "WebSocket",
+        "operationId": "websocket",
+        "description": "Start, tail and cancel any number of streams on one socket: one JSON object per text message. "
+        'Send `{"type": "start", "request": {…}}`, where `request` is the body of `POST /v1/streams`; '
+        '`{"type": "tail", "id": "…", "after": 0}`; `leave`, `cancel`, `ping`. Where there are keys and none came as a '
+        'header, the first message is `{"type": "auth", "key": "…"}`. Each may hold a `ref`, which its answer repeats. '
+        "The answers are in PROTOCOL: WebSocket. This page cannot open one; `examples/websocket/ask.mjs` does.",
+        "parameters": [
+            {"name": "Upgrade", "in": "header", "required": True, "schema": {"type": "string", "enum": ["websocket"]}}
+        ],
+        "responses": {
+            "101": {"description": "The socket is open; without a key it is closed with 4401."},
+        },
+    }
+}
+
+
+def install(app: FastAPI) -> None:
+    """Serve `/docs`, and complete the description that it shows."""
+    described = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = described()
+        document.setdefault("components", {})["securitySchemes"] = _SCHEMES
+        document["security"] = [{}, *({name: []} for name in _SCHEMES)]  # {}: a broker without keys asks for none
+        document["paths"]["/v1/ws"] = _SOCKET
+        for path in _OPEN_PATHS:
+            document["paths"][path]["get"]["security"] = []
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]
+    app.mount("/docs/files", StaticFiles(directory=FILES), name="docs files")
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs(request: Request) -> Response:
+        """Serve the page; behind a proxy with a prefix, below that."""
+        root = request.scope.get("root_path", "").rstrip("/")
+        page = get_swagger_ui_html(
+            openapi_url=f"{root}/openapi.json",
+            title="midstream",
+            swagger_js_url=f"{root}/docs/files/swagger-ui-bundle.js",
+            swagger_css_url=f"{root}/docs/files/swagger-ui.css",
+            swagger_favicon_url=f"{root}/page/icon.svg",
+        )
+        page.headers["Content-Security-Policy"] = _POLICY
+        return page
