@@ -17,6 +17,7 @@ FOLLOW = """([id, options]) => {
     },
     onConnection: (state) => read.states.push(state),
   }));
+  following.catch(() => {}); // whoever awaits it sees it; before that, it is no error of the page
 }"""
 
 

@@ -16,7 +16,7 @@ const picker = byId("model");
 /** Pause, in ms, before a broker that cannot be reached is asked for its models once more. */
 const ASK_AGAIN_MS = 3_000;
 let catalogue = [];
-/** What the page shows: `{id, thread, messages, cut, answer, tail, presence}`, or null. */
+/** What the page shows: `{id, thread, messages, cut, keptS, answer, tail, presence}`, or null. `keptS` is null if it had ended before. */
 let shown = null;
 /** Raised by every navigation, so that an answer to an earlier one is not acted upon. */
 let visit = 0;
@@ -143,22 +143,22 @@ function absent() {
 }
 
 /** Notes how long the stream of this address is kept, for whoever comes back to it later. */
-function noteExpiry({ ended_ms: ended, ttl_s: kept }) {
-  if (ended) history.replaceState({ until_ms: ended + kept * 1_000 }, "");
+function noteExpiry(endedMs, keptS) {
+  history.replaceState({ until_ms: endedMs + keptS * 1_000 }, "");
 }
 
 /** Joins a stream that is there already: replays it, then follows. */
-function join({ id, status, model, thread, messages, metadata, ...times }) {
-  noteExpiry(times);
+function join({ id, status, model, thread, messages, metadata, ended_ms: endedMs, ttl_s: keptS }) {
+  if (endedMs) noteExpiry(endedMs, keptS);
   const cut = cutFrom(metadata);
   showMessages(messages, cut);
   if (catalogue.some((known) => known.id === model)) picker.value = model;
   showCanned();
-  follow({ id, status, thread, messages, cut });
+  follow({ id, status, thread, messages, cut, keptS: endedMs ? null : keptS });
 }
 
 /** Follows a stream below what is shown already. */
-function follow({ id, status, thread, messages, cut }) {
+function follow({ id, status, thread, messages, cut, keptS }) {
   const answer = addAnswer(() => shown?.answer === answer && answer.outcome && settle());
   const presence = new Presence(id, (tabs) => statusline.show({ tabs }));
   const tail = new Tail(`${api.streamUrl(id)}/events`, {
@@ -169,7 +169,7 @@ function follow({ id, status, thread, messages, cut }) {
       report(entry);
     },
   });
-  shown = { id, thread, messages, cut, answer, tail, presence };
+  shown = { id, thread, messages, cut, keptS, answer, tail, presence };
   document.title = `${textOf(messages.at(-1)?.content).slice(0, 60)} · midstream`;
   statusline.address(location.href);
   statusline.show({ state: status, offset: 0, epoch: 0 });
@@ -186,9 +186,9 @@ function report({ type, offset, epoch, outcome }) {
 }
 
 function settle() {
-  const { answer, messages, cut } = shown;
+  const { answer, messages, cut, keptS } = shown;
   composer.show("idle");
-  api.state(shown.id).then((state) => shown?.id === state.id && noteExpiry(state), () => {});
+  if (keptS !== null) noteExpiry(Date.now(), keptS);
   statusline.announce(`${outcomeTitle(answer.outcome)}.`);
   if (answer.outcome !== "completed") addButton("Try again", () => send({ messages, cut }, false));
 }
@@ -253,7 +253,7 @@ async function deliver(sent) {
   }
 }
 
-function showTaken({ request: { thread, messages, metadata }, typed }, { id, status }) {
+function showTaken({ request: { thread, messages, metadata }, typed }, { id, status, ttl_s: keptS }) {
   const cut = cutFrom(metadata);
   complain(null);
   if (typed) prompt.value = "";
@@ -262,7 +262,7 @@ function showTaken({ request: { thread, messages, metadata }, typed }, { id, sta
   depart();
   byId("welcome").hidden = true;
   history.pushState(null, "", `?stream=${encodeURIComponent(id)}`);
-  follow({ id, status, thread, messages, cut });
+  follow({ id, status, thread, messages, cut, keptS });
 }
 
 /** Stops the generation itself, for every tab; the end that all of them read says so. */

@@ -106,4 +106,5 @@ def summary(stream_id: str, state: State) -> dict[str, Any]:
         "created_ms": state.created_ms,
         "started_ms": state.started_ms or None,
         "ended_ms": state.ended_ms or None,
+        "ttl_s": state.ttl_s,
     }

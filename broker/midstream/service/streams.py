@@ -141,7 +141,6 @@ async def show(house: House, tenant: str, stream_id: str, *, output: bool = Fals
         "first": state.first,
         "lease_until_ms": state.lease_until_ms or None,
         "upstream_id": state.upstream_id or None,
-        "ttl_s": state.ttl_s,
         "tails": house.hub.tails_of(stream_id),
     }
     end: dict[str, Any] = {}
