@@ -145,11 +145,6 @@ async def test_the_stop_sequence_is_told(served: Doors) -> None:
     assert (streamed.stop_reason, streamed.stop_sequence) == ("stop_sequence", "END")
 
 
-async def test_tokens_are_not_counted_here(served: Doors) -> None:
-    with pytest.raises(anthropic.NotFoundError, match="ask the provider"):
-        await served.anthropic.messages.count_tokens(model="claude-test", messages=ask(Script()))
-
-
 async def test_pings_keep_a_silent_message_open(settings: Settings) -> None:
     quick = settings.model_copy(update={"heartbeat_ms": 80})
     body = {"model": "demo/story", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}], "stream": True}
