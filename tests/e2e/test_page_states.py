@@ -104,8 +104,9 @@ async def test_a_stream_that_has_expired_says_so_and_when(tabs: "Tabs", system: 
     stream_id = await system.post(input=directive(Script(words=3)), model="openai/gpt", ttl_s=5)
     page = await tabs.open(f"{system.url}/?stream={stream_id}")
     await expect(outcome(page)).to_contain_text("Completed")
-    await page.wait_for_function("history.state?.until_ms > Date.now() - 10_000", polling=50)
     async with asyncio.timeout(15):
+        while not await page.evaluate("history.state?.until_ms > Date.now() - 10_000"):
+            await asyncio.sleep(0.05)
         while (await system.http.get(f"/v1/streams/{stream_id}")).status_code != 404:
             await asyncio.sleep(0.1)
     await page.reload()
