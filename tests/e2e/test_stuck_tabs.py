@@ -1,6 +1,7 @@
 """Tabs that share a connection, of which the one that reads for all is stuck (PROTOCOL: Read/Shared)."""
 
 import json
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,10 +77,14 @@ async def test_a_phone_that_slept_reads_on_where_it_was(
     await phone.until("ticks > 5")
     await phone.send("Page.setWebLifecycleState", state="frozen")  # it reads for both
     stood = await phone.evaluate("ticks")
+    began_s = time.monotonic()
+    await beside.until("navigator.locks.query().then(({ held, pending }) => held.length === 1 && !pending.length)")
+    assert time.monotonic() - began_s < 5  # it let go by itself, before it would be missed
     await beside.until("read.text.includes('w250 ')")  # it does not hold the other one up
     assert await phone.evaluate("ticks") == stood
     await phone.send("Page.setWebLifecycleState", state="active")
-    await phone.send("Page.bringToFront")
+    await phone.send("Emulation.setFocusEmulationEnabled", enabled=True)  # as one who looks at it
+    await phone.until("!document.hidden")
     for tab in (phone, beside):
         await tab.until("read.end")
         assert check(await tab.evaluate("read"))["text"] == script.text()
