@@ -1,6 +1,7 @@
 """What is read of a body, and what is refused at the border (PROTOCOL: Errors, Body)."""
 
 import asyncio
+import time
 from collections.abc import Awaitable
 from typing import Any
 
@@ -8,6 +9,7 @@ import httpx2
 import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from midstream.http.json_route import read_json
 from midstream.http.limits import BodyLimit
 from midstream.http.problems import Problem
 from midstream.settings import Settings
@@ -49,6 +51,31 @@ async def test_a_body_too_deep_for_its_readers_is_refused_at_every_door(
     assert code_of(answer) in ("body_too_deep", None)
     assert "64 levels" in answer.text
     assert await redis.keys("ms:*") == []
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [b"[" * 64 + b"]" * 64, b'"', b'"ab', b'"a":{},', b"[" * 16_777_216 + b"]" * 16_777_216],
+    ids=["branches", "quotes", "strings", "objects", "one branch"],
+)
+def test_a_hostile_body_is_refused_before_it_costs_much(unit: bytes) -> None:
+    """Else one body without a key stalls the loop for everybody, until the watchdog ends the process (Body)."""
+    body = unit * (33_554_432 // len(unit))
+    began_s = time.thread_time()
+    with pytest.raises(Problem) as refused:
+        read_json(body, max_depth=64)
+    assert refused.value.code == "body_too_large"
+    assert time.thread_time() - began_s < 1
+
+
+@pytest.mark.parametrize("path", ["/v1/streams", "/v1/chat/completions", "/api/chat"])
+async def test_a_body_of_which_nothing_fits_gets_a_short_answer(settings: Settings, path: str) -> None:
+    """Each item may have an error of its own, of a hundred bytes for two (PROTOCOL: Errors)."""
+    body = b'{"id": "c", "model": "demo/story", "messages": [%b1]}' % (b"1," * 10_000)
+    async with inside.broker(settings) as client:
+        answer = await client.post(path, content=body, headers=JSON)
+    assert answer.status_code == 400
+    assert len(answer.content) < 10_000
 
 
 async def test_what_is_as_deep_as_is_allowed_is_run(settings: Settings) -> None:

@@ -1,6 +1,6 @@
 """Errors as RFC 9457 problem documents (PROTOCOL: Errors)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ from midstream.requests.catalogue import MissingProviderKey, UnknownModel
 from midstream.requests.request import UnfitRequestError
 
 RETRY_AFTER_S: Final = 1
+ERRORS_TOLD: Final = 20
 _RETRY: Final = {"Retry-After": str(RETRY_AFTER_S)}
 _CODES: Final = {404: "not_found", 405: "method_not_allowed"}
 
@@ -67,6 +68,12 @@ class Problem(HTTPException):
         )
 
 
+def misfit(errors: Sequence[Any]) -> Problem:
+    """Return the problem of what a model refuses; of many errors the first are told, for each item may have its own."""
+    where = [{"at": ".".join(map(str, e["loc"])), "message": e["msg"]} for e in errors[:ERRORS_TOLD]]
+    return Problem(400, "bad_request", "The request does not fit; see `errors`.", errors=where)
+
+
 def problem_of(error: Exception) -> Problem:  # noqa: C901 - a table, one row an error
     """Return the problem that an error of the rooms below stands for."""
     match error:
@@ -91,8 +98,7 @@ def problem_of(error: Exception) -> Problem:  # noqa: C901 - a table, one row an
         case UnfitRequestError(at=at):
             return Problem(400, "bad_request", str(error), errors=[{"at": at, "message": str(error)}])
         case RequestValidationError():
-            where = [{"at": ".".join(map(str, e["loc"])), "message": e["msg"]} for e in error.errors()]
-            return Problem(400, "bad_request", "The request does not fit; see `errors`.", errors=where)
+            return misfit(error.errors())
         case HTTPException(status_code=status, detail=detail, headers=headers):  # 405 has to name what is allowed
             return Problem(status, _CODES.get(status, "bad_request"), str(detail), headers=headers)
         case _:

@@ -14,7 +14,7 @@ from midstream.faces.face import Face
 from midstream.faces.peer_errors import failure_of
 from midstream.http.peers import deliveries, noted_route
 from midstream.http.peers.unsupported import refuse_lacking
-from midstream.http.problems import Problem
+from midstream.http.problems import Problem, misfit
 from midstream.http.tails.event_response import EventResponse
 from midstream.log.entries import CANCELLED, COMPLETED, is_word
 from midstream.log.errors import IdempotencyMismatch, LogUnavailable, StreamAbsent, StreamDeleted
@@ -55,8 +55,7 @@ def generation(**fields: Any) -> GenerationRequest:
     try:
         return GenerationRequest(**fields)
     except ValidationError as error:
-        where = [{"at": ".".join(map(str, e["loc"])), "message": e["msg"]} for e in error.errors()]
-        raise Problem(400, "bad_request", "The request does not fit; see `errors`.", errors=where) from None
+        raise misfit(error.errors()) from None
 
 
 async def start(request: Request, house: House, tenant: str, wanted: GenerationRequest, origin: Json) -> str:

@@ -6,7 +6,6 @@ import logging
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, WebSocket
-from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from starlette.websockets import WebSocketDisconnect
 
@@ -15,7 +14,7 @@ from midstream.http.auth import known_tenant, tenant
 from midstream.http.cors import is_foreign
 from midstream.http.fast_path.ws_protocol import EXTENSION
 from midstream.http.json_route import read_json
-from midstream.http.problems import Problem, problem_of
+from midstream.http.problems import Problem, misfit, problem_of
 from midstream.http.socket.ws_socket import Outbox, SocketSink
 from midstream.requests.request import GenerationRequest
 from midstream.service import streams
@@ -282,8 +281,8 @@ def _read(said: str | bytes, max_depth: int) -> Any:
 
 
 def _misfit(error: ValidationError) -> Problem:
-    where = problem_of(RequestValidationError(error.errors())).facts["errors"]
-    return Problem(400, "bad_message", "There is no such message; see PROTOCOL: WebSocket.", errors=where)
+    where = misfit(error.errors()).facts
+    return Problem(400, "bad_message", "There is no such message; see PROTOCOL: WebSocket.", **where)
 
 
 def _logged(error: Exception) -> Problem:
