@@ -108,7 +108,7 @@ def settings(redis_url: str) -> Settings:
     """Settings on the empty server, quick enough to wait for: leases of a second, no paced demo."""
     return Settings(
         redis_url=SecretStr(redis_url),
-        redis_timeout_s=2.0,
+        redis_timeout_s=5.0,
         port=0,
         max_body_bytes=1_048_576,
         lease_ms=1_000,

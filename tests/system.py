@@ -34,7 +34,8 @@ class System:
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(ROOT),
             "MIDSTREAM_REDIS_URL": redis_url,
-            "MIDSTREAM_LEASE_MS": "1000",
+            # Long enough for a worker that has to share two processors with a browser and other tests.
+            "MIDSTREAM_LEASE_MS": "3000",
             "MIDSTREAM_LOG_LEVEL": "info",
             **{f"MIDSTREAM_{name.upper()}": str(value) for name, value in settings.items()},
         }

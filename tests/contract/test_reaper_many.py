@@ -17,9 +17,11 @@ from midstream.log.registry import Registry
 from midstream.settings import Settings
 from tests.servers import ValkeyProcess
 
-STREAMS = 2_000
+STREAMS = 500
 LEASE_MS = 3_000
-DISTANCE_S = 0.010
+DISTANCE_S = 0.020
+"""One after another, they would take more than ten seconds."""
+STARVED = Path("/proc/self/schedstat")
 CHUNK = 65_536
 
 
@@ -55,6 +57,11 @@ async def distant_url(server: ValkeyProcess) -> AsyncIterator[str]:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
+def starved_ms() -> float:
+    """Return how long this process has been ready to run without being given a processor, so far."""
+    return int(STARVED.read_text().split()[1]) / 1e6
+
+
 async def lost(log: Log, policy: str) -> str:
     """A running stream whose call was made, and whose owner is never heard of again."""
     stream_id = new_id()
@@ -78,13 +85,17 @@ async def test_many_streams_of_a_lost_worker(server: ValkeyProcess, distant_url:
     fences = [(each, Fence(state.epoch, "lost")) for each, state in zip(ids, states, strict=True) if state]
     assert not any(isinstance(answer, LogError) for answer in await log.many.renew(fences, LEASE_MS))
     reaper.start()
+    begun_ms = starved_ms()
     seconds, microseconds = await near.time()
     renewed_ms = seconds * 1_000 + microseconds // 1_000
-    await asyncio.sleep(LEASE_MS / 1_000 + 1)  # the promise is about time, and looking at so many takes some of it
-    states = await log.many.states(ids)
-    changed_ms = [state.ended_ms or state.queued_ms for state in states if state and state.status != "running"]
+    changed_ms: list[int] = []
+    async with asyncio.timeout(30):
+        while len(changed_ms) < STREAMS:
+            await asyncio.sleep(0.1)
+            states = await log.many.states(ids)
+            changed_ms = [state.ended_ms or state.queued_ms for state in states if state and state.status != "running"]
     await reaper.stop()
     await near.aclose()
     await far.aclose()
-    assert len(changed_ms) == STREAMS
-    assert max(changed_ms) - renewed_ms - LEASE_MS < 1_000
+    # The promise is about a machine that lets the reaper run: what this process waited for a processor is taken off.
+    assert max(changed_ms) - renewed_ms - LEASE_MS < 1_000 + starved_ms() - begun_ms

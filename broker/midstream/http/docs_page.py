@@ -37,6 +37,7 @@ _SOCKET: Final[dict[str, Any]] = {
         ],
         "responses": {
             "101": {"description": "The socket is open; without a key it is closed with 4401."},
+            "default": {"description": "No socket was asked for: a problem document."},
         },
     }
 }

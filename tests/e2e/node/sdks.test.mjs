@@ -1,5 +1,6 @@
 // The official JavaScript SDKs, unmodified, on a running broker: BROKER is its URL.
 
+import http from "node:http";
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import Anthropic from "@anthropic-ai/sdk";
@@ -84,13 +85,17 @@ function losing(how) {
   const away = async (url, init) => {
     sent += 1;
     if (sent > 1) return fetch(url, init);
-    const answer = fetch(url, { ...init, signal: undefined });
-    if (how === "timeout") {
-      answer.catch(() => {});
-      await new Promise((resolve) => setTimeout(resolve, 50));
-      throw new DOMException("The operation was aborted.", "AbortError");
-    }
-    await answer;
+    // A connection of its own, which would be kept, and is over as soon as the answer is lost.
+    const agent = new http.Agent({ keepAlive: true });
+    const headers = Object.fromEntries(new Headers(init.headers));
+    const request = http.request(url, { method: init.method, headers, agent });
+    request.on("error", () => {});
+    request.end(init.body);
+    if (how === "timeout") await new Promise((resolve) => setTimeout(resolve, 50));
+    else await new Promise((resolve) => request.on("response", resolve));
+    request.destroy();
+    agent.destroy();
+    if (how === "timeout") throw new DOMException("The operation was aborted.", "AbortError");
     return new Response("{}", { status: 500, headers: { "retry-after-ms": "1" } });
   };
   return { away, sent: () => sent };
