@@ -1,5 +1,6 @@
 """What a test may not leave behind (I8 clean): keys without TTL, live streams, processes, sockets."""
 
+import functools
 import os
 import re
 import time
@@ -16,6 +17,8 @@ import redis as redis_sync
 GRACE_S = 1.0
 RUN_VARIABLE = "TEST_RUN"
 RUN_TAG = f"{RUN_VARIABLE}={os.getpid()}".encode()
+
+TIME_WAIT = " 06 00000000:00000000 "
 
 # Processes that live as long as the test run; what they fork counts as ours.
 LASTING: set[int] = set()
@@ -85,27 +88,34 @@ def left_behind(before: Belongings) -> list[str]:
 
 
 def _processes() -> dict[int, str]:
-    """Return our children, and orphaned descendants, which still carry the run's tag in their environment.
+    """Return our children, those of `LASTING`, and orphaned descendants.
 
+    Orphans still carry the run's tag in their environment; only theirs is read, for that is what takes time here.
     The children of those are not named: a browser that tests share starts and ends its own at any time.
     """
-    parents, commands = {}, {}
+    ours, parents_of_ours, adopters = {}, {os.getpid(), *LASTING}, _ancestors()
     for directory in Path("/proc").iterdir():
-        if not directory.name.isdecimal() or directory.name == str(os.getpid()):
+        if not directory.name.isdecimal() or int(directory.name) in parents_of_ours:
             continue
         with suppress(OSError):  # it ended while we looked
             parent = int((directory / "stat").read_bytes().rpartition(b")")[2].split()[1])
-            if parent == os.getpid() or RUN_TAG in (directory / "environ").read_bytes().split(b"\0"):
+            if parent in parents_of_ours or (
+                parent in adopters and RUN_TAG in (directory / "environ").read_bytes().split(b"\0")
+            ):
                 command = (directory / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                parents[int(directory.name)] = parent
-                commands[int(directory.name)] = command.strip() or "not waited for"
-    return {
-        pid: command
-        for pid, command in commands.items()
-        if pid not in LASTING
-        and (parents[pid] not in parents or parents[pid] in LASTING)
-        and "multiprocessing.resource_tracker" not in command  # it lives as long as the interpreter
-    }
+                ours[int(directory.name)] = command.strip() or "not waited for"
+    # The tracker lives as long as the interpreter.
+    return {pid: command for pid, command in ours.items() if "multiprocessing.resource_tracker" not in command}
+
+
+@functools.cache
+def _ancestors() -> frozenset[int]:
+    """Return our ancestors: one of them takes an orphan in."""
+    found, pid = [], os.getpid()
+    while pid > 1:
+        pid = int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[1])
+        found.append(pid)
+    return frozenset(found)
 
 
 def _sockets() -> dict[str, str]:
@@ -118,6 +128,8 @@ def _sockets() -> dict[str, str]:
     for table in ("tcp", "tcp6"):
         with suppress(FileNotFoundError):  # no IPv6 here
             for line in (Path("/proc/self/net") / table).read_text().splitlines()[1:]:
+                if TIME_WAIT in line:  # nobody's any more; after some hundred tests there are thousands
+                    continue
                 _, local, remote, _, *_, inode = line.split()[:10]
                 if f"socket:[{inode}]" in inodes:
                     found[inode] = f"port {int(local.rpartition(':')[2], 16)} to {int(remote.rpartition(':')[2], 16)}"
