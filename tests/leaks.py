@@ -3,6 +3,7 @@
 import functools
 import os
 import re
+import socket
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -17,8 +18,6 @@ import redis as redis_sync
 GRACE_S = 1.0
 RUN_VARIABLE = "TEST_RUN"
 RUN_TAG = f"{RUN_VARIABLE}={os.getpid()}".encode()
-
-TIME_WAIT = " 06 00000000:00000000 "
 
 # Processes that live as long as the test run; what they fork counts as ours.
 LASTING: set[int] = set()
@@ -119,18 +118,23 @@ def _ancestors() -> frozenset[int]:
 
 
 def _sockets() -> dict[str, str]:
-    """Return our TCP sockets by inode; an event loop's own pair is not TCP."""
-    inodes = set()
-    for descriptor in Path("/proc/self/fd").iterdir():
-        with suppress(OSError):
-            inodes.add(str(descriptor.readlink()))
+    """Return our TCP sockets by inode; an event loop's own pair is not TCP.
+
+    The sockets are asked themselves: the system's tables hold thousands in TIME_WAIT after some hundred tests.
+    """
     found = {}
-    for table in ("tcp", "tcp6"):
-        with suppress(FileNotFoundError):  # no IPv6 here
-            for line in (Path("/proc/self/net") / table).read_text().splitlines()[1:]:
-                if TIME_WAIT in line:  # nobody's any more; after some hundred tests there are thousands
-                    continue
-                _, local, remote, _, *_, inode = line.split()[:10]
-                if f"socket:[{inode}]" in inodes:
-                    found[inode] = f"port {int(local.rpartition(':')[2], 16)} to {int(remote.rpartition(':')[2], 16)}"
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):  # the descriptor by which the folder is read is closed by now
+            name = str(descriptor.readlink())
+            if name.startswith("socket:"):
+                with socket.socket(fileno=os.dup(int(descriptor.name))) as copy:
+                    if copy.family in (socket.AF_INET, socket.AF_INET6):
+                        found[name] = f"port {copy.getsockname()[1]} to {_peer_port(copy)}"
     return found
+
+
+def _peer_port(connected: socket.socket) -> int:
+    try:
+        return int(connected.getpeername()[1])
+    except OSError:  # it listens
+        return 0
