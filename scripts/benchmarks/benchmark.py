@@ -1,7 +1,7 @@
 """What a benchmark is: the same thing done by several systems, run by run in turn."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median
 
 Figures = Mapping[str, float]
@@ -21,7 +21,8 @@ class Benchmark:
         note: How, in a sentence or two: it stands below the table.
         systems: Each system's name and one run of it; told whether to be quick.
         plotted: The figures that the plot shows.
-        ratio: The two systems that are compared, the dearer one first; None where there is nothing beside ours.
+        ratio: Ours and the system that it is compared with; None where there is nothing beside ours.
+        headlines: The figures that the README's summary shows, and what it calls them.
     """
 
     name: str
@@ -29,7 +30,8 @@ class Benchmark:
     note: str
     systems: Mapping[str, Callable[[bool], Figures]]
     plotted: tuple[str, ...]
-    ratio: tuple[str, str] | None = (OBVIOUS, OURS)
+    ratio: tuple[str, str] | None = (OURS, OBVIOUS)
+    headlines: Mapping[str, str] = field(default_factory=dict)
 
 
 def medians(runs: list[Figures]) -> Figures:

@@ -63,4 +63,5 @@ IDLE: Final = Benchmark(
     "the front grew by. CPU is scaled to 10,000 tails.",
     systems={system: partial(_run, system) for system in (OBVIOUS, OURS)},
     plotted=("memory, KiB a tail", "front CPU for 10,000 tails, %"),
+    headlines={"memory, KiB a tail": "Memory of an idle tail, KiB"},
 )

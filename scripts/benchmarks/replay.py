@@ -70,4 +70,5 @@ REPLAY: Final = Benchmark(
     "handling the requests is part of it. All offsets were checked.",
     systems={system: partial(_run, system) for system in (OBVIOUS, OURS)},
     plotted=tuple(CASES),
+    headlines={"a stream each, entries/s": f"{CLIENTS} clients replay a stream each, entries/s"},
 )

@@ -1,14 +1,16 @@
-"""Tables and plots of what was measured, and their way into the README."""
+"""Tables and plots of what was measured, their place in docs/benchmarks.md, and their summary in the README."""
 
 import re
 from collections.abc import Mapping
 from html import escape
+from itertools import pairwise
 from typing import Final
 
-from scripts.benchmarks.benchmark import Benchmark, Figures
+from scripts.benchmarks.benchmark import OBVIOUS, OURS, Benchmark, Figures
 from scripts.benchmarks.rig import ROOT, machine
 
 RESULTS: Final = ROOT / "bench-results"
+TABLES: Final = ROOT / "docs" / "benchmarks.md"
 README: Final = ROOT / "README.md"
 BEGIN: Final = "<!-- bench -->"
 END: Final = "<!-- /bench -->"
@@ -18,7 +20,8 @@ LABELS: Final = 170
 BAR: Final = 18
 GAP: Final = 12
 COLOURS: Final = ("#9aa5b1", "#d08770", "#2f6f8f", "#7a5ea8")
-_SMALL: Final = 0.01
+_SECTION: Final = re.compile(r"^\*\*.*?\*\* \(`([\w-]+)`\)$", re.MULTILINE)
+_ALIKE: Final = 1.05
 _TENS: Final = 10
 _HUNDREDS: Final = 100
 
@@ -28,15 +31,15 @@ def table(benchmark: Benchmark, results: Mapping[str, Figures], measured: str) -
     systems = list(results)
     columns = ["", *systems]
     if benchmark.ratio:
-        columns.append(" ÷ ".join(benchmark.ratio))
+        ours, theirs = benchmark.ratio
+        columns.append(f"{ours}, beside {theirs}")
     rule = ["---", *["---:"] * (len(columns) - 1)]
     lines = [f"**{benchmark.title}** (`{benchmark.name}`)", "", _row(columns), _row(rule)]
     names = list(dict.fromkeys(name for figures in results.values() for name in figures))
     for name in names:
         cells = [name, *(_number(results[system].get(name)) for system in systems)]
         if benchmark.ratio:
-            above, below = (results[system].get(name) for system in benchmark.ratio)
-            cells.append(_number(above / below) if above and below else "")
+            cells.append(_beside(*(results[system].get(name) for system in benchmark.ratio)))
         lines.append(_row(cells))
     lines += ["", f"{benchmark.note} {measured} {machine()}.", ""]
     return "\n".join(lines)
@@ -69,7 +72,7 @@ def plot(benchmark: Benchmark, results: Mapping[str, Figures]) -> str:
 
 
 def save(benchmark: Benchmark, results: Mapping[str, Figures], runs: int, *, quick: bool) -> str:
-    """Write table and plot to the folder of results; return the table. Quick results never reach the README."""
+    """Write table and plot to the folder of results; return the table. Quick results never reach the docs."""
     RESULTS.mkdir(exist_ok=True)
     measured = f"Median of {runs} runs." if runs > 1 else "One run."
     text = table(
@@ -81,18 +84,66 @@ def save(benchmark: Benchmark, results: Mapping[str, Figures], runs: int, *, qui
     return text
 
 
-def into_readme(names: list[str]) -> None:
-    """Copy the newest tables between the README's markers, in this order.
+def into_docs(benchmarks: Mapping[str, Benchmark]) -> None:
+    """Copy the newest tables into docs/benchmarks.md, in this order, and their summary into the README.
+
+    A benchmark that was not measured here keeps the table that it has.
+    """
+    there = TABLES.read_text()
+    sections = tables_in(there)
+    sections |= {name: path.read_text() for name in benchmarks if (path := RESULTS / f"{name}.md").exists()}
+    inside = "\n".join(f"{sections[name].strip()}\n" for name in benchmarks if name in sections)
+    TABLES.write_text(_between_markers(there, inside, TABLES.name))
+    README.write_text(summarised(README.read_text(), TABLES.read_text(), benchmarks))
+
+
+def tables_in(docs: str) -> dict[str, str]:
+    """Return the sections of docs/benchmarks.md by the names of their benchmarks."""
+    inside = docs.partition(BEGIN)[2].partition(END)[0]
+    heads = list(_SECTION.finditer(inside))
+    bounds = pairwise([*(head.start() for head in heads), len(inside)])
+    return {head[1]: inside[start:end].strip() for head, (start, end) in zip(heads, bounds, strict=True)}
+
+
+def summarised(readme: str, docs: str, benchmarks: Mapping[str, Benchmark]) -> str:
+    """Return the README with a summary of the tables in docs/benchmarks.md: each benchmark's headline.
 
     Raises:
-        SystemExit: The README has no such markers.
+        SystemExit: A marker, a table or a figure is missing.
     """
-    text = README.read_text()
+    systems = (OBVIOUS, "nginx + nchan", OURS)
+    rows = [_row(["", *systems]), _row(["---", *["---:"] * len(systems)])]
+    sections = tables_in(docs)
+    for name, benchmark in benchmarks.items():
+        for figure, words in benchmark.headlines.items():
+            cells = _cells(sections.get(name, ""), figure)
+            rows.append(_row([words, *(cells.get(system, "") for system in systems)]))
+    return _between_markers(readme, "\n".join([*rows, ""]), README.name)
+
+
+def _cells(section: str, figure: str) -> dict[str, str]:
+    """Return the cells of one row of a section's table, by their columns."""
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if "|" in line]
+    found = [row for row in rows if row[0] == figure]
+    if not found:
+        raise SystemExit(f"{TABLES.name} has no row {figure!r}")
+    return dict(zip(rows[0], found[0], strict=True))
+
+
+def _between_markers(text: str, inside: str, name: str) -> str:
     if BEGIN not in text or END not in text:
-        raise SystemExit(f"README.md has no {BEGIN} … {END}")
-    tables = [path.read_text() for name in names if (path := RESULTS / f"{name}.md").exists()]
-    inside = f"{BEGIN}\n" + "\n".join(tables) + END
-    README.write_text(re.sub(f"{re.escape(BEGIN)}.*?{re.escape(END)}", lambda _: inside, text, flags=re.DOTALL))
+        raise SystemExit(f"{name} has no {BEGIN} … {END}")
+    return f"{text.partition(BEGIN)[0]}{BEGIN}\n{inside}{END}{text.partition(END)[2]}"
+
+
+def _beside(ours: float | None, theirs: float | None) -> str:
+    """Return how much more or less ours is, in words: a bare ratio is read the wrong way round, or is 0.00."""
+    if not ours or not theirs:
+        return ""
+    times = max(ours, theirs) / min(ours, theirs)
+    if times < _ALIKE:
+        return "about the same"
+    return f"{_number(times)} times {'more' if ours > theirs else 'less'}"
 
 
 def _row(cells: list[str]) -> str:

@@ -52,4 +52,5 @@ STORM: Final = Benchmark(
     "one process, which takes its own share of that time.",
     systems={system: partial(_run, system) for system in (OBVIOUS, OURS)},
     plotted=("all caught up, s",),
+    headlines={"all caught up, s": f"{TAILS:,} clients come back at once: all have caught up after, s"},
 )

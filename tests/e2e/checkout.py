@@ -19,7 +19,11 @@ def checkout(folder: Path) -> Path:
 
 def installed_checkout(folder: Path) -> Path:
     """Return a folder with the scripts and this environment's `midstream`, as `scripts/install up` leaves it."""
-    checkout(folder)
+    return installed(checkout(folder))
+
+
+def installed(folder: Path) -> Path:
+    """Return the folder, a checkout's, with this environment's `midstream` in place."""
     (folder / ".venv" / "bin").mkdir(parents=True)
     (folder / ".venv" / "bin" / "midstream").symlink_to(Path(sys.executable).with_name("midstream"))
     sum_of = "cat pyproject.toml constraints.txt scripts/install | cksum"

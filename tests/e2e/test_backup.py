@@ -1,4 +1,4 @@
-"""The README's back-up and restore, as they stand there: what had ended is kept, what was live is not paid again."""
+"""docs/backup.md, as it stands there: what had ended is kept, what was live is not paid again."""
 
 import asyncio
 import os
@@ -17,7 +17,7 @@ from tests.provider.client import ProviderServer
 from tests.provider.script import Script
 from tests.servers import ValkeyProcess
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "backup.md").read_text()
 _, ANTHROPIC, _ = MODELS
 SCRIPT = Script(words=5)
 OUTDATED_AFTER_S = 1.0
@@ -26,8 +26,8 @@ pytestmark = pytest.mark.skipif(shutil.which("redis-cli") is None, reason="there
 
 
 def run(what: str, environment: dict[str, str]) -> None:
-    """Run a block of the README's."""
-    block = re.search(f"<!-- {what} -->\n```bash\n(.*?)```", README, re.DOTALL)
+    """Run a block of the page."""
+    block = re.search(f"<!-- {what} -->\n```bash\n(.*?)```", PAGE, re.DOTALL)
     assert block
     subprocess.run(["bash", "-euc", block[1]], env=os.environ | environment, check=True, stdout=subprocess.DEVNULL)
 

@@ -1,7 +1,8 @@
-"""The README's snippets, run as they stand there against a running system: only its address is another one."""
+"""The snippets of README and docs, run as they stand there against a running system; only its address differs."""
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.checkout import installed_checkout
+from tests.e2e.checkout import installed, installed_checkout
 from tests.e2e.test_up import Up
 from tests.faults.catalogue import FAMILIES
 
@@ -22,7 +23,12 @@ pytest_plugins = ("tests.e2e.browser",)
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
-SNIPPETS = dict(re.findall(r"<!-- run: (\w+) -->\n```\w+\n(.*?)```", README, re.DOTALL))
+PAGES = {
+    path: path.read_text()
+    for path in [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md")), ROOT / "examples/README.md"]
+}
+FOUND = re.findall(r"<!-- run: (\w+) -->\n```\w+\n(.*?)```", "".join(PAGES.values()), re.DOTALL)
+SNIPPETS = dict(FOUND)
 ADDRESS = "http://127.0.0.1:8080"
 STORY_ENDS = "Nobody downstream ever noticed that she had been away."
 RUN_S = 40
@@ -44,7 +50,9 @@ def run(words: list[str], folder: Path, **environment: str) -> str:
 
 
 def test_no_snippet_is_forgotten() -> None:
-    assert set(SNIPPETS) == {"curl", "eventsource", "python", "asyncio", "cli", "app", "own"}
+    assert sorted(name for name, _ in FOUND) == sorted(
+        ["up", "curl", "eventsource", "python", "asyncio", "cli", "app", "own"]
+    )
 
 
 def test_curl(up: Up, tmp_path: Path) -> None:
@@ -82,7 +90,7 @@ asyncio.run(cell())
 def test_python(snippet: str, notebook: bool, up: Up, tmp_path: Path) -> None:
     script = SNIPPETS[snippet].replace(ADDRESS, up.url)
     if notebook:
-        script = script.replace("asyncio.run(main())", "await main()")  # as the README says
+        script = script.replace("asyncio.run(main())", "await main()")  # as docs/clients.md says
         script = IN_A_NOTEBOOK.format(code=script.replace("\n", "\n    "))
     out = run([sys.executable, "-W", "error", "-c", script], tmp_path, PYTHONPATH=str(ROOT))
     assert out.rstrip().endswith(f"{STORY_ENDS} completed")
@@ -114,6 +122,20 @@ def test_an_app_of_ones_own(tmp_path: Path) -> None:
     assert "  model  app/answer\n  app    app/answer, shop.agent:answer\n" in up.greeting
 
 
+@pytest.mark.skipif(shutil.which("git") is None or not (ROOT / ".git").exists(), reason="there is nothing to clone")
+def test_the_first_screen(tmp_path: Path) -> None:
+    get, enter, start = SNIPPETS["up"].splitlines()
+    # Whoever runs the tests need not be who owns the files.
+    trust = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"}
+    where = run(["bash", "-eu", "-c", f"{get.replace('REPOSITORY', str(ROOT))} && {enter} && pwd"], tmp_path, **trust)
+    clone = installed(Path(where.strip()))
+    up = Up(tmp_path / "data", folder=clone, program=(str(clone / start),))
+    try:
+        assert "midstream is up" in up.greeting
+    finally:
+        up.end(signal.SIGINT)
+
+
 def test_the_greeting_is_what_it_prints(tmp_path: Path) -> None:
     shown = re.search(r"^midstream is up.*?Ctrl-C$", README, re.MULTILINE | re.DOTALL)
     assert shown
@@ -126,13 +148,19 @@ def test_the_greeting_is_what_it_prints(tmp_path: Path) -> None:
 
 
 def test_every_file_that_is_linked_is_there() -> None:
-    links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if "://" not in link]
-    assert links
-    assert [link for link in links if not (ROOT / link).exists()] == []
+    links = [(page, link) for page, text in PAGES.items() for link in re.findall(r"\]\(([^)]+)\)", text)]
+    inside = [(page, link) for page, link in links if "://" not in link]
+    assert len(inside) > 30
+    assert [(page.name, link) for page, link in inside if not (page.parent / link).exists()] == []
+
+
+def test_every_page_of_the_docs_is_linked_from_the_readme() -> None:
+    linked = set(re.findall(r"\]\((docs/[^)]+)\)", README))
+    assert linked == {str(path.relative_to(ROOT)) for path in PAGES if path.parent.name == "docs"}
 
 
 def test_every_promise_names_faults_that_there_are() -> None:
-    table = README.partition("| proved by |")[2].partition("## Models")[0]
+    table = README.partition("| proved by |")[2].partition("## Measured")[0]
     named = {name for row in table.splitlines() for name in re.findall("`([a-z-]+)`", row.rpartition(" | ")[2])}
     assert len(named) > 10
     assert named <= set(FAMILIES)

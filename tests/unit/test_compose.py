@@ -65,8 +65,8 @@ def test_a_worker_is_killed_only_behind_its_drain(drain_s: str | None) -> None:
     assert END_S + CANCEL_S + LINGER_S < GRACE_S, "what a worker may take behind its drain"
 
 
-def test_the_readme_tells_how_long_a_stop_takes(compose: dict[str, Any]) -> None:
-    text = " ".join((ROOT / "README.md").read_text().split())
+def test_the_docs_say_how_long_a_stop_takes(compose: dict[str, Any]) -> None:
+    text = " ".join((ROOT / "docs/deployment.md").read_text().split())
     settings = Settings()
     assert f"`MIDSTREAM_DRAIN_S` ({settings.drain_s:g} s)" in text
     assert f"`MIDSTREAM_GENERATION_TIMEOUT_S` ({settings.generation_timeout_s:g} s)" in text
