@@ -128,7 +128,7 @@ class Settings(BaseSettings):
     )
     max_output_bytes: int = Field(default=16_777_216, ge=1_024, description="most bytes in one stream's log")
     max_provider_event_bytes: int = Field(
-        default=2_097_152, ge=1_024, description="largest event, or document, in a provider's answer"
+        default=8_388_608, ge=1_024, description="largest event, or document, in a provider's answer"
     )
     max_provider_answer_bytes: int = Field(
         default=268_435_456, ge=1_024, description="most bytes that are read of one answer of a provider"

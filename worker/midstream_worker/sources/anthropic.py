@@ -20,7 +20,7 @@ from midstream_worker.sources.deltas import (
 )
 from midstream_worker.sources.failures import Failures
 from midstream_worker.sources.one_connection import OneConnection
-from midstream_worker.sources.provider_json import Budget, Json, figure, member, piece, text, usage
+from midstream_worker.sources.provider_json import Budget, Json, figure, member, piece, text, usage, written
 from midstream_worker.sources.source import Prompt
 from midstream_worker.sources.surrogates import SurrogateJoiner
 from midstream_worker.sources.upstream_events import events
@@ -99,6 +99,8 @@ class _EventReader:
                 yield Upstream(text(message, "id"))
             case "content_block_start":
                 self._block, self._arguments, self._signature = member(event, "content_block"), [], []
+                if words := self._text.push(piece(self._block, "text")):
+                    yield Text(words)
             case "content_block_delta":
                 yield from self._read_delta(member(event, "delta"))
             case "content_block_stop":
@@ -124,9 +126,9 @@ class _EventReader:
                 self._signature.append(self._held(text(delta, "signature")))
             # Tools that run at the provider write their input by the same deltas, but nobody is asked to call them.
             case "input_json_delta" if self._block.get("type") == "tool_use":
-                if written := self._input.push(piece(delta, "partial_json")):
-                    self._arguments.append(self._held(written))
-                    yield ToolInput(text(self._block, "id"), text(self._block, "name"), written)
+                if words := self._input.push(piece(delta, "partial_json")):
+                    self._arguments.append(self._held(words))
+                    yield ToolInput(text(self._block, "id"), text(self._block, "name"), words)
             case "citations_delta":
                 cited = member(delta, "citation")
                 if url := text(cited, "url"):
@@ -139,7 +141,8 @@ class _EventReader:
             yield Text(rest)
         match self._block.get("type"):
             case "tool_use":
-                arguments = "".join(self._arguments) or "{}"
+                # Compatible servers send a call's whole input at its start.
+                arguments = "".join(self._arguments) or written(member(self._block, "input"))
                 yield ToolCall(text(self._block, "id"), text(self._block, "name"), arguments)
             case "thinking" if self._signature:
                 yield Other("data", {"kind": "reasoning_signature", "signature": "".join(self._signature)})

@@ -23,7 +23,18 @@ from midstream_worker.sources.deltas import (
 )
 from midstream_worker.sources.failures import Failures
 from midstream_worker.sources.one_connection import OneConnection
-from midstream_worker.sources.provider_json import CALL_BYTES, Budget, Json, figure, member, objects, piece, text, usage
+from midstream_worker.sources.provider_json import (
+    CALL_BYTES,
+    Budget,
+    Json,
+    figure,
+    member,
+    objects,
+    piece,
+    text,
+    usage,
+    written,
+)
 from midstream_worker.sources.source import Prompt
 from midstream_worker.sources.surrogates import SurrogateJoiner, joined
 from midstream_worker.sources.upstream_events import events
@@ -34,6 +45,8 @@ _REASONS: dict[str, FinishReason] = {
     "function_call": "tool_calls",
     "content_filter": "content_filter",
 }
+_BROKEN_OFF = "error"
+"""The finish reason by which routers (OpenRouter) say that the server behind them failed in mid-answer."""
 
 
 class OpenAIChat(OneConnection):
@@ -73,7 +86,7 @@ class OpenAIChat(OneConnection):
             async for deltas in incoming:
                 for delta in deltas:
                     yield delta
-        if reader.reason is None:
+        if reader.reason in (None, _BROKEN_OFF):
             raise self._failures.incomplete()
         for delta in reader.ending():
             yield delta
@@ -86,6 +99,7 @@ class OpenAIChat(OneConnection):
 @dataclass(slots=True)
 class _Call:
     id: str
+    own_id: str
     name: str = ""
     arguments: list[str] = field(default_factory=list)
     joiner: SurrogateJoiner = field(default_factory=SurrogateJoiner)
@@ -101,7 +115,8 @@ class _ChunkReader:
         self._text = SurrogateJoiner()
         self._reasoning = SurrogateJoiner()
         self._refusal: list[str] = []
-        self._calls: dict[int, _Call] = {}
+        self._calls: list[_Call] = []
+        self._call_at: dict[int, _Call] = {}
         self._usage: Json = {}
 
     def read(self, chunk: Json) -> Iterator[Delta]:
@@ -118,7 +133,10 @@ class _ChunkReader:
         thought = delta.get("reasoning_content") or delta.get("reasoning")
         if isinstance(thought, str) and (thinking := self._reasoning.push(thought)):
             yield Reasoning(thinking)
-        if words := self._text.push(piece(delta, "content")):
+        if isinstance(delta.get("content"), list):  # Mistral's, where a model reasons
+            for part in objects(delta, "content"):
+                yield from self._read_part(part)
+        elif words := self._text.push(piece(delta, "content")):
             yield Text(words)
         if refused := piece(delta, "refusal"):
             self._budget.spend(len(refused))
@@ -126,18 +144,39 @@ class _ChunkReader:
         for position, fragment in enumerate(objects(delta, "tool_calls")):
             yield from self._read_call(position, fragment)
 
+    def _read_part(self, part: Json) -> Iterator[Delta]:
+        for thought in objects(part, "thinking"):
+            if thinking := self._reasoning.push(piece(thought, "text")):
+                yield Reasoning(thinking)
+        if words := self._text.push(piece(part, "text")):
+            yield Text(words)
+
     def _read_call(self, position: int, fragment: Json) -> Iterator[Delta]:
-        index = figure(fragment, "index")
-        index = position if index is None else index
-        if index not in self._calls:
+        function = member(fragment, "function")
+        call = self._call_of(position, fragment, text(function, "name"))
+        if words := call.joiner.push(_arguments(function)):
+            self._budget.spend(len(words))
+            call.arguments.append(words)
+            yield ToolInput(call.id, call.name, words)
+
+    def _call_of(self, position: int, fragment: Json, name: str) -> _Call:
+        """Return the call that a fragment belongs to.
+
+        Some servers send each call whole, and all at index 0 (Ollama) or at none (Gemini): there a name with another
+        id, or with neither index nor id, begins the next call. An id alone does not: vLLM made one up for each
+        fragment.
+        """
+        call_id, index = text(fragment, "id"), figure(fragment, "index")
+        at = position if index is None else index
+        call = self._call_at.get(at)
+        whole = call_id != call.own_id if call is not None and call_id else index is None
+        if call is None or (name and call.name and whole):
             self._budget.spend(CALL_BYTES)
-            self._calls[index] = _Call(text(fragment, "id") or f"call_{index}")
-        call, function = self._calls[index], member(fragment, "function")
-        call.name = call.name or text(function, "name")
-        if written := call.joiner.push(piece(function, "arguments")):
-            self._budget.spend(len(written))
-            call.arguments.append(written)
-            yield ToolInput(call.id, call.name, written)
+            call = _Call(call_id or f"call_{len(self._calls)}", call_id)
+            self._calls.append(call)
+            self._call_at[at] = call
+        call.name = call.name or name
+        return call
 
     def ending(self) -> Iterator[Delta]:
         """Yield what is known only when all chunks have been read."""
@@ -145,7 +184,7 @@ class _ChunkReader:
             yield Reasoning(rest)
         if rest := self._text.flush():
             yield Text(rest)
-        for _, call in sorted(self._calls.items()):
+        for call in self._calls:
             yield ToolCall(call.id, call.name, "".join(call.arguments) or "{}")
         if self._refusal:
             yield Other("data", {"kind": "refusal", "text": joined("".join(self._refusal))})
@@ -158,6 +197,13 @@ class _ChunkReader:
         if reason == "stop" and self._refusal:
             return "refusal"
         return "tool_calls" if reason == "stop" and self._calls else reason
+
+
+def _arguments(function: Json) -> str:
+    """Return a piece of a call's arguments; some servers of one's own send them as an object."""
+    if isinstance(whole := function.get("arguments"), dict):
+        return written(whole)
+    return piece(function, "arguments")
 
 
 def _usage(counted: Json) -> Usage | None:

@@ -3,6 +3,7 @@
 Every value that becomes part of a delta passes through here, so a delta always holds what its fields say.
 """
 
+import json
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -89,6 +90,11 @@ def piece(holder: Json, name: str) -> str:
 def text(holder: Json, name: str) -> str:
     """Return a member that is a whole text, as valid Unicode; the empty text for null or nothing."""
     return joined(piece(holder, name))
+
+
+def written(value: Json) -> str:
+    """Return an object as the JSON text that it might have come as: with any number, and in valid Unicode."""
+    return joined(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
 
 
 def figure(holder: object, name: str) -> int | None:

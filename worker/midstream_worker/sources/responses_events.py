@@ -65,13 +65,17 @@ class ResponseReader:
             SourceError: The response failed.
         """
         position = figure(event, "sequence_number")
-        if position is None:
-            raise MisfitError("sent an event without a `sequence_number`")
         if event.get("type") == "response.created":
             self._id = text(member(event, "response"), "id")
-            yield Upstream(self._id, self._resumable, max(position, self._after))
+            cursor = None if position is None else max(position, self._after)
+            yield Upstream(self._id, self._resumable, cursor)
         deltas = list(self._read(event))
-        if position > self._after:
+        if position is None:
+            # Signs of life have none, nor have servers of others; but what is read again must not be delivered twice.
+            if deltas and self._resumable:
+                raise MisfitError("sent an event without a `sequence_number`")
+            yield from deltas
+        elif position > self._after:
             yield from deltas
             if deltas and self._resumable and not self.finished:
                 yield Upstream(self._id, resumable=True, cursor=position)
