@@ -1,10 +1,11 @@
 """The sources that need no provider: the demo and the user's own generator; and how sources are found."""
 
+import asyncio
 import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -38,6 +39,32 @@ async def raising(_messages: list[dict[str, Any]], _params: dict[str, Any]) -> A
     raise RuntimeError("the password is swordfish")
 
 
+async def cancelled_within(_messages: list[dict[str, Any]], _params: dict[str, Any]) -> AsyncIterator[str]:
+    yield "so far"
+    task = asyncio.create_task(asyncio.sleep(60))
+    task.cancel()
+    await task
+
+
+class Words:
+    """An async iterator that is no generator: it has no `aclose`."""
+
+    def __init__(self, *words: str) -> None:
+        self._words = iter(words)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> str:
+        for word in self._words:
+            return word
+        raise StopAsyncIteration
+
+
+def iterated(_messages: list[dict[str, Any]], _params: dict[str, Any]) -> Words:
+    return Words("so ", "far")
+
+
 async def wrong(_messages: list[dict[str, Any]], _params: dict[str, Any]) -> AsyncIterator[int]:
     yield 5
 
@@ -69,7 +96,12 @@ async def test_an_app_yields_deltas() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "words"), [("raising", "raised RuntimeError"), ("wrong", "yielded int, which is neither")]
+    ("name", "words"),
+    [
+        ("raising", "raised RuntimeError"),
+        ("cancelled_within", "raised CancelledError"),
+        ("wrong", "yielded int, which is neither"),
+    ],
 )
 async def test_an_app_that_raises_is_a_source_error_that_tells_nothing(name: str, words: str) -> None:
     sources, model = own(name)
@@ -77,6 +109,12 @@ async def test_an_app_that_raises_is_a_source_error_that_tells_nothing(name: str
         await read(sources.get(model)[0].open(Prompt(name, ASK, {})))
     assert (caught.value.code, caught.value.retry) == ("source_error", "never")
     assert "swordfish" not in caught.value.message
+
+
+async def test_an_app_may_return_any_async_iterator() -> None:
+    sources, model = own("iterated")
+    got = await read(sources.get(model)[0].open(Prompt("iterated", ASK, {})))
+    assert (got.text, got.finish) == ("so far", "stop")
 
 
 async def test_closing_closes_the_apps_generator() -> None:

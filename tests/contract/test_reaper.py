@@ -67,6 +67,23 @@ async def test_an_owner_that_lived_through_an_outage_goes_on(log: Log, server: V
     assert state.status == "running"
 
 
+async def test_a_reaper_that_comes_behind_an_outage_hears_the_owners_first(server: ValkeyProcess) -> None:
+    """It cannot know that the log was silent: brokers are often started again together with Redis."""
+    settings = Settings(redis_url=SecretStr(server.url), lease_ms=LEASE_MS)
+    client = connect(server.url, 10, 8)
+    log = Log(client, "ms")
+    stream_id, fence = await claimed(log)
+    await away(server)
+    reaper = Reaper(log, Registry(client, "ms"), Slips(client, "ms", 60), settings)
+    reaper.start()
+    try:
+        await asyncio.sleep(0.7 * LEASE_S)  # the owner takes its time
+        await log.renew(stream_id, fence, LEASE_MS)  # StreamSealed, had it been called lost
+    finally:
+        await reaper.stop()
+        await client.aclose()
+
+
 async def test_an_owner_that_did_not_is_lost_a_lease_behind_it(log: Log, server: ValkeyProcess) -> None:
     stream_id, _ = await claimed(log)
     await away(server)

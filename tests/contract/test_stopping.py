@@ -13,6 +13,7 @@ from tests.system import System, stop
 DRAIN_S = 1
 APPS = """
 import asyncio
+import time
 
 
 async def stubborn(messages, params):
@@ -27,11 +28,16 @@ async def stubborn(messages, params):
                 pass
 
 
+async def crowd(messages, params):
+    yield "so far"
+    await asyncio.gather(*(asyncio.to_thread(time.sleep, 60) for _ in range(40)))
+
+
 async def calm(messages, params):
     yield "so far"
     await asyncio.sleep(60)
 """
-MODELS = '{"stubborn": "slow:stubborn", "calm": "slow:calm"}'
+MODELS = '{"stubborn": "slow:stubborn", "crowd": "slow:crowd", "calm": "slow:calm"}'
 
 
 @pytest.fixture
@@ -95,3 +101,10 @@ async def test_a_drain_does_not_wait_for_an_app_that_is_slow_to_stop(system: Sys
     ended = await system.ended(stream_id, 1)
     assert (ended["outcome"], ended["error"]["code"]) == ("interrupted", "worker_lost")
     assert "app/stubborn does not stop" in system.log("worker0")
+
+
+async def test_a_drain_does_not_wait_for_threads_that_an_app_has_filled(system: System) -> None:
+    """Forty blocking calls in `asyncio.to_thread` leave no thread to anybody else."""
+    stream_id = await answering(system, "app/crowd")
+    assert await seconds_to_stop(system) < DRAIN_S + 4
+    assert (await system.ended(stream_id, 1))["outcome"] == "interrupted"

@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
 from typing import Final
 
 import uvloop
@@ -67,6 +68,7 @@ class Renewals:
         self._give_up = give_up
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._over: Future[None] = Future()
         self._due: asyncio.Event
         self._task: asyncio.Task[None]
 
@@ -93,7 +95,8 @@ class Renewals:
         """Renew no longer."""
         if self._thread is not None and self._loop is not None:
             self._loop.call_soon_threadsafe(self._task.cancel)
-            await asyncio.to_thread(self._thread.join, JOIN_S)
+            # Not by the loop's own threads: an app may have filled them all with what blocks.
+            await asyncio.wait((asyncio.wrap_future(self._over),), timeout=JOIN_S)
             self._loop = None
 
     def _main(self, started: threading.Event) -> None:
@@ -105,6 +108,8 @@ class Renewals:
         except BaseException:
             logger.exception("renewals: the thread has died")
             self._give_up("nothing renews the leases of this worker any more")
+        finally:
+            self._over.set_result(None)
 
     async def _run(self, started: threading.Event) -> None:
         self._loop, self._due = asyncio.get_running_loop(), asyncio.Event()
@@ -131,6 +136,7 @@ class Renewals:
         failures = 0
         while True:
             began_s = time.monotonic()
+            self._due.clear()  # who asks while a round is under way asks for the next one
             if await self._round(log):
                 self.renewed_s, failures, self.failure = began_s, 0, ""
                 wait_s = self._interval_s
@@ -138,7 +144,6 @@ class Renewals:
                 await hang_up()
                 wait_s = BACKOFF_S[min(failures, len(BACKOFF_S) - 1)]
                 failures += 1
-            self._due.clear()
             try:
                 async with asyncio.timeout(wait_s):
                     await self._due.wait()

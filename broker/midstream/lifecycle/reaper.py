@@ -82,6 +82,8 @@ class Reaper:
 
     async def _run(self) -> None:
         self._answered_s = time.monotonic()
+        # Whether the log was silent before we came is not known, so owners of leases from before are heard first.
+        self._patient_until_s = self._answered_s + self._settings.lease_ms / 1000
         while True:
             # Jitter: reapers that started together drift apart.
             await asyncio.sleep(TICK_S * random.uniform(0.75, 1.25))  # noqa: S311

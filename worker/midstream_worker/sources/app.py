@@ -1,8 +1,9 @@
 """The user's own source: a generator function named in the settings."""
 
+import asyncio
 import inspect
 import logging
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, Iterator
 from contextlib import aclosing
 from typing import Any
 
@@ -50,16 +51,9 @@ class App(OneConnection):
                         yield Text(rest)
                     finished = finished or isinstance(delta, Finish)
                     yield delta
-        except SourceError:
-            raise
-        except UnfitItemError as unfit:
-            log.error("the app %s yielded %s", self._name, unfit)  # noqa: TRY400 - its traceback is ours
-            raise SourceError("source_error", f"The app {self._name} yielded {unfit}.") from None
         # An app that calls `sys.exit` ends itself, and not the worker with everybody's generations.
-        except (Exception, SystemExit, KeyboardInterrupt) as error:
-            # Its text may hold anything, and the client sees our message: the details are for the log.
-            log.exception("app %s failed", self._name)
-            raise SourceError("source_error", f"The app {self._name} raised {type(error).__name__}.") from None
+        except (Exception, SystemExit, KeyboardInterrupt, asyncio.CancelledError) as error:  # noqa: BLE001
+            raise self._failure(error) from None
         if rest := joiner.flush():
             yield Text(rest)
         if not finished:
@@ -68,14 +62,35 @@ class App(OneConnection):
     async def aclose(self) -> None:
         """Do nothing: the app's connections are its own."""
 
+    def _failure(self, error: BaseException) -> BaseException:
+        """Return what a generator's error is to others; logs it."""
+        task = asyncio.current_task()
+        if isinstance(error, SourceError):
+            return error
+        # Where nobody has stopped the generator, a task of its own was cancelled, and it waited for that one.
+        if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+            return error
+        if isinstance(error, UnfitItemError):
+            log.error("the app %s yielded %s", self._name, error)
+            return SourceError("source_error", f"The app {self._name} yielded {error}.")
+        # Its text may hold anything, and the client sees our message: the details are for the log.
+        log.error("app %s failed", self._name, exc_info=error)
+        return SourceError("source_error", f"The app {self._name} raised {type(error).__name__}.")
+
     def _items(self, prompt: Prompt) -> Any:
         """Return an async generator of what the user's function yields."""
         produced = self._generate(prompt.messages, prompt.params)
         if hasattr(produced, "__aiter__"):
-            return produced
+            return produced if hasattr(produced, "aclose") else _each(produced)
         if isinstance(produced, Iterator):
             return in_a_thread(produced, f"app {self._name}")
         if inspect.iscoroutine(produced):
             produced.close()
         kind = type(produced).__name__
         raise SourceError("source_error", f"The app {self._name} returned a {kind}: it has to be a generator.")
+
+
+async def _each(items: AsyncIterable[Any]) -> AsyncGenerator[Any]:
+    """Yield the items of what is no generator, and so has nothing to close."""
+    async for item in items:
+        yield item
