@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 import anthropic
+import httpx2
 import openai
 import pytest
 
@@ -13,6 +15,7 @@ from tests import inside
 from tests.contract.faces_support import Doors, ask, doors, events, on_provider
 from tests.provider.client import ProviderServer
 from tests.provider.script import Script
+from tests.system import System, stop
 
 Call = Callable[..., Coroutine[Any, Any, Any]]
 
@@ -100,3 +103,27 @@ async def test_who_leaves_before_the_first_word_leaves_the_generation(
         await asyncio.wait((asking,))
         (row,) = (await served.http.get("/v1/streams")).json()["data"]
         assert (await served.http.get(f"/v1/streams/{row['id']}?wait=10")).json()["outcome"] == "completed"
+
+
+@pytest.mark.parametrize("path", ["/v1/responses", "/v1/chat/completions", "/v1/messages"])
+async def test_a_broker_that_stops_before_the_first_word_sends_to_another(
+    redis_url: str, tmp_path: Path, path: str
+) -> None:
+    """As unstreamed: the SDKs try a 503 again, and an error in a stream never."""
+    asked = {"model": "demo/count", "max_tokens": 9, "delay_ms": 3_000, "words": 1, "stream": True}
+    asked |= {"input": "x"} if path == "/v1/responses" else {"messages": [{"role": "user", "content": "x"}]}
+    async with System(redis_url, tmp_path, broker_drain_ms=300) as system:
+        await system.start()
+
+        async def sent(count: int) -> httpx2.Response:
+            return await system.http.post(path, json=asked, headers={"x-stainless-retry-count": str(count)})
+
+        asking = asyncio.create_task(sent(0))
+        while not (rows := (await system.http.get("/v1/streams?status=running")).json()["data"]):
+            await asyncio.sleep(0.02)
+        await asyncio.gather(*map(stop, system.brokers))
+        moved = await asking
+        assert (moved.status_code, moved.headers["stream-id"]) == (503, rows[0]["id"])
+        await system.start_broker()
+        again = await sent(1)
+        assert (again.status_code, again.headers["stream-id"]) == (200, rows[0]["id"])

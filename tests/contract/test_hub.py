@@ -46,6 +46,14 @@ async def producer(log: Log) -> AsyncIterator[Producer]:
     await log.delete(producer.id, 1)
 
 
+async def test_who_still_asks_a_stopped_hub_does_not_stop_the_loop(hub: Hub, producer: Producer) -> None:
+    """Whoever asked was given the closed follower for ever, without the loop turning (Read/Alive)."""
+    await hub.open(producer.id)
+    await hub.stop()
+    with frozen_after(5):
+        assert not (await hub.open(producer.id)).closed
+
+
 async def test_an_absent_stream_cannot_be_opened(hub: Hub) -> None:
     with pytest.raises(StreamAbsent):
         await hub.open(new_id())

@@ -33,7 +33,11 @@ BEATS_PER_SILENCE: Final = 4
 
 
 class Hub:
-    """Opens followers for the streams that have tails, and closes them behind the last one."""
+    """Opens followers for the streams that have tails, and closes them behind the last one.
+
+    Attributes:
+        draining: Every tail is parted from, and whoever gets in now will be.
+    """
 
     def __init__(
         self,
@@ -45,6 +49,7 @@ class Hub:
         timeout_s: float,
         unsent_bytes: int = DEFAULT_LIMIT_BYTES,
     ) -> None:
+        self.draining = False
         self._log = log
         self._window = Window(window_bytes)
         self._lagging = Lagging(unsent_bytes)
@@ -86,6 +91,7 @@ class Hub:
             opening.cancel()
         for follower in tuple(self._followers.values()):
             tasks += follower.stop()
+        self._followers.clear()  # whoever still asks would be given a closed one, again and again
         await asyncio.gather(*tasks, *self._opening.values(), return_exceptions=True)
         await self._feed.stop()
 
@@ -94,6 +100,7 @@ class Hub:
 
         Does not return: whoever still gets in behind that is parted from at once. Cancel it when all are gone.
         """
+        self.draining = True
         tails = [tail for follower in self._followers.values() for tail in follower.tails]
         random.shuffle(tails)
         for number, tail in enumerate(tails):

@@ -160,16 +160,17 @@ async def _refuse_early_failure(request: Request, house: House, tenant: str, str
     """Wait for the first word, as long as no heartbeat is due, so that a failure before it has its own status.
 
     Raises:
-        Problem: It failed, and has said nothing.
+        Problem: It has said nothing, and failed, or this server is stopping.
     """
     waiting = streams.spoken(house, tenant, stream_id, house.settings.first_word_s)
     if not await _unless_gone(request, waiting):
         return
     state = await streams.find(house, tenant, stream_id)
-    if state.ended and state.outcome != COMPLETED:
-        said = [row async for row in answers.entries(house, stream_id) if is_word(row.content)]
-        if not said:
-            await completed(house, stream_id)
+    if state.outcome == COMPLETED or not (state.ended or house.hub.draining):
+        return
+    if not [row async for row in answers.entries(house, stream_id) if is_word(row.content)]:
+        await completed(house, stream_id)
+        raise _moved(stream_id)
 
 
 async def end_of(request: Request, house: House, tenant: str, stream_id: str) -> State | None:
@@ -189,12 +190,16 @@ async def end_of(request: Request, house: House, tenant: str, stream_id: str) ->
         return None
     state = await streams.find(house, tenant, stream_id)
     if not state.ended:
-        headers = {"Stream-Id": stream_id, "Retry-After": "1"}
         if in_time:
-            detail = "This server is stopping; the same request again goes on."
-            raise Problem(503, "stream_moved", detail, headers=headers)
+            raise _moved(stream_id)
+        headers = {"Stream-Id": stream_id, "Retry-After": "1"}
         raise Problem(504, "still_running", "It has not ended yet; the same request again goes on.", headers=headers)
     return state
+
+
+def _moved(stream_id: str) -> Problem:
+    detail = "This server is stopping; the same request again goes on."
+    return Problem(503, "stream_moved", detail, headers={"Stream-Id": stream_id, "Retry-After": "1"})
 
 
 async def _unless_gone(request: Request, waiting: Coroutine[Any, Any, bool]) -> bool | None:
