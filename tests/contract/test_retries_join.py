@@ -15,7 +15,7 @@ import pytest
 from redis.asyncio import Redis
 
 from midstream.log.keys import Keys
-from midstream.log.tries import WINDOW_MS
+from midstream.log.tries import WINDOW_MS, Tries
 from midstream.settings import Settings
 from tests import inside
 from tests.contract.faces_support import ask, on_provider
@@ -183,3 +183,13 @@ async def test_the_tries_of_a_broker_that_was_killed_are_lost_each_for_one_retry
             answers = await asyncio.gather(*asking)
     assert len({answer.id for answer in answers}) == len(asking)
     assert len(await provider.calls()) == len(asking)
+
+
+async def test_a_broker_that_stood_still_takes_none_of_its_own_tries_for_lost(redis: Redis) -> None:
+    """Their connections are its own, and stand; other brokers cannot know, and take it for dead."""
+    tries = Tries(redis, "ms")
+    await tries.beat("late")
+    await redis.zadd(Keys("ms").brokers, {"late": 1})  # its last sign of life
+    assert await tries.first("digest", "stream", "late") == ("new", "stream")
+    assert await tries.retry("digest", "other", "late", 1, patient=True) is None
+    assert await tries.retry("digest", "other", "quick", 1, patient=True) is not None

@@ -21,7 +21,7 @@ for i = 1, #rows, 2 do
   local row = {id = rows[i], state = state, owner = owner, since = tonumber(since), awaits = tonumber(awaits), n = tonumber(n)}
   if state == 'open' and count > 0 then
     local beat = beats[owner] or 0
-    if beat < now - 2000 then  -- a broker says twice a second that it lives: it has died, and the connection with it
+    if owner ~= broker and beat < now - 2000 then  -- a broker says twice a second that it lives: it has died, and the connection with it
       row.state, row.since = 'lost', math.max(row.since, beat)
     elseif row.n < count then
       others_open = true
