@@ -1,11 +1,15 @@
 """Reading the AI SDK's UI message stream plainly, and what its client would make of it."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import httpx2
 import orjson
+
+LONG = {"words": 3_000, "delay_ms": 5}
+LABEL = "[demo] This is canned text, no model was asked. "
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,3 +90,27 @@ def check_shape(parts: list[Part]) -> None:
                 opened.remove((kind, part.data["id"]))
     assert not opened
     assert [part.type for part in parts].index("[DONE]") == len(parts) - 1
+
+
+@asynccontextmanager
+async def running(client: httpx2.AsyncClient, **more: Any) -> AsyncIterator[AsyncIterator[Part]]:
+    """A chat whose answer has begun to come, and goes on for long."""
+    request = body(params=LONG, **more)
+    async with client.stream("POST", "/api/chat", json=request) as answer:
+        assert answer.status_code == 200
+        parts = parse(answer)
+        async for part in parts:
+            if part.type == "text-delta":
+                break
+        yield parts
+
+
+async def stop(client: httpx2.AsyncClient, chat: str = "chat-1", **more: Any) -> tuple[int, dict[str, Any]]:
+    answer = await client.post(f"/api/chat/{chat}/stop", json=more)
+    return answer.status_code, answer.json()
+
+
+async def streams(client: httpx2.AsyncClient) -> list[dict[str, Any]]:
+    """All streams, the newest first."""
+    listed: list[dict[str, Any]] = (await client.get("/v1/streams")).json()["data"]
+    return listed

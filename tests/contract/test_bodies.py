@@ -1,4 +1,4 @@
-"""What is read of a body, and what is refused at the border (PROTOCOL: Errors, Body)."""
+"""What is read of a body, and what is refused at the border (PROTOCOL: Errors/Codes, Http/Body)."""
 
 import asyncio
 import time

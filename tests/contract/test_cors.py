@@ -1,4 +1,4 @@
-"""Pages of other origins, as their browsers ask (PROTOCOL: Cors); a real browser does at tests/e2e."""
+"""Pages of other origins, as their browsers ask (PROTOCOL: Http/Cors); a real browser does at tests/e2e."""
 
 from collections.abc import AsyncIterator
 

@@ -1,4 +1,4 @@
-"""OpenAI's own SDK at the chat completions door (PROTOCOL: Faces/Chat)."""
+"""OpenAI's own SDK at the chat completions door (PROTOCOL: Completions/Entries)."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -109,6 +109,7 @@ async def test_a_failure_in_mid_stream_raises_in_the_sdk(served: Doors) -> None:
 
 
 async def test_params_reach_each_provider_in_its_own_words(served: Doors, provider: ProviderServer) -> None:
+    """Faces/Params."""
     shape: Any = {"type": "json_schema", "json_schema": {"name": "weather", "schema": {"type": "object"}}}
     given: Any = {"max_tokens": 50, "reasoning_effort": "low", "response_format": shape}
     await served.openai.chat.completions.create(model="gpt-test", messages=ask(Script()), **given)
@@ -121,6 +122,7 @@ async def test_params_reach_each_provider_in_its_own_words(served: Doors, provid
 
 
 def test_what_cannot_be_taken_back_becomes_an_error() -> None:
+    """Completions/Entries, Faces/Never silent."""
     face = ChatFace("0" * 32, 1_000, "m")
     state = face.begin()
     frames = []

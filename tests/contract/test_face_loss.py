@@ -90,6 +90,7 @@ async def test_a_killed_worker_is_a_failure_where_it_cannot(system: System, prov
 async def test_a_killed_worker_is_told_to_who_waits_for_the_whole_answer(
     system: System, provider: ProviderServer
 ) -> None:
+    """Faces/Whole."""
     async with sdks(system) as (client, messages):
         asked: Any = {"max_tokens": 9, "messages": ask(SCRIPT)}
         response = asyncio.create_task(client.responses.create(model="gpt-test", input=ask(SCRIPT)))
@@ -155,6 +156,7 @@ async def test_a_killed_worker_under_the_synchronous_clients(system: System, pro
 
 
 async def test_a_stopping_broker_says_so_and_another_one_goes_on(system: System, provider: ProviderServer) -> None:
+    """Faces/Never silent."""
     async with sdks(system) as (client, messages):
         response = await client.responses.create(model="gpt-test", input=ask(SCRIPT), stream=True)
         completion = await client.chat.completions.create(model="gpt-test", messages=ask(SCRIPT), stream=True)

@@ -1,4 +1,4 @@
-"""Anthropic's own SDK at the messages door (PROTOCOL: Faces/Messages)."""
+"""Anthropic's own SDK at the messages door (PROTOCOL: Messages/Entries)."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -87,6 +87,7 @@ THOUGHTFUL = Script(words=4, redact=True, reasoning=3, tool=True, afterthought=2
 
 
 async def test_signed_thinking_comes_and_goes_back_as_it_was(served: Doors, provider: ProviderServer) -> None:
+    """Faces/Thinking, Entries/Data."""
     create = served.anthropic.messages.create
     asked: Any = {"model": "claude-test", "max_tokens": 9}
     async with served.anthropic.messages.stream(**asked, messages=ask(THOUGHTFUL)) as stream:
@@ -108,6 +109,7 @@ async def test_signed_thinking_comes_and_goes_back_as_it_was(served: Doors, prov
 
 
 async def test_thinking_that_is_not_shown_keeps_its_signature(served: Doors) -> None:
+    """Faces/Thinking."""
     message = await served.anthropic.messages.create(
         model="claude-test", max_tokens=9, messages=ask(Script(words=2, hidden=True))
     )
@@ -117,6 +119,7 @@ async def test_thinking_that_is_not_shown_keeps_its_signature(served: Doors) -> 
 
 @pytest.mark.parametrize("model", ["openai/gpt-test", "groq/chat-test"])
 async def test_nobody_else_is_given_thinking(served: Doors, provider: ProviderServer, model: str) -> None:
+    """Faces/Thinking."""
     create = served.anthropic.messages.create
     signed = await create(model="claude-test", max_tokens=9, messages=ask(THOUGHTFUL))
     unsigned = await create(model=model, max_tokens=9, messages=ask(RICH))
@@ -135,6 +138,7 @@ async def test_nobody_else_is_given_thinking(served: Doors, provider: ProviderSe
 
 
 async def test_the_stop_sequence_is_told(served: Doors) -> None:
+    """Entries/Data."""
     script = Script(words=2, stopped_by="END")
     whole = await served.anthropic.messages.create(
         model="claude-test", max_tokens=9, messages=ask(script), stop_sequences=["END"]
@@ -146,6 +150,7 @@ async def test_the_stop_sequence_is_told(served: Doors) -> None:
 
 
 async def test_pings_keep_a_silent_message_open(settings: Settings) -> None:
+    """Faces/No id."""
     quick = settings.model_copy(update={"heartbeat_ms": 80})
     body = {"model": "demo/story", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}], "stream": True}
     async with doors(quick) as served:
@@ -189,6 +194,7 @@ async def begun_anew(messages: list[Any], params: dict[str, Any]) -> AsyncIterat
 
 
 async def test_what_was_begun_anew_is_an_error_in_a_stream_and_whole_where_it_is_waited_for(settings: Settings) -> None:
+    """Messages/Entries, Faces/Never silent."""
     apps = {"anew": f"{__name__}:begun_anew"}
     said: Any = [{"role": "user", "content": "x"}]
     async with doors(settings.model_copy(update={"apps": apps})) as served:
@@ -211,6 +217,7 @@ async def test_what_was_begun_anew_is_an_error_in_a_stream_and_whole_where_it_is
 
 
 async def test_either_header_carries_the_key(settings: Settings) -> None:
+    """Faces/Ids."""
     closed = settings.model_copy(update={"api_keys": SecretStr("ka:alice")})
     body: Any = {"model": "demo/story", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}]}
     async with inside.worker(closed), inside.broker(closed) as http:

@@ -23,6 +23,7 @@ EDITS: Any = {"edits": [{"type": "clear_tool_uses_20250919"}]}
 
 
 async def test_betas_reach_anthropic(served: Doors, provider: ProviderServer) -> None:
+    """Faces/Betas."""
     beta = "context-management-2025-06-27"
     asked: Any = {"max_tokens": 50, "messages": ask(Script()), "context_management": EDITS}
     message = await served.anthropic.beta.messages.create(model="claude-test", betas=[beta], **asked)
@@ -35,6 +36,7 @@ async def test_betas_reach_anthropic(served: Doors, provider: ProviderServer) ->
 
 @pytest.mark.parametrize("model", ["openai/gpt-test", "groq/chat-test", "demo/count"])
 async def test_betas_are_refused_elsewhere(served: Doors, provider: ProviderServer, model: str) -> None:
+    """Faces/Betas."""
     with pytest.raises(anthropic.BadRequestError, match="'betas' is no parameter of"):
         await served.anthropic.beta.messages.create(
             model=model, max_tokens=50, messages=ask(Script()), betas=["any-beta"]
@@ -43,6 +45,7 @@ async def test_betas_are_refused_elsewhere(served: Doors, provider: ProviderServ
 
 
 async def test_input_may_be_all_in_the_previous_response(served: Doors) -> None:
+    """Responses/Previous."""
     first = await served.openai.responses.create(model="gpt-test", input=ask(Script()))
     again = await served.openai.responses.create(model="gpt-test", previous_response_id=first.id)
     assert again.status == "completed"
@@ -52,6 +55,7 @@ async def test_input_may_be_all_in_the_previous_response(served: Doors) -> None:
 
 
 async def test_a_model_that_can_be_run_can_be_retrieved(served: Doors) -> None:
+    """Faces/Model."""
     assert (await served.openai.models.retrieve("gpt-test")).id == "gpt-test"
     assert (await served.openai.models.retrieve("groq/chat-test")).id == "groq/chat-test"
     assert (await served.anthropic.models.retrieve("claude-test")).id == "claude-test"
@@ -61,6 +65,7 @@ async def test_a_model_that_can_be_run_can_be_retrieved(served: Doors) -> None:
 
 
 async def test_a_socket_of_responses_says_why_not(served: Doors) -> None:
+    """Faces/Socket."""
     async with served.openai.responses.connect() as connection:
         event: Any = await connection.recv()
     assert (event.type, event.error.code) == ("error", "not_found")

@@ -1,4 +1,4 @@
-"""OpenAI's own SDK at the Responses doors (PROTOCOL: Faces/Responses)."""
+"""OpenAI's own SDK at the Responses doors (PROTOCOL: Responses/Entries)."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -58,6 +58,7 @@ async def test_streamed_and_whole_say_the_same(served: Doors, model: str) -> Non
 
 
 async def test_broken_at_every_event_and_resumed_is_gapless(served: Doors) -> None:
+    """Responses/Sequence."""
     whole = dumped(await streamed(served, RICH))
     response_id = whole[0]["response"]["id"]
     for cut in range(len(whole)):
@@ -68,6 +69,7 @@ async def test_broken_at_every_event_and_resumed_is_gapless(served: Doors) -> No
 
 
 async def test_cut_while_it_runs_and_resumed_it_is_the_same(served: Doors, provider: ProviderServer) -> None:
+    """Responses/Sequence."""
     script = Script(words=60, delay_ms=5)
     whole: list[Any] = []
     stream = await served.openai.responses.create(model="gpt-test", input=ask(script), stream=True)
@@ -106,6 +108,7 @@ class Weather(BaseModel):
 
 
 async def test_structured_output_is_passed_on_in_the_providers_words(served: Doors, provider: ProviderServer) -> None:
+    """Faces/Schemas."""
     for model in ("gpt-test", "groq/chat-test"):
         await served.openai.responses.create(
             model=model,
@@ -137,6 +140,7 @@ async def test_an_answer_that_is_not_whole_says_why(served: Doors) -> None:
 
 
 async def test_a_failure_ends_in_failed_and_a_whole_answer_raises_it(served: Doors, provider: ProviderServer) -> None:
+    """Responses/Entries, Faces/Whole."""
     script = Script(fail="failed_event", fail_at=3)
     found = await streamed(served, script)
     assert found[-1].type == "response.failed"
@@ -162,6 +166,7 @@ async def test_cancel_ends_every_reader(served: Doors) -> None:
 
 
 async def test_a_completed_response_cannot_be_cancelled_but_deleted(served: Doors) -> None:
+    """Responses/Cancel, Responses/Doors."""
     done = await served.openai.responses.create(model="gpt-test", input=ask(Script()))
     with pytest.raises(openai.BadRequestError):
         await served.openai.responses.cancel(done.id)
@@ -171,6 +176,7 @@ async def test_a_completed_response_cannot_be_cancelled_but_deleted(served: Door
 
 
 async def test_a_conversation_goes_on_from_our_own_log(served: Doors, provider: ProviderServer) -> None:
+    """Responses/Previous."""
     first = await served.openai.responses.create(model="gpt-test", input=ask(RICH), instructions="Be brief.")
     result: Any = {"type": "function_call_output", "call_id": "call_1", "output": "rain"}
     second = await served.openai.responses.create(
@@ -197,6 +203,7 @@ async def test_what_the_sdk_gives_back_as_input_is_taken(served: Doors, provider
 
 
 async def test_unstored_and_unfinished_responses_are_not_to_be_had(served: Doors) -> None:
+    """Responses/Store, Responses/Previous."""
     unstored = await served.openai.responses.create(model="gpt-test", input=ask(Script()), store=False)
     with pytest.raises(openai.NotFoundError):
         await served.openai.responses.retrieve(unstored.id)
@@ -208,6 +215,7 @@ async def test_unstored_and_unfinished_responses_are_not_to_be_had(served: Doors
 
 
 async def test_a_generation_is_read_on_every_other_face(served: Doors) -> None:
+    """Faces/Ids."""
     native = (await served.http.post("/v1/streams", json={"model": "demo/count", "input": "x"})).json()["id"]
     found = await events(await served.openai.responses.retrieve(f"resp_{native}", stream=True))
     tailed = await sse.tail(served.http, native)
@@ -222,6 +230,7 @@ async def test_a_generation_is_read_on_every_other_face(served: Doors) -> None:
 
 
 def test_a_restarted_answer_closes_what_came_before() -> None:
+    """Responses/Items."""
     call = {"id": "call_1", "name": "f"}
     end = {"outcome": "completed", "finish_reason": "stop", "error": None, "usage": None, "timings": {"total_ms": 5}}
     log = [
@@ -248,6 +257,7 @@ def test_a_restarted_answer_closes_what_came_before() -> None:
 
 
 async def test_the_strict_setting_does_as_the_original(settings: Settings, provider: ProviderServer) -> None:
+    """Faces/Durable, Responses/Doors."""
     script = Script(words=500, delay_ms=10)
     async with doors(on_provider(settings, provider, strict_openai=True, openai_background=False)) as served:
         stream = await served.openai.responses.create(model="gpt-test", input=ask(script), stream=True)
@@ -263,6 +273,7 @@ async def test_the_strict_setting_does_as_the_original(settings: Settings, provi
 
 
 async def test_leaving_a_response_leaves_its_generation(served: Doors, provider: ProviderServer) -> None:
+    """Faces/Durable."""
     script = Script(words=30, delay_ms=5)
     stream = await served.openai.responses.create(model="gpt-test", input=ask(script), stream=True)
     first: Any = await anext(aiter(stream))

@@ -100,6 +100,7 @@ GOOD = {"/v1/responses": RESPONSE, "/v1/chat/completions": CHAT, "/v1/messages":
 
 @pytest.mark.parametrize("path", GOOD)
 async def test_every_error_is_in_the_peers_shape(settings: Settings, redis: Any, path: str) -> None:
+    """Faces/Errors, Faces/Doors, Faces/Model."""
     closed = settings.model_copy(update={"api_keys": SecretStr("ka:alice")})
     key = {"Authorization": "Bearer ka"}
     good = GOOD[path]
@@ -130,6 +131,7 @@ async def test_every_error_is_in_the_peers_shape(settings: Settings, redis: Any,
 
 
 async def test_an_absent_and_a_foreign_response_look_the_same(settings: Settings) -> None:
+    """I7, Responses/Doors."""
     closed = settings.model_copy(update={"api_keys": SecretStr("ka:alice,kb:bob")})
     async with inside.worker(closed), inside.broker(closed) as http:
         alice, bob = ({"Authorization": f"Bearer {key}"} for key in ("ka", "kb"))
@@ -143,6 +145,7 @@ async def test_an_absent_and_a_foreign_response_look_the_same(settings: Settings
 
 
 async def test_no_log_is_a_503_that_the_sdk_may_retry(settings: Settings) -> None:
+    """Faces/Doors."""
     nowhere = SecretStr(f"redis://127.0.0.1:{free_port()}/0")
     async with inside.broker(settings.model_copy(update={"redis_url": nowhere})) as http:
         for path, body in GOOD.items():

@@ -2,23 +2,19 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
-from pydantic import SecretStr
 
 from midstream.settings import Settings
 from tests import inside, ui_stream
 from tests import system as processes
 from tests.system import System
-from tests.ui_stream import Part, body, check_shape, kinds, post, resume, text, user
+from tests.ui_stream import LABEL, body, check_shape, kinds, post, resume, running, stop, streams, text, user
 
 APPS = {name: f"tests.contract.ui_sources:{name}" for name in ("everything", "cut_in_a_call")}
-LONG = {"words": 3_000, "delay_ms": 5}
-LABEL = "[demo] This is canned text, no model was asked. "
 
 
 @pytest.fixture
@@ -28,31 +24,8 @@ async def client(settings: Settings) -> AsyncIterator[httpx2.AsyncClient]:
         yield client
 
 
-@asynccontextmanager
-async def running(client: httpx2.AsyncClient, **more: Any) -> AsyncIterator[AsyncIterator[Part]]:
-    """A chat whose answer has begun to come, and goes on for long."""
-    request = body(params=LONG, **more)
-    async with client.stream("POST", "/api/chat", json=request) as answer:
-        assert answer.status_code == 200
-        parts = ui_stream.parse(answer)
-        async for part in parts:
-            if part.type == "text-delta":
-                break
-        yield parts
-
-
-async def stop(client: httpx2.AsyncClient, chat: str = "chat-1", **more: Any) -> tuple[int, dict[str, Any]]:
-    answer = await client.post(f"/api/chat/{chat}/stop", json=more)
-    return answer.status_code, answer.json()
-
-
-async def streams(client: httpx2.AsyncClient) -> list[dict[str, Any]]:
-    """All streams, the newest first."""
-    listed: list[dict[str, Any]] = (await client.get("/v1/streams")).json()["data"]
-    return listed
-
-
 async def test_an_answer_is_one_message_with_closed_parts_and_a_finish(client: httpx2.AsyncClient) -> None:
+    """Chat/End, Chat/Message."""
     parts = await post(client, body(params={"words": 3}))
     check_shape(parts)
     assert kinds(parts) == [
@@ -67,6 +40,7 @@ async def test_an_answer_is_one_message_with_closed_parts_and_a_finish(client: h
 
 
 async def test_every_type_of_entry_has_its_part(client: httpx2.AsyncClient) -> None:
+    """Chat/Parts."""
     parts = await post(client, body(model="app/everything"))
     check_shape(parts)
     by_type: dict[str, list[dict[str, Any]]] = {}
@@ -93,6 +67,7 @@ async def test_every_type_of_entry_has_its_part(client: httpx2.AsyncClient) -> N
 
 
 async def test_every_cut_resumes_by_its_cursor_to_the_same_parts(client: httpx2.AsyncClient) -> None:
+    """Chat/Resume."""
     whole = await post(client, body(model="app/everything"))
     for number, part in enumerate(whole):
         if part.id and part.type != "[DONE]":
@@ -103,6 +78,7 @@ async def test_every_cut_resumes_by_its_cursor_to_the_same_parts(client: httpx2.
 
 
 async def test_a_second_tab_gets_all_of_it_under_the_same_message_and_a_boundary(client: httpx2.AsyncClient) -> None:
+    """Chat/Resume, Chat/Boundary."""
     async with running(client) as first:
         second = asyncio.create_task(resume(client))
         async for part in first:
@@ -125,6 +101,7 @@ async def test_a_second_tab_gets_all_of_it_under_the_same_message_and_a_boundary
 
 
 async def test_a_reader_that_does_not_follow_gets_what_there_is_and_a_bare_end(client: httpx2.AsyncClient) -> None:
+    """Chat/Resume."""
     async with running(client) as first:
         answer = await client.get("/api/chat/chat-1/stream", params={"follow": False})
         parts = [it async for it in ui_stream.parse(answer)]
@@ -140,85 +117,8 @@ async def test_a_reader_that_does_not_follow_gets_what_there_is_and_a_bare_end(c
     assert behind[-1].type == "[DONE]"
 
 
-async def test_stop_ends_every_tab_with_closed_parts_and_an_abort(client: httpx2.AsyncClient) -> None:
-    async with running(client) as first:
-        others = [asyncio.create_task(resume(client)) for _ in range(2)]
-        status, answer = await stop(client)
-        assert (status, answer["stopped"]) == (202, True)
-        ends = [[part async for part in first], *(await asyncio.gather(*others))]
-    for end in ends:
-        assert [part.type for part in end or ()][-3:] == ["text-end", "abort", "[DONE]"]
-    assert await resume(client) is None
-    assert await stop(client) == (200, {"stopped": False, "stream_id": answer["stream_id"]})
-
-
-async def test_stop_with_a_stale_stream_or_without_a_chat_stops_nothing(client: httpx2.AsyncClient) -> None:
-    assert await stop(client, "nobodys") == (200, {"stopped": False, "stream_id": None})
-    await post(client, body("first"))
-    stale = (await streams(client))[0]["id"]
-    async with running(client):
-        status, answer = await stop(client, stream_id=stale)
-        assert (status, answer["stopped"]) == (200, False)
-        assert answer["stream_id"] not in (None, stale)
-        assert (await streams(client))[0]["status"] == "running"
-        assert (await stop(client, stream_id=answer["stream_id"]))[0] == 202
-
-
-async def test_a_closed_connection_stops_nothing_and_nobody_active_is_204(client: httpx2.AsyncClient) -> None:
-    assert await resume(client, "nobodys") is None
-    request = body(params={"words": 60, "delay_ms": 5})
-    async with client.stream("POST", "/api/chat", json=request) as answer:
-        stream_id = answer.headers["stream-id"]
-        await anext(ui_stream.parse(answer))
-    await client.get(f"/v1/streams/{stream_id}", params={"wait": 10})
-    unseen = await resume(client)  # it has ended, but nobody was sent its end
-    assert unseen is not None
-    assert text(unseen).endswith(" 59 60 ")
-    assert await resume(client) is None
-
-
-async def test_the_same_post_repeated_joins_and_is_paid_once(client: httpx2.AsyncClient) -> None:
-    request = body(params={"words": 60, "delay_ms": 5})
-    answers = await asyncio.gather(*(post(client, request) for _ in range(8)))
-    late = await post(client, request)
-    assert len({text(parts) for parts in (*answers, late)}) == 1
-    assert len({parts[0].data["messageId"] for parts in (*answers, late)}) == 1
-    assert len(await streams(client)) == 1
-
-
-async def test_another_post_cancels_the_answer_that_runs(client: httpx2.AsyncClient) -> None:
-    async with running(client) as first:
-        second = await post(client, body("other", params={"words": 2}))
-        assert [part.type async for part in first][-2:] == ["abort", "[DONE]"]
-    assert text(second) == f"{LABEL}1 2 "
-    assert [stream["outcome"] for stream in await streams(client)] == ["completed", "cancelled"]
-
-
-async def test_regenerate_is_a_new_message_each_time(client: httpx2.AsyncClient) -> None:
-    submitted = await post(client, body(params={"words": 1}))
-    answered = {"id": submitted[0].data["messageId"], "role": "assistant", "parts": [{"type": "text", "text": "1"}]}
-    again = body(params={"words": 1}) | {"trigger": "regenerate-message", "messages": [user("count"), answered]}
-    ids = [submitted[0].data["messageId"]]
-    for _ in range(2):
-        parts = await post(client, again)
-        ids.append(parts[0].data["messageId"])
-        assert await resume(client) is None  # once its end was sent, the same request is a new one
-    assert len(set(ids)) == 3
-    shown = (await client.get(f"/v1/streams/{ids[-1].removeprefix('msg-')}")).json()
-    assert shown["messages"] == [{"role": "user", "content": "count"}]
-
-
-async def test_a_submit_repeated_behind_a_failure_is_a_new_attempt(client: httpx2.AsyncClient) -> None:
-    request = body(model="app/cut_in_a_call")
-    ids = []
-    for _ in range(2):
-        parts = await post(client, request)
-        ids.append(parts[0].data["messageId"])
-        assert await resume(client) is None
-    assert len(set(ids)) == 2
-
-
 async def test_a_failure_ends_in_an_error_that_says_why(client: httpx2.AsyncClient) -> None:
+    """Chat/End."""
     parts = await post(client, body(model="app/cut_in_a_call"))
     check_shape(parts)
     cut, facts, error, done = parts[-4:]
@@ -250,6 +150,7 @@ async def test_a_stop_before_the_first_entry_is_an_abort_too(settings: Settings)
 
 
 async def test_a_submit_behind_an_assistant_message_continues_it(client: httpx2.AsyncClient) -> None:
+    """Chat/Message."""
     answered = {"id": "a1", "role": "assistant", "parts": [{"type": "text", "text": "so far"}]}
     parts = await post(client, body() | {"messages": [user("go"), answered]})
     assert parts[0].data["messageId"] == "a1"
@@ -268,6 +169,7 @@ BAD: list[tuple[dict[str, Any], int, str]] = [
 async def test_a_refusal_is_a_sentence_and_leaves_nothing(
     settings: Settings, redis: Any, request_body: dict[str, Any], status: int, code: str
 ) -> None:
+    """Chat/Doors."""
     async with inside.broker(settings) as client:
         answer = await client.post("/api/chat", json=request_body)
     assert (answer.status_code, answer.headers["error-code"]) == (status, code)
@@ -276,37 +178,8 @@ async def test_a_refusal_is_a_sentence_and_leaves_nothing(
     assert await redis.keys("ms:*") == []
 
 
-async def test_tenants_have_chats_of_their_own(settings: Settings) -> None:
-    closed = settings.model_copy(update={"api_keys": SecretStr("ka:alice,kb:bob")})
-    alice, bob = ({"Authorization": f"Bearer {key}"} for key in ("ka", "kb"))
-    async with (
-        inside.worker(closed),
-        inside.broker(closed) as client,
-        client.stream("POST", "/api/chat", json=body(params=LONG), headers=alice) as answer,
-    ):
-        assert answer.status_code == 200
-        assert await resume(client, **bob) is None
-        assert (await client.post("/api/chat/chat-1/stop", headers=bob)).json() == {"stopped": False, "stream_id": None}
-        assert (await client.get("/api/chat/chat-1/stream")).status_code == 401
-        assert (await client.post("/api/chat/chat-1/stop", headers=alice)).status_code == 202
-
-
-async def test_a_restarted_broker_still_knows_the_chat(settings: Settings) -> None:
-    async with inside.worker(settings):
-        async with (
-            inside.broker(settings) as client,
-            client.stream("POST", "/api/chat", json=body(params=LONG)) as answer,
-        ):
-            stream_id = answer.headers["stream-id"]
-        async with inside.broker(settings) as client:
-            tail = asyncio.create_task(resume(client))
-            assert await stop(client) == (202, {"stopped": True, "stream_id": stream_id})
-            parts = await tail
-    assert parts is not None
-    assert [part.type for part in parts][-2:] == ["abort", "[DONE]"]
-
-
 async def test_a_draining_broker_never_ends_an_answer_by_end_of_file(redis_url: str, tmp_path: Path) -> None:
+    """Chat/End."""
     async with System(redis_url, tmp_path, broker_drain_ms=300) as system:
         await system.start()
         async with running(system.http) as parts:

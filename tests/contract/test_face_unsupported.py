@@ -78,6 +78,7 @@ async def test_what_asks_for_nothing_is_no_offence(served: Doors, provider: Prov
 
 @pytest.mark.parametrize("script", [Script(words=2, reasoning=3), Script(words=2, hidden=True)])
 async def test_reasoning_in_cipher_comes_and_goes_back(served: Doors, provider: ProviderServer, script: Script) -> None:
+    """Faces/Include, Entries/Data."""
     create = served.openai.responses.create
     stream = await create(model="gpt-test", input=ask(script), include=ENCRYPTED, store=False, stream=True)
     found = await events(stream)
@@ -96,6 +97,7 @@ async def test_reasoning_in_cipher_comes_and_goes_back(served: Doors, provider: 
 
 
 async def test_retrieve_includes_what_was_asked_for_then_or_now(served: Doors) -> None:
+    """Faces/Include."""
     create, retrieve = served.openai.responses.create, served.openai.responses.retrieve
     asked = await create(model="gpt-test", input=ask(Script(reasoning=2)), include=ENCRYPTED)
     again = await retrieve(asked.id)
@@ -111,6 +113,7 @@ async def test_retrieve_includes_what_was_asked_for_then_or_now(served: Doors) -
 
 
 async def test_what_is_not_to_be_stored_is_not_stored_upstream_either(served: Doors, provider: ProviderServer) -> None:
+    """Responses/Store."""
     await served.openai.responses.create(model="gpt-test", input=ask(Script()), store=False)
     await served.openai.chat.completions.create(model="gpt-test", messages=ask(Script()), store=False)
     await served.openai.responses.create(model="gpt-test", input=ask(Script()))
@@ -120,6 +123,7 @@ async def test_what_is_not_to_be_stored_is_not_stored_upstream_either(served: Do
 
 
 async def test_how_to_answer_is_told_to_anthropic_in_its_words(served: Doors, provider: ProviderServer) -> None:
+    """Faces/Schemas."""
     schema: Any = {"type": "object", "properties": {"city": {"type": "string"}}, "additionalProperties": False}
     model = "anthropic/claude-test"
     form: Any = {"type": "json_schema", "name": "weather", "schema": schema}
@@ -152,6 +156,7 @@ async def test_how_to_answer_is_told_to_anthropic_in_its_words(served: Doors, pr
 
 @pytest.mark.parametrize("running", [False, True])
 async def test_a_number_beyond_the_last_event_is_told(served: Doors, running: bool) -> None:
+    """Responses/Sequence."""
     script = Script(words=50, delay_ms=20) if running else Script(words=3)
     response = await served.openai.responses.create(model="gpt-test", input=ask(script), background=running)
     for number in (1_000, 10**30):
@@ -194,6 +199,7 @@ async def test_a_document_reaches_every_provider_in_its_shape(served: Doors, pro
 
 
 async def test_one_call_at_a_time_is_told_to_openai(served: Doors, provider: ProviderServer) -> None:
+    """Faces/Schemas."""
     schema: Any = {"type": "object", "properties": {}, "additionalProperties": False}
     for model in ("openai/gpt-test", "groq/chat-test"):
         await served.anthropic.messages.create(

@@ -33,6 +33,7 @@ async def stream_id(client: httpx2.AsyncClient) -> str:
 
 
 async def test_every_cut_resumes_to_the_same_text(client: httpx2.AsyncClient, stream_id: str) -> None:
+    """Read/Events, I2, I5."""
     whole = await sse.tail(client, stream_id)
     assert [event.id for event in whole] == list(range(1, len(whole) + 1))
     assert whole[-1].type == "end"
@@ -55,6 +56,7 @@ async def test_a_live_stream_is_the_same_to_every_tail(client: httpx2.AsyncClien
 
 
 async def test_the_start_itself_can_be_the_tail(client: httpx2.AsyncClient) -> None:
+    """Create/Start, Read/Frames."""
     async with client.stream("POST", "/v1/streams", json={**START, "stream": True}) as answer:
         assert answer.status_code == 201
         events = [event async for event in sse.parse(answer)]
@@ -64,17 +66,20 @@ async def test_the_start_itself_can_be_the_tail(client: httpx2.AsyncClient) -> N
 
 
 async def test_ended_and_fully_read_is_204(client: httpx2.AsyncClient, stream_id: str) -> None:
+    """Read/Ended."""
     last = (await sse.tail(client, stream_id))[-1].id
     answer = await client.get(f"/v1/streams/{stream_id}/events", headers={"Last-Event-ID": str(last)})
     assert (answer.status_code, answer.content) == (204, b"")
 
 
 async def test_the_header_wins_over_after(client: httpx2.AsyncClient, stream_id: str) -> None:
+    """Read/After."""
     assert (await sse.tail(client, stream_id, after=5, params={"after": "2"}))[0].id == 6
     assert (await sse.tail(client, stream_id, params={"after": "2"}))[0].id == 3
 
 
 async def test_a_cursor_beyond_the_tail_is_reset(client: httpx2.AsyncClient, stream_id: str) -> None:
+    """Read/Ahead."""
     reset, *rest = await sse.tail(client, stream_id, after=9_999)
     assert reset == sse.Event(0, "reset", {"type": "reset", "reason": "cursor_ahead"})
     assert rest == await sse.tail(client, stream_id)
@@ -83,6 +88,7 @@ async def test_a_cursor_beyond_the_tail_is_reset(client: httpx2.AsyncClient, str
 async def test_a_trimmed_cursor_is_410_and_says_where_the_log_begins(
     client: httpx2.AsyncClient, stream_id: str, settings: Settings
 ) -> None:
+    """Read/Trimmed."""
     from midstream.service.services import opened  # noqa: PLC0415
 
     async with opened(settings) as house:
@@ -96,6 +102,7 @@ async def test_a_trimmed_cursor_is_410_and_says_where_the_log_begins(
 
 @pytest.mark.leaves_live
 async def test_follow_false_stops_at_the_tail(settings: Settings) -> None:
+    """Read/Events."""
     async with inside.broker(settings) as client:  # no worker: nothing happens to the stream
         stream_id = (await client.post("/v1/streams", json=START)).json()["id"]
         assert await sse.tail(client, stream_id, params={"follow": "false"}) == []
@@ -103,12 +110,14 @@ async def test_follow_false_stops_at_the_tail(settings: Settings) -> None:
 
 @pytest.mark.parametrize("cursor", ["x", "-1", "1.5", "٣", "9" * 16, "1\u00a0"])
 async def test_nonsense_cursors_are_refused(client: httpx2.AsyncClient, stream_id: str, cursor: str) -> None:
+    """Read/Bad."""
     answer = await client.get(f"/v1/streams/{stream_id}/events", params={"after": cursor})
     assert (answer.status_code, answer.json()["code"]) == (400, "bad_cursor")
     assert answer.headers["content-type"] == "application/problem+json"
 
 
 async def test_state_says_how_it_ended_and_wait_includes_the_output(client: httpx2.AsyncClient, stream_id: str) -> None:
+    """Read/State."""
     plain = (await client.get(f"/v1/streams/{stream_id}")).json()
     waited = (await client.get(f"/v1/streams/{stream_id}?wait=1")).json()
     assert (plain["status"], plain["outcome"], plain["finish_reason"]) == ("ended", "completed", "stop")
@@ -119,6 +128,7 @@ async def test_state_says_how_it_ended_and_wait_includes_the_output(client: http
 
 
 async def test_entries_are_paged(client: httpx2.AsyncClient, stream_id: str) -> None:
+    """Read/Page."""
     first = (await client.get(f"/v1/streams/{stream_id}/entries?limit=3")).json()
     rest = (await client.get(f"/v1/streams/{stream_id}/entries?after=3")).json()
     offsets = [entry["offset"] for page in (first, rest) for entry in page["data"]]
@@ -127,6 +137,7 @@ async def test_entries_are_paged(client: httpx2.AsyncClient, stream_id: str) -> 
 
 
 async def test_listing_filters_and_pages(client: httpx2.AsyncClient) -> None:
+    """Read/List."""
     ids = [(await client.post("/v1/streams", json={**START, "thread": f"t{n % 2}"})).json()["id"] for n in range(5)]
     for stream_id in ids:
         await client.get(f"/v1/streams/{stream_id}?wait=10")
@@ -142,6 +153,7 @@ async def test_listing_filters_and_pages(client: httpx2.AsyncClient) -> None:
 
 
 async def test_a_deleted_stream_is_gone_for_good(client: httpx2.AsyncClient, stream_id: str) -> None:
+    """Delete/Tombstone."""
     assert (await client.delete(f"/v1/streams/{stream_id}")).status_code == 204
     for method, path in (("GET", ""), ("GET", "/events"), ("GET", "/entries"), ("POST", "/cancel"), ("DELETE", "")):
         answer = await client.request(method, f"/v1/streams/{stream_id}{path}")
@@ -150,6 +162,7 @@ async def test_a_deleted_stream_is_gone_for_good(client: httpx2.AsyncClient, str
 
 
 async def test_deleting_a_live_stream_tells_its_tails(client: httpx2.AsyncClient) -> None:
+    """Delete/Tombstone."""
     start = {**START, "params": {"words": 2_000, "delay_ms": 5}}
     stream_id = (await client.post("/v1/streams", json=start)).json()["id"]
     async with client.stream("GET", f"/v1/streams/{stream_id}/events") as answer:
@@ -162,6 +175,7 @@ async def test_deleting_a_live_stream_tells_its_tails(client: httpx2.AsyncClient
 
 
 async def test_cancel_ends_a_running_stream_for_everyone(client: httpx2.AsyncClient) -> None:
+    """Cancel/Effect, Cancel/One."""
     start = {**START, "params": {"words": 2_000, "delay_ms": 5}}
     stream_id = (await client.post("/v1/streams", json=start)).json()["id"]
     tails = [asyncio.create_task(sse.tail(client, stream_id)) for _ in range(3)]
@@ -174,6 +188,7 @@ async def test_cancel_ends_a_running_stream_for_everyone(client: httpx2.AsyncCli
 
 @pytest.mark.leaves("a cancelled stream's slip lies in the queue until it expires", keys=["ms:queue"])
 async def test_cancel_seals_a_queued_stream_at_once(settings: Settings) -> None:
+    """Cancel/Effect."""
     async with inside.broker(settings) as client:
         stream_id = (await client.post("/v1/streams", json=START)).json()["id"]
         answer = await client.post(f"/v1/streams/{stream_id}/cancel")
@@ -202,6 +217,7 @@ BAD_BODIES: list[tuple[bytes, int, str]] = [
 async def test_a_bad_start_has_its_own_code_and_leaves_nothing(
     settings: Settings, redis: Any, body: bytes, status: int, code: str
 ) -> None:
+    """Create/Start, Errors/Problem, Errors/Codes."""
     async with inside.broker(settings) as client:
         answer = await client.post("/v1/streams", content=body, headers={"Content-Type": "application/json"})
     problem = answer.json()
@@ -221,6 +237,7 @@ async def test_a_body_of_unannounced_size_is_limited_too(settings: Settings) -> 
 
 
 async def test_unknown_routes_and_methods_are_problems_too(settings: Settings) -> None:
+    """Errors/Codes."""
     async with inside.broker(settings) as client:
         lost = await client.get("/v1/nothing")
         wrong = await client.put("/v1/streams")
@@ -229,6 +246,7 @@ async def test_unknown_routes_and_methods_are_problems_too(settings: Settings) -
 
 
 async def test_the_same_key_starts_once_and_another_body_is_refused(client: httpx2.AsyncClient) -> None:
+    """Create/Idempotent."""
     key = {"Idempotency-Key": "order-66"}
     answers = await asyncio.gather(*(client.post("/v1/streams", json=START, headers=key) for _ in range(30)))
     assert sorted({a.status_code for a in answers}) == [200, 201]
@@ -241,6 +259,7 @@ async def test_the_same_key_starts_once_and_another_body_is_refused(client: http
 
 
 async def test_tenants_do_not_see_each_other(settings: Settings) -> None:
+    """I7, Errors/Codes."""
     closed = settings.model_copy(update={"api_keys": SecretStr("ka:alice,kb:bob")})
     alice, bob = ({"Authorization": f"Bearer {key}"} for key in ("ka", "kb"))
     async with inside.worker(closed), inside.broker(closed) as client:
@@ -262,6 +281,7 @@ async def test_tenants_do_not_see_each_other(settings: Settings) -> None:
 
 
 async def test_heartbeats_keep_a_silent_stream_open(settings: Settings) -> None:
+    """Read/Heartbeat."""
     quick = settings.model_copy(update={"heartbeat_ms": 80})
     start = {**START, "params": {"words": 3, "delay_ms": 400}}
     async with inside.worker(quick), inside.broker(quick) as client:
@@ -272,6 +292,7 @@ async def test_heartbeats_keep_a_silent_stream_open(settings: Settings) -> None:
 
 
 async def test_an_expired_stream_closes_its_tails(settings: Settings, redis: Any) -> None:
+    """Read/Truthful."""
     quick = settings.model_copy(update={"heartbeat_ms": 80})
     async with inside.worker(quick), inside.broker(quick) as client:
         start = {**START, "params": {"words": 500, "delay_ms": 50}}

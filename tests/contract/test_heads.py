@@ -110,6 +110,7 @@ async def test_a_request_that_has_not_come_whole_holds_no_stop(settings: Setting
 
 
 async def test_a_request_that_ends_in_500_says_that_its_connection_closes(settings: Settings) -> None:
+    """Http/Request ids."""
     app = create_app(settings)
 
     @app.get("/broken")

@@ -1,4 +1,4 @@
-"""No request ends in 5xx, whatever is in it (PROTOCOL: Errors, Body): hand-made ones, at every door."""
+"""No request ends in 5xx, whatever is in it (PROTOCOL: Errors/Codes, Http/Body): hand-made ones, at every door."""
 
 import asyncio
 import random
@@ -92,7 +92,10 @@ def bodies() -> Iterator[tuple[str, bytes, dict[str, str]]]:
 
 
 async def test_no_request_ends_in_5xx(settings: Settings) -> None:
-    """A seeded choice of some thousands; a failure of the generation itself is the source's, and said to be."""
+    """A seeded choice of some thousands; a failure of the generation itself is the source's, and said to be.
+
+    Http/Request ids.
+    """
     chosen = random.Random(11).sample(list(bodies()), 600)  # noqa: S311
     wrong: list[tuple[Any, ...]] = []
     at_once = asyncio.Semaphore(10)
@@ -118,6 +121,7 @@ async def test_no_request_ends_in_5xx(settings: Settings) -> None:
 
 
 async def test_every_answer_names_its_request(settings: Settings) -> None:
+    """Http/Request ids."""
     async with inside.broker(settings) as client:
         answers: list[httpx2.Response] = [
             await client.get("/healthz"),

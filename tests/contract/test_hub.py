@@ -107,6 +107,7 @@ async def test_a_busy_sink_gets_what_it_missed_in_one_piece(hub: Hub, producer: 
 
 
 async def test_a_busy_sink_hears_the_last_words_later(hub: Hub, producer: Producer) -> None:
+    """Read/Truthful."""
     book, tail = await join(hub, producer.id)
     book.ready = False
     tail.part(7)
@@ -171,6 +172,7 @@ async def test_the_last_tail_out_leaves_nothing(hub: Hub, producer: Producer, re
 
 
 async def test_the_same_entries_written_again_are_not_sent_again(hub: Hub, producer: Producer, redis: Redis) -> None:
+    """Read/Rewritten."""
     await producer.write(5)
     book, _ = await join(hub, producer.id)
     await book.until(producer.tail)
@@ -184,6 +186,7 @@ async def test_the_same_entries_written_again_are_not_sent_again(hub: Hub, produ
 async def test_another_history_resets_the_tails_that_saw_the_lost_one(
     hub: Hub, producer: Producer, redis: Redis
 ) -> None:
+    """Read/Rewritten."""
     await producer.write(5)
     book, _ = await join(hub, producer.id)
     await book.until(producer.tail)
@@ -229,6 +232,7 @@ async def _roll_back(redis: Redis, producer: Producer, to: int) -> None:
 
 
 async def test_what_comes_together_leaves_in_one_write(hub: Hub, producer: Producer, redis: Redis) -> None:
+    """Read/Together."""
     book, tail = await join(hub, producer.id)
     await book.until(1)
     written = len(book.chunks)

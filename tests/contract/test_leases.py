@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from midstream.settings import Settings
 from tests import inside
 from tests.contract.worker_support import client_alone, read
-from tests.faults.proxy import Proxy, runs
+from tests.faults.proxy import Command, Proxy, runs
 from tests.servers import ValkeyProcess, free_port
 from tests.system import System
 
@@ -66,7 +66,7 @@ async def system(redis_url: str, tmp_path: Path) -> AsyncIterator[System]:
 
 
 async def test_an_app_that_blocks_the_loop_costs_no_other_stream_its_lease(system: System) -> None:
-    """*Lease/Kept*"""
+    """Lease/Road, Lease/Hung: a block is logged with its app and line."""
     calm = await system.post(model="app/calm", input="3")
     blocking = await system.post(model="app/blocking", input="2.5")
     assert (await system.ended(blocking))["outcome"] == "completed"
@@ -80,7 +80,7 @@ async def test_an_app_that_blocks_the_loop_costs_no_other_stream_its_lease(syste
 
 
 async def test_a_worker_whose_loop_never_turns_again_is_ended(system: System) -> None:
-    """*Lease/Hung*"""
+    """Lease/Hung"""
     stream_id = await system.post(model="app/blocking", input="60")
     async with asyncio.timeout(4 + 5):
         assert await system.workers[0].wait() == 70
@@ -90,6 +90,7 @@ async def test_a_worker_whose_loop_never_turns_again_is_ended(system: System) ->
 
 
 async def test_an_error_that_passes_does_not_end_the_renewals(server: ValkeyProcess) -> None:
+    """Lease/Supervised."""
     settings = settings_of(server.url)
     redis: Any = Redis(port=server.port)
     async with client_alone(settings) as client, inside.worker(settings):
@@ -104,7 +105,7 @@ async def test_an_error_that_passes_does_not_end_the_renewals(server: ValkeyProc
 
 
 async def test_half_open_connections_cost_no_lease(server: ValkeyProcess) -> None:
-    """*Lease/Again*: Redis' time-out is far longer than a lease, and no connection is ever closed."""
+    """Lease/Again: Redis' time-out is far longer than a lease, and no connection is ever closed."""
     proxy = await Proxy(free_port(), server.port).open()
     direct, through = settings_of(server.url), settings_of(f"redis://127.0.0.1:{proxy.port}/0")
     async with client_alone(direct) as client, inside.worker(through):
@@ -117,7 +118,7 @@ async def test_half_open_connections_cost_no_lease(server: ValkeyProcess) -> Non
 
 
 async def test_busy_appends_do_not_starve_the_renewals(server: ValkeyProcess) -> None:
-    """*Lease/Road*: with all connections of the pool taken for longer than a lease, the leases hold."""
+    """Lease/Road: with all connections of the pool taken for longer than a lease, the leases hold."""
     proxy = await Proxy(free_port(), server.port).open()
     direct = settings_of(server.url)
     through = settings_of(f"redis://127.0.0.1:{proxy.port}/0", redis_connections=2)
@@ -132,4 +133,40 @@ async def test_busy_appends_do_not_starve_the_renewals(server: ValkeyProcess) ->
         assert time.monotonic() - began_s > LEASE_S
         for stream_id in blockers:
             assert (await read(client, stream_id)).end == ("completed", None)
+    await proxy.close()
+
+
+async def test_leases_are_renewed_by_thirds_and_a_worker_that_cannot_takes_no_more(
+    server: ValkeyProcess, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Lease/Renew, Lease/Overloaded."""
+    proxy = await Proxy(free_port(), server.port).open()
+    direct, through = settings_of(server.url), settings_of(f"redis://127.0.0.1:{proxy.port}/0")
+    async with client_alone(direct) as client, inside.worker(through):
+        calm = (await client.start("30", model="app/calm"))["id"]
+        renewed_s: list[float] = []
+        blocked = False
+
+        def is_renewal(command: Command) -> bool:
+            found = runs("renew", calm)(command) and b"intent" not in command
+            if found:
+                renewed_s.append(time.monotonic())
+            return found and blocked
+
+        proxy.rule(is_renewal, "hold", once=False)
+        async with asyncio.timeout(20):
+            while len(renewed_s) < 7:
+                await asyncio.sleep(0.01)
+            assert (renewed_s[-1] - renewed_s[0]) / 6 == pytest.approx(LEASE_S / 3, rel=0.3)
+            blocked = True
+            while "overloaded" not in caplog.text:
+                await asyncio.sleep(0.01)
+            later = (await client.start("0", model="app/calm"))["id"]
+            await asyncio.sleep(LEASE_S / 10)  # a slip is taken within a few milliseconds
+            assert (await client.state(later))["status"] == "queued"
+            blocked = False
+            assert (await read(client, later)).end == ("completed", None)
+            await client.cancel(calm)
+            await read(client, calm)
+        assert caplog.text.count("overloaded") == 1
     await proxy.close()

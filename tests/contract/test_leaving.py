@@ -77,6 +77,7 @@ async def behind(client: httpx2.AsyncClient, written: Written) -> socket.socket:
 
 
 async def test_a_deaf_client_that_has_closed_its_half_is_gone(client: httpx2.AsyncClient, written: Written) -> None:
+    """Read/Left."""
     await written.write(*[b"t" + b"x" * 500] * 330)  # more than the kernel takes, less than makes the tail wait
     connection = await deaf(client, written.id)
     await asyncio.get_running_loop().sock_recv(connection, 1)
@@ -152,6 +153,7 @@ async def test_connections_are_freed_without_the_collector(client: httpx2.AsyncC
 
 
 async def test_a_tail_that_fails_is_cut(client: httpx2.AsyncClient, written: Written, redis: Redis) -> None:
+    """Read/Truthful."""
     reader, writer = await connected(client)
     writer.write(request(written.id))
     await reader.readuntil(b"id: 1\n")
@@ -162,6 +164,7 @@ async def test_a_tail_that_fails_is_cut(client: httpx2.AsyncClient, written: Wri
 
 
 async def test_who_is_behind_is_told_of_a_deletion(client: httpx2.AsyncClient, written: Written) -> None:
+    """Read/Truthful."""
     connection = await behind(client, written)
     await written.end()
     await client.delete(f"/v1/streams/{written.id}")
@@ -193,6 +196,7 @@ async def test_a_stop_waits_for_no_deaf_client(settings: Settings, caplog: pytes
 async def test_a_client_that_does_not_take_the_end_is_cut_too(
     client: httpx2.AsyncClient, written: Written, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """Read/Left."""
     await written.write(*[b"t" + b"x" * 500] * 300)
     await written.end()
     whole = len((await client.get(f"/v1/streams/{written.id}/events")).content)
@@ -207,6 +211,7 @@ async def test_a_client_that_does_not_take_the_end_is_cut_too(
 
 
 async def test_a_client_that_reads_slowly_is_not_cut(settings: Settings) -> None:
+    """Read/Left."""
     quick = settings.model_copy(update=QUICK)
     async with inside.worker(quick), inside.broker(quick) as client:
         stream_id = (await client.post("/v1/streams", json=LONG)).json()["id"]

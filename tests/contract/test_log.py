@@ -46,12 +46,14 @@ async def stream_id(log: Log) -> AsyncIterator[str]:
 
 
 async def test_create_is_idempotent_by_digest(log: Log, stream_id: str) -> None:
+    """Create/Idempotent."""
     assert await log.create(stream_id, "digest", {"tenant": "t"}) is None
     with pytest.raises(IdempotencyMismatch):
         await log.create(stream_id, "another", {"tenant": "t"})
 
 
 async def test_create_is_atomic_among_many(log: Log) -> None:
+    """Create/Atomic."""
     stream_id = new_id()
     made = await asyncio.gather(*(log.create(stream_id, "d", {"tenant": "t"}) for _ in range(50)))
     assert sum(created is not None for created in made) == 1
@@ -59,6 +61,7 @@ async def test_create_is_atomic_among_many(log: Log) -> None:
 
 
 async def test_a_claim_raises_the_epoch_and_writes_start(log: Log, stream_id: str) -> None:
+    """Claim/Fence."""
     fence, tail, *_ = await log.claim(stream_id, "me", LEASE_MS)
     state, rows = await log.read(stream_id, 0, 10)
     assert (fence, tail) == (Fence(1, "me"), 1)
@@ -70,11 +73,13 @@ async def test_a_claim_raises_the_epoch_and_writes_start(log: Log, stream_id: st
 
 
 async def test_of_many_claims_one_succeeds(log: Log, stream_id: str) -> None:
+    """Claim/Once."""
     claims = await asyncio.gather(*(log.claim(stream_id, f"w{i}", LEASE_MS) for i in range(20)), return_exceptions=True)
     assert sum(not isinstance(c, StaleEpoch) for c in claims) == 1
 
 
 async def test_offsets_are_dense_over_batches(log: Log, stream_id: str) -> None:
+    """Append/Dense, Read/After."""
     fence, tail, *_ = await log.claim(stream_id, "me", LEASE_MS)
     tail = await log.append(stream_id, fence, tail, [encode(text("a")), encode(text("b"))])
     tail = await log.append(stream_id, fence, tail, [encode(text("c"))], cursor=9)
@@ -87,6 +92,7 @@ async def test_offsets_are_dense_over_batches(log: Log, stream_id: str) -> None:
 
 
 async def test_append_refuses_a_wrong_tail_and_says_which(log: Log, stream_id: str) -> None:
+    """Append/Tail."""
     fence, tail, *_ = await log.claim(stream_id, "me", LEASE_MS)
     with pytest.raises(TailMismatch) as refused:
         await log.append(stream_id, fence, tail + 3, [b"tx"])
@@ -94,6 +100,7 @@ async def test_append_refuses_a_wrong_tail_and_says_which(log: Log, stream_id: s
 
 
 async def test_an_older_epoch_and_a_foreign_owner_are_fenced(log: Log, stream_id: str) -> None:
+    """Append/Fence, I6."""
     lost, tail, *_ = await log.claim(stream_id, "lost", 1)
     await _expired(log, stream_id)
     await log.release(stream_id, Fence(lost.epoch, ""))
@@ -111,6 +118,7 @@ async def test_an_older_epoch_and_a_foreign_owner_are_fenced(log: Log, stream_id
 
 
 async def test_a_sealed_stream_refuses_everything_and_expires(log: Log, redis: Redis, stream_id: str) -> None:
+    """Append/Sealed, Seal/One."""
     fence, tail, *_ = await log.claim(stream_id, "me", LEASE_MS)
     await log.seal(stream_id, fence, tail, [b"tlast", END], "completed", 9)
     for refused in (
@@ -129,6 +137,7 @@ async def test_a_sealed_stream_refuses_everything_and_expires(log: Log, redis: R
 
 
 async def test_nothing_re_creates_a_deleted_stream(log: Log, redis: Redis, stream_id: str) -> None:
+    """Append/Absent, Create/Idempotent, Delete/Tombstone."""
     fence, tail, *_ = await log.claim(stream_id, "me", LEASE_MS)
     await log.delete(stream_id, 60)
     for refused in (
@@ -145,6 +154,7 @@ async def test_nothing_re_creates_a_deleted_stream(log: Log, redis: Redis, strea
 
 
 async def test_an_append_publishes_what_it_wrote(log: Log, redis: Redis, stream_id: str) -> None:
+    """Append/Published."""
     async with redis.pubsub() as channel:
         await channel.subscribe(log.keys.channel(stream_id))
         fence, tail, *_ = await log.claim(stream_id, "me", LEASE_MS)
@@ -155,6 +165,7 @@ async def test_an_append_publishes_what_it_wrote(log: Log, redis: Redis, stream_
 
 
 async def test_the_reaper_seals_only_what_nobody_holds(log: Log, stream_id: str) -> None:
+    """Lease/Expired."""
     fence, tail, *_ = await log.claim(stream_id, "me", LEASE_MS)
     reaper = Fence(fence.epoch, "")
     with pytest.raises(LeaseHeld):
@@ -169,6 +180,7 @@ async def test_the_reaper_seals_only_what_nobody_holds(log: Log, stream_id: str)
 
 
 async def test_an_expired_owner_may_renew_until_somebody_took_over(log: Log, stream_id: str) -> None:
+    """Lease/Expired."""
     fence, tail, *_ = await log.claim(stream_id, "me", 1)
     await _expired(log, stream_id)
     assert await log.renew(stream_id, fence, LEASE_MS, intent=1, upstream_id="resp_1") is False
@@ -179,6 +191,7 @@ async def test_an_expired_owner_may_renew_until_somebody_took_over(log: Log, str
 
 
 async def test_cancel_seals_a_queued_stream_and_flags_a_running_one(log: Log, stream_id: str) -> None:
+    """Cancel/Effect."""
     other = new_id()
     await log.create(other, "d", {"tenant": "t", "model": "m"})
     assert await log.cancel(other, END, "cancelled", 9) is True
@@ -192,6 +205,7 @@ async def test_cancel_seals_a_queued_stream_and_flags_a_running_one(log: Log, st
 
 
 async def test_only_an_ended_log_is_trimmed(log: Log, stream_id: str) -> None:
+    """Read/Trimmed."""
     fence, tail, *_ = await log.claim(stream_id, "me", LEASE_MS)
     tail = await log.append(stream_id, fence, tail, [b"ta", b"tb", b"tc"])
     with pytest.raises(StaleEpoch):
@@ -206,6 +220,7 @@ async def test_only_an_ended_log_is_trimmed(log: Log, stream_id: str) -> None:
 
 
 async def test_the_terminal_entry_is_written_to_a_full_server(log: Log, redis: Redis, stream_id: str) -> None:
+    """Seal/OOM."""
     fence, tail, *_ = await log.claim(stream_id, "me", LEASE_MS)
     used = int((await redis.info("memory"))["used_memory"])
     await redis.config_set("maxmemory", used // 2)

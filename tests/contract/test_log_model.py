@@ -267,6 +267,8 @@ class LogMachine(RuleBasedStateMachine):
 
 
 def test_any_order_of_calls_keeps_the_log_whole(redis_url: str) -> None:
+    """Append/Fence, Append/Tail, Append/Dense, Append/Sealed, Seal/One, Cancel/One."""
+
     class Machine(LogMachine):
         url = redis_url
 

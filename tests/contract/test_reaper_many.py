@@ -73,6 +73,7 @@ async def lost(log: Log, policy: str) -> str:
 
 @pytest.mark.parametrize("policy", ["interrupt", "restart"])
 async def test_many_streams_of_a_lost_worker(server: ValkeyProcess, distant_url: str, policy: str) -> None:
+    """Recovery/Many, Recovery/In time."""
     near, far = connect(server.url, 10, 8), connect(distant_url, 10, 8)
     log = Log(near, "ms")
     ids: list[str] = []

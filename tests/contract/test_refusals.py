@@ -231,6 +231,7 @@ async def test_an_error_never_holds_what_was_written(server: Server) -> None:
 async def test_a_broker_refuses_starts_and_says_so(
     server: Server, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Create/Start."""
     monkeypatch.setattr(redis_errors, "_noted_s", {})  # as in a process that has heard no refusal yet
     settings = Settings(redis_url=SecretStr(server.process.url), redis_timeout_s=TIMEOUT_S)
     start = {"model": "demo/story", "input": "x"}

@@ -48,6 +48,7 @@ async def failure(source: Source, asked: Prompt, into: Read | None = None) -> So
 async def test_a_status_becomes_its_code_and_nothing_is_sent_twice(
     provider: ProviderServer, dialect: str, status: int, code: str, retry: str
 ) -> None:
+    """Errors/Failures."""
     async with source_for(provider, dialect) as source:
         error = await failure(source, prompt(Script(fail="status", status=status)))
     assert (error.code, error.retry) == (code, retry)
@@ -60,6 +61,7 @@ async def test_a_status_becomes_its_code_and_nothing_is_sent_twice(
     [("responses", "insufficient_quota"), ("chat", "insufficient_quota"), ("anthropic", "billing_error")],
 )
 async def test_a_used_up_quota_is_no_rate_limit(provider: ProviderServer, dialect: str, kind: str) -> None:
+    """Errors/Failures."""
     async with source_for(provider, dialect) as source:
         error = await failure(source, prompt(Script(fail="status", status=429, error_code=kind, retry_after=1)))
     assert (error.code, error.retry) == ("provider_quota", "never")

@@ -46,6 +46,7 @@ async def test_usage_comes_once_and_right_before_the_finish(provider: ProviderSe
 
 @every_dialect
 async def test_a_refusal_is_a_result(provider: ProviderServer, dialect: str) -> None:
+    """Entries/Data."""
     script = Script(refuse=True)
     async with source_for(provider, dialect) as source:
         got = await read(source.open(prompt(script)))

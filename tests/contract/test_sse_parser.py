@@ -1,4 +1,4 @@
-"""The event stream parser against the WHATWG algorithm. PROTOCOL: Frames."""
+"""The event stream parser against the WHATWG algorithm. PROTOCOL: Read/Frames."""
 
 from itertools import pairwise
 

@@ -94,6 +94,7 @@ async def test_a_client_that_is_gone_before_its_answer_begins_leaves_no_tail(cli
 
 
 async def test_a_client_of_http_1_0_is_sent_no_chunks_and_a_closed_connection(client: httpx2.AsyncClient) -> None:
+    """Read/Bare."""
     stream_id = await begun(client, COUNT)
     reader, writer = await connected(client)
     writer.write(request(stream_id).replace(b"HTTP/1.1", b"HTTP/1.0"))
@@ -105,6 +106,7 @@ async def test_a_client_of_http_1_0_is_sent_no_chunks_and_a_closed_connection(cl
 
 
 async def test_a_head_request_for_a_tail_is_told_what_is_allowed(client: httpx2.AsyncClient) -> None:
+    """Read/Bare."""
     stream_id = await begun(client, COUNT)
     answer = await client.head(f"/v1/streams/{stream_id}/events")
     assert (answer.status_code, answer.headers["allow"], answer.content) == (405, "GET", b"")

@@ -29,6 +29,7 @@ async def client(settings: Settings) -> AsyncIterator[Midstream]:
 
 @pytest.mark.parametrize("model", MODELS)
 async def test_what_a_provider_says_becomes_entries(client: Midstream, provider: ProviderServer, model: str) -> None:
+    """Entries/Types."""
     script = Script(words=12, reasoning=3, tool=True, unicode=True)
     got = await answer(client, script, model)
     assert got.end == ("completed", None)
@@ -71,6 +72,7 @@ async def test_a_refusal_before_the_first_delta_is_tried_again_and_paid_once(
 async def test_what_is_not_tried_again(
     client: Midstream, provider: ProviderServer, script: Script, retry: str, code: str
 ) -> None:
+    """Sources/Retry."""
     got = await answer(client, script, ANTHROPIC, retry=retry)
     assert got.end == ("failed", code)
     assert len(await provider.requests()) == 1
@@ -80,6 +82,7 @@ async def test_what_is_not_tried_again(
 async def test_what_may_have_been_billed_is_tried_again_by_those_who_accept_it(
     client: Midstream, provider: ProviderServer
 ) -> None:
+    """Sources/Retry."""
     script = Script(words=5, fail="status", fail_at=-1, fail_times=1, status=500, retry_after=0)
     got = await answer(client, script, ANTHROPIC, retry="ambiguous")
     assert (got.end, got.joined("text")) == (("completed", None), script.text())
@@ -88,6 +91,7 @@ async def test_what_may_have_been_billed_is_tried_again_by_those_who_accept_it(
 
 
 async def test_tries_have_an_end(client: Midstream, provider: ProviderServer, settings: Settings) -> None:
+    """Sources/Retry."""
     got = await answer(client, Script(fail="status", fail_at=-1, status=503, retry_after=0), ANTHROPIC)
     assert got.end == ("failed", "provider_overloaded")
     assert len(await provider.requests()) == settings.retry_attempts

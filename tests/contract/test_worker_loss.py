@@ -51,6 +51,7 @@ async def taken_and_lost(redis: Redis, stream_id: str, answered: str = "", **not
 async def test_a_drained_worker_hands_over_and_the_next_one_reads_the_same_call_on(
     settings: Settings, provider: ProviderServer
 ) -> None:
+    """Drain/Handover, Intent/Upstream, Recovery/Begin."""
     async with client_alone(settings) as client:
         async with inside.worker(settings):
             stream_id = await start(client, LONG, OPENAI)
@@ -67,6 +68,7 @@ async def test_a_drained_worker_hands_over_and_the_next_one_reads_the_same_call_
 
 
 async def test_a_drained_worker_ends_what_nobody_can_read_on(settings: Settings, provider: ProviderServer) -> None:
+    """Drain/Handover."""
     async with client_alone(settings) as client:
         async with inside.worker(settings):
             stream_id = await start(client, LONG, ANTHROPIC)
@@ -79,6 +81,7 @@ async def test_a_drained_worker_ends_what_nobody_can_read_on(settings: Settings,
 
 
 async def test_a_draining_worker_lets_finish_what_can(settings: Settings) -> None:
+    """Drain/Handover."""
     patient = settings.model_copy(update={"drain_s": 10.0})
     async with client_alone(settings) as client:
         async with inside.worker(patient):
@@ -107,6 +110,7 @@ async def test_a_producer_that_lost_its_lease_stops_and_writes_nothing_more(
 async def test_a_producer_whose_stream_is_gone_stops(
     settings: Settings, provider: ProviderServer, redis: Redis
 ) -> None:
+    """Append/Absent."""
     async with client_of(settings) as client:
         stream_id = await start(client, Script(words=2_000, delay_ms=10), ANTHROPIC)
         await has_text(client, stream_id)
@@ -121,6 +125,7 @@ async def test_a_producer_whose_stream_is_gone_stops(
 async def test_a_worker_lost_before_its_call_costs_nothing(
     settings: Settings, provider: ProviderServer, redis: Redis
 ) -> None:
+    """Intent/Mark, Recovery/Begin."""
     script = Script(words=5)
     async with client_alone(settings) as client:
         stream_id = await start(client, script, ANTHROPIC)
@@ -134,6 +139,7 @@ async def test_a_worker_lost_before_its_call_costs_nothing(
 async def test_continue_quotes_the_answer_so_far_and_goes_on_behind_it(
     settings: Settings, provider: ProviderServer, redis: Redis
 ) -> None:
+    """Recovery/Begin."""
     async with client_alone(settings) as client:
         stream_id = await start(client, Script(words=5), ANTHROPIC, on_worker_loss="continue")
         await taken_and_lost(redis, stream_id, "Half of ", intent=1, paid=1)
@@ -152,7 +158,10 @@ async def test_continue_quotes_the_answer_so_far_and_goes_on_behind_it(
 async def test_a_queued_stream_that_no_policy_lets_run_again_is_interrupted(
     settings: Settings, provider: ProviderServer, redis: Redis
 ) -> None:
-    """A drain can fall between the mark and the knowledge of it: the next worker finds an intent without a call."""
+    """A drain can fall between the mark and the knowledge of it: the next worker finds an intent without a call.
+
+    Intent/Mark, Recovery/Begin.
+    """
     async with client_alone(settings) as client:
         stream_id = await start(client, Script(words=5), ANTHROPIC)
         fence = await taken_and_lost(redis, stream_id, intent=1, paid=1)

@@ -9,7 +9,6 @@ from typing import Any
 
 import httpx2
 import pytest
-from pydantic import SecretStr
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
@@ -79,6 +78,7 @@ async def talk(client: httpx2.AsyncClient) -> AsyncIterator[Talk]:
 
 
 async def test_the_same_entries_as_by_sse(client: httpx2.AsyncClient, talk: Talk) -> None:
+    """Ws/Messages."""
     await talk.say(type="start", request=START, ref="a")
     started = await talk.hear()
     assert (started["type"], started["ref"], started["created"]) == ("started", "a", True)
@@ -89,6 +89,7 @@ async def test_the_same_entries_as_by_sse(client: httpx2.AsyncClient, talk: Talk
 
 
 async def test_many_streams_on_one_socket_each_in_order(talk: Talk) -> None:
+    """Ws/Messages."""
     ids = []
     for number in range(10):
         await talk.say(type="start", request={**START, "input": str(number)}, tail=False, ref=number)
@@ -102,6 +103,7 @@ async def test_many_streams_on_one_socket_each_in_order(talk: Talk) -> None:
 
 
 async def test_every_cut_resumes_behind_after(talk: Talk) -> None:
+    """Ws/Messages."""
     await talk.say(type="start", request=START)
     stream_id = (await talk.hear("started"))["id"]
     whole = (await talk.entries(stream_id))[stream_id]
@@ -115,6 +117,7 @@ async def test_every_cut_resumes_behind_after(talk: Talk) -> None:
 
 
 async def test_cancel_ends_it_and_leave_and_a_closed_socket_do_not(client: httpx2.AsyncClient, talk: Talk) -> None:
+    """Ws/Messages."""
     await talk.say(type="start", request=LONG)
     stream_id = (await talk.hear("started"))["id"]
     await talk.hear("entries")
@@ -135,6 +138,7 @@ async def test_cancel_ends_it_and_leave_and_a_closed_socket_do_not(client: httpx
 
 
 async def test_a_second_tail_of_a_stream_takes_the_first_ones_place(talk: Talk) -> None:
+    """Ws/Messages."""
     await talk.say(type="start", request=LONG)
     stream_id = (await talk.hear("started"))["id"]
     await talk.hear("entries")
@@ -147,6 +151,7 @@ async def test_a_second_tail_of_a_stream_takes_the_first_ones_place(talk: Talk) 
 
 
 async def test_deleted_streams_say_so(client: httpx2.AsyncClient, talk: Talk) -> None:
+    """Ws/Closed."""
     await talk.say(type="start", request=LONG)
     stream_id = (await talk.hear("started"))["id"]
     await talk.hear("entries")
@@ -170,6 +175,7 @@ BAD = [
 
 
 async def test_a_refusal_has_a_code_and_the_socket_goes_on(talk: Talk) -> None:
+    """Ws/Errors."""
     for message, code in BAD:
         await talk.socket.send(message)
         error = await talk.hear()
@@ -181,6 +187,7 @@ async def test_a_refusal_has_a_code_and_the_socket_goes_on(talk: Talk) -> None:
 
 
 async def test_what_cannot_be_repeated_or_read_is_refused_and_the_socket_goes_on(talk: Talk) -> None:
+    """Ws/Errors."""
     for odd in (b"\xff\xfe", "null", '{"type": "ping", "ref": 1e30}', f'{{"type": "ping", "ref": {2**64}}}'):
         await talk.socket.send(odd)
         assert (await talk.hear())["code"] == "bad_message", odd
@@ -189,6 +196,7 @@ async def test_what_cannot_be_repeated_or_read_is_refused_and_the_socket_goes_on
 
 
 async def test_a_thousand_tails_of_one_stream_leave_one(client: httpx2.AsyncClient, talk: Talk) -> None:
+    """Read/Count."""
     await talk.say(type="start", request=LONG, tail=False)
     stream_id = (await talk.hear("started"))["id"]
     for number in range(1_000):
@@ -200,6 +208,7 @@ async def test_a_thousand_tails_of_one_stream_leave_one(client: httpx2.AsyncClie
 
 
 async def test_a_stopping_broker_says_so_and_another_one_goes_on(redis_url: str, tmp_path: Path) -> None:
+    """Ws/Drain."""
     async with System(redis_url, tmp_path) as system:
         await system.start()
         other = free_port()
@@ -222,6 +231,7 @@ async def test_a_stopping_broker_says_so_and_another_one_goes_on(redis_url: str,
 
 
 async def test_limits_are_told(settings: Settings) -> None:
+    """Ws/Errors, Ws/Key."""
     tight = settings.model_copy(update={"ws_max_tails": 2, "max_body_bytes": 1_024})
     async with inside.worker(tight), inside.broker(tight) as client, dial(client) as talk:
         await talk.hear("ready")
@@ -242,44 +252,11 @@ async def test_limits_are_told(settings: Settings) -> None:
         assert closed.value.rcvd.code == 1009
 
 
-async def test_a_key_comes_as_a_header_or_first_message_and_tenants_are_apart(settings: Settings) -> None:
-    closed = settings.model_copy(update={"api_keys": SecretStr("ka:alice,kb:bob")})
-    async with inside.worker(closed), inside.broker(closed) as client:
-        headers = {"Authorization": "Bearer ka"}
-        async with dial(client, additional_headers=headers) as alice, dial(client, origin="http://evil.example") as bob:
-            assert (await alice.hear())["type"] == "ready"
-            await alice.say(type="start", request=START)
-            stream_id = (await alice.hear("started"))["id"]
-            await alice.entries(stream_id)
-            await bob.say(type="auth", key="kb")
-            assert (await bob.hear())["type"] == "ready"
-            await bob.say(type="tail", id=stream_id)
-            assert (await bob.hear())["code"] == "stream_not_found"
-        for first in ({"type": "auth", "key": "wrong"}, {"type": "ping"}):
-            async with dial(client) as talk:
-                await talk.say(**first)
-                assert (await talk.hear())["code"] == "unauthorized"
-                with pytest.raises(ConnectionClosed) as refused:
-                    await talk.hear()
-                assert refused.value.rcvd is not None
-                assert refused.value.rcvd.code == 4401
-
-
-async def test_in_open_mode_a_page_of_another_origin_is_turned_away(client: httpx2.AsyncClient) -> None:
-    own = f"http://{client.base_url.host}:{client.base_url.port}"
-    async with dial(client, origin=own) as talk:
-        assert (await talk.hear())["type"] == "ready"
-    async with dial(client, origin="http://evil.example") as talk:
-        with pytest.raises(ConnectionClosed) as refused:
-            await talk.hear()
-    assert refused.value.rcvd is not None
-    assert refused.value.rcvd.code == 4403
-
-
 FLOOD = {**START, "params": {"words": 60_000, "delay_ms": 0}, "chunking": {"flush_bytes": 64}}
 
 
 async def test_a_slow_socket_lags_and_still_gets_everything(client: httpx2.AsyncClient) -> None:
+    """Ws/Slow."""
     async with dial(client, max_queue=1) as talk:
         await talk.hear("ready")
         await talk.say(type="start", request=FLOOD)
@@ -291,6 +268,7 @@ async def test_a_slow_socket_lags_and_still_gets_everything(client: httpx2.Async
 
 
 async def test_a_socket_that_never_reads_is_cut_and_harms_nobody(settings: Settings) -> None:
+    """Ws/Slow."""
     quick = settings.model_copy(update={"send_timeout_ms": 300})
     async with (
         inside.worker(quick),

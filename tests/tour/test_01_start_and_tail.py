@@ -26,7 +26,10 @@ async def test_a_start_answers_at_once_and_names_the_stream(http: httpx2.AsyncCl
 
 
 async def test_a_tail_is_server_sent_events(http: httpx2.AsyncClient) -> None:
-    """`GET …/events` sends one frame per entry: its offset as `id`, its type as `event`, and its data as JSON."""
+    """`GET …/events` sends one frame per entry: its offset as `id`, its type as `event`, and its data as JSON.
+
+    Read/Frames.
+    """
     stream_id = (await http.post("/v1/streams", json=COUNT_TO_TEN)).json()["id"]
 
     answer = await http.get(f"/v1/streams/{stream_id}/events")
@@ -40,7 +43,7 @@ async def test_a_tail_is_server_sent_events(http: httpx2.AsyncClient) -> None:
 
 
 async def test_offsets_are_dense_and_the_last_entry_is_the_end(midstream: Midstream) -> None:
-    """Offsets count 1, 2, 3, … without a gap. `start` comes first, `end` comes last, and there is one `end`."""
+    """Offsets count 1, 2, 3, … without a gap. `start` comes first, `end` comes last, and there is one `end`. I1, I3."""
     stream = await midstream.start("Count, please.", model="demo/count", params={"words": 10})
 
     entries = [entry async for entry in midstream.tail(stream["id"])]

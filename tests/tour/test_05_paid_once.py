@@ -38,7 +38,10 @@ async def test_an_impatient_client_starts_once(http: httpx2.AsyncClient, provide
 async def test_a_killed_worker_is_replaced_and_the_same_call_is_read_on(
     redis_url: str, provider: ProviderServer, tmp_path: Path
 ) -> None:
-    """OpenAI's background responses can be read on by another process. The answer comes out whole, and paid once."""
+    """OpenAI's background responses can be read on by another process. The answer comes out whole, and paid once.
+
+    Intent/Upstream, Recovery/Begin.
+    """
     script = Script(words=80, delay_ms=20)
     async with System(redis_url, tmp_path, provider.url) as system, Midstream(system.url) as midstream:
         await system.start()
@@ -65,6 +68,8 @@ async def test_a_request_may_opt_into_another_paid_call(
     """`on_worker_loss: restart` buys a whole answer at the price of a second call, and both are plain to see.
 
     The `reset` entry tells every client to forget the text so far; `paid_calls` counts.
+
+    Recovery/Begin.
     """
     script = Script(words=40, delay_ms=20)
     async with System(redis_url, tmp_path, provider.url) as system, Midstream(system.url) as midstream:

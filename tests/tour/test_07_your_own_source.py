@@ -54,7 +54,10 @@ async def test_strings_become_text_entries(midstream: Midstream) -> None:
 
 
 async def test_deltas_become_entries_of_their_own_type(midstream: Midstream) -> None:
-    """Sources, files, tool results, data of your own: the log keeps them in order, between the pieces of text."""
+    """Sources, files, tool results, data of your own: the log keeps them in order, between the pieces of text.
+
+    Entries/Types.
+    """
     stream = await midstream.start("What do rivers do?", model="app/researcher")
 
     entries = {entry.type: entry.data async for entry in midstream.tail(stream["id"])}

@@ -1,4 +1,4 @@
-"""PROTOCOL: Codec."""
+"""PROTOCOL: Entries/Codec."""
 
 import pytest
 from hypothesis import given

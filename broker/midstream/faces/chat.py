@@ -1,4 +1,4 @@
-"""The OpenAI chat completions face: chunks, then `[DONE]` (PROTOCOL: Faces/Chat)."""
+"""The OpenAI chat completions face: chunks, then `[DONE]` (PROTOCOL: Completions/Entries)."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any, Final

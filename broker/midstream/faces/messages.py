@@ -1,4 +1,4 @@
-"""The Anthropic messages face: named events around content blocks (PROTOCOL: Faces/Messages)."""
+"""The Anthropic messages face: named events around content blocks (PROTOCOL: Messages/Entries)."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any, Final

@@ -1,4 +1,4 @@
-"""The native face: an SSE event per entry, its offset as the id (PROTOCOL: Frames)."""
+"""The native face: an SSE event per entry, its offset as the id (PROTOCOL: Read/Frames)."""
 
 from typing import Final
 

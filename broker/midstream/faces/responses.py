@@ -1,4 +1,4 @@
-"""The OpenAI Responses face: numbered events, the number a function of the log alone (PROTOCOL: Faces/Responses)."""
+"""The OpenAI Responses face: numbered events, the number a function of the log alone (PROTOCOL: Responses/Entries)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace

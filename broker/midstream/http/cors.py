@@ -1,4 +1,4 @@
-"""Which other origins' pages may use this broker (PROTOCOL: Cors)."""
+"""Which other origins' pages may use this broker (PROTOCOL: Http/Cors)."""
 
 from typing import Final
 from urllib.parse import urlsplit

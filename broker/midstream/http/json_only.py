@@ -1,4 +1,4 @@
-"""Bodies are JSON and say so, for every route at once (PROTOCOL: Errors)."""
+"""Bodies are JSON and say so, for every route at once (PROTOCOL: Errors/Codes)."""
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -10,7 +10,7 @@ from midstream.http.problems import Problem
 class JsonOnly:
     """Answers 415 to a body that is not announced as JSON.
 
-    No browser sends such a one to another origin unasked (PROTOCOL: Cors), and read as anything else it would be
+    No browser sends such a one to another origin unasked (PROTOCOL: Http/Cors), and read as anything else it would be
     refused for fields that it does hold. Paths without a door read no body, and say something better.
     """
 

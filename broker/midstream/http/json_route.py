@@ -1,4 +1,4 @@
-"""How a body is read: strict JSON, as deep as every reader behind this door can follow (PROTOCOL: Errors)."""
+"""How a body is read: strict JSON, as deep as every reader behind this door can follow (PROTOCOL: Http/Body)."""
 
 import re
 from collections.abc import Callable, Coroutine

@@ -1,4 +1,4 @@
-"""The limits on requests' bodies, for every route at once (PROTOCOL: Errors)."""
+"""The limits on requests' bodies, for every route at once (PROTOCOL: Http/Body)."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problem documents (PROTOCOL: Errors)."""
+"""Errors as RFC 9457 problem documents (PROTOCOL: Errors/Codes)."""
 
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus

@@ -1,4 +1,4 @@
-"""Every answer names its request, in the header that each peer's SDK looks at (PROTOCOL: Errors)."""
+"""Every answer names its request, in the header that each peer's SDK looks at (PROTOCOL: Http/Request ids)."""
 
 import secrets
 from typing import Final

@@ -1,6 +1,6 @@
 """The typed entries of a stream, and their form on the log.
 
-A stored entry is one type byte and its payload (PROTOCOL: Codec). `text` and `reasoning`, which are
+A stored entry is one type byte and its payload (PROTOCOL: Entries/Codec). `text` and `reasoning`, which are
 nearly all of a generation, store their bare UTF-8; every other type stores compact JSON. Stored entries
 are always valid UTF-8, so the byte 0xFF can never occur in one: it separates the entries of a published
 batch without any escaping.

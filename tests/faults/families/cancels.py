@@ -19,7 +19,7 @@ OPEN = "open"
 
 
 def draw_finish(rng: random.Random, number: int) -> dict[str, Any]:
-    """Cancel at a moment around the end."""
+    """Cancel at a moment around the end. Cancel/One."""
     words, delay_ms = rng.randint(3, 30), rng.uniform(1, 15)
     script = Script(words=words, delay_ms=delay_ms)
     at_s = rng.uniform(0, 0.3) + rng.uniform(0.2, 1.4) * words * (delay_ms + 1.5) / 1000

@@ -109,7 +109,7 @@ def draw_lost(rng: random.Random, number: int) -> dict[str, Any]:
 
 
 async def run_lost(rig: Rig, trials: Sequence[Trial]) -> None:
-    """Lose one command of each stream, or the answer to it."""
+    """Lose one command of each stream, or the answer to it. Append/Ambiguous, I4."""
     worker = await rig.worker()
     for trial in trials:
         step, stream_id = trial.case.point, idempotent_id("default", trial.case.tag)

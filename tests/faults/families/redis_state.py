@@ -97,7 +97,7 @@ def draw_rollback(rng: random.Random, number: int) -> dict[str, Any]:
 
 
 async def run_rollback(rig: Rig, trials: Sequence[Trial]) -> None:
-    """Kill the server and start it on a copy of its files that was made a while before."""
+    """Kill the server and start it on a copy of its files that was made a while before. Append/Rollback."""
     await rig.worker()
     await stage.begin(rig, trials)
     await stage.until(rig, trials, lambda state: bool(state.get("upstream_id") or state.get("tail", "0") > "1"), 5)

@@ -1,4 +1,7 @@
-"""Clocks that are an hour apart, by libfaketime: leases are the server's clock alone, so nothing may come of it."""
+"""Clocks that are an hour apart, by libfaketime: leases are the server's clock alone, so nothing may come of it.
+
+Lease/Clock.
+"""
 
 import asyncio
 import random

@@ -1,4 +1,4 @@
-"""`POST /v1/chat/completions` (PROTOCOL: Faces/Chat)."""
+"""`POST /v1/chat/completions` (PROTOCOL: Faces/Doors)."""
 
 from typing import Any
 

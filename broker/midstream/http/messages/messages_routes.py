@@ -1,4 +1,4 @@
-"""`POST /v1/messages` (PROTOCOL: Faces/Messages)."""
+"""`POST /v1/messages` (PROTOCOL: Faces/Doors)."""
 
 from typing import Any
 

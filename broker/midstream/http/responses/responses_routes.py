@@ -1,4 +1,4 @@
-"""`/v1/responses`: create, retrieve, cancel, delete, input items (PROTOCOL: Faces/Responses)."""
+"""`/v1/responses`: create, retrieve, cancel, delete, input items (PROTOCOL: Responses/Doors)."""
 
 from dataclasses import replace
 from typing import Annotated, Final, Literal
