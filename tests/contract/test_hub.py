@@ -197,6 +197,20 @@ async def test_another_history_resets_the_tails_that_saw_the_lost_one(
     assert b'"reason":"rewritten"' in b"".join(book.chunks)
 
 
+async def test_another_history_is_noticed_while_it_is_still_the_shorter_one(
+    hub: Hub, producer: Producer, redis: Redis
+) -> None:
+    """PROTOCOL: Read/Rewritten."""
+    await producer.write(5)
+    book, _ = await join(hub, producer.id)
+    await book.until(producer.tail)
+    await _roll_back(redis, producer, to=3)
+    await producer.log.append(producer.id, producer.fence, 3, [b"t of another attempt"])
+    await book.until(0)
+    await book.until(4)
+    assert book.ids == [1, 2, 3, 4, 5, 6, 0, 1, 2, 3, 4]
+
+
 class CountingFace(NativeFace):
     """Numbers every text entry: what it says depends on all that came before."""
 

@@ -78,6 +78,8 @@ class Follower:
         self.hold()
         # The last entry that we know is read again: is it still the same history?
         state, page = await self._log.read(self.stream_id, max(0, self.tail - 1), PAGE_ENTRIES)
+        if state is not None and state.tail < self.tail:  # the server lost writes: has another attempt gone on since?
+            state, page = await self._log.read(self.stream_id, max(0, state.tail - 1), PAGE_ENTRIES)
         if state is None:
             return False
         if self._rewritten(page) or (state.tail < self.tail and state.status != "running"):
