@@ -197,9 +197,7 @@ async def test_another_history_resets_the_tails_that_saw_the_lost_one(
     assert b'"reason":"rewritten"' in b"".join(book.chunks)
 
 
-async def test_another_history_is_noticed_while_it_is_still_the_shorter_one(
-    hub: Hub, producer: Producer, redis: Redis
-) -> None:
+async def test_another_history_is_noticed_while_it_is_shorter(hub: Hub, producer: Producer, redis: Redis) -> None:
     """PROTOCOL: Read/Rewritten."""
     await producer.write(5)
     book, _ = await join(hub, producer.id)
@@ -209,6 +207,16 @@ async def test_another_history_is_noticed_while_it_is_still_the_shorter_one(
     await book.until(0)
     await book.until(4)
     assert book.ids == [1, 2, 3, 4, 5, 6, 0, 1, 2, 3, 4]
+
+
+async def test_who_knows_more_than_this_process_is_not_ahead(hub: Hub, producer: Producer, redis: Redis) -> None:
+    """PROTOCOL: Read/Ahead. Another broker was quicker to hear of the last entries."""
+    await join(hub, producer.id)
+    await redis.client_kill_filter(_type="pubsub")
+    await producer.write(3)
+    assert (await hub.open(producer.id)).tail == 1
+    assert (await hub.open(producer.id, producer.tail)).tail == producer.tail
+    assert (await hub.open(producer.id, producer.tail + 1)).tail == producer.tail
 
 
 class CountingFace(NativeFace):

@@ -130,10 +130,13 @@ class Follower:
             self._filling = self.run(self._fill())
 
     async def caught_up(self) -> None:
-        """Catch up, and wait until that is done."""
+        """Catch up, and wait until that is done; a read that was under way may have come too early."""
         self.catch_up()
-        if self._filling is not None:
-            await asyncio.wait((self._filling,))
+        filling = None
+        while filling is not self._filling:
+            filling = self._filling
+            if filling is not None:
+                await asyncio.wait((filling,))
 
     def pump(self) -> None:
         """Move every tail."""

@@ -15,7 +15,7 @@ from midstream.hub.lagging import DEFAULT_LIMIT_BYTES, Lagging
 from midstream.hub.window import Window
 from midstream.log.connect import shed
 from midstream.log.entries import parse_publication
-from midstream.log.errors import StreamAbsent
+from midstream.log.errors import LogUnavailable, StreamAbsent
 from midstream.log.feed import Feed
 from midstream.log.log import Log
 
@@ -55,6 +55,7 @@ class Hub:
         self._lagging = Lagging(unsent_bytes)
         self._redis = redis
         self._silence_s = heartbeat_ms / 1000
+        self._timeout_s = timeout_s
         self._followers: dict[str, Follower] = {}
         self._opening: dict[str, asyncio.Task[Follower]] = {}
         self._channels: dict[str, Follower] = {}
@@ -113,13 +114,16 @@ class Hub:
                     tail.part(retry_ms)
             await asyncio.sleep(LATECOMERS_S)
 
-    async def open(self, stream_id: str) -> Follower:
+    async def open(self, stream_id: str, after: int = 0) -> Follower:
         """Return the stream's follower, up to date. Join it before the next await, else it may close.
+
+        Whoever has read up to `after` elsewhere may know more than this process has heard of: then the log is read.
 
         Raises:
             StreamAbsent: There is no such stream.
             LogUnavailable: Redis did not answer.
         """
+        asked: Follower | None = None
         while True:
             follower = self._followers.get(stream_id)
             if follower is None:
@@ -128,8 +132,18 @@ class Hub:
                     opening = asyncio.create_task(self._open(stream_id), name=f"open {stream_id}")
                     self._opening[stream_id] = opening
                 follower = await asyncio.shield(opening)
-            if not follower.closed:
+            if not follower.closed and (after <= follower.tail or follower is asked):
                 return follower
+            if not follower.closed:
+                asked = follower
+                await self._read_up(follower)
+
+    async def _read_up(self, follower: Follower) -> None:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await follower.caught_up()
+        except TimeoutError as error:
+            raise LogUnavailable(f"{follower.stream_id} could not be read") from error
 
     async def _open(self, stream_id: str) -> Follower:
         follower = Follower(stream_id, self._log, self._window, self._lagging, self._close)

@@ -120,9 +120,9 @@ async def find(house: House, tenant: str, stream_id: str) -> State:
     return state
 
 
-async def open_follower(house: House, tenant: str, stream_id: str) -> Follower:
-    """Return the hub's follower of a tenant's stream; raises as `find`."""
-    follower = await house.hub.open(stream_id)
+async def open_follower(house: House, tenant: str, stream_id: str, after: int = 0) -> Follower:
+    """Return the hub's follower of a tenant's stream, for a reader that has read up to `after`; raises as `find`."""
+    follower = await house.hub.open(stream_id, after)
     if follower.state.tenant != tenant:
         raise StreamAbsent(stream_id)
     return follower

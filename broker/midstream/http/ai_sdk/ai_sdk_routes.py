@@ -54,7 +54,7 @@ async def respond(
     state = await streams.find(house, tenant, stream_id)
     # Only another attempt writes a `reset`.
     reset = await chats.last_reset(house, stream_id, state.tail) if state.epoch > 1 else 0
-    follower = await streams.open_follower(house, tenant, stream_id)
+    follower = await streams.open_follower(house, tenant, stream_id, after)
     if (follower.ended and after == follower.tail) or after + 1 < follower.first:
         return Response(status_code=NOTHING, headers={"Stream-Id": stream_id})
     if after > follower.tail:

@@ -98,7 +98,7 @@ async def get_events(
 
 
 async def _answer(house: House, tenant: str, stream_id: str, after: int, *, follow: bool) -> Response:
-    follower = await streams.open_follower(house, tenant, stream_id)
+    follower = await streams.open_follower(house, tenant, stream_id, after)
     if follower.ended and after == follower.tail:
         return Response(status_code=204, headers={"Stream-Id": stream_id})
     return events(follower, house.settings, after=after, follow=follow)

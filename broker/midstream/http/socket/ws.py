@@ -222,7 +222,7 @@ class _Conversation:
 
     async def _follow(self, stream_id: str, after: int, answer: dict[str, Any]) -> None:
         self._check_room(stream_id)
-        follower = await streams.open_follower(self._house, self._tenant, stream_id)
+        follower = await streams.open_follower(self._house, self._tenant, stream_id, after)
         if after + 1 < follower.first:
             detail = f"The entries before offset {follower.first} are gone."
             raise Problem(410, "cursor_trimmed", detail, id=stream_id, first_offset=follower.first)
