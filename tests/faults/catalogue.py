@@ -6,6 +6,7 @@ from tests.faults.families import (
     deleted,
     drained,
     duplicates,
+    power_loss,
     redis_away,
     redis_state,
     skew,
@@ -29,6 +30,7 @@ FAMILIES: dict[str, Family] = {
         *clients.FAMILIES,
         *deleted.FAMILIES,
         *redis_state.FAMILIES,
+        *power_loss.FAMILIES,
         *skew.FAMILIES,
         *slips.FAMILIES,
     )

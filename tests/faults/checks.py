@@ -93,12 +93,20 @@ def _behind_reset(log: list[Entry]) -> list[Entry]:
 
 def _paid(trial: Trial) -> Iterator[str]:
     said = sum(entry.type == "status" and bool(entry.data.get("paid")) for entry in trial.entries)
-    calls = len(trial.calls)
+    calls = len(trial.calls) - _forgotten(trial)
     opted = trial.case.policy in ("continue", "restart")
     if calls > 1 + (said if opted else 0):
         yield f"I4 paid once: {calls} paid calls under {trial.case.policy}; the log tells of {said} extra ones"
-    if trial.outcome == "completed" and calls == 0:
+    if trial.outcome == "completed" and not trial.calls:
         yield "I3 truthful end: completed, but the provider was never called"
+
+
+def _forgotten(trial: Trial) -> int:
+    """Count the calls whose intent the server was allowed to forget, so that another one was made for each."""
+    if trial.forgotten is None:
+        return 0
+    since_ms, till_ms = trial.forgotten
+    return sum(since_ms < call["at_ms"] < till_ms for call in trial.calls)
 
 
 def _in_time(trial: Trial) -> Iterator[str]:

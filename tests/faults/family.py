@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tests.faults.rig import Rig
+from tests.faults.rig import Rig, Serve, crash_proof
 from tests.faults.trial import Case, Trial
 
 Draw = Callable[[random.Random, int], dict[str, Any]]
@@ -22,6 +22,7 @@ class Family:
         draw: Returns the fields of case number `n`.
         run: Runs a volley and gathers its facts; the runner checks them.
         settings: Settings of the rig that this family needs for itself; none: it shares one.
+        serve: Makes the server that this family needs; the rig is shared with those that need the same.
         limit_s: The longest time of one volley.
         available: A sentence why it cannot run here; empty: it can.
     """
@@ -32,6 +33,7 @@ class Family:
     draw: Draw
     run: Run
     settings: dict[str, object] = field(default_factory=dict)
+    serve: Serve = crash_proof
     limit_s: float = 60.0
     available: Callable[[], str] = str
 

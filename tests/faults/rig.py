@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import random
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -31,6 +32,13 @@ SETTINGS = {
     "RETENTION_S": 900,
     "DEFAULT_MODEL": "demo/story",
 }
+Serve = Callable[[Path, str], ValkeyProcess]
+"""Makes a server that keeps its data in a folder and runs a binary."""
+
+
+def crash_proof(directory: Path, binary: str) -> ValkeyProcess:
+    """Return a server as tests have it everywhere: it may be killed, but its power is never cut."""
+    return ValkeyProcess(directory, binary=binary)
 
 
 class Rig:
@@ -44,11 +52,11 @@ class Rig:
         settings: Settings of all processes, without their prefix.
     """
 
-    def __init__(self, folder: Path, seed: int, server: str, **settings: object) -> None:
+    def __init__(self, folder: Path, seed: int, server: str, serve: Serve = crash_proof, **settings: object) -> None:
         self.random = random.Random(seed)  # noqa: S311 - the same seed draws the same cases
         self.folder = folder
         (folder / "valkey").mkdir(parents=True)
-        self.server = ValkeyProcess(folder / "valkey", binary=SERVER_KINDS[server])
+        self.server = serve(folder / "valkey", SERVER_KINDS[server])
         self.redis: Redis = Redis(port=self.server.port, socket_timeout=10.0)
         self.http = httpx2.AsyncClient(timeout=10.0, limits=httpx2.Limits(max_connections=None))
         self.brokers: list[Member] = []

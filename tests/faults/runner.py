@@ -37,7 +37,7 @@ class Runner:
         self._seed = seed
         self._report = report
         self._rig: Rig | None = None
-        self._settings: dict[str, object] = {}
+        self._needs: object = None
         self._folder = Path(tempfile.mkdtemp(prefix="midstream-faults-"))
         self._rigs = 0
 
@@ -92,12 +92,13 @@ class Runner:
             await self._rig.provider.reset()
 
     async def _ready(self, family: Family) -> Rig:
-        if self._rig is not None and self._settings == family.settings:
+        needs = (family.serve, family.settings)
+        if self._rig is not None and self._needs == needs:
             return self._rig
         await self._drop(look=True)
         self._rigs += 1
-        rig = Rig(self._folder / f"rig{self._rigs}", self._seed, self.server, **family.settings)
-        self._rig, self._settings = await rig.__aenter__(), family.settings
+        rig = Rig(self._folder / f"rig{self._rigs}", self._seed, self.server, family.serve, **family.settings)
+        self._rig, self._needs = await rig.__aenter__(), needs
         return rig
 
     async def _drop(self, *, look: bool) -> None:

@@ -67,6 +67,7 @@ class Trial:
         violations: Sentences; none is the aim.
         late_ms: Time from the producer's death to the end or the next attempt, minus the lease.
         starved_ms: For how long the processes wanted a CPU in vain between death and end, all together.
+        forgotten: The time of which the server may forget everything, by the clock of this machine; none: of no time.
         latency_ms: The family's own measure, e.g. from a cancel to the terminal entry.
     """
 
@@ -85,6 +86,7 @@ class Trial:
     starved_ms: float = 0
     latency_ms: float | None = None
     gone: bool = False
+    forgotten: tuple[float, float] | None = None
 
     def breaks(self, sentence: str) -> None:
         """Note a violation."""
