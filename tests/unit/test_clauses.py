@@ -17,7 +17,6 @@ ROOMS = {clause.partition("/")[0] for clause in CLAUSES}
 SECTIONS = re.findall(r"^## (.+)$", TEXT, re.MULTILINE)
 INVARIANTS = re.findall(r"^- \*\*(I\d) ", TEXT, re.MULTILINE)
 UNPROVEN = {
-    "Seal/Durable": "needs a server that loses its last writes right after an end",
     "Read/Lost end": "describes what a failover may lose, which no code of ours decides",
 }
 """Clauses that no test proves, with the reason."""
