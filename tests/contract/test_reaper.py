@@ -91,3 +91,15 @@ async def test_an_owner_that_did_not_is_lost_a_lease_behind_it(log: Log, server:
         while (state := await log.state(stream_id)) is None or not state.ended:
             await asyncio.sleep(0.02)
     assert state.outcome == "interrupted"
+
+
+async def test_a_stream_that_cannot_be_read_keeps_no_other_waiting(log: Log, server: ValkeyProcess) -> None:
+    stream_id, _ = await claimed(log)
+    client = connect(server.url, 10, 1)
+    await client.set(log.keys.state("foreign"), "a key of another kind")
+    await client.zadd(log.keys.due, {"foreign": 1, stream_id: 1})  # on one page, and so on all that follow
+    async with asyncio.timeout(2 * LEASE_S + 1):
+        while (state := await log.state(stream_id)) is None or not state.ended:
+            await asyncio.sleep(0.02)
+    await client.aclose()
+    assert state.outcome == "interrupted"

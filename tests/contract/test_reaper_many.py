@@ -14,6 +14,7 @@ from midstream.log.errors import LogError
 from midstream.log.keys import new_id
 from midstream.log.log import Fence, Log
 from midstream.log.registry import Registry
+from midstream.log.state import State
 from midstream.settings import Settings
 from tests.servers import ValkeyProcess
 
@@ -83,7 +84,9 @@ async def test_many_streams_of_a_lost_worker(server: ValkeyProcess, distant_url:
     reaper = Reaper(Log(far, "ms"), Registry(far, "ms"), Slips(far, "ms", 60), settings)
     # All lose their lease at one moment, as those of one worker do.
     states = await log.many.states(ids)
-    fences = [(each, Fence(state.epoch, "lost")) for each, state in zip(ids, states, strict=True) if state]
+    fences = [
+        (each, Fence(state.epoch, "lost")) for each, state in zip(ids, states, strict=True) if isinstance(state, State)
+    ]
     assert not any(isinstance(answer, LogError) for answer in await log.many.renew(fences, LEASE_MS))
     reaper.start()
     begun_ms = starved_ms()
@@ -94,7 +97,11 @@ async def test_many_streams_of_a_lost_worker(server: ValkeyProcess, distant_url:
         while len(changed_ms) < STREAMS:
             await asyncio.sleep(0.1)
             states = await log.many.states(ids)
-            changed_ms = [state.ended_ms or state.queued_ms for state in states if state and state.status != "running"]
+            changed_ms = [
+                state.ended_ms or state.queued_ms
+                for state in states
+                if isinstance(state, State) and state.status != "running"
+            ]
     await reaper.stop()
     await near.aclose()
     await far.aclose()

@@ -133,6 +133,10 @@ class Reaper:
         queued: dict[str, State] = {}
         leased: dict[str, State] = {}
         for stream_id, state in zip(due_ms, await self._log.many.states([*due_ms]), strict=True):
+            if isinstance(state, LogError):
+                # What cannot be read, such as a key that is somebody else's, keeps no other stream waiting.
+                logger.warning("reaper: %s: %s", stream_id, state)
+                continue
             if state is None or state.ended:
                 over.append(stream_id)
                 continue

@@ -30,10 +30,10 @@ class Many:
         self._scripts = scripts
         self._keys = keys
 
-    async def states(self, stream_ids: Sequence[str]) -> list[State | None]:
+    async def states(self, stream_ids: Sequence[str]) -> list[State | LogError | None]:
         """Return the state of each, None where there is no stream."""
-        rows = await self._scripts.in_order(*(("HMGET", self._keys.state(each), *FIELDS) for each in stream_ids))
-        return [State.parse(row) for row in rows]
+        rows = await self._scripts.each(*(("HMGET", self._keys.state(each), *FIELDS) for each in stream_ids))
+        return [row if isinstance(row, LogError) else State.parse(row) for row in rows]
 
     async def renew(self, leases: Sequence[tuple[str, Fence]], lease_ms: int) -> list[bool | LogError]:
         """Renew leases; return for each what `Log.renew` would have returned or raised."""

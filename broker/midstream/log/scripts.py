@@ -90,9 +90,14 @@ class Scripts:
         async with self._redis.pipeline(transaction=False) as pipe:
             for name, keys, args in calls:
                 await self.queue(pipe, name, keys, args)
-            with translated:
-                answers: list[Any] = await pipe.execute(raise_on_error=False)
-        return [ours(answer) if isinstance(answer, RedisError) else answer for answer in answers]
+            return await _each(pipe)
+
+    async def each(self, *commands: tuple[Argument, ...]) -> list[Any]:
+        """Run plain commands as `in_order`; return the answer of each, or the log's error in its place."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for name, *args in commands:
+                pipe.execute_command(str(name).encode(), *args)
+            return await _each(pipe)
 
     async def in_order(self, *commands: tuple[Argument, ...]) -> list[Any]:
         """Run plain commands in one round trip; return their answers as they came. Raises as `run`.
@@ -104,6 +109,12 @@ class Scripts:
                 # Bytes: redis-py would make dicts of what a command that it knows by name has found.
                 pipe.execute_command(str(name).encode(), *args)
             return await executed(pipe)
+
+
+async def _each(pipe: Pipeline) -> list[Any]:
+    with translated:
+        answers: list[Any] = await pipe.execute(raise_on_error=False)
+    return [ours(answer) if isinstance(answer, RedisError) else answer for answer in answers]
 
 
 def refuse(stream_id: str, answer: list[Any], expected_tail: int = 0) -> NoReturn:
