@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from midstream.lifecycle.reaper import Reaper
+from midstream.lifecycle.reaper import LANES, Reaper
 from midstream.lifecycle.slips import Slips
 from midstream.log.connect import connect
 from midstream.log.errors import LogError
@@ -15,6 +15,7 @@ from midstream.log.keys import new_id
 from midstream.log.log import Fence, Log
 from midstream.log.registry import Registry
 from midstream.log.state import State
+from midstream.service.services import REAPER_CONNECTIONS
 from midstream.settings import Settings
 from tests.servers import ValkeyProcess
 
@@ -75,7 +76,7 @@ async def lost(log: Log, policy: str) -> str:
 @pytest.mark.parametrize("policy", ["interrupt", "restart"])
 async def test_many_streams_of_a_lost_worker(server: ValkeyProcess, distant_url: str, policy: str) -> None:
     """Recovery/Many, Recovery/In time."""
-    near, far = connect(server.url, 10, 8), connect(distant_url, 10, 8)
+    near, far = connect(server.url, 10, 8), connect(distant_url, 10, REAPER_CONNECTIONS)  # as in a broker
     log = Log(near, "ms")
     ids: list[str] = []
     while len(ids) < STREAMS:
@@ -103,7 +104,9 @@ async def test_many_streams_of_a_lost_worker(server: ValkeyProcess, distant_url:
                 if isinstance(state, State) and state.status != "running"
             ]
     await reaper.stop()
+    dialled = len(far.connection_pool._available_connections)
     await near.aclose()
     await far.aclose()
     # The promise is about a machine that lets the reaper run: what this process waited for a processor is taken off.
     assert max(changed_ms) - renewed_ms - LEASE_MS < 1_000 + starved_ms() - begun_ms
+    assert dialled == LANES, "pages are looked at side by side, and none waits for another one's connection"

@@ -9,7 +9,7 @@ from typing import Final
 from redis.asyncio import Redis
 
 from midstream.hub.hub import Hub
-from midstream.lifecycle.reaper import Reaper
+from midstream.lifecycle.reaper import LANES, Reaper
 from midstream.lifecycle.slips import Slips
 from midstream.log.chat_pointers import Chats
 from midstream.log.connect import connect
@@ -23,7 +23,7 @@ from midstream.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-REAPER_CONNECTIONS: Final = 2
+REAPER_CONNECTIONS: Final = LANES
 
 
 @dataclass(frozen=True, slots=True)
