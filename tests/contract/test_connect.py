@@ -147,6 +147,8 @@ async def test_a_planned_failover_is_recovered_from(kind: str, tmp_path: Path) -
         await new.execute_command("REPLICAOF", "127.0.0.1", first.port)
         while (await new.info("replication"))["master_link_status"] != "up":
             await asyncio.sleep(0.02)
+        while (await old.info("replication")).get("slave0", {}).get("state") != "online":
+            await asyncio.sleep(0.02)  # the master takes a replica for ready a moment later than that itself
         await old.execute_command("FAILOVER", "TO", "127.0.0.1", second.port)
         while (await new.info("replication"))["role"] != "master":
             await asyncio.sleep(0.02)

@@ -98,6 +98,7 @@ async def test_a_dead_connection_is_given_up_when_a_network_comes_back_and_by_it
     script = Script(words=3_000, delay_ms=20)
     stream_id = await system.post(input=directive(script), model="openai/gpt")
     async with Tunnel.to(system.port) as tunnel:
+        tabs.expected.add("net::ERR_")
         page = await tabs.open(tunnel.url)
         await page.evaluate(FOLLOW, [stream_id, {}])
         await begun(page, "w10 ")

@@ -67,7 +67,7 @@ async def test_five_seconds_offline_lose_nothing(tabs: "Tabs", system: System, p
     assert (len(before) < len(script.text()), seen["text"]) == (True, script.text())
     assert "reconnecting" in seen["states"]
     assert len(await provider.calls()) == 1
-    tabs.errors[:] = [error for error in tabs.errors if "net::ERR_" not in error]
+    tabs.expected.add("net::ERR_")
 
 
 async def test_a_refusal_is_an_error_with_its_problem(tabs: "Tabs", system: System) -> None:

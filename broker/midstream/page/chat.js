@@ -8,7 +8,16 @@ import { byId, element } from "./dom.js";
 import { Presence } from "./presence.js";
 import * as statusline from "./statusline.js";
 import { Refused, Tail } from "/midstream.js";
-import { begin, forget, kept, leave as leaveSubmission, randomWord, whileStaying } from "./submission.js";
+import {
+  begin,
+  forget,
+  forgetSoon,
+  forgetTaken,
+  kept,
+  leave as leaveSubmission,
+  randomWord,
+  whileStaying,
+} from "./submission.js";
 import { cutFrom, metadataOf, nextTurn } from "./turns.js";
 
 const { prompt } = composer;
@@ -206,6 +215,7 @@ function leave() {
   if (sending) leaveSubmission(sending);
   if (sending?.typed) prompt.value = "";
   sending = null;
+  forgetTaken();
   depart();
   showMessages([]);
   statusline.hide();
@@ -242,13 +252,15 @@ async function deliver(sent) {
     await whileStaying();
     if (sent.left) await api.cancel(stream.id);
     else showTaken(sent, stream);
+    if (sent.left) forget(sent);
+    else forgetSoon(sent);
     return true;
   } catch (error) {
     complain(error);
+    forget(sent);
     if (!sent.left) composer.show("idle");
     return false;
   } finally {
-    forget(sent);
     if (sending === sent) sending = null;
   }
 }
@@ -261,7 +273,8 @@ function showTaken({ request: { thread, messages, metadata }, typed }, { id, sta
   else showMessages(messages, cut);
   depart();
   byId("welcome").hidden = true;
-  history.pushState(null, "", `?stream=${encodeURIComponent(id)}`);
+  const address = `?stream=${encodeURIComponent(id)}`;
+  if (location.search !== address) history.pushState(null, "", address);
   follow({ id, status, thread, messages, cut, keptS });
 }
 

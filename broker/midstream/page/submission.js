@@ -5,6 +5,10 @@ const KEPT = "midstream.submission";
 /** How long, in ms, a page that is being left waits for the one that takes its place. */
 const LEAVING_MS = 5_000;
 
+/** How long, in ms, a submission is kept after it was taken. */
+const TAKEN_MS = 1_000;
+
+let taken = null;
 let leavingUntil = 0;
 window.addEventListener("beforeunload", () => (leavingUntil = Date.now() + LEAVING_MS));
 
@@ -40,6 +44,21 @@ export function randomWord() {
 /** Forgets a submission that was taken or refused. */
 export function forget({ key }) {
   if (kept()?.key === key) sessionStorage.removeItem(KEPT);
+}
+
+/**
+ * Forgets a submission that was taken, a moment later: a reload that began before this page had the stream's address
+ * loads the one before it, and finds its way by the submission's key.
+ */
+export function forgetSoon(submission) {
+  taken = submission;
+  setTimeout(() => forget(submission), TAKEN_MS);
+}
+
+/** Forgets the submission that was taken last at once: its answer is left. */
+export function forgetTaken() {
+  if (taken) forget(taken);
+  taken = null;
 }
 
 function keep(submission) {
