@@ -57,7 +57,7 @@ def as_object(value: object, name: str = "event") -> Json:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise MisfitError(f"sent a `{name}` that is not an object")
+        raise MisfitError(f"sent `{name}` that is not an object")
     return value
 
 
@@ -83,7 +83,7 @@ def piece(holder: Json, name: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise MisfitError(f"sent a `{name}` that is not a text")
+        raise MisfitError(f"sent `{name}` that is not a text")
     return value
 
 
