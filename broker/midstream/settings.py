@@ -282,10 +282,10 @@ def _check_url(url: str, schemes: tuple[str, ...]) -> None:
     if parts.scheme not in schemes:
         raise ValueError(f"the URL begins with none of {', '.join(f'{scheme}://' for scheme in schemes)}")
     try:
-        found = (parts.path if parts.scheme == "unix" else parts.hostname) and parts.port != 0
+        has_address = (parts.path if parts.scheme == "unix" else parts.hostname) and parts.port != 0
     except ValueError:  # the port is no number, or too large
-        found = False
-    if not found:
+        has_address = False
+    if not has_address:
         raise ValueError("the URL names no host, or a port that can not be")
 
 

@@ -48,7 +48,7 @@ class Midstream:
         self.close()
 
     def close(self) -> None:
-        """Close all connections; streams go on without us. Nothing can be asked behind it."""
+        """Close all connections; streams go on without it. The client cannot be used after that."""
         self._close()
 
     def start(
@@ -63,7 +63,7 @@ class Midstream:
         return self._run(self._client.start(prompt, model=model, idempotency_key=idempotency_key, **fields))
 
     def tail(self, stream_id: str, after: int = 0) -> Generator[ClientEntry, None, None]:
-        """Yield the entries behind `after`, up to the `end` entry; see `midstream.Midstream.tail`."""
+        """Yield the entries after `after`, up to the `end` entry; see `midstream.Midstream.tail`."""
         entries = self._client.tail(stream_id, after)
         try:
             while (entry := self._run(_next(entries))) is not None:
@@ -77,7 +77,7 @@ class Midstream:
         return self._run(self._client.state(stream_id, wait_s))
 
     def entries(self, stream_id: str, after: int = 0, limit: int | None = None) -> Sequence[ClientEntry]:
-        """Return one page of logged entries behind `after`; see `midstream.Midstream.entries`."""
+        """Return one page of logged entries after `after`; see `midstream.Midstream.entries`."""
         return self._run(self._client.entries(stream_id, after, limit))
 
     def list(

@@ -4,7 +4,7 @@ const broker = {
   target: process.env.MIDSTREAM_URL ?? "http://127.0.0.1:8080",
   changeOrigin: true,
   configure(proxy) {
-    // Vite's proxy keeps a response open when the broker behind it is gone; a page can only resume what was cut.
+    // Vite's proxy keeps a response open when the broker that it leads to is gone; a page can only resume what was cut.
     proxy.on("proxyRes", (answer, _request, response) => answer.on("close", () => answer.complete || response.destroy()));
   },
 };

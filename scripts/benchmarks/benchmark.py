@@ -40,6 +40,6 @@ def medians(runs: list[Figures]) -> Figures:
 
 
 def percentile(values: list[float], share: float) -> float:
-    """Return the value below which this share of all values lies."""
+    """Return the value that this share of all values is below."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]

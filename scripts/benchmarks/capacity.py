@@ -28,11 +28,11 @@ def _run(system: str, quick: bool) -> Figures:
                 load.tail(path(producer.streams[0]), step - len(load.clients))
                 load.join()
                 entries = RATE * (QUICK_S if quick else STEP_S)
-                load.reach(load.clients[0].last, 10)  # newcomers have replayed what the others have had
-                found = measured(rig, server, producer, load, entries, RATE)
-                if found["delay p99, ms"] > LATEST_MS or found["tails left behind"]:
+                load.reach(load.clients[0].last, 10)  # new tails replay what the others have received
+                step_figures = measured(rig, server, producer, load, entries, RATE)
+                if step_figures["delay p99, ms"] > LATEST_MS or step_figures["tails left behind"]:
                     break
-                reached, figures = step, found
+                reached, figures = step, step_figures
     kept = ("delay p50, ms", "delay p99, ms", "front busy, %", "front waiting for a core, %", "load client busy, %")
     return {"tails": float(reached), **{name: figures.get(name, 0.0) for name in kept}}
 

@@ -15,6 +15,19 @@ from scripts.benchmarks.storm import STORM
 from scripts.benchmarks.ttft import TTFT
 
 BENCHMARKS: Final[dict[str, Benchmark]] = {
-    found.name: found
-    for found in (TTFT, FANOUT, MANY, LIGHT, CAPACITY, REPLAY, IDLE, STORM, NEVER_READING, APPEND, MEMORY, FACES_COST)
+    benchmark.name: benchmark
+    for benchmark in (
+        TTFT,
+        FANOUT,
+        MANY,
+        LIGHT,
+        CAPACITY,
+        REPLAY,
+        IDLE,
+        STORM,
+        NEVER_READING,
+        APPEND,
+        MEMORY,
+        FACES_COST,
+    )
 }

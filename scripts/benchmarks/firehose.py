@@ -16,7 +16,7 @@ FILL: Final = "x" * 24
 
 
 async def entries(_messages: list[dict[str, Any]], params: dict[str, Any]) -> AsyncIterator[Other]:
-    """Yield `count` entries that cannot be merged, leaving the loop to others behind each."""
+    """Yield `count` entries that cannot be merged, leaving the loop to others after each."""
     for number in range(int(params["count"])):
         yield Other("data", {"number": number, "fill": FILL})
         await asyncio.sleep(0)

@@ -55,7 +55,7 @@ def measured(rig: Rig, server: Server, producer: Producer, load: Load, entries: 
     waiting_s = waited_s(server.pid)
     client_s, began_s = time.process_time(), time.monotonic()
     producer.begin(entries, rate)
-    behind = load.reach(goal, entries / rate + LATE_S)
+    late = load.reach(goal, entries / rate + LATE_S)
     front_s, redis_s = cpu_s(server.pid) - front_s, cpu_s(rig.redis_pid) - redis_s
     client_s, took_s = time.process_time() - client_s, time.monotonic() - began_s
     producer_late_ms = producer.finish()
@@ -68,7 +68,7 @@ def measured(rig: Rig, server: Server, producer: Producer, load: Load, entries: 
         "delay p50, ms": percentile(delays_ms, 0.5),
         "delay p99, ms": percentile(delays_ms, 0.99),
         "delivered, %": 100 * load.received / (entries * readers),
-        "tails left behind": float(behind),
+        "tails left behind": float(late),
         "gaps": float(load.gaps),
         "repeated": float(load.repeated),
         "front busy, %": 100 * front_s / took_s,

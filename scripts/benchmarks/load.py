@@ -58,7 +58,7 @@ class Load:
         self._poll = select.epoll()
         self._by_fd: dict[int, Client] = {}
         self._goal = 0
-        self._behind = 0
+        self._late = 0
 
     def __enter__(self) -> Self:
         return self
@@ -81,7 +81,7 @@ class Load:
         return added
 
     def ask(self, clients: list[Client]) -> None:
-        """Send the requests of connected clients, each from behind its last offset."""
+        """Send the requests of connected clients, each from after its last offset."""
         for client in clients:
             after = f"Last-Event-ID: {client.last}\r\n" if client.last else ""
             head = f"GET {client.path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {KEY}\r\n{after}\r\n"
@@ -115,7 +115,7 @@ class Load:
         self._by_fd.clear()
 
     def return_all(self) -> None:
-        """Connect every client again, each from behind its last offset."""
+        """Connect every client again, each from after its last offset."""
         for client in self.clients:
             self._connect(client, None)
         self.ask(self.clients)
@@ -124,11 +124,11 @@ class Load:
     def reach(self, goal: int, timeout_s: float) -> int:
         """Read until all watched clients have come to offset `goal`; return how many have not in time."""
         self._goal = goal
-        self._behind = sum(client.last < goal for client in self._by_fd.values())
+        self._late = sum(client.last < goal for client in self._by_fd.values())
         deadline = time.monotonic() + timeout_s
-        while self._behind and (left_s := deadline - time.monotonic()) > 0:
+        while self._late and (left_s := deadline - time.monotonic()) > 0:
             self.read(left_s)
-        return self._behind
+        return self._late
 
     def join(self, timeout_s: float = 60.0) -> None:
         """Read until every client has its stream's first entry.
@@ -136,8 +136,8 @@ class Load:
         Raises:
             LoadError: Some have not in time.
         """
-        if behind := self.reach(1, timeout_s):
-            raise LoadError(f"{behind} clients were not served within {timeout_s:g} s")
+        if late := self.reach(1, timeout_s):
+            raise LoadError(f"{late} clients were not served within {timeout_s:g} s")
 
     def read(self, wait_s: float) -> None:
         """Read once from all that have something to read."""
@@ -153,7 +153,7 @@ class Load:
                 self._poll.unregister(fd)
                 del self._by_fd[fd]
                 self.cut += 1
-                self._behind -= client.last < self._goal
+                self._late -= client.last < self._goal
 
     def _connect(self, client: Client, buffer_bytes: int | None) -> None:
         client.socket = socket.socket()
@@ -165,8 +165,8 @@ class Load:
         if client.carry:
             data = client.carry + data
         if not client.open:
-            head, found, data = data.partition(b"\r\n\r\n")
-            if not found:
+            head, blank, data = data.partition(b"\r\n\r\n")
+            if not blank:
                 client.carry = head
                 return
             if not head.startswith(OK):
@@ -192,7 +192,7 @@ class Load:
         elif extra < 0:
             self.repeated -= extra
         if client.last < self._goal <= last:
-            self._behind -= 1
+            self._late -= 1
         client.last = last
         self.received += count
         if (last + client.number) % SAMPLED == 0:

@@ -1,4 +1,4 @@
-"""nginx with the nchan module, where both are installed: what C does that keeps messages in memory and no log."""
+"""nginx with the nchan module, where both are installed: a server in C that keeps messages in memory and has no log."""
 
 import shutil
 from pathlib import Path
@@ -9,9 +9,9 @@ from scripts.benchmarks.pipeline import Pipeline
 NGINX: Final = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
 MODULE: Final = next(
     (
-        found
+        module
         for folder in ("/usr/lib/nginx/modules", "/usr/lib64/nginx/modules", "/usr/local/lib/nginx/modules")
-        if (found := Path(folder) / "ngx_nchan_module.so").exists()
+        if (module := Path(folder) / "ngx_nchan_module.so").exists()
     ),
     None,
 )

@@ -15,7 +15,7 @@ BLOCK_MS = 15_000
 
 
 async def allowed(authorization: Annotated[str, Header()] = "") -> None:
-    """Refuse whoever has no key."""
+    """Refuse a request without a key."""
     if authorization != f"Bearer {os.environ['API_KEY']}":
         raise HTTPException(401)
 

@@ -35,7 +35,7 @@ class Pipeline(ABC):
         self._due += len(commands)
 
     def take_answers(self, left: int) -> None:
-        """Take what lies there; wait until no more than `left` answers are due."""
+        """Take the answers that are there; wait until no more than `left` answers are due."""
         while self._due:
             try:
                 data = self._socket.recv(READ_BYTES, 0 if self._due > left else socket.MSG_DONTWAIT)

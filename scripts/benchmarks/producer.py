@@ -98,10 +98,10 @@ class _Redis(Pipeline):
         """Return an append, or an XADD."""
         if stream not in self._packed:
             self._packed[stream] = self._pack(stream)
-        before, behind = self._packed[stream]
+        before, after = self._packed[stream]
         if self._claimed is None:
-            return b"".join((before, _packed(f"{offset}-0"), behind, _packed(text)))
-        return b"".join((before, _packed(offset - 1), behind, _packed(b"t" + text)))
+            return b"".join((before, _packed(f"{offset}-0"), after, _packed(text)))
+        return b"".join((before, _packed(offset - 1), after, _packed(b"t" + text)))
 
     def answered(self, data: bytes) -> int:
         """Count the replies."""
@@ -121,8 +121,8 @@ class _Redis(Pipeline):
             fence, _ = self._claimed[stream]
             place = (keys.state(stream), keys.log(stream), fence.epoch, fence.owner)
             words = (("EVALSHA", self._sha, 2, *place), (keys.channel(stream), "", "", 0))
-        before, behind = (b"".join(map(_packed, part)) for part in words)
-        return b"*%d\r\n%b" % (sum(map(len, words)) + 2, before), behind  # the tail or id, and the text
+        before, after = (b"".join(map(_packed, part)) for part in words)
+        return b"*%d\r\n%b" % (sum(map(len, words)) + 2, before), after  # the tail or id, and the text
 
 
 class _Appender:
@@ -146,7 +146,7 @@ class _Appender:
                 late_s = max(late_s, now_s - began_s - sent / per_s if rate else 0.0)
                 self._pipeline.send([self._command(streams[number % len(streams)]) for number in range(sent, due)])
                 sent = due
-            # At a pace, answers are taken as they lie there: no wake-up for each.
+            # At a pace, answers are taken as they come in: no wake-up for each.
             self._pipeline.take_answers(UNPACED if rate else 0)
             if rate:
                 next_s = began_s + sent / per_s

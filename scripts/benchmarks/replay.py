@@ -56,10 +56,10 @@ def _run(system: str, quick: bool) -> Figures:  # noqa: ARG001 - it is over in s
                 began_s = time.monotonic()
                 load.ask(clients)
                 load.watch(clients)
-                behind = load.reach(ENTRIES, TIMEOUT_S)
+                late = load.reach(ENTRIES, TIMEOUT_S)
                 figures[name] = load.received / (time.monotonic() - began_s)
-                if behind or load.gaps or load.repeated:
-                    raise LoadError(f"{name}: {behind} behind, {load.gaps} gaps, {load.repeated} repeated")
+                if late or load.gaps or load.repeated:
+                    raise LoadError(f"{name}: {late} late, {load.gaps} gaps, {load.repeated} repeated")
     return figures
 
 

@@ -89,11 +89,11 @@ def into_docs(benchmarks: Mapping[str, Benchmark]) -> None:
 
     A benchmark that was not measured here keeps the table that it has.
     """
-    there = TABLES.read_text()
-    sections = tables_in(there)
+    current = TABLES.read_text()
+    sections = tables_in(current)
     sections |= {name: path.read_text() for name in benchmarks if (path := RESULTS / f"{name}.md").exists()}
     inside = "\n".join(f"{sections[name].strip()}\n" for name in benchmarks if name in sections)
-    TABLES.write_text(_between_markers(there, inside, TABLES.name))
+    TABLES.write_text(_between_markers(current, inside, TABLES.name))
     README.write_text(summarised(README.read_text(), TABLES.read_text(), benchmarks))
 
 
@@ -124,10 +124,10 @@ def summarised(readme: str, docs: str, benchmarks: Mapping[str, Benchmark]) -> s
 def _cells(section: str, figure: str) -> dict[str, str]:
     """Return the cells of one row of a section's table, by their columns."""
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if "|" in line]
-    found = [row for row in rows if row[0] == figure]
-    if not found:
+    matching = [row for row in rows if row[0] == figure]
+    if not matching:
         raise SystemExit(f"{TABLES.name} has no row {figure!r}")
-    return dict(zip(rows[0], found[0], strict=True))
+    return dict(zip(rows[0], matching[0], strict=True))
 
 
 def _between_markers(text: str, inside: str, name: str) -> str:

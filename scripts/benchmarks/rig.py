@@ -22,7 +22,7 @@ KEY: Final = "bench-key"
 READY_S: Final = 20.0
 STOP_S: Final = 10.0
 TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
-_UTIME: Final = 11  # fields of /proc/<pid>/stat behind the parenthesised name
+_UTIME: Final = 11  # fields of /proc/<pid>/stat after the parenthesised name
 _STIME: Final = 12
 
 

@@ -32,13 +32,13 @@ def _run(system: str, quick: bool) -> Figures:
             used_s, began_s = cpu_s(server.pid), time.monotonic()
             load.return_all()
             connected_s = time.monotonic() - began_s
-            behind = load.reach(1 + SEEN + MISSED, TIMEOUT_S)
+            late = load.reach(1 + SEEN + MISSED, TIMEOUT_S)
             took_s = time.monotonic() - began_s
             return {
                 "all caught up, s": took_s,
                 "of which clients connecting, s": connected_s,
                 "front CPU, ms a client": 1000 * (cpu_s(server.pid) - used_s) / len(load.clients),
-                "not caught up": float(behind),
+                "not caught up": float(late),
                 "gaps": float(load.gaps),
                 "repeated": float(load.repeated),
             }

@@ -43,7 +43,7 @@ def _figures(port: int, path: str, body: dict[str, object], first: bytes, quick:
 def _received(connection: socket.socket, so_far: bytes) -> bytes:
     data = connection.recv(65_536)
     if not data:
-        raise RuntimeError(f"cut behind {so_far[-300:]!r}")
+        raise RuntimeError(f"cut after {so_far[-300:]!r}")
     return data
 
 

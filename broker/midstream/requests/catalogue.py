@@ -80,7 +80,7 @@ def resolve(model: str | None, settings: Settings) -> str:
         model = _default(settings)
     provider, name = split(model)
     if not name or not _has(provider, name, settings):
-        raise UnknownModel(model, [*(known.id for known in available(settings)), *_open_ended(settings)])
+        raise UnknownModel(model, [*(each.id for each in available(settings)), *_open_ended(settings)])
     if provider == "openai" and settings.openai_api_key is None:
         raise MissingProviderKey(provider, "OPENAI_API_KEY")
     if provider == "anthropic" and settings.anthropic_api_key is None:
@@ -97,10 +97,10 @@ def split(model: str) -> tuple[str, str]:
 def available(settings: Settings) -> list[Model]:
     """Return the models that can be asked for, the default one first."""
     default = _default(settings)
-    return sorted(_known(settings), key=lambda known: known.id != default)
+    return sorted(_listed(settings), key=lambda listed: listed.id != default)
 
 
-def _known(settings: Settings) -> Iterator[Model]:
+def _listed(settings: Settings) -> Iterator[Model]:
     ids = []
     if settings.openai_api_key is not None:
         ids.append((OPENAI_MODEL, "any other model of OpenAI goes as well, by its name"))

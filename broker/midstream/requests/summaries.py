@@ -20,7 +20,7 @@ class DamagedSummaryError(ValueError):
 
 
 def sealed(summary: str) -> str:
-    """Return a summary as a compaction's content: encoded, not encrypted, for whoever holds it was told all of it."""
+    """Return a summary as a compaction's content: encoded, not encrypted, because its holder may read all of it."""
     text = summary.encode()
     return f"{_OURS}1.{zlib.crc32(text):08x}.{base64.urlsafe_b64encode(text).decode().rstrip('=')}"
 

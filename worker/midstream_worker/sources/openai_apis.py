@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator
 
-from midstream.requests.asked_params import of_chat_alone
+from midstream.requests.effective_params import chat_only
 from midstream_worker.sources.deltas import Delta
 from midstream_worker.sources.openai_chat import OpenAIChat
 from midstream_worker.sources.openai_responses import OpenAIResponses
@@ -26,7 +26,7 @@ class OpenAI:
 
     def open(self, prompt: Prompt) -> AsyncGenerator[Delta]:
         """Make the one upstream call and yield its deltas."""
-        return (self._chat if of_chat_alone(prompt.params) else self._responses).open(prompt)
+        return (self._chat if chat_only(prompt.params) else self._responses).open(prompt)
 
     def reattach(self, upstream_id: str, after: int | None, delivered_text: str) -> AsyncGenerator[Delta]:
         """Go on reading a response: of a completion, no id is ever stored."""

@@ -5,7 +5,7 @@ What has no counterpart goes on as it is: the provider judges it.
 
 from typing import Any
 
-from midstream.requests.asked_params import asking
+from midstream.requests.effective_params import effective
 from midstream_worker.sources.conversation import Json
 
 # They ask for more in a response of OpenAI's own shape, or ease OpenAI's work, and mean nothing elsewhere.
@@ -51,7 +51,7 @@ def for_chat(params: Json) -> Json:
 
 def for_anthropic(params: Json) -> Json:
     """Return params with those of OpenAI in Anthropic's words."""
-    given = {name: it for name, it in asking(params).items() if name not in _OF_OPENAI_ALONE}
+    given = {name: it for name, it in effective(params).items() if name not in _OF_OPENAI_ALONE}
     if config := _output_config(given):
         given["output_config"] = config
     if "stop" in given:
@@ -66,7 +66,7 @@ def for_anthropic(params: Json) -> Json:
 
 def _of_openai(params: Json) -> Json:
     """Return params with those of Anthropic, where there are such, in the words of chat completions."""
-    given = asking(params)
+    given = effective(params)
     config = _dict(given.pop("output_config", None))
     if schema := _dict(config.get("format")).get("schema"):
         form = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}

@@ -19,8 +19,8 @@ from midstream.http.tails.event_response import EventResponse
 from midstream.log.entries import CANCELLED, COMPLETED, is_word
 from midstream.log.errors import IdempotencyMismatch, LogUnavailable, StreamAbsent, StreamDeleted
 from midstream.log.state import State
-from midstream.requests.asked_params import needs_chat
 from midstream.requests.catalogue import MissingProviderKey, resolve
+from midstream.requests.effective_params import needs_chat
 from midstream.requests.request import GenerationRequest
 from midstream.service import answers, streams
 from midstream.service.answers import Answer

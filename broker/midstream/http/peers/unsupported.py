@@ -3,8 +3,8 @@
 from typing import Any, Final
 
 from midstream.http.problems import Problem
-from midstream.requests.asked_params import lacking, needs_chat
 from midstream.requests.catalogue import split
+from midstream.requests.effective_params import needs_chat, unsupported_params
 from midstream.requests.summaries import DamagedSummaryError, is_foreign, opened
 from midstream.settings import Settings
 
@@ -101,7 +101,7 @@ def refuse_lacking(model: str, params: Json, settings: Settings) -> None:
         Problem: 400 `unsupported_parameter`.
     """
     provider, _ = split(model)
-    for name in lacking(model, params):
+    for name in unsupported_params(model, params):
         hint = "leave it out, or ask a model of another provider (MIDSTREAM_PROVIDERS)."
         raise _parameter(name, f"{name!r} is no parameter of {_NAMES.get(provider, provider)}'s: {hint}")
     for name in needs_chat(model, params, settings):
