@@ -66,7 +66,7 @@ class Producer:
 
 async def join(hub: Hub, stream_id: str, after: int = 0) -> tuple[Book, Tail]:
     book = Book()
-    follower = await hub.open(stream_id)
-    tail = follower.join(FACE, after)
+    async with hub.follow(stream_id) as follower:
+        tail = follower.join(FACE, after)
     tail.begin(book)
     return book, tail

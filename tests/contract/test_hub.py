@@ -12,11 +12,8 @@ from midstream.hub.hub import Hub
 from midstream.hub.segment import SEGMENT_ENTRIES
 from midstream.log.connect import connect, shed
 from midstream.log.entries import Stored
-from midstream.log.errors import StreamAbsent
-from midstream.log.keys import new_id
 from midstream.log.log import Log
 from tests.contract.hub_support import FACE, Book, Producer, join
-from tests.loop_alarm import frozen_after
 
 
 @pytest.fixture
@@ -44,19 +41,6 @@ async def producer(log: Log) -> AsyncIterator[Producer]:
     await producer.begin()
     yield producer
     await log.delete(producer.id, 1)
-
-
-async def test_who_still_asks_a_stopped_hub_does_not_stop_the_loop(hub: Hub, producer: Producer) -> None:
-    """Whoever asked was given the closed follower for ever, without the loop turning (Read/Alive)."""
-    await hub.open(producer.id)
-    await hub.stop()
-    with frozen_after(5):
-        assert not (await hub.open(producer.id)).closed
-
-
-async def test_an_absent_stream_cannot_be_opened(hub: Hub) -> None:
-    with pytest.raises(StreamAbsent):
-        await hub.open(new_id())
 
 
 @pytest.mark.parametrize("length", [0, 1, SEGMENT_ENTRIES - 1, SEGMENT_ENTRIES, SEGMENT_ENTRIES * 5 + 7])
@@ -122,53 +106,14 @@ async def test_a_sink_that_raises_harms_no_other(hub: Hub, producer: Producer) -
         def write(self, chunk: bytes) -> None:
             raise RuntimeError(len(chunk))
 
-    follower = await hub.open(producer.id)
     bad = Bad()
-    follower.join(FACE, producer.tail).begin(bad)
+    async with hub.follow(producer.id) as follower:
+        follower.join(FACE, producer.tail).begin(bad)
     good, _ = await join(hub, producer.id)
     await producer.write(3)
     await good.until(producer.tail)
     assert bad.closed.is_set()
     assert hub.tails_of(producer.id) == 1
-
-
-async def test_readers_that_come_just_as_an_ended_stream_was_opened_freeze_nobody(hub: Hub, producer: Producer) -> None:
-    """PROTOCOL: Read/Alive. The second reader reads everything before the first has noticed that the log is open."""
-    await producer.end()
-    first = asyncio.create_task(join(hub, producer.id))
-    await asyncio.sleep(0)
-    opening = hub._opening[producer.id]
-    while not opening.done():
-        await asyncio.sleep(0)  # every turn: the callbacks of what is done run in the next one
-    with frozen_after(2):
-        others = [await join(hub, producer.id) for _ in range(30)]
-        books = [book for book, _ in (*others, await first)]
-    assert all(book.closed.is_set() and book.ids == [1, 2] for book in books)
-    assert not hub._opening
-
-
-async def test_the_readers_of_one_moment_open_an_ended_stream_once(hub: Hub, producer: Producer, redis: Redis) -> None:
-    async def reads() -> int:
-        return int((await redis.info("commandstats"))["cmdstat_xrange"]["calls"])
-
-    await producer.end()
-    await redis.config_resetstat()
-    with frozen_after(5):
-        books = await asyncio.gather(*(join(hub, producer.id) for _ in range(200)))
-    assert all(book.ids == [1, 2] for book, _ in books)
-    assert await reads() == 1
-
-
-async def test_the_last_tail_out_leaves_nothing(hub: Hub, producer: Producer, redis: Redis) -> None:
-    _, tail = await join(hub, producer.id)
-    assert (await redis.pubsub_numsub(f"ms:{{{producer.id}}}"))[0][1] == 1
-    tail.close()
-    async with asyncio.timeout(5):
-        # Redis tells nobody that a subscription has ended: there is no event to wait for.
-        while (await redis.pubsub_numsub(f"ms:{{{producer.id}}}"))[0][1]:
-            await asyncio.sleep(0.01)
-    assert hub.tails == 0
-    assert hub._window.size_bytes == 0
 
 
 async def test_the_same_entries_written_again_are_not_sent_again(hub: Hub, producer: Producer, redis: Redis) -> None:
@@ -214,9 +159,11 @@ async def test_who_knows_more_than_this_process_is_not_ahead(hub: Hub, producer:
     await join(hub, producer.id)
     await redis.client_kill_filter(_type="pubsub")
     await producer.write(3)
-    assert (await hub.open(producer.id)).tail == 1
-    assert (await hub.open(producer.id, producer.tail)).tail == producer.tail
-    assert (await hub.open(producer.id, producer.tail + 1)).tail == producer.tail
+    tails = []
+    for after in (0, producer.tail, producer.tail + 1):
+        async with hub.follow(producer.id, after) as follower:
+            tails.append(follower.tail)
+    assert tails == [1, producer.tail, producer.tail]
 
 
 class CountingFace(NativeFace):
@@ -233,9 +180,9 @@ class CountingFace(NativeFace):
 @pytest.mark.parametrize("after", [0, SEGMENT_ENTRIES * 18 + 5])
 async def test_a_face_that_remembers_says_the_same_from_anywhere(hub: Hub, producer: Producer, after: int) -> None:
     await producer.write(SEGMENT_ENTRIES * 20)  # more than the window holds
-    follower = await hub.open(producer.id)
     book = Book()
-    follower.join(CountingFace(), after).begin(book)
+    async with hub.follow(producer.id) as follower:
+        follower.join(CountingFace(), after).begin(book)
     await producer.end()
     await asyncio.wait_for(book.closed.wait(), 5)
     counts = [*range(SEGMENT_ENTRIES * 20 + 1), SEGMENT_ENTRIES * 20]  # `start` and `end` count nothing
@@ -285,13 +232,13 @@ async def test_what_may_be_missed_while_the_log_is_read_is_read_behind_it(
     async def reads() -> int:
         return int((await redis.info("commandstats"))["cmdstat_xrange"]["calls"])
 
-    follower = await hub.open(producer.id)
-    before = await reads()
-    follower.catch_up()
-    follower.catch_up()  # as when the feed comes back just then
-    async with asyncio.timeout(5):
-        while await reads() < before + 2:
-            await asyncio.sleep(0.005)
+    async with hub.follow(producer.id) as follower:
+        before = await reads()
+        follower.catch_up()
+        follower.catch_up()  # as when the feed comes back just then
+        async with asyncio.timeout(5):
+            while await reads() < before + 2:
+                await asyncio.sleep(0.005)
 
 
 async def test_a_burst_keeps_no_connections(redis: Redis, redis_url: str) -> None:

@@ -99,9 +99,9 @@ async def test_a_client_outlives_error_replies_to_reads(hub: Hub, producer: Prod
     client = Client(hub, producer.id)
     upto = producer.tail + 4  # three entries and the end
     reading = asyncio.create_task(client.read(upto))
-    follower = await hub.open(producer.id)
-    while not follower.tails:
-        await asyncio.sleep(0)
+    async with hub.follow(producer.id) as follower:
+        while not follower.tails:
+            await asyncio.sleep(0)
     async with busy(own):
         follower.catch_up()
         await asyncio.sleep(0.2)  # the reply is on its way: there is no event for one that changes nothing
@@ -116,7 +116,8 @@ async def test_an_error_that_nobody_expects_cuts_the_tails_and_they_come_back(
 ) -> None:
     book, tail = await join(hub, producer.id)
     await book.until(1)
-    follower = await hub.open(producer.id)
+    async with hub.follow(producer.id) as follower:
+        pass  # the tail holds it
     key = producer.log.keys.state(producer.id)
     epoch = await own.hget(key, "tail")  # type: ignore[misc]
     await own.hset(key, "tail", "no number")  # type: ignore[misc]
@@ -141,7 +142,8 @@ async def test_a_tail_that_takes_no_heartbeat_stops_nobody_elses(producer: Produ
     hub = Hub(log, client, window_bytes=400_000, heartbeat_ms=80, timeout_s=2)
     await hub.start()
     bad = Bad()
-    (await hub.open(producer.id)).join(FACE, producer.tail).begin(bad)
+    async with hub.follow(producer.id) as follower:
+        follower.join(FACE, producer.tail).begin(bad)
     good, _ = await join(hub, producer.id, producer.tail)
     await asyncio.wait_for(bad.closed.wait(), 5)
     for _ in range(2):

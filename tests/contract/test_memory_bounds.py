@@ -68,7 +68,6 @@ def kept(window: Window) -> int:
 
 async def test_frames_of_every_face_are_counted_in_the_window(hub: Hub, producer: Producer) -> None:
     await producer.write(SEGMENT_ENTRIES * 20)
-    follower = await hub.open(producer.id)
     faces = [NumberedFace() for _ in range(12)]
     most: list[int] = []
 
@@ -78,8 +77,9 @@ async def test_frames_of_every_face_are_counted_in_the_window(hub: Hub, producer
             most.append(kept(hub._window))
 
     books = [Measuring() for _ in faces]
-    for face, book in zip(faces, books, strict=True):
-        follower.join(face, 0).begin(book)
+    async with hub.follow(producer.id) as follower:
+        for face, book in zip(faces, books, strict=True):
+            follower.join(face, 0).begin(book)
     await producer.end()
     await asyncio.gather(*(asyncio.wait_for(book.closed.wait(), 30) for book in books))
     assert all(book.ids == list(range(1, producer.tail + 1)) for book in books)
@@ -91,10 +91,10 @@ async def test_a_window_too_small_for_one_page_lets_every_tail_go_on(redis_url: 
     client = connect(redis_url, 2, 8)
     hub = Hub(producer.log, client, window_bytes=1_000, heartbeat_ms=60_000, timeout_s=2)
     await hub.start()
-    follower = await hub.open(producer.id)
     books = [Book() for _ in range(3)]
-    for number, book in enumerate(books):
-        follower.join(NativeFace(), number * SEGMENT_ENTRIES).begin(book)
+    async with hub.follow(producer.id) as follower:
+        for number, book in enumerate(books):
+            follower.join(NativeFace(), number * SEGMENT_ENTRIES).begin(book)
     await producer.end()
     await asyncio.gather(*(asyncio.wait_for(book.closed.wait(), 10) for book in books))
     assert [book.ids[0] for book in books] == [1, 1 + SEGMENT_ENTRIES, 1 + 2 * SEGMENT_ENTRIES]
@@ -107,7 +107,8 @@ async def test_a_chunk_of_long_entries_is_no_longer_than_others(hub: Hub, produc
     entry = b"t" + b"x" * 20_000
     producer.tail = await producer.log.append(producer.id, producer.fence, producer.tail, [entry] * 100)
     book = Book()
-    (await hub.open(producer.id)).join(NativeFace(), 0).begin(book)
+    async with hub.follow(producer.id) as follower:
+        follower.join(NativeFace(), 0).begin(book)
     await producer.end()
     await asyncio.wait_for(book.closed.wait(), 5)
     assert book.ids == list(range(1, producer.tail + 1))

@@ -38,6 +38,7 @@ class Follower:
         ended: Whether the terminal entry is at `tail`.
         closed: Nothing arrives here any more; open the stream again.
         state: The state as last read; `tail` and `ended` above are fresher.
+        opening: The task that opens it; None once that is done.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Follower:
         self.first = 1
         self.ended = False
         self.closed = False
+        self.opening: asyncio.Task[None] | None = None
         self.lagging = lagging
         self.frames = Frames(stream_id, window)
         self.tails: set[Tail] = set()
@@ -61,8 +63,18 @@ class Follower:
         self._again = False  # something may have been missed since the log was read
         self._tasks: set[asyncio.Task[None]] = set()
         self._astray: set[Tail] = set()  # tails that were sent a history that is no longer the log's
+        self._pins = 0
 
-    def hold(self) -> None:
+    def pin(self) -> None:
+        """Keep the follower open until `unpin`, as a tail does that has joined."""
+        self._pins += 1
+
+    def unpin(self) -> None:
+        """Take a pin back."""
+        self._pins -= 1
+        self._close_if_unused()
+
+    def keep_publications(self) -> None:
         """Keep publications until the next `refresh` has read what came before them."""
         if self._pending is None:
             self._pending = []
@@ -75,7 +87,7 @@ class Follower:
         Raises:
             LogError: Redis did not answer, or refused; nothing changed.
         """
-        self.hold()
+        self.keep_publications()
         # The last entry that we know is read again: is it still the same history?
         state, page = await self._log.read(self.stream_id, max(0, self.tail - 1), PAGE_ENTRIES)
         if state is not None and state.tail < self.tail:  # the server lost writes: has another attempt gone on since?
@@ -126,7 +138,7 @@ class Follower:
         """Read what publications may have been missed; once more, if the log is being read: that may be too early."""
         self._again = self._pending is not None
         if not self._again:
-            self.hold()
+            self.keep_publications()
             self._filling = self.run(self._fill())
 
     async def caught_up(self) -> None:
@@ -156,24 +168,27 @@ class Follower:
         self.frames.let_go()
         self._for_each(self.tails, lambda tail: tail.beat(beats_of_silence))
 
-    def join(self, face: Face, after: int, until: int | None = None) -> Tail:
-        """Add a tail that reads behind offset `after`; it sends nothing before `Tail.begin`."""
-        tail = Tail(self, face, after, until)
+    def join(self, face: Face, after: int, until: int | None = None, *, mark: tuple[int, bytes] | None = None) -> Tail:
+        """Add a tail that reads after offset `after`; it sends nothing before `Tail.begin`."""
+        tail = Tail(self, face, after, until, mark)
         self.tails.add(tail)
         return tail
 
     def leave(self, tail: Tail) -> None:
-        """Remove a tail; where none joins in the same turn of the loop, the last one out stops the follower.
-
-        All that waited for the stream to be opened wake in one turn. The first of them may have read it to its end
-        before the second one joins.
-        """
+        """Remove a tail."""
         self.tails.discard(tail)
-        if not self.tails:
-            asyncio.get_running_loop().call_soon(self._rest)
+        self._close_if_unused()
 
-    def _rest(self) -> None:
-        if not self.tails:
+    def _close_if_unused(self) -> None:
+        """Have the follower closed once it has neither tail nor pin.
+
+        That is decided a turn of the loop later, because functions of the follower may still be at work in this one.
+        """
+        if not self.tails and not self._pins:
+            asyncio.get_running_loop().call_soon(self._close_now_if_unused)
+
+    def _close_now_if_unused(self) -> None:
+        if not self.tails and not self._pins:
             self._on_idle(self)
 
     def load(self, index: int, tail: Tail) -> None:
@@ -203,7 +218,7 @@ class Follower:
         """Drop all memory; return the background tasks that were cancelled."""
         self.closed = True
         self._window.forget(self.stream_id)
-        tasks = [task for task in self._tasks if task is not asyncio.current_task()]
+        tasks = [task for task in (*self._tasks, self.opening) if task and task is not asyncio.current_task()]
         for task in tasks:
             task.cancel()
         return tasks

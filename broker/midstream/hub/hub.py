@@ -5,6 +5,7 @@ import contextlib
 import itertools
 import logging
 import random
+from collections.abc import AsyncIterator
 from typing import Final
 
 from redis.asyncio import Redis
@@ -22,8 +23,6 @@ from midstream.log.log import Log
 logger = logging.getLogger(__name__)
 
 DELETED: Final = b"deleted"
-UNJOINED_S: Final = 1.0
-"""How long a follower that nobody joined stays open."""
 DRAIN_STEP_TAILS: Final = 20
 """Tails that are parted from at a time."""
 LATECOMERS_S: Final = 0.05
@@ -56,9 +55,7 @@ class Hub:
         self._redis = redis
         self._silence_s = heartbeat_ms / 1000
         self._timeout_s = timeout_s
-        self._followers: dict[str, Follower] = {}
-        self._opening: dict[str, asyncio.Task[Follower]] = {}
-        self._channels: dict[str, Follower] = {}
+        self._followers: dict[str, Follower] = {}  # by channel; no closed one is among them
         self._feed = Feed(redis, self._deliver, self._regained, timeout_s)
         self._timer: asyncio.Task[None] | None = None
         self._look: asyncio.Task[None] | None = None
@@ -70,7 +67,7 @@ class Hub:
 
     def tails_of(self, stream_id: str) -> int:
         """Return how many tails a stream has in this process."""
-        follower = self._followers.get(stream_id)
+        follower = self._followers.get(self._log.keys.channel(stream_id))
         return len(follower.tails) if follower else 0
 
     async def start(self) -> None:
@@ -88,12 +85,10 @@ class Hub:
             if running is not None:
                 running.cancel()
                 tasks.append(running)
-        for opening in self._opening.values():
-            opening.cancel()
         for follower in tuple(self._followers.values()):
             tasks += follower.stop()
-        self._followers.clear()  # whoever still asks would be given a closed one, again and again
-        await asyncio.gather(*tasks, *self._opening.values(), return_exceptions=True)
+        self._followers.clear()  # a caller that still asks would be handed a closed one, again and again
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._feed.stop()
 
     async def drain(self, drain_s: float, retry_ms: int) -> None:
@@ -114,29 +109,35 @@ class Hub:
                     tail.part(retry_ms)
             await asyncio.sleep(LATECOMERS_S)
 
-    async def open(self, stream_id: str, after: int = 0) -> Follower:
-        """Return the stream's follower, up to date. Join it before the next await, else it may close.
+    @contextlib.asynccontextmanager
+    async def follow(self, stream_id: str, after: int = 0) -> AsyncIterator[Follower]:
+        """Hold the stream's follower, open and up to date; tails that join it keep it open beyond that.
 
-        Whoever has read up to `after` elsewhere may know more than this process has heard of: then the log is read.
+        A reader that has read up to `after` elsewhere may know more than this process has heard of: then the log is
+        read.
 
         Raises:
             StreamAbsent: There is no such stream.
             LogUnavailable: Redis did not answer.
         """
-        asked: Follower | None = None
         while True:
-            follower = self._followers.get(stream_id)
-            if follower is None:
-                opening = self._opening.get(stream_id)
-                if opening is None:
-                    opening = asyncio.create_task(self._open(stream_id), name=f"open {stream_id}")
-                    self._opening[stream_id] = opening
-                follower = await asyncio.shield(opening)
-            if not follower.closed and (after <= follower.tail or follower is asked):
-                return follower
-            if not follower.closed:
-                asked = follower
-                await self._read_up(follower)
+            follower = self._followers.get(self._log.keys.channel(stream_id)) or self._begin(stream_id)
+            follower.pin()  # before anything is awaited, so that no other reader closes it by leaving
+            try:
+                opening = follower.opening
+                if opening is not None:
+                    await asyncio.wait((opening,))
+                    if not opening.cancelled():
+                        opening.result()
+                if follower.tail < after and not follower.closed:
+                    await self._read_up(follower)
+                if not follower.closed:
+                    yield follower
+                    return
+                # The stream was deleted just now: ask the log. A closed follower is in no table, so the next one has
+                # to be opened first: this loop never turns without the event loop.
+            finally:
+                follower.unpin()
 
     async def _read_up(self, follower: Follower) -> None:
         try:
@@ -145,48 +146,40 @@ class Hub:
         except TimeoutError as error:
             raise LogUnavailable(f"{follower.stream_id} could not be read") from error
 
-    async def _open(self, stream_id: str) -> Follower:
+    def _begin(self, stream_id: str) -> Follower:
         follower = Follower(stream_id, self._log, self._window, self._lagging, self._close)
-        channel = self._log.keys.channel(stream_id)
-        try:
-            # Before it is known whether there is anything to hear: that costs less than to ask first.
-            follower.hold()
-            self._channels[channel] = follower
-            await self._feed.subscribe(channel)
-            if not await follower.refresh() or follower.closed:  # deleted meanwhile
-                raise StreamAbsent(stream_id)
-        except BaseException:
-            self._close(follower)
-            self._window.forget(stream_id)  # what was read behind a deletion
-            raise
-        finally:
-            # Emptied here and not by a callback, which runs a turn later: whoever came in between would be given
-            # this task, which is done, again and again, without the loop ever turning.
-            del self._opening[stream_id]
-        self._followers[stream_id] = follower
-        # Whoever asked may be gone or may not have joined.
-        asyncio.get_running_loop().call_later(UNJOINED_S, self._release, follower)
+        self._followers[self._log.keys.channel(stream_id)] = follower
+        follower.opening = asyncio.create_task(self._open(follower), name=f"open {stream_id}")
         return follower
 
-    def _release(self, follower: Follower) -> None:
-        if not follower.tails:
+    async def _open(self, follower: Follower) -> None:
+        follower.pin()  # opened to the end even if all have left: a second subscription would take this one's reply
+        try:
+            # Subscribed before the stream is known to exist: that saves a round trip in the common case.
+            follower.keep_publications()
+            await self._feed.subscribe(self._log.keys.channel(follower.stream_id))
+            if not await follower.refresh():
+                raise StreamAbsent(follower.stream_id)
+        except BaseException:
             self._close(follower)
+            raise
+        finally:
+            follower.opening = None  # here and not in a callback of the task, which would run a turn later
+            follower.unpin()
 
     def _close(self, follower: Follower) -> None:
         if follower.closed:
             return
-        if self._followers.get(follower.stream_id) is follower:
-            del self._followers[follower.stream_id]
         follower.stop()
         channel = self._log.keys.channel(follower.stream_id)
-        if self._channels.pop(channel, None) is not None:
-            self._feed.unsubscribe(channel)
+        del self._followers[channel]
+        self._feed.unsubscribe(channel)
 
     def _deliver(self, messages: list[tuple[str, bytes]]) -> None:
         """Let each follower take what has come, then move its tails: what came together leaves in one write."""
         moved: dict[Follower, None] = {}
         for channel, message in messages:
-            follower = self._channels.get(channel)
+            follower = self._followers.get(channel)
             if follower is None:
                 continue
             if message == DELETED:
@@ -199,7 +192,7 @@ class Hub:
 
     def _regained(self) -> None:
         """The feed was away: publications may have been missed."""
-        for follower in tuple(self._channels.values()):
+        for follower in tuple(self._followers.values()):
             follower.catch_up()
 
     async def _beat(self) -> None:
@@ -214,7 +207,7 @@ class Hub:
     async def _look_at_all(self) -> None:
         """Read what each live stream may have more; one at a time, so that idle tails keep no pool of connections."""
         for follower in tuple(self._followers.values()):
-            if not follower.ended and not follower.closed:
+            if not follower.ended and not follower.closed and follower.opening is None:
                 await follower.caught_up()
         with contextlib.suppress(RedisError, OSError):  # a connection that breaks while it is closed
             await shed(self._redis)

@@ -55,12 +55,14 @@ class Tail:
         "until",
     )
 
-    def __init__(self, follower: "Follower", face: Face, after: int, until: int | None) -> None:
+    def __init__(
+        self, follower: "Follower", face: Face, after: int, until: int | None, mark: tuple[int, bytes] | None
+    ) -> None:
         self.face = face
         self.sink: Sink | None = None
         self.cursor = after
         self.until = until
-        self.mark: tuple[int, bytes] | None = None
+        self.mark = mark
         self.quiet_beats = 0
         self.failed = False
         self._follower = follower
@@ -135,6 +137,11 @@ class Tail:
     def part(self, retry_ms: int) -> None:
         """Ask the client to come back after `retry_ms`, to whoever serves then, and close."""
         self._last_words(self.face.parting(retry_ms))
+
+    @property
+    def stream_id(self) -> str:
+        """The stream that it reads."""
+        return self._follower.stream_id
 
     @property
     def lagging(self) -> "Lagging":

@@ -4,9 +4,11 @@ A tenant sees its own streams only; another tenant's raise `StreamAbsent` like o
 """
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import time
+from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import orjson
@@ -120,12 +122,13 @@ async def find(house: House, tenant: str, stream_id: str) -> State:
     return state
 
 
-async def open_follower(house: House, tenant: str, stream_id: str, after: int = 0) -> Follower:
-    """Return the hub's follower of a tenant's stream, for a reader that has read up to `after`; raises as `find`."""
-    follower = await house.hub.open(stream_id, after)
-    if follower.state.tenant != tenant:
-        raise StreamAbsent(stream_id)
-    return follower
+@contextlib.asynccontextmanager
+async def follow(house: House, tenant: str, stream_id: str, after: int = 0) -> AsyncIterator[Follower]:
+    """Hold the hub's follower of a tenant's stream, for a reader that has read up to `after`; raises as `find`."""
+    async with house.hub.follow(stream_id, after) as follower:
+        if follower.state.tenant != tenant:
+            raise StreamAbsent(stream_id)
+        yield follower
 
 
 async def show(house: House, tenant: str, stream_id: str, *, output: bool = False) -> dict[str, Any]:
@@ -210,14 +213,14 @@ async def delete(house: House, tenant: str, stream_id: str) -> None:
 
 async def ended(house: House, tenant: str, stream_id: str, wait_s: float) -> bool:
     """Wait until the stream has ended, for at most `wait_s`; return whether it has."""
-    follower = await open_follower(house, tenant, stream_id)
-    return await _noticed(follower.join(SILENT, follower.tail), wait_s)
+    async with follow(house, tenant, stream_id) as follower:
+        return await _noticed(follower.join(SILENT, follower.tail), wait_s)
 
 
 async def spoken(house: House, tenant: str, stream_id: str, wait_s: float) -> bool:
     """Wait until the source has said something or the stream has ended, for at most `wait_s`; return whether so."""
-    follower = await open_follower(house, tenant, stream_id)
-    return await _noticed(follower.join(FIRST_WORD, 0), wait_s)
+    async with follow(house, tenant, stream_id) as follower:
+        return await _noticed(follower.join(FIRST_WORD, 0), wait_s)
 
 
 async def _noticed(tail: Tail, wait_s: float) -> bool:

@@ -49,23 +49,23 @@ async def respond(
     """Return the response that tails a chat's stream behind `after`, or 204 where nothing is left.
 
     Raises:
-        StreamAbsent, LogUnavailable: As `streams.open_follower`.
+        StreamAbsent, LogUnavailable: As `streams.follow`.
     """
     state = await streams.find(house, tenant, stream_id)
     # Only another attempt writes a `reset`.
     reset = await chats.last_reset(house, stream_id, state.tail) if state.epoch > 1 else 0
-    follower = await streams.open_follower(house, tenant, stream_id, after)
-    if (follower.ended and after == follower.tail) or after + 1 < follower.first:
-        return Response(status_code=NOTHING, headers={"Stream-Id": stream_id})
-    if after > follower.tail:
-        after = 0
-    face = UiMessagesFace(
-        message_id=orjson.loads(state.metadata).get(MESSAGE_ID) or f"msg-{stream_id}",
-        tag=stream_id[:TAG_CHARS],
-        major=RESETTING_MAJOR if _is_resetting(major) else 0,
-        anew=reset if after == 0 or after >= reset else 0,
-    )
-    return _response(house, tenant, chat_id, follower, face, after=after, follow=follow, mark=mark)
+    async with streams.follow(house, tenant, stream_id, after) as follower:
+        if (follower.ended and after == follower.tail) or after + 1 < follower.first:
+            return Response(status_code=NOTHING, headers={"Stream-Id": stream_id})
+        if after > follower.tail:
+            after = 0
+        face = UiMessagesFace(
+            message_id=orjson.loads(state.metadata).get(MESSAGE_ID) or f"msg-{stream_id}",
+            tag=stream_id[:TAG_CHARS],
+            major=RESETTING_MAJOR if _is_resetting(major) else 0,
+            anew=reset if after == 0 or after >= reset else 0,
+        )
+        return _response(house, tenant, chat_id, follower, face, after=after, follow=follow, mark=mark)
 
 
 def _is_resetting(major: str | None) -> bool:
@@ -86,26 +86,23 @@ def _response(
 ) -> EventResponse:
     async def note_seen(_gone: bool) -> None:
         """Note who was sent the end, so that nobody is replayed what somebody has read."""
-        if response.sent and follower.ended and response.tail.cursor >= follower.tail:
+        if response.sent and follower.ended and tail.cursor >= follower.tail:
             try:
                 await house.chats.note_seen(tenant, chat_id, follower.stream_id, chats.keep_s(house.settings))
             except LogUnavailable:
                 logger.warning("it was not noted that the end of %s was sent", follower.stream_id)
 
+    # What was logged before this client came; the end itself stays the last word.
+    replayed = follower.tail - follower.ended
+    marked = (replayed, face.mark(replayed)) if mark and replayed > after else None
+    tail = follower.join(face, after, None if follow else follower.tail, mark=marked)
     response = EventResponse(
-        follower,
-        face,
-        after=after,
-        until=None if follow else follower.tail,
+        tail,
         opening=face.heartbeat,
         send_timeout_s=house.settings.send_timeout_ms / 1000,
         headers=PROTOCOL_HEADER,
         over=note_seen,
     )
-    # What was logged before this client came; the end itself stays the last word.
-    replayed = follower.tail - follower.ended
-    if mark and replayed > after:
-        response.tail.mark = (replayed, face.mark(replayed))
     return response
 
 

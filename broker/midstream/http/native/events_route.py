@@ -47,7 +47,7 @@ def cursor(header: str | None, query: str | None) -> int:
 def events(
     follower: Follower, settings: Settings, *, after: int, follow: bool = True, status: int = 200
 ) -> EventResponse:
-    """Return the response that tails a stream natively.
+    """Join a tail to a follower that is held, and return the response that sends it natively.
 
     Raises:
         Problem: 410 `cursor_trimmed`.
@@ -59,10 +59,7 @@ def events(
         detail = f"The entries before offset {follower.first} are gone."
         raise Problem(410, "cursor_trimmed", detail, first_offset=follower.first, reason="trimmed")
     return EventResponse(
-        follower,
-        NATIVE,
-        after=after,
-        until=None if follow else follower.tail,
+        follower.join(NATIVE, after, None if follow else follower.tail),
         reset=reset,
         opening=b"retry: %d\n\n" % settings.retry_ms,
         send_timeout_s=settings.send_timeout_ms / 1000,
@@ -98,10 +95,10 @@ async def get_events(
 
 
 async def _answer(house: House, tenant: str, stream_id: str, after: int, *, follow: bool) -> Response:
-    follower = await streams.open_follower(house, tenant, stream_id, after)
-    if follower.ended and after == follower.tail:
-        return Response(status_code=204, headers={"Stream-Id": stream_id})
-    return events(follower, house.settings, after=after, follow=follow)
+    async with streams.follow(house, tenant, stream_id, after) as follower:
+        if follower.ended and after == follower.tail:
+            return Response(status_code=204, headers={"Stream-Id": stream_id})
+        return events(follower, house.settings, after=after, follow=follow)
 
 
 class FastLane:

@@ -78,8 +78,8 @@ async def post_stream(
     status = 201 if created else 200
     headers = {"Location": f"/v1/streams/{stream_id}", "Stream-Id": stream_id}
     if body.stream:
-        follower = await streams.open_follower(house, tenant, stream_id)
-        response: Response = events(follower, house.settings, after=0, status=status)
+        async with streams.follow(house, tenant, stream_id) as follower:
+            response: Response = events(follower, house.settings, after=0, status=status)
         response.headers["Location"] = headers["Location"]
         return response
     return JSON(summary(stream_id, await streams.find(house, tenant, stream_id)), status, headers)

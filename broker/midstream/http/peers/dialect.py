@@ -123,20 +123,18 @@ async def streamed(
     cancels = house.settings.strict_openai and not keeps_on
     attempt = None if request is None else deliveries.taken(request.scope)
     wire = None if request is None else deliveries.lasting(request.scope)
-    follower = await streams.open_follower(house, tenant, stream_id)
+    async with streams.follow(house, tenant, stream_id) as follower:
+        tail = follower.join(face, after)
 
     async def over(gone: bool) -> None:
         if attempt is not None:
-            whole = response.sent and follower.ended and response.tail.cursor >= follower.tail
+            whole = response.sent and follower.ended and tail.cursor >= follower.tail
             await deliveries.tell(wire, attempt, delivered=whole)
         if cancels and gone:
             await _cancel(house, tenant, stream_id)
 
     response = EventResponse(
-        follower,
-        face,
-        after=after,
-        until=None,
+        tail,
         opening=b"",
         over=over if cancels or attempt is not None else None,
         send_timeout_s=house.settings.send_timeout_ms / 1000,

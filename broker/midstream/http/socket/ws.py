@@ -222,16 +222,16 @@ class _Conversation:
 
     async def _follow(self, stream_id: str, after: int, answer: dict[str, Any]) -> None:
         self._check_room(stream_id)
-        follower = await streams.open_follower(self._house, self._tenant, stream_id, after)
-        if after + 1 < follower.first:
-            detail = f"The entries before offset {follower.first} are gone."
-            raise Problem(410, "cursor_trimmed", detail, id=stream_id, first_offset=follower.first)
-        ahead = after > follower.tail
         sink = SocketSink(self._outbox, stream_id, lambda sink: self._forget(stream_id, sink))
-        sink.tail = follower.join(OBJECTS, after, None)
+        async with streams.follow(self._house, self._tenant, stream_id, after) as follower:
+            if after + 1 < follower.first:
+                detail = f"The entries before offset {follower.first} are gone."
+                raise Problem(410, "cursor_trimmed", detail, id=stream_id, first_offset=follower.first)
+            ahead = after > follower.tail
+            sink.tail = follower.join(OBJECTS, after)
         before = self._sinks.get(stream_id)
         self._sinks[stream_id] = sink
-        if before is not None:  # only now: without a tail the follower would close
+        if before is not None:
             before.drop()
         await self._outbox.answer(**answer)
         sink.tail.begin(sink, "cursor_ahead" if ahead else None)

@@ -9,19 +9,19 @@ from typing import Any
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from midstream.faces.face import Face
 from midstream.http.fast_path.wire import Wire, wire_of
 from midstream.http.tails.sinks import BareSink, SendSink, WireSink
-from midstream.hub.follower import Follower
+from midstream.hub.tail import Tail
 
 logger = logging.getLogger(__name__)
 
 
 class EventResponse(Response):
-    """Server-sent events of one stream behind offset `after`.
+    """Server-sent events: what a tail reads. The response begins the tail and ends it.
 
-    `opening` is sent first. `over` is called when the response is over, and told whether the client has gone before
-    the end. A client that takes nothing for `send_timeout_s` is cut, and so has gone.
+    `opening` is sent first. `reset` is the reason for which the client has to forget what it has. `over` is called when
+    the response is over, with whether the client has gone before the end. A client that takes nothing for
+    `send_timeout_s` is cut, and so has gone.
 
     Attributes:
         tail: What it sends.
@@ -32,11 +32,8 @@ class EventResponse(Response):
 
     def __init__(
         self,
-        follower: Follower,
-        face: Face,
+        tail: Tail,
         *,
-        after: int,
-        until: int | None,
         opening: bytes,
         reset: str | None = None,
         send_timeout_s: float,
@@ -45,15 +42,14 @@ class EventResponse(Response):
         over: Callable[[bool], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
         streaming = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
-        super().__init__(None, status, {**streaming, "Stream-Id": follower.stream_id, **(headers or {})})
+        super().__init__(None, status, {**streaming, "Stream-Id": tail.stream_id, **(headers or {})})
         del self.headers["content-length"]
         self.opening = opening
+        self.tail = tail
         self.sent = False
         self._over = over
         self._reset = reset
         self._send_timeout_s = send_timeout_s
-        # Joined here, without an await since the follower was opened: from now on it stays open.
-        self.tail = follower.join(face, after, until)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send until the tail has ended or the client is gone; where there is a wire, leave that to it."""

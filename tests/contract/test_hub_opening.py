@@ -1,0 +1,124 @@
+"""Opening and holding a stream in the hub: nobody opens it twice, and the last one out closes it. I8."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from redis.asyncio import Redis
+
+from midstream.hub.hub import Hub
+from midstream.log.connect import connect
+from midstream.log.errors import StreamAbsent
+from midstream.log.keys import new_id
+from midstream.log.log import Log
+from tests.contract.hub_support import Producer, join
+from tests.loop_alarm import frozen_after
+
+
+@pytest.fixture
+async def log(redis_url: str) -> AsyncIterator[Log]:
+    client = connect(redis_url, 2, 8)
+    log = Log(client, "ms")
+    yield log
+    await client.delete(log.keys.due)  # there is no reaper here that would
+    await client.aclose()
+
+
+@pytest.fixture
+async def hub(redis_url: str, log: Log) -> AsyncIterator[Hub]:
+    client = connect(redis_url, 2, 8)
+    hub = Hub(log, client, window_bytes=400_000, heartbeat_ms=60_000, timeout_s=2)
+    await hub.start()
+    yield hub
+    await hub.stop()
+    await client.aclose()
+
+
+@pytest.fixture
+async def producer(log: Log) -> AsyncIterator[Producer]:
+    producer = Producer(log)
+    await producer.begin()
+    yield producer
+    await log.delete(producer.id, 1)
+
+
+async def test_who_still_asks_a_stopped_hub_does_not_stop_the_loop(hub: Hub, producer: Producer) -> None:
+    """A caller was handed the closed follower again and again, without the loop turning (Read/Alive)."""
+    async with hub.follow(producer.id) as before:
+        await hub.stop()
+        with frozen_after(5):
+            async with hub.follow(producer.id) as follower:
+                assert (before.closed, follower.closed) == (True, False)
+
+
+async def test_an_absent_stream_cannot_be_opened(hub: Hub) -> None:
+    with pytest.raises(StreamAbsent):
+        async with hub.follow(new_id()):
+            pass
+
+
+async def test_readers_that_come_just_as_an_ended_stream_was_opened_freeze_nobody(hub: Hub, producer: Producer) -> None:
+    """PROTOCOL: Read/Alive. The second reader reads everything before the first has noticed that the log is open."""
+    await producer.end()
+    first = asyncio.create_task(join(hub, producer.id))
+    await asyncio.sleep(0)
+    (follower,) = hub._followers.values()
+    opening = follower.opening
+    assert opening is not None
+    while not opening.done():
+        await asyncio.sleep(0)  # every turn: the callbacks of what is done run in the next one
+    with frozen_after(2):
+        others = [await join(hub, producer.id) for _ in range(30)]
+        books = [book for book, _ in (*others, await first)]
+    assert all(book.closed.is_set() and book.ids == [1, 2] for book in books)
+    await asyncio.sleep(0)
+    assert not hub._followers
+
+
+async def test_the_readers_of_one_moment_open_an_ended_stream_once(hub: Hub, producer: Producer, redis: Redis) -> None:
+    async def reads() -> int:
+        return int((await redis.info("commandstats"))["cmdstat_xrange"]["calls"])
+
+    await producer.end()
+    await redis.config_resetstat()
+    with frozen_after(5):
+        books = await asyncio.gather(*(join(hub, producer.id) for _ in range(200)))
+    assert all(book.ids == [1, 2] for book, _ in books)
+    assert await reads() == 1
+
+
+async def test_a_held_follower_stays_open_until_it_is_let_go(hub: Hub, producer: Producer) -> None:
+    async with hub.follow(producer.id) as follower:
+        (await join(hub, producer.id))[1].close()
+        await asyncio.sleep(0.05)
+        held = not follower.closed
+    await asyncio.sleep(0)
+    assert (held, follower.closed, hub._followers) == (True, True, {})
+
+
+async def test_who_leaves_while_the_stream_is_opened_leaves_nothing(hub: Hub, producer: Producer, redis: Redis) -> None:
+    """I8."""
+    asking = [asyncio.create_task(join(hub, producer.id)) for _ in range(3)]
+    await asyncio.sleep(0)
+    (follower,) = hub._followers.values()
+    opening = follower.opening
+    assert opening is not None
+    for task in asking:
+        task.cancel()
+    await asyncio.gather(opening, *asking, return_exceptions=True)
+    assert (follower.closed, hub._followers) == (True, {})
+    async with asyncio.timeout(5):
+        while (await redis.pubsub_numsub(f"ms:{{{producer.id}}}"))[0][1]:
+            await asyncio.sleep(0.01)
+
+
+async def test_the_last_tail_out_leaves_nothing(hub: Hub, producer: Producer, redis: Redis) -> None:
+    _, tail = await join(hub, producer.id)
+    assert (await redis.pubsub_numsub(f"ms:{{{producer.id}}}"))[0][1] == 1
+    tail.close()
+    async with asyncio.timeout(5):
+        # Redis tells nobody that a subscription has ended: there is no event to wait for.
+        while (await redis.pubsub_numsub(f"ms:{{{producer.id}}}"))[0][1]:
+            await asyncio.sleep(0.01)
+    assert hub.tails == 0
+    assert hub._window.size_bytes == 0
