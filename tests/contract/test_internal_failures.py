@@ -2,19 +2,20 @@
 
 import time
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
 from redis.asyncio import Redis
 
 from midstream.lifecycle.slips import Slips
-from midstream.log.fsync import Fsync
 from midstream.log.keys import new_id
 from midstream.log.log import Log
 from midstream.log.state import State
 from midstream.settings import Settings
 from midstream_worker.attempt import Attempt
 from midstream_worker.generation import Generation
+from midstream_worker.parts import WorkerParts
 from midstream_worker.sources.deltas import Delta, Finish, Text, Usage
 from midstream_worker.sources.one_connection import OneConnection
 from midstream_worker.sources.providers import Sources
@@ -81,11 +82,11 @@ ODD: Any = {1}
 async def test_an_end_that_cannot_be_written_is_written_plainly(
     settings: Settings, redis: Redis, deltas: list[Delta]
 ) -> None:
-    log = Log(redis, "ms")
+    parts = replace(WorkerParts.connected(settings, redis, redis), sources=Only(settings, Odd(deltas)))
     stream_id = await accepted(redis, BODY, "interrupt")
-    attempt, body = await Attempt.claim(log, log, Fsync(redis, "ms"), stream_id, "me", 60_000)
-    await Generation(log, Only(settings, Odd(deltas)), settings, attempt, body).run()
-    state = await log.state(stream_id)
+    attempt, body = await Attempt.claim(parts, stream_id, "me")
+    await Generation(parts, attempt, body).run()
+    state = await parts.log.state(stream_id)
     assert isinstance(state, State)
     assert (state.status, state.outcome) == ("ended", "failed")
     await redis.delete("ms:due")

@@ -8,8 +8,8 @@ import pytest
 from jsonschema import Draft7Validator
 
 from midstream.settings import LOOPBACK_HOSTS, Settings
-from midstream_worker.generation import LINGER_S
 from midstream_worker.producers import CANCEL_S, END_S
+from midstream_worker.production import LINGER_S
 from tests.compose import ROOT, MissingVariableError, compose_file, seconds
 
 GRACE_S = 10

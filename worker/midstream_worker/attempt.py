@@ -15,6 +15,7 @@ from midstream.log.fsync import Fsync
 from midstream.log.log import Fence, Log, Watched
 from midstream.log.scripts import Argument
 from midstream.log.state import State
+from midstream_worker.parts import WorkerParts
 
 logger = logging.getLogger(__name__)
 
@@ -56,15 +57,14 @@ class Attempt:
         self.watched: Watched | None = None
 
     @classmethod
-    async def claim(
-        cls, claims: Log, log: Log, fsync: Fsync, stream_id: str, owner: str, lease_ms: int
-    ) -> tuple["Attempt", bytes]:
-        """Claim a queued stream by way of `claims`; return the attempt, and the request as JSON.
+    async def claim(cls, parts: WorkerParts, stream_id: str, owner: str) -> tuple["Attempt", bytes]:
+        """Claim a queued stream; return the attempt, and the request as JSON.
 
         Raises:
-            StaleEpoch, StreamSealed, StreamAbsent: It is not to be had.
+            StaleEpoch, StreamSealed, StreamAbsent: The stream cannot be claimed.
             LogUnavailable: Redis did not answer.
         """
+        claims, lease_ms = parts.claims, parts.settings.lease_ms
         try:
             fence, _, state, request, watched = await claims.claim(stream_id, owner, lease_ms)
         except LogUnavailable:
@@ -74,7 +74,7 @@ class Attempt:
             # Only the answer was lost: the owner's word is ours alone.
             fence, state, request = Fence(found.epoch, owner), found, await claims.request(stream_id)
             watched = None
-        attempt = cls(log, fsync, stream_id, state, fence, lease_ms)
+        attempt = cls(parts.log, parts.fsync, stream_id, state, fence, lease_ms)
         attempt.watched = watched
         return attempt, request
 

@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 from midstream.log.errors import LogUnavailable, StaleEpoch
 from midstream.settings import Settings
 from midstream_worker.attempt import Attempt, Lost
+from midstream_worker.conclusion import Stop
 from midstream_worker.renewals import Lease, Renewals, Renewed
 from midstream_worker.turning import Turning
 
@@ -26,8 +27,8 @@ class Stoppable(Protocol):
 
     attempt: Attempt
 
-    def stop(self, reason: str) -> None:
-        """Stop producing: `cancelled` or `lost`."""
+    def stop(self, reason: Stop) -> None:
+        """Stop producing: `CANCELLED` or `LOST`."""
         ...
 
 
@@ -86,7 +87,7 @@ class LeaseKeeper:
         """A cancel was asked for; nothing happens where the stream is not ours."""
         generation = self._held.get(stream_id)
         if generation is not None:
-            generation.stop("cancelled")
+            generation.stop(Stop.CANCELLED)
 
     def renew_all(self) -> None:
         """Renew every lease now, and hear what was missed meanwhile."""
@@ -125,7 +126,7 @@ class LeaseKeeper:
             if generation is None or generation.attempt.fence != fence or generation.attempt.sealed:
                 continue  # its end was written while the server was asked
             if answer is True:
-                generation.stop("cancelled")
+                generation.stop(Stop.CANCELLED)
             elif isinstance(answer, StaleEpoch) and answer.current < fence.epoch:
                 task = self._loop.create_task(self._reclaim(generation), name=f"reclaim {stream_id}")
                 self._reclaims.add(task)
@@ -137,7 +138,7 @@ class LeaseKeeper:
         """The server has lost even our claim: take it again (PROTOCOL: Append/Rollback)."""
         try:
             if await generation.attempt.renew():
-                generation.stop("cancelled")
+                generation.stop(Stop.CANCELLED)
         except Lost as error:
             if not generation.attempt.sealed:
                 self._lost(generation, error)
@@ -146,4 +147,4 @@ class LeaseKeeper:
 
     def _lost(self, generation: Stoppable, why: object) -> None:
         logger.warning("stream %s is lost to us: %s", generation.attempt.stream_id, why)
-        generation.stop("lost")
+        generation.stop(Stop.LOST)

@@ -9,18 +9,15 @@ from typing import Any, Final
 
 from redis.asyncio import Redis
 
-from midstream.lifecycle.reaper import Reaper, clock_of
-from midstream.lifecycle.slips import Slips
+from midstream.lifecycle.reaper import Reaper
 from midstream.log.connect import connect
 from midstream.log.disk_proof import prove_disk
 from midstream.log.durability import examine, refuse_unfit
 from midstream.log.errors import LogUnavailable
 from midstream.log.feed import Feed
-from midstream.log.fsync import Fsync
-from midstream.log.log import Log
-from midstream.log.registry import Registry
 from midstream.settings import Settings
 from midstream_worker.lease import LeaseKeeper
+from midstream_worker.parts import WorkerParts
 from midstream_worker.pickup import Pickup, arq_redis
 from midstream_worker.producers import Producers
 
@@ -42,34 +39,22 @@ class Process:
         self._redis = self._connect(settings.redis_connections)
         # A pool of its own for the queue and for claims: however busy the appends are, the next stream is taken.
         self._front = self._connect(settings.redis_connections)
-        prefix = settings.key_prefix
-        log = Log(self._redis, prefix)
-        self._registry = Registry(self._redis, prefix)
-        slips = Slips(self._redis, prefix, settings.queue_timeout_s)
-        self._fsync = Fsync(self._redis, prefix)
-        clock = clock_of(settings)
+        self._parts = parts = WorkerParts.connected(settings, self._redis, self._front)
+        parts.sources.warm()
         self._leases = LeaseKeeper(settings, lambda timeout_s: self._connect(1, timeout_s), _give_up)
-        self._producers = Producers(
-            log,
-            Log(self._front, prefix),
-            self._registry,
-            slips,
-            self._fsync,
-            self._leases,
-            clock,
-            settings,
-        )
-        self._reaper = Reaper(log, self._registry, slips, settings, clock)
+        self._producers = Producers(parts, self._leases)
+        self._reaper = Reaper(parts.log, parts.registry, parts.slips, settings, parts.clock)
+        keys = parts.log.keys
         self._pickup = Pickup(
-            arq_redis(self._front.connection_pool, log.keys),
-            log.keys,
+            arq_redis(self._front.connection_pool, keys),
+            keys,
             self._producers,
             on_startup=self._opened,
             on_shutdown=self._closing,
             handle_signals=False,
         )
         self._feed = Feed(self._redis, self._pickup.hear, self._regained, settings.redis_timeout_s)
-        self._control = log.keys.control
+        self._control = keys.control
 
     async def run(self) -> None:
         """Take and run generations until SIGTERM or SIGINT."""
@@ -91,10 +76,10 @@ class Process:
     async def _take(self) -> None:
         while True:
             try:
-                await self._registry.ping()
+                await self._parts.registry.ping()
                 await refuse_unfit(self._redis)
                 if self._settings.durable_intent:
-                    await prove_disk(self._redis, self._fsync)
+                    await prove_disk(self._redis, self._parts.fsync)
                 break
             except LogUnavailable as error:
                 logger.warning("waiting for Redis: %s", error)

@@ -1,4 +1,4 @@
-"""All generations of a worker process: taken from the queue, run, drained."""
+"""All generations of a worker process: claimed, run, and drained when the worker stops."""
 
 import asyncio
 import logging
@@ -6,22 +6,17 @@ import secrets
 from collections.abc import Callable
 from typing import Final
 
-from midstream.lifecycle.server_clock import ServerClock
-from midstream.lifecycle.slips import Slips
 from midstream.log.errors import LogError
-from midstream.log.fsync import Fsync
-from midstream.log.log import Log
-from midstream.log.registry import Registry
-from midstream.settings import Settings
 from midstream_worker.attempt import Attempt
+from midstream_worker.conclusion import Stop
 from midstream_worker.generation import Generation
 from midstream_worker.lease import LeaseKeeper
-from midstream_worker.sources.providers import Sources
+from midstream_worker.parts import WorkerParts
 
 logger = logging.getLogger(__name__)
 
 END_S: Final = 5.0
-"""How long a drain waits, behind its time, for the ends that it has asked for to be written."""
+"""How long a drain waits, once its time is up, for the ends that it has asked for to be written."""
 CANCEL_S: Final = 1.0
 
 
@@ -29,38 +24,20 @@ class Producers:
     """Runs up to `max_generations` attempts at once, each as a task of its own.
 
     Args:
-        log: What generations append to.
-        claims: The same log by connections that appends do not use.
+        parts: The parts of this worker.
+        leases: Keeps the leases of what runs.
     """
 
-    def __init__(
-        self,
-        log: Log,
-        claims: Log,
-        registry: Registry,
-        slips: Slips,
-        fsync: Fsync,
-        leases: LeaseKeeper,
-        clock: ServerClock,
-        settings: Settings,
-    ) -> None:
+    def __init__(self, parts: WorkerParts, leases: LeaseKeeper) -> None:
         self.leases = leases
-        self._log = log
-        self._claims = claims
-        self._registry = registry
-        self._slips = slips
-        self._fsync = fsync
-        self._clock = clock
-        self._settings = settings
-        self._sources = Sources(settings)
-        self._sources.warm()
+        self._parts = parts
         self._running: dict[asyncio.Task[None], Generation] = {}
         self._on_free: Callable[[], None] = lambda: None
 
     @property
     def free(self) -> int:
         """How many more generations may be taken; none while this worker does not get to renew its leases."""
-        return 0 if self.leases.overloaded else self._settings.max_generations - len(self._running)
+        return 0 if self.leases.overloaded else self._parts.settings.max_generations - len(self._running)
 
     def when_free(self, call: Callable[[], None]) -> None:
         """Have `call` called whenever a generation has ended."""
@@ -73,20 +50,18 @@ class Producers:
             StaleEpoch, StreamSealed, StreamAbsent: There is nothing to do.
             LogUnavailable: Redis did not answer.
         """
-        attempt, body = await Attempt.claim(
-            self._claims, self._log, self._fsync, stream_id, secrets.token_hex(8), self._settings.lease_ms
-        )
+        attempt, body = await Attempt.claim(self._parts, stream_id, secrets.token_hex(8))
         unwatched_ms = 0
         if attempt.watched is not None and attempt.watched.due_ms is not None:
-            unwatched_ms = self._clock.age_ms(attempt.watched.due_ms, attempt.watched.now_ms)
-        generation = Generation(self._log, self._sources, self._settings, attempt, body, unwatched_ms)
+            unwatched_ms = self._parts.clock.age_ms(attempt.watched.due_ms, attempt.watched.now_ms)
+        generation = Generation(self._parts, attempt, body, unwatched_ms)
         self.leases.add(generation)
         task = asyncio.create_task(self._run(generation), name=f"generation {stream_id}")
         self._running[task] = generation
         task.add_done_callback(self._ended)
 
     async def drain(self, drain_s: float) -> None:
-        """Let what runs finish for `drain_s`, then hand over what can be and seal the rest truthfully.
+        """Let what runs finish for `drain_s`, then give back to the queue what can be and seal the rest truthfully.
 
         Returns within `drain_s` and a few seconds, whatever apps and Redis do: a stream whose end could not be
         written by then is left to the reapers.
@@ -95,7 +70,7 @@ class Producers:
             logger.info("draining %d generations for up to %g s", len(self._running), drain_s)
             await asyncio.wait(self._running, timeout=drain_s)
         for generation in self._running.values():
-            generation.stop("drained")
+            generation.stop(Stop.DRAINED)
         if self._running:
             await asyncio.wait(self._running, timeout=END_S)
         if self._running:
@@ -103,14 +78,13 @@ class Producers:
             for task in self._running:
                 task.cancel()
             await asyncio.wait(self._running, timeout=CANCEL_S)
-        await self._sources.aclose()
+        await self._parts.sources.aclose()
 
     async def _run(self, generation: Generation) -> None:
         stream_id = generation.attempt.stream_id
         try:
-            await generation.run()
-            if generation.handed_over:
-                await self._slips.write(stream_id, generation.attempt.fence.epoch)
+            if await generation.run():
+                await self._parts.slips.write(stream_id, generation.attempt.fence.epoch)
             else:
                 await self._unwatch(stream_id)
         except LogError as error:
@@ -119,10 +93,10 @@ class Producers:
             self.leases.remove(generation)
 
     async def _unwatch(self, stream_id: str) -> None:
-        """Spare the reapers a look; one that was lost to another attempt is still watched."""
-        state = await self._log.state(stream_id)
+        """Take a stream that has ended off the reapers' index; one that another attempt runs stays on it."""
+        state = await self._parts.log.state(stream_id)
         if state is None or state.ended:
-            await self._registry.unwatch(stream_id)
+            await self._parts.registry.unwatch(stream_id)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         del self._running[task]

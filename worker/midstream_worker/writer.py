@@ -47,12 +47,7 @@ class Writer:
         self._room.set()
         self._full = asyncio.Event()
         self._stopping = False
-        self._task = asyncio.create_task(self._flush(), name=f"writer {attempt.stream_id}")
-
-    @property
-    def failed(self) -> "asyncio.Task[None]":
-        """The flusher: it ends only when the stream is no longer ours, with that error."""
-        return self._task
+        self.flusher = asyncio.create_task(self._flush(), name=f"writer {attempt.stream_id}")
 
     async def put(self, delta: Delta) -> None:
         """Take a delta; waits only while too much waits for Redis.
@@ -104,11 +99,11 @@ class Writer:
         self._wake.set()
         self._full.set()
         with contextlib.suppress(LogFull):  # the terminal entry is written to a full server too
-            await self._task
+            await self.flusher
 
     def drop(self) -> None:
         """Stop and write nothing more."""
-        self._task.cancel()
+        self.flusher.cancel()
 
     def _commit(self) -> None:
         now_ms = time.monotonic() * 1000

@@ -1,0 +1,55 @@
+"""What all generations of one worker process share."""
+
+from dataclasses import dataclass
+from typing import Self
+
+from redis.asyncio import Redis
+
+from midstream.lifecycle.reaper import clock_of
+from midstream.lifecycle.server_clock import ServerClock
+from midstream.lifecycle.slips import Slips
+from midstream.log.fsync import Fsync
+from midstream.log.log import Log
+from midstream.log.registry import Registry
+from midstream.settings import Settings
+from midstream_worker.sources.providers import Sources
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerParts:
+    """The services that attempts and generations are made with.
+
+    Attributes:
+        settings: The settings of this process.
+        log: The log that generations append to.
+        claims: The same log over connections that appends do not use, so that busy appends delay no claim.
+        registry: The index of live streams that reapers look at.
+        slips: The job queue.
+        fsync: Tells when what was written is on the server's disk.
+        clock: The server's clock as this process has seen it.
+        sources: The sources of all configured models.
+    """
+
+    settings: Settings
+    log: Log
+    claims: Log
+    registry: Registry
+    slips: Slips
+    fsync: Fsync
+    clock: ServerClock
+    sources: Sources
+
+    @classmethod
+    def connected(cls, settings: Settings, redis: Redis, claims_redis: Redis) -> Self:
+        """Return the parts on two clients of the same server: one for appends, one for claims."""
+        prefix = settings.key_prefix
+        return cls(
+            settings=settings,
+            log=Log(redis, prefix),
+            claims=Log(claims_redis, prefix),
+            registry=Registry(redis, prefix),
+            slips=Slips(redis, prefix, settings.queue_timeout_s),
+            fsync=Fsync(redis, prefix),
+            clock=clock_of(settings),
+            sources=Sources(settings),
+        )

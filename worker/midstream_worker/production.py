@@ -1,0 +1,198 @@
+"""The work of one attempt: reads the source's deltas and brings them to the writer."""
+
+import asyncio
+import contextlib
+import logging
+import random
+from typing import Final
+
+from midstream.lifecycle import verdict
+from midstream.log.entries import STATUS
+from midstream.requests.request import GenerationRequest
+from midstream_worker.attempt import Attempt
+from midstream_worker.conclusion import Call
+from midstream_worker.parts import WorkerParts
+from midstream_worker.recover import Beginning, begin
+from midstream_worker.sources.deltas import Other, SourceError, Upstream
+from midstream_worker.sources.source import Source
+from midstream_worker.writer import Writer
+
+logger = logging.getLogger(__name__)
+
+LINGER_S: Final = 2.0
+"""How long a source that is slow to be cancelled keeps its place in this worker after its stream has ended."""
+RETRY_BASE_S: Final = 0.5
+RETRY_MOST_S: Final = 30.0
+UPSTREAM_CANCEL_S: Final = 5.0
+RETRIES_ALLOWED: Final = {"never": (), "safe": ("safe",), "ambiguous": ("safe", "ambiguous")}
+"""For each value of a request's `retry`, which failures may be tried again."""
+
+
+class Production:
+    """Produces one attempt's deltas, over as many upstream calls as the request allows. It begins when it is made.
+
+    Args:
+        parts: The parts of this worker.
+        attempt: The attempt that the deltas belong to.
+        request: What to generate.
+        writer: Takes the deltas.
+        unwatched_ms: For how long nothing had looked after the stream when it was claimed.
+
+    Attributes:
+        task: The task that produces; it ends with the source, or raises why it could not.
+    """
+
+    def __init__(
+        self, parts: WorkerParts, attempt: Attempt, request: GenerationRequest, writer: Writer, unwatched_ms: int
+    ) -> None:
+        self._parts = parts
+        self._attempt = attempt
+        self._request = request
+        self._writer = writer
+        self._unwatched_ms = unwatched_ms
+        self._stopped = False
+        self._source: Source | None = None
+        self._upstream_id = attempt.state.upstream_id
+        self._called = bool(attempt.state.intent)
+        self._paid_calls = attempt.state.paid
+        self._has_content = False
+        self.task = asyncio.create_task(self._produce(), name=f"produce {attempt.stream_id}")
+
+    @property
+    def call(self) -> Call:
+        """What another worker could do about the upstream call."""
+        if not self._called:
+            return Call.NOT_MADE
+        reattachable = self._attempt.state.policy == "reattach" and self._upstream_id
+        return Call.RESUMABLE if reattachable else Call.BOUND
+
+    @property
+    def failure(self) -> BaseException | None:
+        """Why producing ended; None: as it should. `CancelledError`: it was stopped, or has not ended yet."""
+        if self.task.cancelled() or not self.task.done():
+            return asyncio.CancelledError()
+        return self.task.exception()
+
+    def stop(self) -> None:
+        """Stop producing. Only the first call counts: a second cancellation would cut the source's cleanup short."""
+        if not self._stopped:
+            self._stopped = True
+            self.task.cancel()
+
+    async def close(self) -> None:
+        """Stop producing and wait until it has ended; a source that cannot be stopped is waited for `LINGER_S`."""
+        self.stop()
+        await asyncio.wait((self.task,), timeout=LINGER_S)
+        if self.task.done():
+            self.task.cancelled() or self.task.exception()  # a look at it, or asyncio reports it as never retrieved
+        else:
+            self.task.cancel()
+            model, stream_id = self._attempt.state.model, self._attempt.stream_id
+            logger.warning("%s does not stop, %g s after the end of stream %s", model, LINGER_S, stream_id)
+
+    async def cancel_upstream(self) -> None:
+        """Ask the provider to stop a call that goes on without us (PROTOCOL: Cancel/Upstream)."""
+        if self._source is None or not self._upstream_id:
+            return
+        try:
+            async with asyncio.timeout(UPSTREAM_CANCEL_S):
+                await self._source.cancel(self._upstream_id)
+        except (SourceError, TimeoutError) as error:
+            if isinstance(error, SourceError) and error.code == "provider_bad_request":
+                return  # it has ended already
+            logger.warning("the upstream of %s was not cancelled: %s", self._attempt.stream_id, error)
+
+    async def _produce(self) -> None:
+        settings, state = self._parts.settings, self._attempt.state
+        async with asyncio.timeout(settings.generation_timeout_s):
+            if verdict.is_outdated(self._unwatched_ms, settings):
+                raise SourceError(verdict.OUTDATED, verdict.outdated_message(self._unwatched_ms))
+            self._source, model = self._find_source(state.model)
+            beginning = await begin(self._parts.log, self._attempt.stream_id, state, self._request, model)
+            if beginning is None:
+                raise SourceError("worker_lost", "The worker was lost, and policy forbids another call.")
+            for entry in beginning.entries:
+                await self._writer.put(Other(entry.type, entry.data))
+            if beginning.calls:
+                await self._note_intent(self._source)
+            await self._read_with_retries(self._source, beginning)
+
+    def _find_source(self, model: str) -> tuple[Source, str]:
+        try:
+            return self._parts.sources.get(model)
+        except KeyError as error:
+            raise SourceError("unknown_model", f"This worker has no provider for {model}.") from error
+
+    async def _note_intent(self, source: Source) -> None:
+        """PROTOCOL: Intent. From here on no other attempt may run this stream unless its policy allows that."""
+        self._paid_calls += int(source.paid)
+        attempt = self._attempt
+        note = attempt.note_durably if self._parts.settings.durable_intent else attempt.note
+        await note(intent=attempt.fence.epoch, paid=self._paid_calls, upstream_id="", upstream_cursor=-1)
+        self._called, self._upstream_id = True, ""
+
+    async def _read_with_retries(self, source: Source, beginning: Beginning) -> None:
+        tries = 1
+        while True:
+            try:
+                await self._read(source, beginning)
+            except SourceError as error:
+                if not self._may_retry(error, tries):
+                    raise
+                await self._wait_to_retry(error, tries)
+                tries += 1
+            else:
+                return
+
+    def _may_retry(self, error: SourceError, tries: int) -> bool:
+        return (
+            error.retry in RETRIES_ALLOWED[self._request.retry]
+            and self._writer.finish is None
+            and not self._has_content
+            and tries < self._parts.settings.retry_attempts
+            and (error.retry_after_s or 0) <= RETRY_MOST_S
+        )
+
+    async def _wait_to_retry(self, error: SourceError, tries: int) -> None:
+        delay_s = error.retry_after_s
+        if delay_s is None:
+            delay_s = RETRY_BASE_S * 2 ** (tries - 1) * random.uniform(0.5, 1.5)  # noqa: S311
+        paid = error.retry == "ambiguous"
+        status = {"state": "retrying", "reason": error.code, "paid": paid, "delay_ms": round(delay_s * 1000)}
+        await self._writer.put(Other(STATUS, status))
+        if paid:
+            self._paid_calls += 1
+            await self._attempt.note(paid=self._paid_calls)
+        await asyncio.sleep(delay_s)
+
+    async def _read(self, source: Source, beginning: Beginning) -> None:
+        """Read one upstream call to its end.
+
+        Raises:
+            SourceError: The call failed, was silent for too long, or ended without its terminal event.
+        """
+        settings = self._parts.settings
+        idle_s = min(self._request.idle_timeout_s or settings.idle_timeout_s, settings.longest_idle_s)
+        async with contextlib.aclosing(beginning.open(source)) as deltas:
+            while self._writer.finish is None:
+                try:
+                    async with asyncio.timeout(idle_s):
+                        delta = await anext(deltas)
+                except StopAsyncIteration:
+                    raise SourceError("provider_incomplete", "The provider's stream ended without its end.") from None
+                except TimeoutError:
+                    raise SourceError("idle_timeout", f"The source was silent for {idle_s:g} s.") from None
+                if isinstance(delta, Upstream):
+                    await self._note_upstream(delta)
+                else:
+                    self._has_content = True
+                if self._stopped:  # the source has swallowed the cancellation
+                    raise asyncio.CancelledError
+                await self._writer.put(delta)
+
+    async def _note_upstream(self, upstream: Upstream) -> None:
+        """PROTOCOL: Intent/Upstream."""
+        if upstream.resumable and upstream.id != self._upstream_id:
+            self._writer.hold = True
+            await self._attempt.note(upstream_id=upstream.id)
+            self._upstream_id = upstream.id
