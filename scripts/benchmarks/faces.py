@@ -29,7 +29,7 @@ END_DATA: Final = {
     "timings": {"queued_ms": 0, "first_ms": 0, "total_ms": 0},
 }
 
-FACES: Final[dict[str, Face]] = {
+FACES: Final[dict[str, Face[Any]]] = {
     "native": NativeFace(),
     "WebSocket": ObjectsFace(),
     "chat completions": ChatFace(ID, 0, "bench"),
@@ -48,7 +48,7 @@ def _log() -> list[Stored]:
     return [Stored(offset, 1, encode(entry)) for offset, entry in enumerate(entries, 1)]
 
 
-def _run(face: Face, quick: bool) -> Figures:
+def _run(face: Face[Any], quick: bool) -> Figures:
     log = _log()
     rounds = (QUICK_ENTRIES if quick else ENTRIES) // BATCH
     size_bytes = 0

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 
 import httpx2
 import pytest
@@ -31,8 +32,11 @@ ASKED = {
 }
 
 
+@dataclass(frozen=True)
 class NumberedFace(NativeFace):
     """One of many faces, none of which shares its frames."""
+
+    number: int
 
 
 @pytest.fixture
@@ -68,7 +72,7 @@ def kept(window: Window) -> int:
 
 async def test_frames_of_every_face_are_counted_in_the_window(hub: Hub, producer: Producer) -> None:
     await producer.write(SEGMENT_ENTRIES * 20)
-    faces = [NumberedFace() for _ in range(12)]
+    faces = [NumberedFace(number) for number in range(12)]
     most: list[int] = []
 
     class Measuring(Book):

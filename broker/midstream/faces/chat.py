@@ -1,57 +1,44 @@
 """The OpenAI chat completions face: chunks, then `[DONE]` (PROTOCOL: Completions/Entries)."""
 
-from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import orjson
 
+from midstream.faces.face import Json, Step
 from midstream.faces.peer_errors import failure_of, openai_error
-from midstream.log.entries import (
-    COMPLETED,
-    DATA,
-    END,
-    REASONING,
-    RESET,
-    SOURCE,
-    TEXT,
-    TOOL_CALL,
-    TOOL_INPUT,
-    Entry,
-    Stored,
-    decode,
-)
-
-Json = dict[str, Any]
-
-DONE: Final = b"data: [DONE]\n\n"
+from midstream.faces.sse_frames import DONE, HEARTBEAT, sse_frame
+from midstream.faces.token_usage import chat_usage
+from midstream.log import entries
+from midstream.log.entries import Entry, Stored, decode
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """What a completion has said so far.
+class ChatState:
+    """What has been sent of a completion.
 
     Attributes:
-        begun: Whether the first chunk is out.
-        content: Whether anything is out that a reset would have to take back.
-        calls: Ids of the tool calls, in the order of their indexes, and whether fragments of each are out.
-        over: Whether nothing more is said: the end or an error is out.
+        started: Whether the first chunk has been sent.
+        has_content: Whether something has been sent that a reset would have to take back.
+        call_ids: The ids of the tool calls, in the order of their indexes.
+        finished: Whether the end or an error has been sent; nothing follows it.
     """
 
-    begun: bool = False
-    content: bool = False
-    calls: tuple[tuple[str, bool], ...] = ()
-    over: bool = False
+    started: bool = False
+    has_content: bool = False
+    call_ids: tuple[str, ...] = ()
+    finished: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ChatFace:
     """One stream as one chat completion.
 
     Attributes:
         stream_id: The stream.
         created_ms: Its time of creation.
-        model: The model's name as it was asked for.
-        include_usage: Whether the last chunk tells the usage.
+        model: The model's name as the request gave it.
+        include_usage: Whether the last chunk holds the usage.
     """
 
     stream_id: str
@@ -59,89 +46,106 @@ class ChatFace:
     model: str
     include_usage: bool = False
 
-    heartbeat: bytes = field(default=b":\n\n", init=False, compare=False)
+    heartbeat: ClassVar[bytes] = HEARTBEAT
 
-    def begin(self) -> Said:
-        """Return the state in which nothing is said."""
-        return Said()
+    def begin(self) -> ChatState:
+        """Return the state in which nothing has been sent."""
+        return ChatState()
 
-    def frame(self, entry: Stored, state: Said) -> tuple[bytes, Said]:
+    def frame(self, entry: Stored, state: ChatState) -> tuple[bytes, ChatState]:
         """Return the chunks that an entry makes."""
-        if state.over:
+        if state.finished:
             return b"", state
-        decoded = decode(entry.content, entry.offset, entry.epoch)
-        opening = b"" if state.begun else self._chunk({"role": "assistant", "content": "", "refusal": None})
-        frame, state = self._said(decoded, replace(state, begun=True))
-        return opening + frame, state
+        step = _Step(self, state)
+        step.take(decode(entry.content, entry.offset, entry.epoch))
+        return b"".join(step.frames), step.state
 
     def parting(self, retry_ms: int) -> bytes:  # noqa: ARG002
-        """Return an error: a bare end would look like success."""
-        return self._error(503, "stream_moved", "This server is stopping; the stream goes on by its `Stream-Id`.")
+        """Return an error, because a bare end would look like success."""
+        return _error_frame(503, "stream_moved", "This server is stopping; the stream goes on by its `Stream-Id`.")
 
     def reset(self, reason: str) -> bytes:
-        """Return an error: this format cannot take back what it said."""
-        return self._error(503, f"stream_{reason}", "The completion can no longer be continued from here.")
+        """Return an error, because this format cannot take back what it has sent."""
+        return _error_frame(503, f"stream_{reason}", "The completion can no longer be continued from here.")
 
     def head(self, kind: str = "chat.completion") -> Json:
-        """Return what every chunk, and the whole completion, begin with."""
+        """Return the fields with which every chunk, and the whole completion, begin."""
         created = self.created_ms // 1000
         return {"id": f"chatcmpl-{self.stream_id}", "object": kind, "created": created, "model": self.model}
 
-    def _said(self, entry: Entry, state: Said) -> tuple[bytes, Said]:
-        spoken = replace(state, content=True)
-        kind = entry.type
-        if kind == TEXT:
-            return self._chunk({"content": entry.text}), spoken
-        if kind == REASONING:
-            return self._chunk({"reasoning_content": entry.text}), spoken
-        if kind == DATA and entry.data.get("kind") == "refusal":
-            return self._chunk({"refusal": entry.data["text"]}), spoken
-        if kind == SOURCE:
-            return self._chunk({"annotations": [citation(entry.data)]}), spoken
-        if kind in (TOOL_INPUT, TOOL_CALL):
-            return self._call(entry, spoken)
-        if kind == RESET and state.content:
-            return self.reset("restarted"), replace(state, over=True)
-        if kind == END:
-            return self._end(entry.data), replace(state, over=True)
-        return b"", state
+    def chunk(self, choices: list[Json], usage: Json | None = None) -> bytes:
+        """Return the frame of a chunk."""
+        fields = {"usage": usage} if self.include_usage else {}
+        return sse_frame(orjson.dumps({**self.head("chat.completion.chunk"), "choices": choices, **fields}))
 
-    def _call(self, entry: Entry, state: Said) -> tuple[bytes, Said]:
-        call_id = str(entry.data["id"])
-        whole = entry.type == TOOL_CALL
-        piece = str(entry.data["arguments" if whole else "delta"])
-        known = dict(state.calls)
-        if known.get(call_id) and whole:
-            return b"", state
-        index = list(known).index(call_id) if call_id in known else len(known)
-        call: Json = {"index": index, "function": {"arguments": piece}}
-        if call_id not in known:
-            function = {"name": entry.data["name"], "arguments": piece}
-            call = {"index": index, "id": call_id, "type": "function", "function": function}
-        calls = tuple({**known, call_id: True}.items())
-        return self._chunk({"tool_calls": [call]}), replace(state, calls=calls)
 
-    def _end(self, end: Json) -> bytes:
-        if end["outcome"] != COMPLETED:
+class _Step(Step[ChatState]):
+    """One entry's way through a completion."""
+
+    def __init__(self, face: ChatFace, state: ChatState) -> None:
+        super().__init__(state)
+        self._face = face
+
+    def take(self, entry: Entry) -> None:
+        if not self.state.started:
+            self.state = replace(self.state, started=True)
+            self._send({"role": "assistant", "content": "", "refusal": None})
+        data = entry.data
+        match entry.type:
+            case entries.TEXT:
+                self._send_content({"content": entry.text})
+            case entries.REASONING:
+                self._send_content({"reasoning_content": entry.text})
+            case entries.DATA if data.get("kind") == "refusal":
+                self._send_content({"refusal": data["text"]})
+            case entries.SOURCE:
+                self._send_content({"annotations": [citation(data)]})
+            case entries.TOOL_INPUT:
+                self._send_call(data, str(data["delta"]))
+            case entries.TOOL_CALL if str(data["id"]) not in self.state.call_ids:
+                self._send_call(data, str(data["arguments"]))
+            case entries.RESET if self.state.has_content:
+                self._finish(self._face.reset("restarted"))
+            case entries.END:
+                self._end(data)
+
+    def _send_call(self, data: Json, piece: str) -> None:
+        """Send a piece of a call's arguments; the first one comes with the call's id and name."""
+        call_id, call_ids = str(data["id"]), self.state.call_ids
+        if call_id in call_ids:
+            call: Json = {"index": call_ids.index(call_id), "function": {"arguments": piece}}
+        else:
+            function = {"name": data["name"], "arguments": piece}
+            call = {"index": len(call_ids), "id": call_id, "type": "function", "function": function}
+            self.state = replace(self.state, call_ids=(*call_ids, call_id))
+        self._send_content({"tool_calls": [call]})
+
+    def _end(self, end: Json) -> None:
+        if end["outcome"] != entries.COMPLETED:
             failure = failure_of(end)
-            return self._error(failure.status, failure.code, failure.message)
-        last = self._chunk({}, finish_reason(end))
-        if self.include_usage:
-            usage = usage_of(end.get("usage"))
-            last += _data({**self.head("chat.completion.chunk"), "choices": [], "usage": usage})
-        return last + DONE
+            self._finish(_error_frame(failure.status, failure.code, failure.message))
+            return
+        self._send({}, finish_reason(end))
+        if self._face.include_usage:
+            self.frames.append(self._face.chunk([], chat_usage(end.get("usage"))))
+        self._finish(DONE)
 
-    def _chunk(self, delta: Json, reason: str | None = None) -> bytes:
+    def _send_content(self, delta: Json) -> None:
+        if not self.state.has_content:
+            self.state = replace(self.state, has_content=True)
+        self._send(delta)
+
+    def _send(self, delta: Json, reason: str | None = None) -> None:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}
-        usage = {"usage": None} if self.include_usage else {}
-        return _data({**self.head("chat.completion.chunk"), "choices": [choice], **usage})
+        self.frames.append(self._face.chunk([choice]))
 
-    def _error(self, status: int, code: str, message: str) -> bytes:
-        return _data(openai_error(status, code, message))
+    def _finish(self, frame: bytes) -> None:
+        self.frames.append(frame)
+        self.state = replace(self.state, finished=True)
 
 
 def finish_reason(end: Json) -> str:
-    """Return a completion's finish reason; a refusal in words is a plain end, as OpenAI has it."""
+    """Return a completion's finish reason; a refusal in words is a plain end, as it is with OpenAI."""
     reason = end.get("finish_reason")
     return "stop" if reason in (None, "refusal") else str(reason)
 
@@ -152,21 +156,5 @@ def citation(source: Json) -> Json:
     return {"type": "url_citation", "url_citation": cited}
 
 
-def usage_of(usage: Json | None) -> Json | None:
-    """Return the counted tokens in the shape of chat completions."""
-    if not usage:
-        return None
-    details = usage.get("details") or {}
-    taken, given = usage["input_tokens"], usage["output_tokens"]
-    cached = details.get("cached_tokens", details.get("cache_read_input_tokens", 0))
-    return {
-        "prompt_tokens": taken,
-        "completion_tokens": given,
-        "total_tokens": taken + given,
-        "prompt_tokens_details": {"cached_tokens": cached},
-        "completion_tokens_details": {"reasoning_tokens": details.get("reasoning_tokens", 0)},
-    }
-
-
-def _data(document: Json) -> bytes:
-    return b"data: %s\n\n" % orjson.dumps(document)
+def _error_frame(status: int, code: str, message: str) -> bytes:
+    return sse_frame(orjson.dumps(openai_error(status, code, message)))

@@ -1,31 +1,47 @@
-"""What every voice over the log can do."""
+"""What a face is, and how one is written.
 
-from typing import Any, Protocol
+A face turns a log's entries into the frames of one wire format. It is a file of this room, with three classes:
 
-from midstream.log.entries import Stored
+1. `XState`, a frozen dataclass: what the face has to remember from one entry to the next.
+2. `XFace`, a frozen dataclass that is a `Face[XState]`. Frames depend on its fields and on the log, on nothing else.
+3. `_Step`, a `Step[XState]`: its `take` gathers the frames of one entry and replaces the state. Types of entries that
+   the format has no word for make no frames.
+
+A format that needs no memory is a `Face[None]` without the other two classes, as in `native.py`.
+SSE frames are made by `sse_frames.py`, counted tokens by `token_usage.py`, failures by `peer_errors.py`.
+A new face goes into the table of `tests/unit/test_faces.py`, which holds all of them to the same properties.
+"""
+
+from abc import ABC, abstractmethod
+from typing import Any, Generic, Protocol, TypeVar
+
+from midstream.log.entries import Entry, Stored
+
+Json = dict[str, Any]
+State = TypeVar("State")
 
 
-class Face(Protocol):
+class Face(Protocol[State]):
     """A wire format: turns entries into frames. Pure: no I/O, no clock, the same bytes at every replay.
 
-    Two faces that would say the same of a stream are equal, and share their frames. What a face has to remember
-    from entry to entry (a sequence number, an open item) is a state of its own, handed from frame to frame, so
-    that a frame is a function of the log alone.
+    Two faces that make the same frames of a stream are equal, and share them. What a face has to remember from entry
+    to entry (a sequence number, an open item) is a state of its own, which is handed from frame to frame, so that a
+    frame is a function of the log alone.
     """
 
     @property
     def heartbeat(self) -> bytes:
-        """A frame that means nothing but "still here"; empty where the format has none."""
+        """A frame that tells a client only that the connection is alive; empty where the format has none."""
         ...
 
-    def begin(self) -> Any:
-        """Return the state before the log's first entry; None says that the face remembers nothing."""
+    def begin(self) -> State:
+        """Return the state before the log's first entry; None where the face remembers nothing."""
         ...
 
-    def frame(self, entry: Stored, state: Any) -> tuple[bytes, Any]:
-        """Return what goes on the wire for an entry, maybe nothing, and the state behind it.
+    def frame(self, entry: Stored, state: State) -> tuple[bytes, State]:
+        """Return what is sent for an entry, which may be nothing, and the state after it.
 
-        The state that was passed in must stay as it is: replays begin from it again.
+        The state that was passed in stays unchanged, because replays begin from it again.
         """
         ...
 
@@ -34,5 +50,22 @@ class Face(Protocol):
         ...
 
     def reset(self, reason: str) -> bytes:
-        """Return the frame that tells a client to forget what it has; the log follows from its start."""
+        """Return the frame that tells a client to forget what it has, because the log follows from its start."""
         ...
+
+
+class Step(ABC, Generic[State]):
+    """One entry's way through a face.
+
+    Attributes:
+        frames: The frames that the entry has made so far.
+        state: The state after those frames.
+    """
+
+    def __init__(self, state: State) -> None:
+        self.frames: list[bytes] = []
+        self.state = state
+
+    @abstractmethod
+    def take(self, entry: Entry) -> None:
+        """Add the frames of an entry, and move the state on. Called once."""

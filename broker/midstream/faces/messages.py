@@ -1,212 +1,217 @@
 """The Anthropic messages face: named events around content blocks (PROTOCOL: Messages/Entries)."""
 
-from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Final
 
 import orjson
 
-from midstream.faces.messages_blocks import Block, Json, Kind, Said
+from midstream.faces.face import Json, Step
+from midstream.faces.messages_blocks import Block, Kind
 from midstream.faces.peer_errors import anthropic_error, failure_of
-from midstream.log.entries import (
-    COMPLETED,
-    DATA,
-    END,
-    REASONING,
-    RESET,
-    TEXT,
-    TOOL_CALL,
-    TOOL_INPUT,
-    Entry,
-    Stored,
-    decode,
-)
+from midstream.faces.sse_frames import sse_frame
+from midstream.faces.token_usage import messages_usage
+from midstream.log import entries
+from midstream.log.entries import Entry, Stored, decode
 
-PING: Final = b'event: ping\ndata: {"type":"ping"}\n\n'
+PING: Final = sse_frame(b'{"type":"ping"}', "ping")
 _STOP_REASONS: Final = {
     "length": "max_tokens",
     "tool_calls": "tool_use",
     "content_filter": "refusal",
     "refusal": "refusal",
 }
-# Anthropic's description requires these of a message, and the log has nothing to say in them.
-_UNTOLD_USAGE: Final = {"cache_creation": None, "inference_geo": None, "service_tier": None}
+# Anthropic's description requires these of a message, and the log holds nothing to fill them with.
+_UNKNOWN_USAGE: Final = {"cache_creation": None, "inference_geo": None, "service_tier": None}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
+class MessagesState:
+    """What has been sent of a message.
+
+    Attributes:
+        started: Whether `message_start` has been sent.
+        blocks: Its content.
+        stop_sequence: The stop sequence that ended it.
+        end: The data of the `end` entry once it has come.
+        finished: Whether the end or an error has been sent; nothing follows it.
+    """
+
+    started: bool = False
+    blocks: tuple[Block, ...] = ()
+    stop_sequence: str | None = None
+    end: Json | None = None
+    finished: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class MessagesFace:
     """One stream as one message.
 
     Attributes:
         stream_id: The stream.
-        model: The model's name as it was asked for.
+        model: The model's name as the request gave it.
     """
 
     stream_id: str
     model: str
 
-    heartbeat: bytes = field(default=PING, init=False, compare=False)
+    heartbeat: ClassVar[bytes] = PING
 
-    def begin(self) -> Said:
-        """Return the state in which nothing is said."""
-        return Said()
+    def begin(self) -> MessagesState:
+        """Return the state in which nothing has been sent."""
+        return MessagesState()
 
-    def frame(self, entry: Stored, state: Said) -> tuple[bytes, Said]:
+    def frame(self, entry: Stored, state: MessagesState) -> tuple[bytes, MessagesState]:
         """Return the events that an entry makes."""
-        if state.over:
+        if state.finished:
             return b"", state
-        step = _Step(state)
-        if not state.begun:
-            step.say("message_start", message=self.message(Said()))
-            step.events.append(PING)
-            step.state = replace(state, begun=True)
+        step = _Step(self, state)
         step.take(decode(entry.content, entry.offset, entry.epoch))
-        return b"".join(step.events), step.state
+        return b"".join(step.frames), step.state
 
     def parting(self, retry_ms: int) -> bytes:  # noqa: ARG002
-        """Return an error: a bare end would look like success."""
-        return _error(503, "This server is stopping; the stream goes on by its Stream-Id.")
+        """Return an error, because a bare end would look like success."""
+        return _error_frame(503, "This server is stopping; the stream goes on by its Stream-Id.")
 
     def reset(self, reason: str) -> bytes:
-        """Return an error: this format cannot take back what it said."""
-        return _error(503, f"The message can no longer be continued from here ({reason}).")
+        """Return an error, because this format cannot take back what it has sent."""
+        return _error_frame(503, f"The message can no longer be continued from here ({reason}).")
 
-    def message(self, said: Said) -> Json:
-        """Return the message object as it is behind `said`."""
-        end = said.end or {}
+    def message(self, state: MessagesState) -> Json:
+        """Return the message object as it is in a state."""
+        end = state.end or {}
         return {
             "id": f"msg_{self.stream_id}",
             "type": "message",
             "role": "assistant",
             "model": self.model,
-            "content": [block.shown() for block in said.blocks],
-            **_stopped(said),
-            "usage": {**usage_of(end.get("usage")), **_UNTOLD_USAGE},
+            "content": [block.as_json() for block in state.blocks],
+            **_stop_fields(state),
+            "usage": {**messages_usage(end.get("usage")), **_UNKNOWN_USAGE},
         }
 
 
-class _Step:
-    """One entry's way through the face: events gather, and the state moves on."""
+class _Step(Step[MessagesState]):
+    """One entry's way through a message."""
 
-    def __init__(self, state: Said) -> None:
-        self.events: list[bytes] = []
-        self.state = state
+    def __init__(self, face: MessagesFace, state: MessagesState) -> None:
+        super().__init__(state)
+        self._face = face
 
     def take(self, entry: Entry) -> None:
-        kind = entry.type
-        if kind == TEXT:
-            self._write(self._words("text"), entry.text, type="text_delta", text=entry.text)
-        elif kind == REASONING:
-            self._write(self._words("thinking"), entry.text, type="thinking_delta", thinking=entry.text)
-        elif kind in (TOOL_INPUT, TOOL_CALL):
-            self._tool(entry)
-        elif kind == DATA:
-            self._data(entry.data)
-        elif kind == RESET and self.state.blocks:
-            self.events.append(_error(503, "The answer was begun anew; what came so far is void."))
-            self.state = replace(self.state, over=True)
-        elif kind == END:
-            self._end(entry.data)
-
-    def say(self, kind: str, **facts: Any) -> None:
-        self.events.append(b"event: %s\ndata: %s\n\n" % (kind.encode(), orjson.dumps({"type": kind, **facts})))
+        if not self.state.started:
+            self._send("message_start", message=self._face.message(self._face.begin()))
+            self.frames.append(PING)
+            self.state = replace(self.state, started=True)
+        match entry.type:
+            case entries.TEXT:
+                self._write_text(entry.text)
+            case entries.REASONING:
+                self._write(self._open_block("thinking"), entry.text, type="thinking_delta", thinking=entry.text)
+            case entries.TOOL_INPUT | entries.TOOL_CALL:
+                self._tool(entry)
+            case entries.DATA:
+                self._data(entry.data)
+            case entries.RESET if self.state.blocks:
+                self._fail(503, "The answer was begun anew; what came so far is void.")
+            case entries.END:
+                self._end(entry.data)
 
     def _data(self, data: Json) -> None:
         match data:
             case {"kind": "refusal", "text": str(text)}:
-                self._write(self._words("text"), text, type="text_delta", text=text)
+                self._write_text(text)
             case {"kind": "reasoning_signature", "signature": str(signature)}:
-                block = replace(self._words("thinking"), seal=signature)
-                self._say_delta(block, type="signature_delta", signature=signature)
+                block = replace(self._open_block("thinking"), signature=signature)
+                self._send_delta(block, type="signature_delta", signature=signature)
                 self._stop(block)
             case {"kind": "redacted_reasoning", "data": str(cipher)}:
-                self._stop_words()
-                self._stop(self._start(Block("redacted_thinking", len(self.state.blocks), seal=cipher)))
+                self._stop_all_but_calls()
+                self._stop(self._start(Block("redacted_thinking", len(self.state.blocks), content=(None, cipher))))
             case {"kind": "stop_sequence", "sequence": str(sequence)}:
                 self.state = replace(self.state, stop_sequence=sequence)
 
-    def _words(self, kind: Kind) -> Block:
-        """Return the open block of this kind; others of words are stopped."""
-        for known in self.state.blocks:
-            if known.open and known.kind == kind:
-                return known
-        self._stop_words()
-        return self._start(Block(kind, len(self.state.blocks)))
-
     def _tool(self, entry: Entry) -> None:
-        call_id, whole = str(entry.data["id"]), entry.type == TOOL_CALL
-        block = next((known for known in self.state.blocks if known.call_id == call_id), None)
+        call_id, is_whole = str(entry.data["id"]), entry.type == entries.TOOL_CALL
+        block = next((block for block in self.state.blocks if block.call_id == call_id), None)
         if block is None:
-            self._stop_words()
+            self._stop_all_but_calls()
             name = str(entry.data["name"])
             block = self._start(Block("tool_use", len(self.state.blocks), call_id, name))
-        if not (whole and block.content):
-            piece = str(entry.data["arguments" if whole else "delta"])
+        if not (is_whole and block.content):
+            piece = str(entry.data["arguments" if is_whole else "delta"])
             block = self._write(block, piece, type="input_json_delta", partial_json=piece)
-        if whole:
+        if is_whole:
             self._stop(block)
 
     def _end(self, end: Json) -> None:
-        self.state = replace(self.state, end=end, over=True)
-        if end["outcome"] != COMPLETED:
+        self.state = replace(self.state, end=end)
+        if end["outcome"] != entries.COMPLETED:
             failure = failure_of(end)
-            self.events.append(_error(failure.status, failure.message))
+            self._fail(failure.status, failure.message)
             return
         for block in self.state.blocks:
             self._stop(block)
-        self.say("message_delta", delta=_stopped(self.state), usage=usage_of(end.get("usage")))
-        self.say("message_stop")
+        self._send("message_delta", delta=_stop_fields(self.state), usage=messages_usage(end.get("usage")))
+        self._send("message_stop")
+        self.state = replace(self.state, finished=True)
+
+    def _open_block(self, kind: Kind) -> Block:
+        """Return the open block of this kind, or a new one; other blocks but calls are stopped before it begins."""
+        for block in self.state.blocks:
+            if block.open and block.kind == kind:
+                return block
+        self._stop_all_but_calls()
+        return self._start(Block(kind, len(self.state.blocks)))
 
     def _start(self, block: Block) -> Block:
         self.state = replace(self.state, blocks=(*self.state.blocks, block))
-        self.say("content_block_start", index=block.index, content_block=block.shown())
+        self._send("content_block_start", index=block.index, content_block=block.as_json())
         return block
 
+    def _write_text(self, text: str) -> None:
+        self._write(self._open_block("text"), text, type="text_delta", text=text)
+
     def _write(self, block: Block, piece: str, **delta: str) -> Block:
-        self._say_delta(block, **delta)
+        self._send_delta(block, **delta)
         return self._put(replace(block, content=(block.content, piece)))
 
-    def _say_delta(self, block: Block, **delta: str) -> None:
-        self.say("content_block_delta", index=block.index, delta=delta)
-
-    def _stop_words(self) -> None:
+    def _stop_all_but_calls(self) -> None:
         for block in self.state.blocks:
             if block.kind != "tool_use":
                 self._stop(block)
 
     def _stop(self, block: Block) -> None:
         if block.open:
-            self.say("content_block_stop", index=block.index)
+            self._send("content_block_stop", index=block.index)
             self._put(replace(block, open=False))
 
     def _put(self, block: Block) -> Block:
-        blocks = tuple(block if known.index == block.index else known for known in self.state.blocks)
-        self.state = replace(self.state, blocks=blocks)
+        """Set a block in its place, and return it."""
+        blocks = self.state.blocks
+        self.state = replace(self.state, blocks=(*blocks[: block.index], block, *blocks[block.index + 1 :]))
         return block
 
+    def _send_delta(self, block: Block, **delta: str) -> None:
+        self._send("content_block_delta", index=block.index, delta=delta)
 
-def _stopped(said: Said) -> Json:
-    """Return why a message stopped, if it has."""
+    def _send(self, kind: str, **fields: Any) -> None:
+        self.frames.append(sse_frame(orjson.dumps({"type": kind, **fields}), kind))
+
+    def _fail(self, status: int, message: str) -> None:
+        self.frames.append(_error_frame(status, message))
+        self.state = replace(self.state, finished=True)
+
+
+def _stop_fields(state: MessagesState) -> Json:
+    """Return why a message stopped; null in each field if it has not."""
     reason = None
-    if said.end:
-        reason = _STOP_REASONS.get(said.end.get("finish_reason") or "", "end_turn")
-        if said.stop_sequence is not None:
+    if state.end:
+        reason = _STOP_REASONS.get(state.end.get("finish_reason") or "", "end_turn")
+        if state.stop_sequence is not None:
             reason = "stop_sequence"
-    return {"stop_reason": reason, "stop_sequence": said.stop_sequence, "stop_details": None, "container": None}
+    return {"stop_reason": reason, "stop_sequence": state.stop_sequence, "stop_details": None, "container": None}
 
 
-def usage_of(usage: Json | None) -> Json:
-    """Return the counted tokens in Anthropic's shape; 0 where the provider has not told them (yet)."""
-    counted = usage or {"input_tokens": 0, "output_tokens": 0}
-    details = counted.get("details") or {}
-    read = details.get("cache_read_input_tokens", details.get("cached_tokens", 0))
-    return {
-        "input_tokens": counted["input_tokens"],
-        "output_tokens": counted["output_tokens"],
-        "cache_read_input_tokens": read,
-        "cache_creation_input_tokens": details.get("cache_creation_input_tokens", 0),
-        "server_tool_use": None,
-    }
-
-
-def _error(status: int, message: str) -> bytes:
-    return b"event: error\ndata: %s\n\n" % orjson.dumps(anthropic_error(status, message))
+def _error_frame(status: int, message: str) -> bytes:
+    return sse_frame(orjson.dumps(anthropic_error(status, message)), "error")

@@ -1,45 +1,44 @@
 """The native face: an SSE event per entry, its offset as the id (PROTOCOL: Read/Frames)."""
 
-from typing import Final
+from dataclasses import dataclass
+from typing import ClassVar, Final
 
 import orjson
 
-from midstream.log.entries import REASONING, TEXT, Stored, decode
+from midstream.faces.sse_frames import HEARTBEAT, sse_frame, with_id, with_retry
+from midstream.log.entries import REASONING, TEXT, Entry, Stored, decode, encode
 
 _BARE_FRAMES: Final = {
-    kind[0]: b'id: %%d\nevent: %b\ndata: {"type":"%b","text":%%b}\n\n' % (name, name)
-    for kind, name in ((b"t", TEXT.encode()), (b"r", REASONING.encode()))
+    encode(Entry(kind, {"text": ""}))[0]: with_id("%d", sse_frame(b'{"type":"%b","text":%%b}' % kind.encode(), kind))
+    for kind in (TEXT, REASONING)
 }
+"""By type byte, the frames of the two types whose content is bare text. Offset and text are still to be filled in."""
 
 
+@dataclass(frozen=True)
 class NativeFace:
-    """`id`, `event`, `data`. JSON escapes every line break, so each field is one line."""
+    """Frames with `id`, `event` and `data`."""
 
-    heartbeat: bytes = b":\n\n"
+    heartbeat: ClassVar[bytes] = HEARTBEAT
 
     def begin(self) -> None:
-        """Remember nothing."""
+        """Return nothing: this face has no state."""
 
     def frame(self, entry: Stored, state: None) -> tuple[bytes, None]:
         """Return the SSE event of an entry."""
-        return self.event(entry), state
-
-    def event(self, entry: Stored) -> bytes:
-        """Return the SSE event of an entry."""
         offset, epoch, content = entry
-        # The two types that make up nearly all of a log skip the dict between their bytes and JSON.
+        # These two types are nearly all of a log, so they are spared the dict between stored bytes and JSON.
         bare = _BARE_FRAMES.get(content[0])
         if bare is not None:
-            return bare % (offset, orjson.dumps(content[1:].decode()))
+            return bare % (offset, orjson.dumps(content[1:].decode())), state
         decoded = decode(content, offset, epoch)
         data = orjson.dumps({"type": decoded.type, **decoded.data} | {"type": decoded.type})
-        return b"id: %d\nevent: %s\ndata: %s\n\n" % (offset, decoded.type.encode(), data)
+        return with_id(str(offset), sse_frame(data, decoded.type)), state
 
     def parting(self, retry_ms: int) -> bytes:
-        """Return a `retry` field: EventSource waits that long before it comes back."""
-        return b"retry: %d\n\n" % retry_ms
+        """Return a `retry` field: an EventSource waits that long before it reconnects."""
+        return with_retry(retry_ms)
 
     def reset(self, reason: str) -> bytes:
-        """Return a `reset` with id 0: a client that is cut behind it starts over, as it should."""
-        data = orjson.dumps({"type": "reset", "reason": reason})
-        return b"id: 0\nevent: reset\ndata: %s\n\n" % data
+        """Return a `reset` with id 0: a client that is cut right after it begins at the start of the log."""
+        return with_id("0", sse_frame(orjson.dumps({"type": "reset", "reason": reason}), "reset"))

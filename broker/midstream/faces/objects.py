@@ -1,17 +1,22 @@
-"""Entries as JSON objects in a list (PROTOCOL: WebSocket). Whoever sends a chunk puts the brackets round it."""
+"""Entries as JSON objects in a list (PROTOCOL: WebSocket). The socket's sink puts the brackets round each chunk."""
+
+from dataclasses import dataclass
+from typing import ClassVar
 
 import orjson
 
+from midstream.faces.face import Json
 from midstream.log.entries import Stored, decode
 
 
+@dataclass(frozen=True)
 class ObjectsFace:
-    """An object per entry, each with a comma behind it."""
+    """An object per entry, each followed by a comma."""
 
-    heartbeat: bytes = b""  # a socket has pings of its own
+    heartbeat: ClassVar[bytes] = b""  # a socket has pings of its own
 
     def begin(self) -> None:
-        """Remember nothing."""
+        """Return nothing: this face has no state."""
 
     def frame(self, entry: Stored, state: None) -> tuple[bytes, None]:
         """Return an entry's object: its offset, its type and its data."""
@@ -19,13 +24,13 @@ class ObjectsFace:
         return _object(decoded.data | {"offset": entry.offset, "type": decoded.type}), state
 
     def parting(self, retry_ms: int) -> bytes:
-        """Return the object that asks a client to tail again."""
+        """Return the object that asks a client to tail again after `retry_ms`."""
         return _object({"type": "parting", "retry_ms": retry_ms})
 
     def reset(self, reason: str) -> bytes:
-        """Return a `reset` that is not from the log."""
+        """Return a `reset` that is not an entry of the log; its offset is 0."""
         return _object({"offset": 0, "type": "reset", "reason": reason})
 
 
-def _object(data: dict[str, object]) -> bytes:
-    return orjson.dumps(data) + b","
+def _object(fields: Json) -> bytes:
+    return orjson.dumps(fields) + b","

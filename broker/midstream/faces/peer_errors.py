@@ -1,16 +1,15 @@
-"""What a failed stream is called in the peers' own words (PROTOCOL: Faces/Errors)."""
+"""The failure of a stream, in the shapes and words of each peer (PROTOCOL: Faces/Errors)."""
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-import orjson
-
+from midstream.faces.face import Json
 from midstream.log.entries import CANCELLED
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """How a stream ended that was not completed.
+    """Why a stream ended that was not completed.
 
     Attributes:
         code: One of PROTOCOL's failure codes, or `cancelled`.
@@ -22,7 +21,7 @@ class Failure:
 
     @property
     def status(self) -> int:
-        """The HTTP status that says the same."""
+        """The HTTP status that means the same."""
         if self.code in _STATUS:
             return _STATUS[self.code]
         return 502 if self.code.startswith("provider_") else 500
@@ -47,14 +46,14 @@ _ANTHROPIC_TYPES: Final = {
     401: "authentication_error",
     403: "permission_error",
     404: "not_found_error",
-    409: "api_error",  # cancelled: of the types that there are, the one that blames neither the request nor the load
+    409: "api_error",  # cancelled: the one type that blames neither the request nor the load
     413: "request_too_large",
     429: "rate_limit_error",
     503: "overloaded_error",
     504: "timeout_error",
     529: "overloaded_error",
 }
-# The codes that OpenAI's SDKs know for a response; whatever is not among these is a `server_error`.
+# Codes that OpenAI's SDKs know for a failed response; every other failure is a `server_error`.
 _RESPONSE_CODES: Final = {
     "provider_rate_limited": "rate_limit_exceeded",
     "provider_quota": "rate_limit_exceeded",
@@ -62,8 +61,8 @@ _RESPONSE_CODES: Final = {
 }
 
 
-def failure_of(end: dict[str, Any]) -> Failure:
-    """Return why a stream ended as it did, by its `end` entry."""
+def failure_of(end: Json) -> Failure:
+    """Return why a stream was not completed, from the data of its `end` entry."""
     error = end.get("error")
     if error:
         return Failure(error["code"], error["message"])
@@ -72,27 +71,21 @@ def failure_of(end: dict[str, Any]) -> Failure:
     return Failure(end["outcome"], f"The generation was {end['outcome']}.")
 
 
-def openai_error(status: int, code: str | None, message: str, param: str | None = None) -> dict[str, Any]:
+def openai_error(status: int, code: str | None, message: str, param: str | None = None) -> Json:
     """Return OpenAI's error body."""
     default = "invalid_request_error" if status < 500 else "server_error"  # noqa: PLR2004
     kind = _OPENAI_TYPES.get(status, default)
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
-def anthropic_error(status: int, message: str) -> dict[str, Any]:
+def anthropic_error(status: int, message: str) -> Json:
     """Return Anthropic's error body."""
     default = "invalid_request_error" if status < 500 else "api_error"  # noqa: PLR2004
     error = {"type": _ANTHROPIC_TYPES.get(status, default), "message": message}
     return {"type": "error", "error": error, "request_id": None}
 
 
-def response_error(failure: Failure) -> dict[str, Any]:
+def response_error(failure: Failure) -> Json:
     """Return the `error` of a failed OpenAI response; our own code is its `type`."""
     code = _RESPONSE_CODES.get(failure.code, "server_error")
     return {"code": code, "message": failure.message, "type": failure.code, "param": None}
-
-
-def response_error_event(code: str, message: str) -> bytes:
-    """Return the event by which a response's stream breaks off, in both of the forms that OpenAI's SDKs read."""
-    body = {"type": "error", "code": code, "message": message, "param": None, **openai_error(503, code, message)}
-    return b"event: error\ndata: %s\n\n" % orjson.dumps(body)

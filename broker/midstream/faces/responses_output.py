@@ -1,37 +1,39 @@
 """The output items of an OpenAI response as they grow: immutable, so that a replay can begin from any of them."""
 
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
+from midstream.faces.face import Json
 from midstream.faces.rope import Rope, text_of
-from midstream.log.entries import CANCELLED
+from midstream.log import entries
 
-Json = dict[str, Any]
-Kind = Literal["message", "reasoning", "function_call"]
+ItemKind = Literal["message", "reasoning", "function_call"]
+PartKind = Literal["output_text", "refusal", "summary_text"]
 ItemStatus = Literal["in_progress", "completed", "incomplete"]
 
 INCOMPLETE: Final = {"length": "max_output_tokens", "content_filter": "content_filter"}
 """Finish reasons of an answer that is not whole, in OpenAI's words."""
-_PREFIXES: dict[Kind, str] = {"message": "msg", "reasoning": "rs", "function_call": "fc"}
+_ID_PREFIXES: Final[dict[ItemKind, str]] = {"message": "msg", "reasoning": "rs", "function_call": "fc"}
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part of a message's content, of `kind` `output_text` or `refusal`, or a reasoning summary's only one."""
+    """A part of a message's content, or the one part of a reasoning's summary."""
 
-    kind: str
+    kind: PartKind
     text: Rope = None
     annotations: tuple[Json, ...] = ()
 
-    def shown(self) -> Json:
-        """Return the part as JSON."""
+    def as_json(self) -> Json:
+        """Return the part as it stands in a response."""
         text = text_of(self.text)
         match self.kind:
             case "refusal":
                 return {"type": "refusal", "refusal": text}
             case "summary_text":
                 return {"type": "summary_text", "text": text}
-        return {"type": "output_text", "text": text, "annotations": list(self.annotations), "logprobs": []}
+            case "output_text":
+                return {"type": "output_text", "text": text, "annotations": list(self.annotations), "logprobs": []}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +43,11 @@ class Item:
     Attributes:
         index: Its `output_index`, which no other item of the response ever has.
         parts: Of a message or of reasoning; the last one is the one that grows.
-        arguments: Of a function call.
-        encrypted: Of reasoning: its content in cipher, for the provider to read back.
+        call_id: Of a function call, as are `name` and `arguments`.
+        encrypted: Of reasoning: its content in cipher, which only the provider can read.
     """
 
-    kind: Kind
+    kind: ItemKind
     index: int
     id: str
     status: ItemStatus = "in_progress"
@@ -60,36 +62,36 @@ class Item:
         """Whether more of it may come."""
         return self.status == "in_progress"
 
-    def shown(self) -> Json:
-        """Return the item as JSON."""
+    def as_json(self) -> Json:
+        """Return the item as it stands in a response."""
         match self.kind:
             case "message":
-                content = [part.shown() for part in self.parts]
-                facts: Json = {"role": "assistant", "status": self.status, "content": content}
+                content = [part.as_json() for part in self.parts]
+                fields: Json = {"role": "assistant", "status": self.status, "content": content}
             case "reasoning":
-                facts = {"summary": [part.shown() for part in self.parts]}
+                fields = {"summary": [part.as_json() for part in self.parts]}
                 if self.encrypted:
-                    facts["encrypted_content"] = self.encrypted
+                    fields["encrypted_content"] = self.encrypted
             case "function_call":
                 arguments = text_of(self.arguments)
-                facts = {"status": self.status, "call_id": self.call_id, "name": self.name, "arguments": arguments}
-        return {"id": self.id, "type": self.kind, **facts}
+                fields = {"status": self.status, "call_id": self.call_id, "name": self.name, "arguments": arguments}
+        return {"id": self.id, "type": self.kind, **fields}
 
 
-def item_id(kind: Kind, stream_id: str, index: int) -> str:
+def item_id(kind: ItemKind, stream_id: str, index: int) -> str:
     """Return the id of a stream's item at an output index."""
-    return f"{_PREFIXES[kind]}_{stream_id}_{index}"
+    return f"{_ID_PREFIXES[kind]}_{stream_id}_{index}"
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
-    """How far a response has come.
+class ResponsesState:
+    """What has been sent of a response.
 
     Attributes:
         sequence: The number of the next event.
-        items: Its output so far; what came before a `reset` is no longer among it.
+        items: Its output so far, without what came before the last `reset`.
         next_index: The output index of the next item.
-        calls: The log's ids of tool calls so far, each with the `call_id` that this face gave it.
+        calls: The log's ids of the tool calls so far, each with the `call_id` that this face gave it.
         end: The data of the `end` entry once it has come.
     """
 
@@ -99,41 +101,24 @@ class Course:
     calls: tuple[tuple[str, str], ...] = ()
     end: Json | None = None
 
+    @property
+    def status(self) -> str:
+        """The response's `status`. It is never `queued`, because no entry says so."""
+        if self.end is None:
+            return "in_progress"
+        match self.end["outcome"]:
+            case entries.COMPLETED:
+                return "incomplete" if self.incomplete_reason else "completed"
+            case entries.CANCELLED:
+                return "cancelled"
+        return "failed"
 
-def status_of(course: Course) -> str:
-    """Return the response's `status`, but for `queued`, which no entry tells."""
-    if course.end is None:
-        return "in_progress"
-    match course.end["outcome"]:
-        case "completed":
-            return "incomplete" if incomplete_reason(course) else "completed"
-        case "cancelled":
-            return CANCELLED
-    return "failed"
-
-
-def incomplete_reason(course: Course) -> str | None:
-    """Return why an answer is not whole although nothing failed."""
-    reason = (course.end or {}).get("finish_reason")
-    if reason == "refusal":
-        # A refusal in words is an answer; one without any is a text that the provider cut off.
-        said = any(part.kind == "refusal" for item in course.items for part in item.parts)
-        return None if said else "content_filter"
-    return INCOMPLETE.get(reason or "")
-
-
-def usage_of(usage: Json | None) -> Json | None:
-    """Return the counted tokens in OpenAI's shape."""
-    if not usage:
-        return None
-    details = usage.get("details") or {}
-    taken, given = usage["input_tokens"], usage["output_tokens"]
-    cached = details.get("cached_tokens", details.get("cache_read_input_tokens", 0))
-    written = details.get("cache_creation_input_tokens", 0)
-    return {
-        "input_tokens": taken,
-        "input_tokens_details": {"cached_tokens": cached, "cache_write_tokens": written},
-        "output_tokens": given,
-        "output_tokens_details": {"reasoning_tokens": details.get("reasoning_tokens", 0)},
-        "total_tokens": taken + given,
-    }
+    @property
+    def incomplete_reason(self) -> str | None:
+        """Why an answer is not whole although nothing failed."""
+        reason = (self.end or {}).get("finish_reason")
+        if reason == "refusal":
+            # A refusal in words is an answer; one without words is a text that the provider cut off.
+            in_words = any(part.kind == "refusal" for item in self.items for part in item.parts)
+            return None if in_words else "content_filter"
+        return INCOMPLETE.get(reason or "")

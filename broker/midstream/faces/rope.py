@@ -1,7 +1,7 @@
-"""A text that grows piece by piece while every earlier state of it stays as it was."""
+"""A text that grows piece by piece, while every earlier version of it stays valid."""
 
 Rope = tuple["Rope", str] | None
-"""Nothing yet, or what came before and the newest piece: growing it copies nothing."""
+"""None is the empty text. Otherwise it is the text before, and the newest piece; growing it copies nothing."""
 
 
 def text_of(rope: Rope) -> str:

@@ -1,22 +1,21 @@
 """The AI SDK's UI message stream (PROTOCOL: The AI SDK face): what `useChat` reads, of majors 5, 6 and 7."""
 
-import re
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import ClassVar, Final
 
 import orjson
 
-from midstream.log.entries import CANCELLED, COMPLETED, REASONING, RESET, TEXT, Stored, decode
+from midstream.faces.face import Json, Step
+from midstream.faces.sse_frames import DONE, HEARTBEAT, sse_frame, with_id, with_retry
+from midstream.faces.ui_parts import data_part, error_part, file_part, source_part, tool_result_part
+from midstream.log import entries
+from midstream.log.entries import Entry, Stored, decode
 
 RESETTING_MAJOR: Final = 7
 """The first major of the SDK that reads `reset-step`; to an older one it is an error."""
 TAG_CHARS: Final = 8
 """Characters of a stream's id that stand in its cursors."""
 
-_TEXT_BYTE: Final = b"t"[0]
-_REASONING_BYTE: Final = b"r"[0]
-_KIND: Final = re.compile(r"[^a-z0-9]+")
 _FINISH_REASONS: Final = {
     "stop": "stop",
     "length": "length",
@@ -24,31 +23,31 @@ _FINISH_REASONS: Final = {
     "content_filter": "content-filter",
     "refusal": "content-filter",
 }
-
-Json = dict[str, Any]
+_PARTING: Final = "The connection is closed by a restart here. The answer goes on: resume to read it."
+_RESTARTED: Final = "The answer is being written anew. Resume to read it."
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """What a client has been shown of the message so far.
+class UiMessagesState:
+    """What has been sent of a message.
 
     Attributes:
-        begun: It was sent `start`.
+        started: Whether `start` has been sent.
         open: The type of the text or reasoning part that is still open, or nothing.
-        part: The offset at which that one begins: its id, however much a client was shown before it.
-        inputs: Tool calls, by id, whose input is still being written.
-        calls: Ids of the tool calls that may be given a result.
-        dirty: It was sent something that a reset has to take back.
-        over: It was sent its last part.
+        part_id: That part's id: the offset at which it begins, so that it is the same wherever a client came in.
+        inputs: Id and name of each tool call whose input is still being written.
+        call_ids: Ids of the tool calls that a result may belong to.
+        has_content: Whether something has been sent that a reset would have to take back.
+        finished: Whether the end or an error has been sent; nothing follows it.
     """
 
-    begun: bool = False
+    started: bool = False
     open: str = ""
-    part: int = 0
+    part_id: int = 0
     inputs: tuple[tuple[str, str], ...] = ()
-    calls: frozenset[str] = frozenset()
-    dirty: bool = False
-    over: bool = False
+    call_ids: frozenset[str] = frozenset()
+    has_content: bool = False
+    finished: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,208 +58,180 @@ class UiMessagesFace:
         message_id: The message's id, the same at every replay.
         tag: The start of the stream's id, which tells its cursors from those of the chat's other streams.
         major: The client's major version of the SDK; 0 where it did not say.
-        anew: The offset of the `reset` that the client is not shown, nor anything before it.
+        after_reset: The offset of the `reset` after which the client begins to read; 0 where it reads all.
     """
 
     message_id: str
     tag: str
     major: int = 0
-    anew: int = 0
+    after_reset: int = 0
 
-    heartbeat = b":\n\n"
+    heartbeat: ClassVar[bytes] = HEARTBEAT
 
-    def begin(self) -> Shown:
-        """Return what a client has been shown before the first entry: nothing."""
-        return Shown()
+    def begin(self) -> UiMessagesState:
+        """Return the state in which nothing has been sent."""
+        return UiMessagesState()
 
-    def frame(self, entry: Stored, state: Shown) -> tuple[bytes, Shown]:
-        """Return an entry's parts; the last of them carries the cursor, so that none is cut in its middle."""
-        if state.over or entry.offset < self.anew:
+    def frame(self, entry: Stored, state: UiMessagesState) -> tuple[bytes, UiMessagesState]:
+        """Return an entry's parts; the last of them has the cursor as its id, so that no entry is cut in its middle."""
+        if state.finished or entry.offset < self.after_reset:
             return b"", state
-        if entry.content[0] in (_TEXT_BYTE, _REASONING_BYTE):
-            kind = TEXT if entry.content[0] == _TEXT_BYTE else REASONING
-            chunks, state = _run(kind, entry.content[1:].decode(), entry.offset, state)
-        else:
-            decoded = decode(entry.content, entry.offset, entry.epoch)
-            if decoded.type == RESET and entry.offset != self.anew:
-                return self._reset(state, entry.offset)
-            chunks, state = _chunks(decoded.type, decoded.data, state)
-        if not state.begun:
-            state = replace(state, begun=True)
-            chunks = [{"type": "start", "messageId": self.message_id}, {"type": "start-step"}, *chunks]
-        return self._framed(chunks, entry.offset, done=state.over), state
+        step = _Step(self, state)
+        step.take(decode(entry.content, entry.offset, entry.epoch))
+        return b"".join(step.frames), step.state
 
     def parting(self, retry_ms: int) -> bytes:
         """Return an error: to the SDK, a response that just ends is a finished answer."""
-        error = _event({"type": "error", "errorText": _PARTING})
-        return b"retry: %d\nevent: parting\n%b%b" % (retry_ms, error, _DONE_EVENT)
+        return with_retry(retry_ms, _part_frame(error_part(_PARTING), "parting")) + DONE
 
     def reset(self, reason: str) -> bytes:
         """Return what makes a client forget what it has: in place where it can, else by way of an error."""
-        gone = reason in ("deleted", "gone")
-        if self.major >= RESETTING_MAJOR and not gone:
-            return self._framed([{"type": "reset-step"}], 0)
-        said = "The answer was deleted." if gone else _ANEW
-        return b"event: reset\n%b%b" % (_event({"type": "error", "errorText": said}), _DONE_EVENT)
+        is_gone = reason in ("deleted", "gone")
+        if self.is_resetting and not is_gone:
+            return self.reset_step(0)
+        return _part_frame(error_part("The answer was deleted." if is_gone else _RESTARTED), "reset") + DONE
 
-    def mark(self, offset: int) -> bytes:
-        """Return the part that ends a replay; what was called for before it has been called for already."""
-        return _event({"type": "data-replay", "data": {"offset": offset}, "transient": True})
+    def reset_step(self, offset: int) -> bytes:
+        """Return the part that takes the answer back, for a client that reads it."""
+        return with_id(self.cursor(offset), _part_frame({"type": "reset-step"}))
 
-    def _reset(self, state: Shown, offset: int) -> tuple[bytes, Shown]:
-        fresh = Shown(begun=state.begun)
-        if not state.dirty:
-            return b"", fresh
-        if self.major >= RESETTING_MAJOR:
-            return self._framed([{"type": "reset-step"}], offset), fresh
-        closing, _ = _closed(state)
-        error = {"type": "error", "errorText": _ANEW}
-        frames = b"".join(_event(chunk) for chunk in closing)
-        return b"%bevent: reset\n%b%b" % (frames, _event(error), _DONE_EVENT), replace(state, over=True)
+    def boundary(self, offset: int) -> bytes:
+        """Return the part that ends a replay; tools that were called before it have been run already."""
+        return _part_frame({"type": "data-replay", "data": {"offset": offset}, "transient": True})
 
-    def _framed(self, chunks: Iterable[Json], offset: int, *, done: bool = False) -> bytes:
-        events = [_event(chunk) for chunk in chunks]
-        if done:
-            events.append(_DONE_EVENT)
-        if not events:
-            return b""
-        events[-1] = b"id: %b.%d\n%b" % (self.tag.encode(), offset, events[-1])
-        return b"".join(events)
+    def cursor(self, offset: int) -> str:
+        """Return the id of the frame that ends with the entry at an offset."""
+        return f"{self.tag}.{offset}"
+
+    @property
+    def is_resetting(self) -> bool:
+        """Whether the client reads `reset-step`."""
+        return self.major >= RESETTING_MAJOR
 
 
-def _event(chunk: Json) -> bytes:
-    return b"data: %b\n\n" % orjson.dumps(chunk)
+class _Step(Step[UiMessagesState]):
+    """One entry's way through a message."""
+
+    def __init__(self, face: UiMessagesFace, state: UiMessagesState) -> None:
+        super().__init__(state)
+        self._face = face
+
+    def take(self, entry: Entry) -> None:
+        if entry.type == entries.RESET and entry.offset != self._face.after_reset:
+            self._reset(entry.offset)
+            return
+        if not self.state.started:
+            self.state = replace(self.state, started=True)
+            self._send({"type": "start", "messageId": self._face.message_id})
+            self._send({"type": "start-step"})
+        match entry.type:
+            case entries.TEXT | entries.REASONING:
+                self._text(entry)
+            case entries.STATUS | entries.USAGE:
+                self._send({"type": f"data-{entry.type}", "data": entry.data, "transient": True})
+            case entries.END:
+                self._end(entry.data)
+            case entries.START | entries.RESET:
+                pass
+            case _:
+                self._between_texts(entry)
+        if self.frames:
+            self.frames[-1] = with_id(self._face.cursor(entry.offset), self.frames[-1])
+
+    def _reset(self, offset: int) -> None:
+        if not self.state.has_content:
+            self.state = UiMessagesState(started=self.state.started)
+        elif self._face.is_resetting:
+            self.state = UiMessagesState(started=self.state.started)
+            self.frames.append(self._face.reset_step(offset))
+        else:
+            self._close_part()
+            self.frames += (_part_frame(error_part(_RESTARTED), "reset"), DONE)
+            self.state = replace(self.state, finished=True)
+
+    def _text(self, entry: Entry) -> None:
+        """Send a piece of text or reasoning, in the part that is open or in a new one."""
+        kind = entry.type
+        if self.state.open != kind:
+            self._close_part()
+            self.state = replace(self.state, open=kind, part_id=entry.offset, has_content=True)
+            self._send({"type": f"{kind}-start", "id": str(self.state.part_id)})
+        self._send({"type": f"{kind}-delta", "id": str(self.state.part_id), "delta": entry.text})
+
+    def _between_texts(self, entry: Entry) -> None:
+        """Send anything else that belongs to the answer; a text that was open ends before it."""
+        self._close_part()
+        self.state = replace(self.state, has_content=True)
+        data = entry.data
+        match entry.type:
+            case entries.TOOL_INPUT:
+                self._tool_input(data)
+            case entries.TOOL_CALL:
+                self._tool_call(data)
+            case entries.TOOL_RESULT:
+                self._send(tool_result_part(data, self.state.call_ids))
+            case entries.SOURCE:
+                self._send(source_part(data))
+            case entries.FILE:
+                self._send(file_part(data))
+            case entries.DATA:
+                others = {name: value for name, value in data.items() if name != "kind"}
+                self._send(data_part(data.get("kind") or entries.DATA, others))
+
+    def _tool_input(self, data: Json) -> None:
+        call_id, name = data["id"], data["name"]
+        if call_id not in dict(self.state.inputs):
+            self._send({"type": "tool-input-start", "toolCallId": call_id, "toolName": name})
+            inputs, call_ids = (*self.state.inputs, (call_id, name)), self.state.call_ids | {call_id}
+            self.state = replace(self.state, inputs=inputs, call_ids=call_ids)
+        self._send({"type": "tool-input-delta", "toolCallId": call_id, "inputTextDelta": data["delta"]})
+
+    def _tool_call(self, data: Json) -> None:
+        call_id = data["id"]
+        inputs = tuple((other_id, name) for other_id, name in self.state.inputs if other_id != call_id)
+        self.state = replace(self.state, inputs=inputs, call_ids=self.state.call_ids | {call_id})
+        call = {"toolCallId": call_id, "toolName": data["name"]}
+        try:
+            self._send({"type": "tool-input-available", **call, "input": orjson.loads(data["arguments"])})
+        except orjson.JSONDecodeError:
+            error = "The model's arguments are no JSON."
+            self._send({"type": "tool-input-error", **call, "input": data["arguments"], "errorText": error})
+
+    def _end(self, end: Json) -> None:
+        """Close the open part, and send how the answer ended.
+
+        After a stop, a tool call whose input is cut stays as it is. If it were marked as failed it would count as
+        answered, and a page that sends answered calls by itself would start, and pay for, the generation anew.
+        """
+        self._close_part()
+        match end["outcome"]:
+            case entries.COMPLETED:
+                self._send({"type": "finish-step"})
+                self._send({"type": "finish", "finishReason": _FINISH_REASONS.get(end["finish_reason"], "other")})
+            case entries.CANCELLED:
+                self._send({"type": "abort", "reason": "stopped"})
+            case outcome:
+                self._failure(outcome, end["error"] or {})
+        self.frames.append(DONE)
+        self.state = replace(self.state, finished=True)
+
+    def _failure(self, outcome: str, error: Json) -> None:
+        message = error.get("message") or f"The answer was {outcome}."
+        for call_id, name in self.state.inputs:
+            call = {"toolCallId": call_id, "toolName": name, "input": None}
+            self._send({"type": "tool-input-error", **call, "errorText": "The answer was cut here."})
+        fields = {"code": error.get("code"), "message": message, "outcome": outcome}
+        self._send({"type": "data-error", "data": fields, "transient": True})
+        self._send(error_part(message))
+
+    def _close_part(self) -> None:
+        if self.state.open:
+            self._send({"type": f"{self.state.open}-end", "id": str(self.state.part_id)})
+            self.state = replace(self.state, open="")
+
+    def _send(self, part: Json) -> None:
+        self.frames.append(_part_frame(part))
 
 
-_DONE_EVENT: Final = b"data: [DONE]\n\n"
-_PARTING: Final = "The connection is closed by a restart here. The answer goes on: resume to read it."
-_ANEW: Final = "The answer is being written anew. Resume to read it."
-
-
-def _run(kind: str, text: str, offset: int, state: Shown) -> tuple[list[Json], Shown]:
-    """Return a piece of text or reasoning, in the part that is open or in a new one."""
-    chunks: list[Json] = []
-    if state.open != kind:
-        chunks, state = _closed(state)
-        state = replace(state, open=kind, part=offset)
-        chunks.append({"type": f"{kind}-start", "id": str(state.part)})
-    chunks.append({"type": f"{kind}-delta", "id": str(state.part), "delta": text})
-    return chunks, replace(state, dirty=True)
-
-
-def _closed(state: Shown) -> tuple[list[Json], Shown]:
-    """Return what closes the open part."""
-    if not state.open:
-        return [], state
-    return [{"type": f"{state.open}-end", "id": str(state.part)}], replace(state, open="")
-
-
-def _chunks(kind: str, data: Json, state: Shown) -> tuple[list[Json], Shown]:
-    match kind:
-        case "start" | "reset":
-            return [], state
-        case "status" | "usage":
-            return [{"type": f"data-{kind}", "data": data, "transient": True}], state
-        case "end":
-            return _end(data, state)
-    closing, state = _closed(state)
-    match kind:
-        case "tool_input":
-            chunks, state = _tool_input(data, state)
-        case "tool_call":
-            chunks, state = _tool_call(data, state)
-        case "tool_result":
-            chunks = [_tool_result(data, state)]
-        case "source":
-            chunks = [_source(data)]
-        case "file":
-            chunks = [_file(data)]
-        case _:
-            chunks = [_data(data.get("kind") or kind, {name: it for name, it in data.items() if name != "kind"})]
-    return closing + chunks, replace(state, dirty=True)
-
-
-def _tool_input(data: Json, state: Shown) -> tuple[list[Json], Shown]:
-    call_id, name = data["id"], data["name"]
-    delta = {"type": "tool-input-delta", "toolCallId": call_id, "inputTextDelta": data["delta"]}
-    if call_id in dict(state.inputs):
-        return [delta], state
-    begun = {"type": "tool-input-start", "toolCallId": call_id, "toolName": name}
-    state = replace(state, inputs=(*state.inputs, (call_id, name)), calls=state.calls | {call_id})
-    return [begun, delta], state
-
-
-def _tool_call(data: Json, state: Shown) -> tuple[list[Json], Shown]:
-    call = {"toolCallId": data["id"], "toolName": data["name"]}
-    inputs = tuple((known, name) for known, name in state.inputs if known != data["id"])
-    state = replace(state, inputs=inputs, calls=state.calls | {data["id"]})
-    try:
-        return [{"type": "tool-input-available", **call, "input": orjson.loads(data["arguments"])}], state
-    except orjson.JSONDecodeError:
-        error = "The model's arguments are no JSON."
-        return [{"type": "tool-input-error", **call, "input": data["arguments"], "errorText": error}], state
-
-
-def _tool_result(data: Json, state: Shown) -> Json:
-    call_id = data.get("tool_call_id") or data.get("call_id") or data.get("id")
-    if call_id not in state.calls:  # the SDK breaks off at a result without a call
-        return _data("tool-result", data)
-    if data.get("error") is not None:
-        return {"type": "tool-output-error", "toolCallId": call_id, "errorText": str(data["error"])}
-    return {"type": "tool-output-available", "toolCallId": call_id, "output": data.get("output")}
-
-
-def _source(data: Json) -> Json:
-    source_id = str(data.get("id") or data.get("url") or "source")
-    if isinstance(data.get("url"), str):
-        return _known({"type": "source-url", "sourceId": source_id, "url": data["url"], "title": data.get("title")})
-    return _known(
-        {
-            "type": "source-document",
-            "sourceId": source_id,
-            "mediaType": str(data.get("media_type") or "application/octet-stream"),
-            "title": str(data.get("title") or source_id),
-            "filename": data.get("filename"),
-        }
-    )
-
-
-def _file(data: Json) -> Json:
-    media_type = str(data.get("media_type") or data.get("mediaType") or "application/octet-stream")
-    if isinstance(data.get("url"), str):
-        return {"type": "file", "url": data["url"], "mediaType": media_type}
-    if isinstance(data.get("data"), str):
-        return {"type": "file", "url": f"data:{media_type};base64,{data['data']}", "mediaType": media_type}
-    return _data("file", data)
-
-
-def _data(kind: Any, data: Json) -> Json:
-    name = _KIND.sub("-", str(kind).lower()).strip("-") or "entry"
-    return {"type": f"data-{name}", "data": data}
-
-
-def _known(chunk: Json) -> Json:
-    return {name: value for name, value in chunk.items() if value is not None}
-
-
-def _end(data: Json, state: Shown) -> tuple[list[Json], Shown]:
-    """Return the closed parts and the word that tells how it ended.
-
-    A tool call that is cut in its input stays as it is behind a stop: marked as failed it would count as
-    answered, and a page that sends answered calls by itself would begin, and pay, the generation anew.
-    """
-    chunks, state = _closed(state)
-    state = replace(state, over=True)
-    if data["outcome"] == COMPLETED:
-        reason = _FINISH_REASONS.get(data["finish_reason"], "other")
-        return [*chunks, {"type": "finish-step"}, {"type": "finish", "finishReason": reason}], state
-    if data["outcome"] == CANCELLED:
-        return [*chunks, {"type": "abort", "reason": "stopped"}], state
-    error = data["error"] or {}
-    said = error.get("message") or f"The answer was {data['outcome']}."
-    for call_id, name in state.inputs:
-        call = {"toolCallId": call_id, "toolName": name, "input": None}
-        chunks.append({"type": "tool-input-error", **call, "errorText": "The answer was cut here."})
-    facts = {"code": error.get("code"), "message": said, "outcome": data["outcome"]}
-    chunks.append({"type": "data-error", "data": facts, "transient": True})
-    return [*chunks, {"type": "error", "errorText": said}], state
+def _part_frame(part: Json, event: str = "") -> bytes:
+    return sse_frame(orjson.dumps(part), event)

@@ -168,7 +168,9 @@ class Follower:
         self.frames.let_go()
         self._for_each(self.tails, lambda tail: tail.beat(beats_of_silence))
 
-    def join(self, face: Face, after: int, until: int | None = None, *, mark: tuple[int, bytes] | None = None) -> Tail:
+    def join(
+        self, face: Face[Any], after: int, until: int | None = None, *, mark: tuple[int, bytes] | None = None
+    ) -> Tail:
         """Add a tail that reads after offset `after`; it sends nothing before `Tail.begin`."""
         tail = Tail(self, face, after, until, mark)
         self.tails.add(tail)

@@ -21,10 +21,12 @@ class Frames:
         self.first = 1
         self._stream_id = stream_id
         self._window = window
-        self._states: dict[tuple[Face, int], Any] = {}  # faces' states before segments
-        self._chunks: dict[Face, tuple[tuple[int, int], bytes, int]] = {}  # each face's last chunk, and what was wanted
+        self._states: dict[tuple[Face[Any], int], Any] = {}  # faces' states before segments
+        self._chunks: dict[
+            Face[Any], tuple[tuple[int, int], bytes, int]
+        ] = {}  # each face's last chunk, and what was wanted
 
-    def chunk(self, face: Face, after: int, target: int) -> tuple[bytes, int]:
+    def chunk(self, face: Face[Any], after: int, target: int) -> tuple[bytes, int]:
         """Return frames behind `after`, at most up to `target`, and the last offset in them.
 
         Raises:
@@ -37,7 +39,7 @@ class Frames:
             last = self._chunks[face] = (wanted, *self._made(face, after, target))
         return last[1], last[2]
 
-    def _made(self, face: Face, after: int, target: int) -> tuple[bytes, int]:
+    def _made(self, face: Face[Any], after: int, target: int) -> tuple[bytes, int]:
         parts: list[bytes] = []
         size = 0
         while after < target and size < CHUNK_BYTES:
@@ -57,7 +59,7 @@ class Frames:
             after += len(frames)
         return (parts[0] if len(parts) == 1 else b"".join(parts)), after
 
-    def _state_before(self, face: Face, index: int) -> Any:
+    def _state_before(self, face: Face[Any], index: int) -> Any:
         """Return a face's state before a segment, made from the nearest one before it that is known."""
         state = face.begin()
         if state is None:

@@ -51,7 +51,7 @@ class Segment:
         self.entries: list[Stored] = []
         self.size_bytes = 0
         self.grown: Callable[[int], None] | None = None
-        self._voices: dict[Face, _Voice] = {}
+        self._voices: dict[Face[Any], _Voice] = {}
 
     def known(self, offset: int) -> Stored | None:
         """Return the entry at an offset if it is here."""
@@ -65,18 +65,18 @@ class Segment:
         self.last = last
         self._grow(sum([len(content) for _, _, content in entries]) + OVERHEAD_BYTES * len(entries))
 
-    def frames(self, face: Face, before: Any, after: int, upto: int) -> list[bytes]:
+    def frames(self, face: Face[Any], before: Any, after: int, upto: int) -> list[bytes]:
         """Return the frames of the offsets behind `after` up to `upto`, both within the segment.
 
         `before` is the face's state before the segment's first entry.
         """
         return self._voice(face, before).frames[after + 1 - self.first : upto + 1 - self.first]
 
-    def state_behind(self, face: Face, before: Any) -> Any:
+    def state_behind(self, face: Face[Any], before: Any) -> Any:
         """Return the face's state behind the segment's last entry."""
         return self._voice(face, before).state
 
-    def _voice(self, face: Face, before: Any) -> "_Voice":
+    def _voice(self, face: Face[Any], before: Any) -> "_Voice":
         voice = self._voices.get(face)
         if voice is None:
             voice = self._voices[face] = _Voice(before)

@@ -1,6 +1,6 @@
 """One live reader of a stream. It holds a cursor and no queue: what it has not been sent stays in the log."""
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from midstream.faces.face import Face
 from midstream.hub.segment import NotInMemory
@@ -56,7 +56,7 @@ class Tail:
     )
 
     def __init__(
-        self, follower: "Follower", face: Face, after: int, until: int | None, mark: tuple[int, bytes] | None
+        self, follower: "Follower", face: Face[Any], after: int, until: int | None, mark: tuple[int, bytes] | None
     ) -> None:
         self.face = face
         self.sink: Sink | None = None

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from midstream.faces.responses import ResponsesFace
-from midstream.faces.responses_output import Course
+from midstream.faces.responses_output import ResponsesState
 from midstream.log.entries import DATA, END, REASONING, RESET, SOURCE, TEXT, TOOL_CALL, Stored, decode
 from midstream.service.services import House
 
@@ -49,9 +49,9 @@ async def answer(house: House, stream_id: str) -> Answer:
 
 async def response(
     house: House, stream_id: str, face: ResponsesFace, *, behind: int | None = None
-) -> tuple[Course, list[bytes], int]:
+) -> tuple[ResponsesState, list[bytes], int]:
     """Return a response's course so far, its events numbered above `behind`, and the offset of its last entry."""
-    course: Course = face.begin()
+    course: ResponsesState = face.begin()
     kept: list[bytes] = []
     last = 0
     async for row in entries(house, stream_id):

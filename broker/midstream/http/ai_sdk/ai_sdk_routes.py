@@ -63,7 +63,7 @@ async def respond(
             message_id=orjson.loads(state.metadata).get(MESSAGE_ID) or f"msg-{stream_id}",
             tag=stream_id[:TAG_CHARS],
             major=RESETTING_MAJOR if _is_resetting(major) else 0,
-            anew=reset if after == 0 or after >= reset else 0,
+            after_reset=reset if after == 0 or after >= reset else 0,
         )
         return _response(house, tenant, chat_id, follower, face, after=after, follow=follow, mark=mark)
 
@@ -94,7 +94,7 @@ def _response(
 
     # What was logged before this client came; the end itself stays the last word.
     replayed = follower.tail - follower.ended
-    marked = (replayed, face.mark(replayed)) if mark and replayed > after else None
+    marked = (replayed, face.boundary(replayed)) if mark and replayed > after else None
     tail = follower.join(face, after, None if follow else follower.tail, mark=marked)
     response = EventResponse(
         tail,

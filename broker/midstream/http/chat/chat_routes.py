@@ -5,7 +5,8 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from midstream.faces.chat import ChatFace, citation, finish_reason, usage_of
+from midstream.faces.chat import ChatFace, citation, finish_reason
+from midstream.faces.token_usage import chat_usage
 from midstream.http.auth import AHouse, ATenant
 from midstream.http.native.stream_routes import JSON
 from midstream.http.peers import deliveries, dialect
@@ -88,4 +89,4 @@ def _completion(face: ChatFace, said: Answer) -> Json:
         ]
     end = said.end or {}
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish_reason(end)}
-    return {**face.head(), "choices": [choice], "usage": usage_of(end.get("usage"))}
+    return {**face.head(), "choices": [choice], "usage": chat_usage(end.get("usage"))}

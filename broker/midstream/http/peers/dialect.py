@@ -105,7 +105,7 @@ async def streamed(
     house: House,
     tenant: str,
     stream_id: str,
-    face: Face,
+    face: Face[Any],
     *,
     request: Request | None = None,
     after: int = 0,

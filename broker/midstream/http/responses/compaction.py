@@ -5,7 +5,8 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from midstream.faces.responses_output import INCOMPLETE, usage_of
+from midstream.faces.responses_output import INCOMPLETE
+from midstream.faces.token_usage import responses_usage
 from midstream.http.peers import dialect
 from midstream.http.peers.dialect import Json
 from midstream.http.problems import Problem
@@ -77,7 +78,7 @@ async def compacted(house: House, stream_id: str, created_ms: int) -> Json:
         "object": "response.compaction",
         "created_at": created_ms // 1000,
         "output": output,
-        "usage": usage_of(usage or _UNCOUNTED),
+        "usage": responses_usage(usage or _UNCOUNTED),
     }
 
 

@@ -1,0 +1,287 @@
+"""All faces are held to the same properties. A new face goes into CASES, with a reader of its format."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import midstream.faces
+from midstream.faces.chat import ChatFace
+from midstream.faces.face import Face, Json
+from midstream.faces.messages import MessagesFace
+from midstream.faces.native import NativeFace
+from midstream.faces.objects import ObjectsFace
+from midstream.faces.responses import ResponsesFace
+from midstream.faces.ui_messages import UiMessagesFace
+from midstream.log.entries import COMPLETED, OUTCOMES, Entry, Stored, encode
+
+STREAM_ID = "0123456789abcdef0123456789abcdef"
+ECHO = b'{"model":"m"}'
+FIELD_LINE = re.compile(r"(id|event|data|retry): .+|:")
+
+
+@dataclass
+class Reading:
+    """What a client makes of the frames that it was sent."""
+
+    text: str = ""
+    successes: int = 0
+    failures: int = 0
+
+
+def read_entries(documents: list[Json]) -> Reading:
+    """Read what the native face and the socket send: the entries themselves."""
+    reading = Reading()
+    for document in documents:
+        match document:
+            case {"type": "text", "text": text}:
+                reading.text += text
+            case {"type": "reset"}:
+                reading.text = ""
+            case {"type": "end", "outcome": outcome}:
+                reading.successes += outcome == COMPLETED
+                reading.failures += outcome != COMPLETED
+    return reading
+
+
+def read_chat(documents: list[Json]) -> Reading:
+    reading = Reading()
+    for document in documents:
+        match document:
+            case {"choices": [{"delta": {"content": text}}]}:
+                reading.text += text
+            case {"error": _}:
+                reading.failures += 1
+            case {"type": "[DONE]"}:
+                reading.successes += 1
+    return reading
+
+
+def read_messages(documents: list[Json]) -> Reading:
+    reading = Reading()
+    for document in documents:
+        match document:
+            case {"type": "content_block_delta", "delta": {"type": "text_delta", "text": text}}:
+                reading.text += text
+            case {"type": "error"}:
+                reading.failures += 1
+            case {"type": "message_stop"}:
+                reading.successes += 1
+    return reading
+
+
+def read_responses(documents: list[Json]) -> Reading:
+    """Read a response; items that are not in its final output were taken back."""
+    reading = Reading()
+    texts: dict[str, str] = {}
+    for number, document in enumerate(documents):
+        assert document["type"] == "error" or document["sequence_number"] == number
+        match document:
+            case {"type": "response.output_text.delta", "item_id": item_id, "delta": text}:
+                texts[item_id] = texts.get(item_id, "") + text
+            case {"type": "response.completed" | "response.incomplete", "response": {"output": output}}:
+                reading.successes += 1
+                reading.text = "".join(texts.get(item["id"], "") for item in output)
+            case {"type": "response.failed" | "error"}:
+                reading.failures += 1
+    return reading
+
+
+def read_ui_messages(documents: list[Json]) -> Reading:
+    reading = Reading()
+    for document in documents:
+        match document:
+            case {"type": "text-delta", "delta": text}:
+                reading.text += text
+            case {"type": "reset-step"}:
+                reading.text = ""
+            case {"type": "finish"}:
+                reading.successes += 1
+            case {"type": "error" | "abort"}:
+                reading.failures += 1
+    return reading
+
+
+def documents_of_events(sent: bytes) -> list[Json]:
+    """Return the data of server-sent events, which are whole and have no field that a client does not know."""
+    if not sent:
+        return []
+    assert sent.endswith(b"\n\n")
+    lines = sent.decode().split("\n")
+    assert all(FIELD_LINE.fullmatch(line) for line in lines if line)
+    data = [line.removeprefix("data: ") for line in lines if line.startswith("data: ")]
+    return [{"type": "[DONE]"} if document == "[DONE]" else orjson.loads(document) for document in data]
+
+
+def documents_of_list(sent: bytes) -> list[Json]:
+    documents: list[Json] = orjson.loads(b"[" + sent.removesuffix(b",") + b"]")
+    return documents
+
+
+@dataclass(frozen=True)
+class Case:
+    """A face of a stream, how its frames are read, and whether it can take back what it has sent."""
+
+    make: Callable[[str], Face[Any]]
+    read: Callable[[list[Json]], Reading]
+    takes_back: bool
+    documents: Callable[[bytes], list[Json]] = documents_of_events
+
+
+CASES = {
+    "native": Case(lambda _: NativeFace(), read_entries, takes_back=True),
+    "objects": Case(lambda _: ObjectsFace(), read_entries, takes_back=True, documents=documents_of_list),
+    "chat": Case(lambda stream: ChatFace(stream, 0, "m"), read_chat, takes_back=False),
+    "chat with usage": Case(lambda stream: ChatFace(stream, 0, "m", include_usage=True), read_chat, takes_back=False),
+    "messages": Case(lambda stream: MessagesFace(stream, "m"), read_messages, takes_back=False),
+    "responses": Case(lambda stream: ResponsesFace(stream, 0, ECHO), read_responses, takes_back=True),
+    "responses, background": Case(
+        lambda stream: ResponsesFace(stream, 0, ECHO, background=True, encrypted=True), read_responses, takes_back=True
+    ),
+    "AI SDK 6": Case(lambda stream: UiMessagesFace("m", stream[:8], 6), read_ui_messages, takes_back=False),
+    "AI SDK 7": Case(lambda stream: UiMessagesFace("m", stream[:8], 7), read_ui_messages, takes_back=True),
+}
+
+of_every_face = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+some = settings(max_examples=25)  # of each face
+
+words = st.text(max_size=6)
+call = {"id": st.sampled_from(["c1", "c2"]), "name": st.just("f")}
+contents = st.one_of(
+    st.builds(Entry, st.just("text"), st.fixed_dictionaries({"text": words})),
+    st.builds(Entry, st.just("text"), st.fixed_dictionaries({"text": words})),
+    st.builds(Entry, st.just("reasoning"), st.fixed_dictionaries({"text": words})),
+    st.builds(Entry, st.just("tool_input"), st.fixed_dictionaries({**call, "delta": words})),
+    st.builds(Entry, st.just("tool_call"), st.fixed_dictionaries({**call, "arguments": st.sampled_from(["{}", "{"])})),
+    st.sampled_from(
+        [
+            Entry("start", {"epoch": 2, "model": "m"}),
+            Entry("tool_result", {"id": "c1", "output": 1}),
+            Entry("source", {"url": "http://localhost", "title": "t"}),
+            Entry("file", {"url": "http://localhost"}),
+            Entry("data", {"kind": "note", "value": 1}),
+            Entry("data", {"kind": "reasoning_signature", "signature": "s"}),
+            Entry("data", {"kind": "redacted_reasoning", "data": "r"}),
+            Entry("data", {"kind": "encrypted_reasoning", "content": "e"}),
+            Entry("status", {"state": "retrying", "reason": "r", "paid": False}),
+            Entry("usage", {"input_tokens": 1, "output_tokens": 1, "details": {}}),
+        ]
+    ),
+)
+answers = st.lists(contents, max_size=12)
+outcomes = st.sampled_from(OUTCOMES)
+
+
+def end(outcome: str = COMPLETED) -> Entry:
+    error = {"code": "idle_timeout", "message": "Nothing came."} if outcome == "failed" else None
+    reason = "stop" if outcome == COMPLETED else None
+    usage = {"input_tokens": 1, "output_tokens": 2, "details": {"cached_tokens": 1}}
+    data = {"outcome": outcome, "finish_reason": reason, "error": error, "usage": usage, "timings": {"total_ms": 1}}
+    return Entry("end", data)
+
+
+RESET = Entry("reset", {"reason": "restarting"})
+
+
+def stored(entries: list[Entry]) -> list[Stored]:
+    return [Stored(offset, 1, encode(entry)) for offset, entry in enumerate(entries, 1)]
+
+
+def text_of(entries: list[Entry]) -> str:
+    return "".join(entry.text for entry in entries if entry.type == "text")
+
+
+def frames_of(face: Face[Any], entries: list[Entry]) -> list[bytes]:
+    """Return the frames of a log. Making one leaves its state as it was, so it can be made again."""
+    state, frames = face.begin(), []
+    for entry in stored(entries):
+        before = repr(state)
+        frame, after = face.frame(entry, state)
+        assert repr(state) == before
+        assert face.frame(entry, state) == (frame, after)
+        frames.append(frame)
+        state = after
+    return frames
+
+
+def read(case: Case, frames: list[bytes]) -> Reading:
+    """Return what a client makes of frames, each of which is whole."""
+    return case.read([document for frame in frames for document in case.documents(frame)])
+
+
+def test_every_face_is_held_to_these_properties() -> None:
+    rooms = [import_module(f"midstream.faces.{module.name}") for module in iter_modules(midstream.faces.__path__)]
+    faces = {name for room in rooms for name in vars(room) if name.endswith("Face")}
+    faces -= {"Face", "SilentFace", "FirstWordFace"}  # the protocol, and two that are about to go
+    assert faces == {type(case.make(STREAM_ID)).__name__ for case in CASES.values()}
+
+
+@of_every_face
+@some
+@given(answer=answers)
+def test_the_text_of_its_frames_is_the_logs_text(case: Case, answer: list[Entry]) -> None:
+    """I5."""
+    reading = read(case, frames_of(case.make(STREAM_ID), [*answer, end()]))
+    assert reading == Reading(text_of(answer), successes=1)
+
+
+@of_every_face
+@some
+@given(answer=answers, outcome=outcomes)
+def test_it_ends_once_and_as_the_stream_did(case: Case, answer: list[Entry], outcome: str) -> None:
+    """I3."""
+    frames = frames_of(case.make(STREAM_ID), [*answer, end(outcome)])
+    last, whole = read(case, frames), read(case, frames[:-1])
+    assert (last.successes, last.failures) == ((1, 0) if outcome == COMPLETED else (0, 1))
+    assert (whole.successes, whole.failures) == (0, 0)
+
+
+@of_every_face
+@some
+@given(answer=answers, second=answers)
+def test_after_a_reset_it_sends_the_new_text_or_fails(case: Case, answer: list[Entry], second: list[Entry]) -> None:
+    """I5, Faces/Never silent."""
+    frames = frames_of(case.make(STREAM_ID), [*answer, RESET, *second, end()])
+    reading = read(case, frames)
+    if reading.failures:
+        assert not case.takes_back
+        assert (reading.successes, reading.failures, any(frames[len(answer) + 1 :])) == (0, 1, False)
+    else:
+        assert reading == Reading(text_of(second), successes=1)
+
+
+@of_every_face
+def test_only_a_face_that_cannot_take_back_a_text_fails_at_a_reset(case: Case) -> None:
+    """Chat/Anew, Completions/Entries, Messages/Entries, Responses/Entries."""
+    reading = read(case, frames_of(case.make(STREAM_ID), [Entry("text", {"text": "one"}), RESET, end()]))
+    assert reading.failures == (0 if case.takes_back else 1)
+
+
+@of_every_face
+@some
+@given(answer=answers)
+def test_equal_faces_make_the_same_frames(case: Case, answer: list[Entry]) -> None:
+    """Read/Memory: they share them."""
+    one, same, other = (case.make(stream_id) for stream_id in (STREAM_ID, STREAM_ID, "f" * 32))
+    entries = [*answer, end()]
+    assert (one, hash(one)) == (same, hash(same))
+    assert frames_of(one, entries) == frames_of(same, entries)
+    assert (one == other) == (frames_of(one, entries) == frames_of(other, entries))
+
+
+@of_every_face
+@pytest.mark.parametrize("reason", ["cursor_ahead", "rewritten", "deleted", "gone"])
+def test_what_is_not_in_the_log_never_looks_like_success(case: Case, reason: str) -> None:
+    """Read/Truthful, Faces/Never silent."""
+    face = case.make(STREAM_ID)
+    assert read(case, [face.heartbeat]) == Reading()
+    for frame in (face.parting(1_000), face.reset(reason)):
+        assert frame
+        assert read(case, [frame]).successes == 0
