@@ -9,6 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from midstream.log.keys import Keys
+from midstream.service.resources import open_resources
 from midstream.settings import Settings
 from tests import inside, sse
 
@@ -89,10 +90,8 @@ async def test_a_trimmed_cursor_is_410_and_says_where_the_log_begins(
     client: httpx2.AsyncClient, stream_id: str, settings: Settings
 ) -> None:
     """Read/Trimmed."""
-    from midstream.service.services import opened  # noqa: PLC0415
-
-    async with opened(settings) as house:
-        await house.log.trim(stream_id, 5)
+    async with open_resources(settings) as resources:
+        await resources.log.trim(stream_id, 5)
     for path in ("events", "entries"):
         answer = await client.get(f"/v1/streams/{stream_id}/{path}?after=2")
         assert (answer.status_code, answer.json()["code"]) == (410, "cursor_trimmed")

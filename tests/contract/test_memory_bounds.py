@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import httpx2
 import pytest
+from fastapi import FastAPI
 
 from midstream.faces.native import NativeFace
 from midstream.http.app import create_app
@@ -16,7 +17,7 @@ from midstream.hub.segment import SEGMENT_ENTRIES, Segment
 from midstream.hub.window import Window
 from midstream.log.connect import connect
 from midstream.log.log import Log
-from midstream.service.services import House
+from midstream.service.services import Services
 from midstream.settings import Settings
 from tests import inside, sse
 from tests.contract.hub_support import Book, Producer
@@ -124,20 +125,25 @@ async def test_a_client_that_names_ever_new_majors_makes_no_new_faces(settings: 
     async with inside.worker(settings), inside.served(settings, app) as client:
         asking = asyncio.create_task(client.post("/api/chat", json=ASKED))
         majors = ["5", "7", *map(str, range(1_000, 1_020)), "9" * 5_000]
-        house: House = app.state.house
+        hub = _hub_of(app)
         async with asyncio.timeout(5):
-            while not house.hub.tails:
+            while not hub.tails:
                 await asyncio.sleep(0.001)
         asked = (client.get("/api/chat/c/stream", headers={"AI-SDK-Major": major}) for major in majors)
-        answers, most = await asyncio.gather(asyncio.gather(*asked), _most_faces(house, asking))
+        answers, most = await asyncio.gather(asyncio.gather(*asked), _most_faces(hub, asking))
         assert [answer.status_code for answer in answers] == [200] * len(majors)
         assert 1 <= most <= 3
 
 
-async def _most_faces(house: House, asking: "asyncio.Task[httpx2.Response]") -> int:
+def _hub_of(app: FastAPI) -> Hub:
+    services: Services = app.state.services
+    return services._resources.hub
+
+
+async def _most_faces(hub: Hub, asking: "asyncio.Task[httpx2.Response]") -> int:
     most = 0
     while not asking.done():
-        most = max([most, *(len(segment._voices) for segment in house.hub._window._segments.values())])
+        most = max([most, *(len(segment._voices) for segment in hub._window._segments.values())])
         await asyncio.sleep(0.005)
     return most
 
@@ -154,16 +160,16 @@ async def test_what_is_on_its_way_to_deaf_clients_is_bounded_in_sum(settings: Se
         for _ in range(20):
             connections.append(await deaf(client, stream_id))
             await asyncio.get_running_loop().sock_recv(connections[-1], 1)
-        house: House = app.state.house
+        hub = _hub_of(app)
         async with asyncio.timeout(10):
-            while not 0 < house.hub.tails < 20:
+            while not 0 < hub.tails < 20:
                 await asyncio.sleep(0.01)
-        assert house.hub._lagging.size_bytes <= limit_bytes
+        assert hub._lagging.size_bytes <= limit_bytes
         events = await sse.tail(client, stream_id)
         assert [event.id for event in events] == list(range(1, len(events) + 1))
         for connection in connections:
             connection.close()
         async with asyncio.timeout(10):
-            while house.hub.tails:
+            while hub.tails:
                 await asyncio.sleep(0.01)
-        assert house.hub._lagging.size_bytes == 0
+        assert hub._lagging.size_bytes == 0

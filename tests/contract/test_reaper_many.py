@@ -15,7 +15,7 @@ from midstream.log.keys import new_id
 from midstream.log.log import Fence, Log
 from midstream.log.registry import Registry
 from midstream.log.state import State
-from midstream.service.services import REAPER_CONNECTIONS
+from midstream.service.resources import REAPER_CONNECTIONS
 from midstream.settings import Settings
 from tests.servers import ValkeyProcess
 

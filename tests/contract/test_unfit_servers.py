@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from midstream.log.errors import UnfitServer
-from midstream.service.services import opened
+from midstream.service.services import open_services
 from midstream.settings import Settings
 from tests.servers import SERVER_KINDS, SentinelProcess, ValkeyProcess, free_port
 from tests.system import ROOT
@@ -58,5 +58,5 @@ async def test_a_process_says_so_in_one_sentence(
 async def test_another_asgi_server_is_told_as_well(unfit: tuple[str, str]) -> None:
     url, _ = unfit
     with pytest.raises(UnfitServer):
-        async with opened(Settings(redis_url=SecretStr(url))):
+        async with open_services(Settings(redis_url=SecretStr(url))):
             pass

@@ -1,26 +1,26 @@
-"""How an attempt begins, given what earlier attempts left behind (PROTOCOL: Recovery/Begin)."""
+"""How an attempt begins, given what earlier attempts have left (PROTOCOL: Recovery/Begin)."""
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from midstream.log.entries import RESET, STATUS, Entry, decode
+from midstream.log.entries import RESET, STATUS, Entry
 from midstream.log.log import Log
+from midstream.log.reading import read_answer
 from midstream.log.state import State
 from midstream.requests.request import GenerationRequest
 from midstream_worker.sources.deltas import Delta
 from midstream_worker.sources.source import Prompt, Source
 
 QUOTE_CHARS: Final = 2_000
-"""How much of the interrupted answer's end is quoted to the model that goes on from it."""
-READ_PAGE: Final = 1_000
+"""How much of the interrupted answer's end is quoted to the model that continues it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
     """What to write first, and where the deltas come from.
 
-    `upstream_id` is set when the same upstream generation is read on; otherwise a call is made.
+    `upstream_id` is set where the same upstream generation is read on; otherwise a call is made.
     """
 
     entries: list[Entry]
@@ -53,21 +53,19 @@ async def begin(log: Log, stream_id: str, state: State, request: GenerationReque
     if state.policy == "reattach" and state.upstream_id:
         status = Entry(STATUS, {"state": "reattaching", "reason": "worker_lost", "paid": False})
         cursor = None if state.upstream_cursor < 0 else state.upstream_cursor
-        return Beginning([status], prompt, state.upstream_id, cursor, await _delivered(log, stream_id))
+        text = (await read_answer(log, stream_id)).text
+        return Beginning([status], prompt, state.upstream_id, cursor, text)
     if state.policy == "restart":
-        return Beginning(
-            [Entry(RESET, {"reason": "restarting"}), _paid_again("restarting")],
-            prompt,
-        )
+        return Beginning([Entry(RESET, {"reason": "restarting"}), _paid_again("restarting")], prompt)
     if state.policy == "continue":
-        text = await _delivered(log, stream_id)
+        text = (await read_answer(log, stream_id)).text
         messages = continued(request.as_messages(), text) if text else request.as_messages()
         return Beginning([_paid_again("continuing")], Prompt(model, messages, request.params))
     return None
 
 
 def continued(messages: list[dict[str, Any]], text: str) -> list[dict[str, Any]]:
-    """Return messages that ask the model to go on; current models refuse a prefill (docs/findings.md: Upstream)."""
+    """Return messages that ask the model to continue; current models refuse a prefill (docs/findings.md: Upstream)."""
     quote = text[-QUOTE_CHARS:]
     return [
         *messages,
@@ -80,22 +78,5 @@ def continued(messages: list[dict[str, Any]], text: str) -> list[dict[str, Any]]
     ]
 
 
-def _paid_again(what: str) -> Entry:
-    return Entry(STATUS, {"state": what, "reason": "worker_lost", "paid": True})
-
-
-async def _delivered(log: Log, stream_id: str) -> str:
-    """Return the text on the log behind the last reset."""
-    parts: list[str] = []
-    after = 0
-    while True:
-        _, page = await log.read(stream_id, after, READ_PAGE)
-        for row in page:
-            entry = decode(row.content, row.offset, row.epoch)
-            if entry.type == "text":
-                parts.append(entry.text)
-            elif entry.type == RESET:
-                parts.clear()
-        if len(page) < READ_PAGE:
-            return "".join(parts)
-        after = page[-1].offset
+def _paid_again(state: str) -> Entry:
+    return Entry(STATUS, {"state": state, "reason": "worker_lost", "paid": True})

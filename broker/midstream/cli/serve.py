@@ -19,7 +19,7 @@ from midstream.http.fast_path.open_files import raise_limit
 from midstream.http.fast_path.wire import WireProtocol
 from midstream.http.fast_path.ws_protocol import WsProtocol
 from midstream.http.native.events_route import FastLane
-from midstream.service.services import House
+from midstream.service.services import Services
 from midstream.settings import Settings
 
 GC_ALLOCATIONS: Final = 50_000
@@ -75,8 +75,8 @@ class DrainingServer(uvicorn.Server):
             await asyncio.wait((draining,))
 
     async def _drain(self) -> None:
-        house: House = self._app.state.house
-        await house.hub.drain(self._drain_s, house.settings.retry_ms)
+        services: Services = self._app.state.services
+        await services.drain(self._drain_s)
 
 
 def serve_many(settings: Settings, processes: int) -> int:

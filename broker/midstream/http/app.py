@@ -1,4 +1,4 @@
-"""The front door: all routes over one house."""
+"""The app of one broker process: its routes and middleware over one service layer."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from midstream.http import cors, docs_page, problems, site
+from midstream.http import cors, docs_page, model_routes, probe_routes, problems, site
 from midstream.http.ai_sdk import ai_sdk_routes
 from midstream.http.chat import chat_routes
 from midstream.http.json_only import JsonOnly
@@ -18,7 +18,7 @@ from midstream.http.peers.deliveries import Deliveries
 from midstream.http.request_ids import RequestIds
 from midstream.http.responses import responses_routes
 from midstream.http.socket import ws
-from midstream.service.services import opened
+from midstream.service.services import open_services
 from midstream.settings import Settings
 
 
@@ -27,8 +27,8 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with opened(settings) as house:
-            app.state.house = house
+        async with open_services(settings) as services:
+            app.state.services = services
             yield
 
     app = FastAPI(
@@ -55,6 +55,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(chat_routes.router)
     app.include_router(messages_routes.router)
     app.include_router(absent_routes.router)
+    app.include_router(model_routes.router)
+    app.include_router(probe_routes.router)
     site.install(app)
     docs_page.install(app)
     app.add_middleware(RequestIds)

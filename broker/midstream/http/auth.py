@@ -1,61 +1,66 @@
-"""Who is asking. The seam for tokens and limits to come: everything behind it knows a tenant, never a key."""
+"""Who is calling: a credential becomes a `Caller` here, and nothing after this sees the credential."""
 
 import hmac
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends
 from starlette.requests import HTTPConnection
 from starlette.types import Scope
 
 from midstream.http.problems import Problem
-from midstream.service.services import House
+from midstream.service.caller import Caller
+from midstream.service.services import Services
 from midstream.settings import OPEN_TENANT, Settings
 
 
-async def house(request: Request) -> House:
-    """Return the house that this app serves."""
-    return house_of(request.scope)
+def services_of(scope: Scope) -> Services:
+    """Return the services of the app that a request came to."""
+    services: Services = scope["app"].state.services
+    return services
 
 
-def house_of(scope: Scope) -> House:
-    """Return the house of the app that was asked."""
-    found: House = scope["app"].state.house
-    return found
+def caller_of(connection: HTTPConnection) -> Caller:
+    """Return the caller whose key a request carries, as a bearer key or as `x-api-key`, which is Anthropic's way.
 
-
-async def tenant(request: HTTPConnection) -> str:
-    """Return the tenant that asks. Raises as `tenant_of`."""
-    return tenant_of(request)
-
-
-def tenant_of(request: HTTPConnection) -> str:
-    """Return the tenant of the bearer key or of `x-api-key`; in open mode, the one tenant that there is.
+    In open mode there is one tenant, and everybody is it.
 
     Raises:
         Problem: 401 `unauthorized`.
     """
-    settings = house_of(request.scope).settings
-    scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    scheme, _, key = connection.headers.get("authorization", "").partition(" ")
     bearer = key.strip().encode() if scheme.lower() == "bearer" else b""
-    found = known_tenant(settings, bearer, request.headers.get("x-api-key", "").encode())  # the latter is Anthropic's
-    if found is None:
-        raise Problem(
-            401, "unauthorized", "Send a known key: Authorization: Bearer …", headers={"WWW-Authenticate": "Bearer"}
-        )
-    return found
+    services = services_of(connection.scope)
+    caller = caller_with_key(services, bearer, connection.headers.get("x-api-key", "").encode())
+    if caller is None:
+        detail = "Send a known key: Authorization: Bearer …"
+        raise Problem(401, "unauthorized", detail, headers={"WWW-Authenticate": "Bearer"})
+    return caller
 
 
-def known_tenant(settings: Settings, *offered: bytes) -> str | None:
-    """Return the tenant of a known key among those offered; in open mode, the one tenant that there is."""
+def caller_with_key(services: Services, *keys: bytes) -> Caller | None:
+    """Return the caller that one of these keys belongs to, or None; in open mode no key is needed."""
+    tenant = _tenant_of(services.settings, keys)
+    return None if tenant is None else services.caller(tenant)
+
+
+def _tenant_of(settings: Settings, keys: tuple[bytes, ...]) -> str | None:
     if not settings.tenants_by_key:
         return OPEN_TENANT
-    found = None
-    for known, name in settings.tenants_by_key.items():  # every key is compared, so that time tells nothing
-        for one in offered:
-            if hmac.compare_digest(known.encode(), one):
-                found = name
-    return found
+    tenant = None
+    for valid_key, its_tenant in settings.tenants_by_key.items():  # all are compared, so that the time tells nothing
+        for key in keys:
+            if hmac.compare_digest(valid_key.encode(), key):
+                tenant = its_tenant
+    return tenant
 
 
-AHouse = Annotated[House, Depends(house)]
-ATenant = Annotated[str, Depends(tenant)]
+async def _services(connection: HTTPConnection) -> Services:
+    return services_of(connection.scope)
+
+
+async def _caller(connection: HTTPConnection) -> Caller:
+    return caller_of(connection)
+
+
+AServices = Annotated[Services, Depends(_services)]
+ACaller = Annotated[Caller, Depends(_caller)]

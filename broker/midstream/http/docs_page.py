@@ -1,4 +1,4 @@
-"""`/docs`: the API to read and to try, without a byte from any other host."""
+"""`/docs`: the API to read and to try; nothing on the page comes from another host."""
 
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +18,7 @@ _SCHEMES: Final[dict[str, Any]] = {
         "type": "apiKey",
         "in": "header",
         "name": "x-api-key",
-        "description": "The same, as Anthropic has it.",
+        "description": "The same key, in Anthropic's header.",
     },
 }
 _OPEN_PATHS: Final = ("/healthz", "/readyz")
@@ -61,7 +61,7 @@ def install(app: FastAPI) -> None:
 
     @app.get("/docs", include_in_schema=False)
     async def docs(request: Request) -> Response:
-        """Serve the page; behind a proxy with a prefix, below that."""
+        """Serve the page, also behind a proxy that serves it below a prefix."""
         root = request.scope.get("root_path", "").rstrip("/")
         page = get_swagger_ui_html(
             openapi_url=f"{root}/openapi.json",

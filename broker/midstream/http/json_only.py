@@ -1,4 +1,4 @@
-"""Bodies are JSON and say so, for every route at once (PROTOCOL: Errors/Codes)."""
+"""Bodies must be JSON and be announced as JSON, for all routes at once (PROTOCOL: Errors/Codes)."""
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -10,8 +10,9 @@ from midstream.http.problems import Problem
 class JsonOnly:
     """Answers 415 to a body that is not announced as JSON.
 
-    No browser sends such a one to another origin unasked (PROTOCOL: Http/Cors), and read as anything else it would be
-    refused for fields that it does hold. Paths without a door read no body, and say something better.
+    A browser sends a body that is announced as JSON to another origin only after a preflight (PROTOCOL: Http/Cors). A
+    body that is announced as anything else would be refused for lack of fields that it does hold. Paths that are not
+    served here read no body, and have a better answer.
     """
 
     def __init__(self, app: ASGIApp) -> None:

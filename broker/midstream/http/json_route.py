@@ -1,4 +1,4 @@
-"""How a body is read: strict JSON, as deep as every reader behind this door can follow (PROTOCOL: Http/Body)."""
+"""How a body is read: as strict JSON, no deeper than every later reader can follow (PROTOCOL: Http/Body)."""
 
 import re
 from collections.abc import Callable, Coroutine
@@ -8,7 +8,7 @@ import orjson
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
-from midstream.http.auth import house_of
+from midstream.http.auth import services_of
 from midstream.http.problems import Problem
 
 _OTHER_BYTES: Final = bytes(set(range(256)) - set(b"[]{}"))
@@ -18,20 +18,20 @@ _MIN_INTEGER: Final = -(2**63)
 _MAX_INTEGER: Final = 2**64 - 1
 _MAX_DIGITS: Final = 20
 MAX_VALUES: Final = 500_000
-"""The most values in one body. Small ones cost most: 30 MB of empty lists take 8 s and half a gigabyte to read."""
+"""The most values in one body. Small values cost most: 30 MB of empty lists take 8 s and half a gigabyte to read."""
 MAX_QUOTES: Final = 4 * (MAX_VALUES + 1)
 """Two for each value, and two for its name."""
 
 
 def read_json(body: bytes, max_depth: int) -> Any:
-    """Return what a body holds: nothing that could not be stored, and read back by a worker, passes here.
+    """Return the value of a body. It can be stored, and be read back by a worker.
 
     Raises:
         Problem: 400 `body_too_deep`; 413 `body_too_large`: too many values; or 400 `bad_request`: no JSON, text that
             is no Unicode, an integer over 64 bits.
     """
-    # Counted before all else: what looks at each string or level may then cost as much as so many do, and no more.
-    # Escaped backslashes go first, so that a quote behind a backslash is an escaped one.
+    # Strings and values are counted first, which bounds what every later step costs that looks at each of them.
+    # Escaped backslashes are removed first, so that a quote after a backslash is an escaped one.
     unescaped = body.replace(b"\\\\", b"").replace(b'\\"', b"")
     if unescaped.count(b'"') > MAX_QUOTES:
         raise _too_many_values()
@@ -41,9 +41,9 @@ def read_json(body: bytes, max_depth: int) -> Any:
     if _is_deeper(bare, max_depth):
         detail = f"The body is nested deeper than {max_depth} levels (MIDSTREAM_MAX_DEPTH)."
         raise Problem(400, "body_too_deep", detail, limit=max_depth)
-    for found in _LONG_INTEGER.finditer(bare):
-        # A number of thousands of digits is not even converted: that takes quadratic time.
-        if len(found[0].lstrip(b"-")) > _MAX_DIGITS or not _MIN_INTEGER <= int(found[0]) <= _MAX_INTEGER:
+    for match in _LONG_INTEGER.finditer(bare):
+        # A number of thousands of digits is not even converted, because that takes quadratic time.
+        if len(match[0].lstrip(b"-")) > _MAX_DIGITS or not _MIN_INTEGER <= int(match[0]) <= _MAX_INTEGER:
             raise _malformed("It holds an integer of more than 64 bits.")
     try:
         return orjson.loads(body)
@@ -63,7 +63,7 @@ def _is_deeper(bare: bytes, max_depth: int) -> bool:
     """Tell whether brackets are nested deeper than that, without a Python step for each of them."""
     brackets = bare.translate(_AS_SQUARE, _OTHER_BYTES)
     if 2 * brackets.count(b"[") < len(brackets):
-        return False  # more of them close than open: no JSON, and there may be millions
+        return False  # more of them close than open, so it is no JSON, and there may be millions of levels
     for _ in range(max_depth):
         fewer = brackets.replace(b"[]", b"")  # the innermost level of every branch
         if len(fewer) == len(brackets):
@@ -77,17 +77,17 @@ class JsonRequest(Request):
 
     async def json(self) -> Any:
         """Return the body's value. Raises as `read_json`."""
-        return read_json(await self.body(), house_of(self.scope).settings.max_depth)
+        return read_json(await self.body(), services_of(self.scope).settings.max_depth)
 
 
 class JsonRoute(APIRoute):
-    """A route whose body is read strictly: the class of every route that takes one."""
+    """A route whose body is read strictly; every route that takes a body is of this class."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return the route's handler."""
         handle = super().get_route_handler()
 
-        async def handled(request: Request) -> Response:
+        async def handle_strictly(request: Request) -> Response:
             return await handle(JsonRequest(request.scope, request.receive))
 
-        return handled
+        return handle_strictly

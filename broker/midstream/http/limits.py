@@ -8,7 +8,7 @@ from midstream.http.problems import RETRY_AFTER_S, Problem
 from midstream.settings import Settings
 
 LINGER_BYTES: Final = 16_777_216
-"""What is read of a body that is too large, so that its sender gets to read the answer."""
+"""How much is read of a body that is too large, so that its sender comes to read the answer."""
 SMALL_BODY_BYTES: Final = 65_536
 """The largest body of a request that carries no content, such as a cancel."""
 CONTENT_PATHS: Final = frozenset(
@@ -17,14 +17,14 @@ CONTENT_PATHS: Final = frozenset(
         *("/v1/responses", "/v1/responses/compact", "/v1/responses/input_tokens"),
     )
 )
-"""Where conversations come in, whole with each turn, and images in them."""
+"""Paths that take conversations. With each turn the whole of it is sent, with the images in it."""
 MAX_LENGTH_DIGITS: Final = 18
 
 
 class BodyLimit:
-    """Answers 413 to a body that is too large, announced or not, and 503 where all that are held would be.
+    """Answers 413 to a body that is too large, announced or not, and 503 where all bodies that are held would be.
 
-    A body counts until its request is answered: a request whose answer is waited for holds it that long.
+    A body counts until its request is answered, even if the answer takes long.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
@@ -80,7 +80,7 @@ def _too_many() -> Problem:
 
 
 async def _discard(receive: Receive) -> None:
-    """Read the rest of a body, up to a limit: a client that is still sending would be reset before it reads why."""
+    """Read the rest of a body, up to a limit: a client that still sends would be reset before it reads the answer."""
     left_bytes = LINGER_BYTES
     while left_bytes > 0:
         message = await receive()

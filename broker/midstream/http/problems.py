@@ -1,6 +1,6 @@
 """Errors as RFC 9457 problem documents (PROTOCOL: Errors/Codes)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -23,15 +23,15 @@ from midstream.requests.catalogue import MissingProviderKey, UnknownModel
 from midstream.requests.request import UnfitRequestError
 
 RETRY_AFTER_S: Final = 1
-ERRORS_TOLD: Final = 20
+ERRORS_NAMED: Final = 20
 _RETRY: Final = {"Retry-After": str(RETRY_AFTER_S)}
 _CODES: Final = {404: "not_found", 405: "method_not_allowed"}
 
 
 class Problem(HTTPException):
-    """An error that a client is told about, with its code and facts.
+    """An error for a client, with its code and facts.
 
-    An `HTTPException`, because FastAPI lets no other error out of reading a body.
+    It is an `HTTPException`, because FastAPI lets no other error out while it reads a body.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Problem(HTTPException):
         self.facts = facts
 
     def response(self, scope: Scope) -> Response:
-        """Return the problem document, or the error in the words of the face that was asked."""
+        """Return the problem document, or the error in the shape of the peer whose path was requested."""
         response = self._shaped(scope)
         request_ids.add_to(scope, response.raw_headers)
         return response
@@ -69,43 +69,64 @@ class Problem(HTTPException):
 
 
 def misfit(errors: Sequence[Any]) -> Problem:
-    """Return the problem of what a model refuses; of many errors the first are told, for each item may have its own."""
-    where = [{"at": ".".join(map(str, e["loc"])), "message": e["msg"]} for e in errors[:ERRORS_TOLD]]
+    """Return the problem of a body that a model refuses; of many errors it names the first `ERRORS_NAMED`."""
+    where = [{"at": ".".join(map(str, e["loc"])), "message": e["msg"]} for e in errors[:ERRORS_NAMED]]
     return Problem(400, "bad_request", "The request does not fit; see `errors`.", errors=where)
 
 
-def problem_of(error: Exception) -> Problem:  # noqa: C901 - a table, one row an error
-    """Return the problem that an error of the rooms below stands for."""
-    match error:
-        case Problem():
-            return error
-        case StreamAbsent():
-            return Problem(404, "stream_not_found", "There is no such stream.")
-        case StreamDeleted():
-            return Problem(410, "stream_deleted", "The stream that this idempotency key started was deleted.")
-        case IdempotencyMismatch():
-            return Problem(422, "idempotency_mismatch", "This idempotency key was used before with another body.")
-        case UnknownModel(model=model, models=models):
-            return Problem(422, "unknown_model", str(error), model=model, models=models)
-        case MissingProviderKey(provider=provider, variable=variable):
-            return Problem(422, "missing_provider_key", str(error), provider=provider, variable=variable)
-        case LogFull():
-            detail = "The log's server is out of memory: what is there can be read, nothing can be started."
-            return Problem(503, "log_full", detail, headers=_RETRY)
-        case LogUnavailable(code=code):
-            detail = f"The log's server refuses for now ({code}); try again." if code else "The log does not answer."
-            return Problem(503, "log_unavailable", detail, headers=_RETRY)
-        case UnfitRequestError(at=at):
-            return Problem(400, "bad_request", str(error), errors=[{"at": at, "message": str(error)}])
-        case RequestValidationError():
-            return misfit(error.errors())
-        case HTTPException(status_code=status, detail=detail, headers=headers):  # 405 has to name what is allowed
-            return Problem(status, _CODES.get(status, "bad_request"), str(detail), headers=headers)
-        case _:
-            # Servers close the connection behind an error that the app let out: said here, before another request is
-            # sent on it.
-            closing = {"Connection": "close"}
-            return Problem(500, "internal", "Something went wrong here; it was logged.", headers=closing)
+def _unavailable(error: LogUnavailable) -> Problem:
+    why = f"The log's server refuses for now ({error.code}); try again." if error.code else "The log does not answer."
+    return Problem(503, "log_unavailable", why, headers=_RETRY)
+
+
+def _full(_: LogFull) -> Problem:
+    why = "The log's server is out of memory: what is there can be read, nothing can be started."
+    return Problem(503, "log_full", why, headers=_RETRY)
+
+
+def _unfit(error: UnfitRequestError) -> Problem:
+    return Problem(400, "bad_request", str(error), errors=[{"at": error.at, "message": str(error)}])
+
+
+def _plain(error: HTTPException) -> Problem:
+    """Return the problem of an error of Starlette's; its headers stay, because a 405 has to name what is allowed."""
+    code = _CODES.get(error.status_code, "bad_request")
+    return Problem(error.status_code, code, str(error.detail), headers=error.headers)
+
+
+def _internal(_: Exception) -> Problem:
+    # Servers close the connection after an error that the app let out. The header says so, before the client sends
+    # another request on it.
+    closing = {"Connection": "close"}
+    return Problem(500, "internal", "Something went wrong here; it was logged.", headers=closing)
+
+
+_PROBLEMS: Final[dict[type[Exception], Callable[[Any], Problem]]] = {
+    Problem: lambda problem: problem,
+    StreamAbsent: lambda _: Problem(404, "stream_not_found", "There is no such stream."),
+    StreamDeleted: lambda _: Problem(
+        410, "stream_deleted", "The stream that this idempotency key started was deleted."
+    ),
+    IdempotencyMismatch: lambda _: Problem(
+        422, "idempotency_mismatch", "This idempotency key was used before with another body."
+    ),
+    UnknownModel: lambda e: Problem(422, "unknown_model", str(e), model=e.model, models=e.models),
+    MissingProviderKey: lambda e: Problem(
+        422, "missing_provider_key", str(e), provider=e.provider, variable=e.variable
+    ),
+    LogUnavailable: _unavailable,
+    LogFull: _full,
+    UnfitRequestError: _unfit,
+    RequestValidationError: lambda e: misfit(e.errors()),
+    HTTPException: _plain,
+    Exception: _internal,
+}
+"""What each error of the rooms below stands for; the nearest base class decides."""
+
+
+def problem_of(error: Exception) -> Problem:
+    """Return the problem that an error stands for."""
+    return next(_PROBLEMS[kind](error) for kind in type(error).__mro__ if kind in _PROBLEMS)
 
 
 async def _answer(request: Request, error: Exception) -> Response:
@@ -114,18 +135,5 @@ async def _answer(request: Request, error: Exception) -> Response:
 
 def install(app: FastAPI) -> None:
     """Have every error answered as a problem document."""
-    for kind in (
-        Problem,
-        StreamAbsent,
-        StreamDeleted,
-        IdempotencyMismatch,
-        UnknownModel,
-        MissingProviderKey,
-        LogUnavailable,
-        LogFull,
-        RequestValidationError,
-        UnfitRequestError,
-        HTTPException,
-        Exception,
-    ):
+    for kind in _PROBLEMS:
         app.add_exception_handler(kind, _answer)

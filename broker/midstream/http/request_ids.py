@@ -1,4 +1,4 @@
-"""Every answer names its request, in the header that each peer's SDK looks at (PROTOCOL: Http/Request ids)."""
+"""Every answer names its request, in the header that each peer's SDK reads (PROTOCOL: Http/Request ids)."""
 
 import secrets
 from typing import Final
@@ -6,17 +6,17 @@ from typing import Final
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HEADERS: Final = (b"x-request-id", b"request-id")
-"""OpenAI's and Anthropic's."""
+"""The name that OpenAI gives it, and the one that Anthropic does."""
 _ID: Final = "midstream.request_id"
 _ID_BYTES: Final = 12
 
 
 def request_id(scope: Scope) -> str:
-    """Return the request's id; it has one from the first time that it is asked for."""
-    found: str | None = scope.get(_ID)
-    if found is None:
-        found = scope[_ID] = f"req_{secrets.token_hex(_ID_BYTES)}"
-    return found
+    """Return the request's id; the first call makes it."""
+    its_id: str | None = scope.get(_ID)
+    if its_id is None:
+        its_id = scope[_ID] = f"req_{secrets.token_hex(_ID_BYTES)}"
+    return its_id
 
 
 def add_to(scope: Scope, headers: list[tuple[bytes, bytes]]) -> None:
@@ -38,11 +38,11 @@ class RequestIds:
             await self._app(scope, receive, send)
             return
 
-        async def named(message: Message) -> None:
+        async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = list(message.get("headers", ()))
                 add_to(scope, headers)
                 message["headers"] = headers
             await send(message)
 
-        await self._app(scope, receive, named)
+        await self._app(scope, receive, send_with_id)

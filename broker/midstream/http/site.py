@@ -1,19 +1,15 @@
-"""The page, the models, the probes."""
+"""The chat page, and the browser's client as a module."""
 
-from dataclasses import replace
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from fastapi import APIRouter, FastAPI, Header, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from midstream.http.auth import AHouse, ATenant
 from midstream.http.module_bundle import bundled
-from midstream.http.native.stream_routes import JSON
-from midstream.requests.catalogue import Model, available, resolve, split
 
 router = APIRouter()
 
@@ -23,84 +19,13 @@ POLICY: Final = b"default-src 'self'; img-src 'self' data:; frame-ancestors 'non
 
 @router.get("/", include_in_schema=False)
 async def index() -> Response:
-    """Serve the chat page; it is its own key-holder, so it needs none."""
+    """Serve the chat page. It asks its user for a key, so it is served without one."""
     return Response((PAGE / "index.html").read_bytes(), media_type="text/html")
-
-
-@router.get("/v1/models", tags=["models"], response_class=Response)
-async def models(
-    house: AHouse,
-    tenant: ATenant,  # noqa: ARG001
-    anthropic_version: Annotated[str | None, Header(description="present: the list is of Anthropic's shape")] = None,
-) -> Response:
-    """List the models that can be asked for; `default` marks the one used when none is named."""
-    known = available(house.settings)
-    if anthropic_version is not None:
-        data = [_anthropic_model(model) for model in known]
-        return JSON({"data": data, "has_more": False, "first_id": data[0]["id"], "last_id": data[-1]["id"]})
-    default = resolve(None, house.settings)
-    return JSON({"object": "list", "data": [_openai_model(model, default) for model in known], "default": default})
-
-
-@router.get("/v1/models/{model:path}", tags=["models"], response_class=Response)
-async def model(
-    model: str,
-    house: AHouse,
-    tenant: ATenant,  # noqa: ARG001
-    anthropic_version: Annotated[str | None, Header(description="present: the model is of Anthropic's shape")] = None,
-    x_stainless_lang: Annotated[str | None, Header(description="present: an SDK of OpenAI's asks")] = None,
-) -> Response:
-    """Show one model that can be asked for, also one that is not listed."""
-    of_anthropic = anthropic_version is not None
-    peer = "anthropic" if of_anthropic else "openai" if x_stainless_lang is not None else None
-    # Asked by a peer's SDK, a name without a provider is of that peer, as it is where a model is run.
-    found = resolve(model if "/" in model or peer is None else f"{peer}/{model}", house.settings)
-    listed = {known.id: known for known in available(house.settings)}
-    shown = replace(listed.get(found) or Model(found, split(found)[0], ""), id=model)
-    if anthropic_version is not None:
-        return JSON(_anthropic_model(shown))
-    return JSON(_openai_model(shown, resolve(None, house.settings)))
-
-
-def _openai_model(model: Model, default: str) -> dict[str, Any]:
-    return {
-        "id": model.id,
-        "object": "model",
-        "created": 0,
-        "owned_by": model.provider,
-        "provider": model.provider,
-        "description": model.description,
-        "default": model.id == default,
-    }
-
-
-def _anthropic_model(model: Model) -> dict[str, Any]:
-    return {
-        "id": model.id,
-        "type": "model",
-        "display_name": model.id,
-        "created_at": "1970-01-01T00:00:00Z",  # unknown, in Anthropic's own way of saying so
-        "lifecycle": "active",
-        **dict.fromkeys(("capabilities", "max_input_tokens", "max_tokens")),  # unknown as well
-    }
-
-
-@router.get("/healthz", tags=["probes"], response_class=Response)
-async def healthz() -> Response:
-    """Answer while the process lives."""
-    return JSON({"status": "ok"})
-
-
-@router.get("/readyz", tags=["probes"], response_class=Response)
-async def readyz(house: AHouse) -> Response:
-    """Answer 200 when generations can be started, else 503 `log_unavailable` or `log_full`."""
-    await house.registry.ready()
-    return JSON({"status": "ok", "model": resolve(None, house.settings)})
 
 
 @router.get("/midstream.js", include_in_schema=False)
 async def module(if_none_match: Annotated[str | None, Header()] = None) -> Response:
-    """Serve the browser's client; it is the very module that the page uses."""
+    """Serve the browser's client, the module that the page itself uses."""
     return _public(_module(), "text/javascript", if_none_match)
 
 

@@ -11,6 +11,9 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
+Json = dict[str, Any]
+"""A JSON object."""
+
 START: Final = "start"
 TEXT: Final = "text"
 REASONING: Final = "reasoning"

@@ -1,11 +1,10 @@
 """Which params of a request have an effect, and which API of its provider takes them (PROTOCOL: Faces/Lacking)."""
 
-from typing import Any, Final
+from typing import Final
 
+from midstream.log.entries import Json
 from midstream.requests.catalogue import split
 from midstream.settings import Settings
-
-Json = dict[str, Any]
 
 # Values by which a param asks for nothing, like null does. Many clients send all the params that they know.
 _WITHOUT_EFFECT: Final[Json] = {

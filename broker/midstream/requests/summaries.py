@@ -4,9 +4,9 @@ import base64
 import re
 import zlib
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
-Json = dict[str, Any]
+from midstream.log.entries import Json
 
 COMPACTION: Final = "compaction"
 """The type of the item that holds a summary."""

@@ -1,27 +1,30 @@
-"""A tenant's list of streams: bounded work for each request, so that nobody's lists keep others waiting (Read/List)."""
+"""Lists of streams: bounded work for each, so that no tenant's lists keep others waiting (PROTOCOL: Read/List)."""
 
 import asyncio
 import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
+from midstream.log.entries import Json
 from midstream.log.errors import LogUnavailable
 from midstream.log.log import Log
 from midstream.log.registry import Listed, Registry
 from midstream.log.state import State
 from midstream.settings import Settings
 
+__all__ = ["Filter", "Listed", "Lists", "summary"]
+
 CHUNK_ROWS: Final = 100
-"""States read in one round trip: some 2 ms of everybody's time."""
+"""States that are read in one round trip: about 2 ms in which this process does nothing else."""
 LISTS_AT_ONCE: Final = 4
-"""Of all tenants together: each holds one of the process's connections."""
+"""Lists of all tenants that are made at once: each holds one of the process's connections."""
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which streams are wanted; None: any.
+    """Which streams to list; None: any.
 
     Attributes:
         status: A status, or an outcome.
@@ -31,13 +34,13 @@ class Filter:
     status: str | None = None
     thread: str | None = None
 
-    def takes(self, state: State) -> bool:
-        """Tell whether a stream is one of them."""
+    def matches(self, state: State) -> bool:
+        """Tell whether a stream is to be listed."""
         return self.status in (None, state.status, state.outcome) and self.thread in (None, state.thread)
 
 
 class Lists:
-    """Lists streams of all tenants: one list of each at a time, and a few of all together."""
+    """Lists streams of all tenants: one list of each tenant at a time, and a few of all tenants together."""
 
     def __init__(self, log: Log, registry: Registry, settings: Settings) -> None:
         self._log = log
@@ -48,18 +51,18 @@ class Lists:
         self._turns: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
 
     async def page(
-        self, tenant: str, wanted: Filter, limit: int, before: Listed | None
-    ) -> tuple[list[dict[str, Any]], Listed | None]:
-        """Return up to `limit` rows, newest first, and the row after which the next page begins; None: that was all.
+        self, tenant: str, only: Filter, limit: int, before: Listed | None
+    ) -> tuple[list[Json], Listed | None]:
+        """Return up to `limit` rows, newest first, and the row after which the next page begins; None: there is none.
 
-        A filter looks at no more than `list_scan` streams, so that a page may hold fewer rows than there are, or none.
+        With a filter no more than `list_scan` streams are looked at, so a page may hold fewer rows than match, or none.
 
         Raises:
-            LogUnavailable: Redis did not answer, or too many lists were asked for at once.
+            LogUnavailable: Redis did not answer, or the tenant asked for too many lists at once.
         """
-        found: list[dict[str, Any]] = []
+        page: list[Json] = []
         async with self._turn(tenant):
-            left = max(limit, self._scan) if wanted == Filter() else self._scan
+            left = max(limit, self._scan) if only == Filter() else self._scan
             while left:
                 count = min(left, CHUNK_ROWS)
                 rows = await self._registry.listed(tenant, before, count)
@@ -69,14 +72,14 @@ class Lists:
                     await self._registry.drop(tenant, expired)
                 for row, state in zip(rows, states, strict=True):
                     before = row
-                    if state and wanted.takes(state):
-                        found.append(summary(row.stream_id, state))
-                        if len(found) == limit:
-                            return found, row
+                    if state and only.matches(state):
+                        page.append(summary(row.stream_id, state))
+                        if len(page) == limit:
+                            return page, row
                 if len(rows) < count:
-                    return found, None
+                    return page, None
                 left -= count
-        return found, before
+        return page, before
 
     @asynccontextmanager
     async def _turn(self, tenant: str) -> AsyncIterator[None]:
@@ -93,7 +96,7 @@ class Lists:
             turn.release()
 
 
-def summary(stream_id: str, state: State) -> dict[str, Any]:
+def summary(stream_id: str, state: State) -> Json:
     """Return a stream's row in a list."""
     return {
         "id": stream_id,

@@ -1,83 +1,47 @@
-"""What every door of a process stands on, opened and closed together."""
+"""What the endpoints of one broker process hold."""
 
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Final
 
-from redis.asyncio import Redis
-
-from midstream.hub.hub import Hub
-from midstream.lifecycle.reaper import LANES, Reaper
-from midstream.lifecycle.slips import Slips
-from midstream.log.chat_pointers import Chats
-from midstream.log.connect import connect
-from midstream.log.durability import examine, refuse_unfit
-from midstream.log.log import Log
-from midstream.log.registry import Registry
-from midstream.log.tries import Tries
-from midstream.service.listing import Lists
-from midstream.service.retries import Retries
+from midstream.service.caller import Caller
+from midstream.service.resources import Resources, open_resources
 from midstream.settings import Settings
 
-logger = logging.getLogger(__name__)
 
-REAPER_CONNECTIONS: Final = LANES
+class Services:
+    """The service layer of one process.
 
+    The log, the registry and the hub are out of its users' reach: whatever concerns a stream goes through a `Caller`,
+    and so no endpoint can forget whose stream it is (I7).
+    """
 
-@dataclass(frozen=True, slots=True)
-class House:
-    """The rooms behind the doors."""
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
 
-    settings: Settings
-    redis: Redis
-    log: Log
-    registry: Registry
-    chats: Chats
-    retries: Retries
-    slips: Slips
-    hub: Hub
-    lists: Lists
+    @property
+    def settings(self) -> Settings:
+        """The settings of the process."""
+        return self._resources.settings
+
+    def caller(self, tenant: str) -> Caller:
+        """Return what a caller of this tenant may do. The caller's credential must have been verified."""
+        return Caller(self._resources, tenant)
+
+    async def check_ready(self) -> None:
+        """Return if generations can be started now.
+
+        Raises:
+            LogUnavailable, LogFull: They cannot be.
+        """
+        await self._resources.registry.ready()
+
+    async def drain(self, drain_s: float) -> None:
+        """Part from every tail, spread over `drain_s`. Does not return: cancel it when all tails are gone."""
+        await self._resources.hub.drain(drain_s, self.settings.retry_ms)
 
 
 @asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[House]:
-    """Open the house of one broker process; on leaving, every task and connection is closed."""
-    url, prefix = settings.redis_url.get_secret_value(), settings.key_prefix
-    redis = connect(url, settings.redis_timeout_s, settings.redis_connections)
-    # Of its own: however many requests hold every other connection, lost streams are still looked after.
-    reaping = connect(url, settings.redis_timeout_s, REAPER_CONNECTIONS)
-    log, registry = Log(redis, prefix), Registry(redis, prefix)
-    slips = Slips(redis, prefix, settings.queue_timeout_s)
-    hub = Hub(
-        log,
-        redis,
-        window_bytes=settings.window_bytes,
-        heartbeat_ms=settings.heartbeat_ms,
-        timeout_s=settings.redis_timeout_s,
-        unsent_bytes=settings.unsent_bytes,
-    )
-    reaper = Reaper(
-        Log(reaping, prefix),
-        Registry(reaping, prefix),
-        Slips(reaping, prefix, settings.queue_timeout_s),
-        settings,
-    )
-    retries = Retries(Tries(redis, prefix))
-    try:
-        await refuse_unfit(redis)
-        for sentence in await examine(redis):
-            logger.warning("%s", sentence)
-        await hub.start()
-        reaper.start()
-        retries.start()
-        yield House(
-            settings, redis, log, registry, Chats(redis, prefix), retries, slips, hub, Lists(log, registry, settings)
-        )
-    finally:
-        await retries.stop()
-        await reaper.stop()
-        await hub.stop()
-        for client in (redis, reaping):
-            await client.aclose(close_connection_pool=True)
+async def open_services(settings: Settings) -> AsyncIterator[Services]:
+    """Open the service layer of one broker process; raises as `open_resources`."""
+    async with open_resources(settings) as resources:
+        yield Services(resources)

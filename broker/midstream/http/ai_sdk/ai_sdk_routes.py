@@ -1,7 +1,7 @@
 """`/api/chat`: what the AI SDK's `useChat` talks to (PROTOCOL: The AI SDK face)."""
 
-import logging
 import re
+from dataclasses import dataclass
 from typing import Annotated, Final
 
 import orjson
@@ -11,17 +11,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from midstream.faces.ui_messages import RESETTING_MAJOR, TAG_CHARS, UiMessagesFace
 from midstream.http.ai_sdk.ui_request import MESSAGE_ID, ChatRequest
-from midstream.http.auth import AHouse, ATenant
+from midstream.http.auth import ACaller
+from midstream.http.json_response import JsonResponse
 from midstream.http.json_route import JsonRoute
 from midstream.http.native.events_route import MAX_CURSOR_DIGITS
-from midstream.http.native.stream_routes import JSON
 from midstream.http.tails.event_response import EventResponse
-from midstream.hub.follower import Follower
-from midstream.log.errors import LogUnavailable, StreamAbsent
-from midstream.service import chats, streams
-from midstream.service.services import House
-
-logger = logging.getLogger(__name__)
+from midstream.log.errors import StreamAbsent
+from midstream.service.caller import Caller
+from midstream.service.caller_chat import CallerChat
+from midstream.service.stream_handle import StreamHandle
 
 PROTOCOL_HEADER: Final = {"X-Vercel-AI-UI-Message-Stream": "v1"}
 NOTHING: Final = 204
@@ -35,86 +33,77 @@ Major = Annotated[
 ]
 
 
-async def respond(
-    house: House,
-    tenant: str,
-    chat_id: str,
-    stream_id: str,
-    *,
-    after: int = 0,
-    follow: bool = True,
-    major: str | None,
-    mark: bool,
-) -> Response:
-    """Return the response that tails a chat's stream behind `after`, or 204 where nothing is left.
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """How a client reads a chat's stream.
+
+    Attributes:
+        after: The offset of the last chunk that it has.
+        follow: Whether it waits for more at the tail.
+        major: The client's major version of `ai`, as it sent it.
+        mark: Whether the end of what was logged before it came is to be marked.
+    """
+
+    major: str | None
+    mark: bool
+    after: int = 0
+    follow: bool = True
+
+
+async def _tail(caller: Caller, chat: CallerChat, stream: StreamHandle, reading: _Reading) -> Response:
+    """Return the response that tails a chat's stream, or 204 where nothing is left.
 
     Raises:
-        StreamAbsent, LogUnavailable: As `streams.follow`.
+        StreamAbsent: The stream was deleted or has expired just now.
     """
-    state = await streams.find(house, tenant, stream_id)
-    # Only another attempt writes a `reset`.
-    reset = await chats.last_reset(house, stream_id, state.tail) if state.epoch > 1 else 0
-    async with streams.follow(house, tenant, stream_id, after) as follower:
+    after = reading.after
+    reset = await stream.last_reset()
+    async with caller.streams.follow(stream.id, after) as follower:
         if (follower.ended and after == follower.tail) or after + 1 < follower.first:
-            return Response(status_code=NOTHING, headers={"Stream-Id": stream_id})
+            return Response(status_code=NOTHING, headers={"Stream-Id": stream.id})
         if after > follower.tail:
             after = 0
         face = UiMessagesFace(
-            message_id=orjson.loads(state.metadata).get(MESSAGE_ID) or f"msg-{stream_id}",
-            tag=stream_id[:TAG_CHARS],
-            major=RESETTING_MAJOR if _is_resetting(major) else 0,
+            message_id=orjson.loads(stream.state.metadata).get(MESSAGE_ID) or f"msg-{stream.id}",
+            tag=stream.id[:TAG_CHARS],
+            major=RESETTING_MAJOR if _is_resetting(reading.major) else 0,
             after_reset=reset if after == 0 or after >= reset else 0,
         )
-        return _response(house, tenant, chat_id, follower, face, after=after, follow=follow, mark=mark)
+        # What was logged before this client came; the end itself stays the last chunk.
+        replayed = follower.tail - follower.ended
+        mark = (replayed, face.boundary(replayed)) if reading.mark and replayed > after else None
+        tail = follower.join(face, after, None if reading.follow else follower.tail, mark=mark)
 
-
-def _is_resetting(major: str | None) -> bool:
-    """Tell whether a client reads `reset-step`; all that do are one face, and share their frames."""
-    return _MAJOR.fullmatch(major or "") is not None and int(major or 0) >= RESETTING_MAJOR
-
-
-def _response(
-    house: House,
-    tenant: str,
-    chat_id: str,
-    follower: Follower,
-    face: UiMessagesFace,
-    *,
-    after: int,
-    follow: bool,
-    mark: bool,
-) -> EventResponse:
     async def note_seen(_gone: bool) -> None:
-        """Note who was sent the end, so that nobody is replayed what somebody has read."""
+        """Note who was sent the end, so that an answer that somebody has read is not replayed."""
         if response.sent and follower.ended and tail.cursor >= follower.tail:
-            try:
-                await house.chats.note_seen(tenant, chat_id, follower.stream_id, chats.keep_s(house.settings))
-            except LogUnavailable:
-                logger.warning("it was not noted that the end of %s was sent", follower.stream_id)
+            await chat.note_seen(stream.id)
 
-    # What was logged before this client came; the end itself stays the last word.
-    replayed = follower.tail - follower.ended
-    marked = (replayed, face.boundary(replayed)) if mark and replayed > after else None
-    tail = follower.join(face, after, None if follow else follower.tail, mark=marked)
     response = EventResponse(
         tail,
         opening=face.heartbeat,
-        send_timeout_s=house.settings.send_timeout_ms / 1000,
+        send_timeout_s=caller.settings.send_timeout_ms / 1000,
         headers=PROTOCOL_HEADER,
         over=note_seen,
     )
     return response
 
 
+def _is_resetting(major: str | None) -> bool:
+    """Tell whether a client reads `reset-step`; all clients that do share one face, and so their frames."""
+    return _MAJOR.fullmatch(major or "") is not None and int(major or 0) >= RESETTING_MAJOR
+
+
 @router.post("", response_class=Response)
-async def post_chat(body: ChatRequest, house: AHouse, tenant: ATenant, ai_sdk_major: Major = None) -> Response:
+async def post_chat(body: ChatRequest, caller: ACaller, ai_sdk_major: Major = None) -> Response:
     """Begin the chat's next answer, or join it if this very request began it; answer with its UI message stream."""
     try:
         request = body.generation()
     except ValidationError as error:
         raise RequestValidationError(error.errors()) from error
-    stream_id, new = await chats.submit(house, tenant, body.id, request, body.digest, regenerate=body.regenerates)
-    return await respond(house, tenant, body.id, stream_id, major=ai_sdk_major, mark=not new)
+    chat = caller.chat(body.id)
+    stream, is_new = await chat.submit(request, body.digest, regenerate=body.regenerates)
+    return await _tail(caller, chat, stream, _Reading(ai_sdk_major, mark=not is_new))
 
 
 @router.get(
@@ -122,8 +111,7 @@ async def post_chat(body: ChatRequest, house: AHouse, tenant: ATenant, ai_sdk_ma
 )
 async def resume_chat(
     chat_id: str,
-    house: AHouse,
-    tenant: ATenant,
+    caller: ACaller,
     last_event_id: Annotated[
         str | None, Header(description="the last `id` you have; without it, all is replayed")
     ] = None,
@@ -132,34 +120,35 @@ async def resume_chat(
     ] = True,
     ai_sdk_major: Major = None,
 ) -> Response:
-    """Replay the chat's answer and follow it, or send what lies behind the cursor."""
+    """Replay the chat's answer and follow it, or send what comes after the cursor."""
+    chat = caller.chat(chat_id)
     tag, _, offset = (last_event_id or "").partition(".")
-    stream_id: str | None = (await house.chats.find(tenant, chat_id)).stream_id if tag else None
+    stream = await chat.stream() if tag else None
     after = 0
-    if stream_id and stream_id[:TAG_CHARS] == tag and offset.isascii() and offset.isdigit():
+    if stream is not None and stream.id[:TAG_CHARS] == tag and offset.isascii() and offset.isdigit():
         after = int(offset[:MAX_CURSOR_DIGITS])
     if not after:
-        stream_id = await chats.current(house, tenant, chat_id)
-    if stream_id is None:
+        stream = await chat.unseen_stream()
+    if stream is None:
         return Response(status_code=NOTHING)
     try:
-        return await respond(
-            house, tenant, chat_id, stream_id, after=after, follow=follow, major=ai_sdk_major, mark=True
-        )
+        return await _tail(caller, chat, stream, _Reading(ai_sdk_major, mark=True, after=after, follow=follow))
     except StreamAbsent:
         return Response(status_code=NOTHING)
 
 
 class StopRequest(BaseModel):
-    """Which stream to stop, if not just whichever the chat is at."""
+    """Which stream to stop, if it is not simply the one that the chat is at."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    stream_id: str | None = Field(default=None, description="stop this one alone; a stale one stops nothing")
+    stream_id: str | None = Field(
+        default=None, description="stop only this stream; one that is not the chat's any more stops nothing"
+    )
 
 
 @router.post("/{chat_id:path}/stop", response_class=Response)
-async def stop_chat(chat_id: str, house: AHouse, tenant: ATenant, body: StopRequest | None = None) -> Response:
+async def stop_chat(chat_id: str, caller: ACaller, body: StopRequest | None = None) -> Response:
     """Stop the chat's answer in every tab. Idempotent."""
-    stopped, stream_id = await chats.stop(house, tenant, chat_id, body.stream_id if body else None)
-    return JSON({"stopped": stopped, "stream_id": stream_id}, 202 if stopped else 200)
+    stopped, stream_id = await caller.chat(chat_id).stop(body.stream_id if body else None)
+    return JsonResponse({"stopped": stopped, "stream_id": stream_id}, 202 if stopped else 200)

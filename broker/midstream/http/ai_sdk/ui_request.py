@@ -7,12 +7,11 @@ from typing import Any, Final, Literal
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
+from midstream.log.entries import Json
 from midstream.requests.request import Chunking, GenerationRequest, RetryPolicy, WorkerLossPolicy
 
-Json = dict[str, Any]
-
 MESSAGE_ID: Final = "ui_message_id"
-"""Where a stream's metadata keep the id of the assistant message that it continues."""
+"""The name in a stream's metadata of the id of the assistant message that it continues."""
 MAX_MESSAGE_ID_CHARS: Final = 200
 _ANSWERED: Final = ("output-available", "output-error", "output-denied")
 
@@ -85,8 +84,8 @@ def _chat_messages(message: Json) -> Iterator[Json]:
     elif role == "system":
         yield {"role": "system", "content": _text(parts)}
     elif files := [_file(part) for part in parts if part.get("type") == "file" and isinstance(part.get("url"), str)]:
-        words = [{"type": "text", "text": part["text"]} for part in parts if _is_text(part)]
-        yield {"role": "user", "content": [*words, *files]}
+        texts = [{"type": "text", "text": part["text"]} for part in parts if _is_text(part)]
+        yield {"role": "user", "content": [*texts, *files]}
     elif text := _text(parts):
         yield {"role": "user", "content": text}
 

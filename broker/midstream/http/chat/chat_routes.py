@@ -7,16 +7,15 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from midstream.faces.chat import ChatFace, citation, finish_reason
 from midstream.faces.token_usage import chat_usage
-from midstream.http.auth import AHouse, ATenant
-from midstream.http.native.stream_routes import JSON
-from midstream.http.peers import deliveries, dialect
-from midstream.http.peers.dialect import Json
-from midstream.http.peers.noted_route import NotedRoute
+from midstream.http.auth import ACaller
+from midstream.http.json_response import JsonResponse
+from midstream.http.peers import deliveries, generations
+from midstream.http.peers.headers_route import HeadersRoute
 from midstream.http.peers.unsupported import refuse_for_chat
-from midstream.service import streams
-from midstream.service.answers import Answer
+from midstream.log.answer import Answer
+from midstream.log.entries import Json
 
-router = APIRouter(tags=["OpenAI"], route_class=NotedRoute)
+router = APIRouter(tags=["OpenAI"], route_class=HeadersRoute)
 
 
 class StreamOptions(BaseModel):
@@ -26,7 +25,7 @@ class StreamOptions(BaseModel):
 
 
 class ChatRequest(BaseModel):
-    """The body of a chat completion; what is not named here is the provider's to judge."""
+    """The body of a chat completion; what is not named here is for the provider to judge."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -48,45 +47,44 @@ class ChatRequest(BaseModel):
 
 
 @router.post("/v1/chat/completions", response_class=Response)
-async def create_completion(body: ChatRequest, request: Request, house: AHouse, tenant: ATenant) -> Response:
+async def create_completion(body: ChatRequest, request: Request, caller: ACaller) -> Response:
     """Complete a chat, durably: `Stream-Id` is the stream to come back to."""
     refuse_for_chat(body.params)
-    wanted = dialect.generation(
-        model=dialect.model_of(body.model, "openai", house.settings),
+    generation = generations.generation_request(
+        model=generations.model_of(body.model, "openai", caller.settings),
         messages=body.messages,
         params=body.params,
         metadata=body.metadata or {},
     )
-    stream_id = await dialect.start(request, house, tenant, wanted, {"face": "chat", "model": body.model})
-    state = await streams.find(house, tenant, stream_id)
+    stream = await generations.start(request, caller, generation, {"face": "chat", "model": body.model})
     usage = bool(body.stream_options and body.stream_options.include_usage)
-    face = ChatFace(stream_id, state.created_ms, body.model, usage)
+    face = ChatFace(stream.id, stream.state.created_ms, body.model, usage)
     if body.stream:
-        return await dialect.streamed(house, tenant, stream_id, face, request=request)
-    if await dialect.end_of(request, house, tenant, stream_id) is None:
+        return await generations.tail_new_stream(request, caller, stream, face)
+    if not await generations.wait_for_end(request, caller, stream):
         return Response(status_code=deliveries.CLIENT_GONE)
-    said = await dialect.completed(house, stream_id)
-    return JSON(_completion(face, said), headers={"Stream-Id": stream_id})
+    answer = await generations.completed_answer(stream)
+    return JsonResponse(_completion(face, answer), headers={"Stream-Id": stream.id})
 
 
-def _completion(face: ChatFace, said: Answer) -> Json:
+def _completion(face: ChatFace, answer: Answer) -> Json:
     message: Json = {
         "role": "assistant",
-        "content": said.text or None,
-        "refusal": said.refusal or None,
-        "annotations": [citation(source) for source in said.sources],
+        "content": answer.text or None,
+        "refusal": answer.refusal or None,
+        "annotations": [citation(source) for source in answer.sources],
     }
-    if said.reasoning:
-        message["reasoning_content"] = said.reasoning
-    if said.calls:
+    if answer.reasoning:
+        message["reasoning_content"] = answer.reasoning
+    if answer.tool_calls:
         message["tool_calls"] = [
             {
                 "id": call["id"],
                 "type": "function",
                 "function": {"name": call["name"], "arguments": call["arguments"]},
             }
-            for call in said.calls
+            for call in answer.tool_calls
         ]
-    end = said.end or {}
+    end = answer.end or {}
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish_reason(end)}
     return {**face.head(), "choices": [choice], "usage": chat_usage(end.get("usage"))}

@@ -6,21 +6,19 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from midstream.faces.messages import MessagesFace
-from midstream.http.auth import AHouse, ATenant
-from midstream.http.native.stream_routes import JSON
-from midstream.http.peers import counting, deliveries, dialect
-from midstream.http.peers.dialect import Json
-from midstream.http.peers.noted_route import NotedRoute
-from midstream.log.entries import RESET, decode
+from midstream.http.auth import ACaller
+from midstream.http.json_response import JsonResponse
+from midstream.http.peers import counting, deliveries, generations
+from midstream.http.peers.headers_route import HeadersRoute
+from midstream.log.entries import RESET, Json, decode
 from midstream.requests.catalogue import split
-from midstream.service import answers
-from midstream.service.services import House
+from midstream.service.stream_handle import StreamHandle
 
-router = APIRouter(tags=["Anthropic"], route_class=NotedRoute)
+router = APIRouter(tags=["Anthropic"], route_class=HeadersRoute)
 
 
 class MessagesRequest(BaseModel):
-    """The body of a message; what is not named here is the provider's to judge."""
+    """The body of a message; what is not named here is for the provider to judge."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -33,7 +31,7 @@ class MessagesRequest(BaseModel):
 
 
 class CountRequest(BaseModel):
-    """What to count the tokens of; what is not named here is Anthropic's to judge."""
+    """What to count the tokens of; what is not named here is for Anthropic to judge."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -42,56 +40,56 @@ class CountRequest(BaseModel):
 
 
 @router.post("/v1/messages", response_class=Response)
-async def create_message(body: MessagesRequest, request: Request, house: AHouse, tenant: ATenant) -> Response:
+async def create_message(body: MessagesRequest, request: Request, caller: ACaller) -> Response:
     """Answer with a message, durably: `Stream-Id` is the stream to come back to."""
-    model = dialect.model_of(body.model, "anthropic", house.settings)
+    model = generations.model_of(body.model, "anthropic", caller.settings)
     params = {**(body.model_extra or {}), "max_tokens": body.max_tokens}
     if betas := [*_betas(request), *(body.betas or ())]:
         params["betas"] = betas
-    messages = [kept for message in body.messages if (kept := _without_unsigned(message)) is not None]
+    messages = [sendable for message in body.messages if (sendable := _without_unsigned(message)) is not None]
     if body.system and split(model)[0] == "anthropic":
         params["system"] = body.system  # as it is: its blocks may carry cache marks
     elif body.system:
         messages = [{"role": "system", "content": _plain(body.system)}, *messages]
-    wanted = dialect.generation(model=model, messages=messages, params=params)
-    stream_id = await dialect.start(request, house, tenant, wanted, {"face": "messages", "model": body.model})
-    face = MessagesFace(stream_id, body.model)
+    generation = generations.generation_request(model=model, messages=messages, params=params)
+    stream = await generations.start(request, caller, generation, {"face": "messages", "model": body.model})
+    face = MessagesFace(stream.id, body.model)
     if body.stream:
-        return await dialect.streamed(house, tenant, stream_id, face, request=request)
-    if await dialect.end_of(request, house, tenant, stream_id) is None:
+        return await generations.tail_new_stream(request, caller, stream, face)
+    if not await generations.wait_for_end(request, caller, stream):
         return Response(status_code=deliveries.CLIENT_GONE)
-    return JSON(await _whole(house, stream_id, face), headers={"Stream-Id": stream_id})
+    return JsonResponse(await _message(stream, face), headers={"Stream-Id": stream.id})
 
 
 @router.post("/v1/messages/count_tokens", response_class=Response)
-async def count_tokens(body: CountRequest, request: Request, house: AHouse, tenant: ATenant) -> Response:  # noqa: ARG001
+async def count_tokens(body: CountRequest, request: Request, caller: ACaller) -> Response:
     """Count a message's tokens, at Anthropic."""
-    model = dialect.model_of(body.model, "anthropic", house.settings)
-    asked = body.model_dump(exclude_unset=True, exclude={"model", "betas"})
+    model = generations.model_of(body.model, "anthropic", caller.settings)
+    counted = body.model_dump(exclude_unset=True, exclude={"model", "betas"})
     betas = [*_betas(request), *(body.betas or ())]
-    return JSON(await counting.count(house.settings, "anthropic", model, asked, betas))
+    return JsonResponse(await counting.count(caller.settings, "anthropic", model, counted, betas))
 
 
 def _betas(request: Request) -> list[str]:
-    """Return the trials of Anthropic's that a request takes part in; the SDKs name them in a header."""
+    """Return the beta features of Anthropic's that a request names in its header, as the SDKs do."""
     named = ",".join(request.headers.getlist("anthropic-beta"))
     return [beta for beta in map(str.strip, named.split(",")) if beta]
 
 
-async def _whole(house: House, stream_id: str, face: MessagesFace) -> Json:
-    """Return the message of an ended stream; behind a `reset` it is what came behind it.
+async def _message(stream: StreamHandle, face: MessagesFace) -> Json:
+    """Return the message of an ended stream: its content after the last `reset`.
 
     Raises:
         Problem: The stream did not complete; the status and code of its failure.
     """
-    said = face.begin()
-    async for row in answers.entries(house, stream_id):
-        if decode(row.content, row.offset, row.epoch).type == RESET:
-            said = face.begin()
+    state = face.begin()
+    async for entry in stream.entries():
+        if decode(entry.content, entry.offset, entry.epoch).type == RESET:
+            state = face.begin()
         else:
-            _, said = face.frame(row, said)
-    dialect.refuse_failure(stream_id, said.end)
-    return face.message(said)
+            _, state = face.frame(entry, state)
+    generations.refuse_failure(stream.id, state.end)
+    return face.message(state)
 
 
 def _plain(system: str | list[Json]) -> str:
@@ -102,15 +100,15 @@ def _plain(system: str | list[Json]) -> str:
 
 
 def _without_unsigned(message: Json) -> Json | None:
-    """Return a message without thinking that we sent unsigned, or None if there is nothing else in it.
+    """Return a message without the thinking that we sent unsigned, or None if there is nothing else in it.
 
-    Anthropic takes back no thinking without its signature, and no empty message.
+    Anthropic accepts no thinking without its signature, and no empty message.
     """
     content = message.get("content")
     if not isinstance(content, list):
         return message
-    kept = [part for part in content if not _is_unsigned(part)]
-    return {**message, "content": kept} if kept or not content else None
+    parts = [part for part in content if not _is_unsigned(part)]
+    return {**message, "content": parts} if parts or not content else None
 
 
 def _is_unsigned(part: Any) -> bool:

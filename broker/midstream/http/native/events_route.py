@@ -12,12 +12,11 @@ from starlette.types import Receive, Scope, Send
 
 from midstream.faces.native import NativeFace
 from midstream.http import request_ids
-from midstream.http.auth import AHouse, ATenant, house_of, tenant_of
+from midstream.http.auth import ACaller, caller_of
 from midstream.http.problems import Problem, problem_of
 from midstream.http.tails.event_response import EventResponse
 from midstream.hub.follower import Follower
-from midstream.service import streams
-from midstream.service.services import House
+from midstream.service.caller import Caller
 from midstream.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -84,21 +83,20 @@ def events(
 )
 async def get_events(
     stream_id: str,
-    house: AHouse,
-    tenant: ATenant,
+    caller: ACaller,
     last_event_id: Annotated[str | None, Header(description="the last offset you have; wins over `after`")] = None,
     after: Annotated[str | None, Query(description="the last offset you have")] = None,
     follow: Annotated[bool, Query(description="false: stop at the tail instead of waiting for more")] = True,
 ) -> Response:
     """Tail a stream: replay what is behind the cursor, then follow."""
-    return await _answer(house, tenant, stream_id, cursor(last_event_id, after), follow=follow)
+    return await _answer(caller, stream_id, cursor(last_event_id, after), follow=follow)
 
 
-async def _answer(house: House, tenant: str, stream_id: str, after: int, *, follow: bool) -> Response:
-    async with streams.follow(house, tenant, stream_id, after) as follower:
+async def _answer(caller: Caller, stream_id: str, after: int, *, follow: bool) -> Response:
+    async with caller.streams.follow(stream_id, after) as follower:
         if follower.ended and after == follower.tail:
             return Response(status_code=204, headers={"Stream-Id": stream_id})
-        return events(follower, house.settings, after=after, follow=follow)
+        return events(follower, caller.settings, after=after, follow=follow)
 
 
 class FastLane:
@@ -132,9 +130,9 @@ class FastLane:
 
     async def _answered(self, scope: Scope, stream_id: str, headers: Headers, query: Mapping[str, str]) -> Response:
         try:
-            house, tenant = house_of(scope), tenant_of(HTTPConnection(scope))
+            caller = caller_of(HTTPConnection(scope))
             behind = cursor(headers.get("last-event-id"), query.get("after"))
-            return await _answer(house, tenant, stream_id, behind, follow=True)
+            return await _answer(caller, stream_id, behind, follow=True)
         except Exception as error:
             problem = problem_of(error)
             if problem.code == "internal":

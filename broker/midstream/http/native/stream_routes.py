@@ -3,19 +3,17 @@
 import re
 from typing import Annotated, Any, Final, Literal
 
-import orjson
 from fastapi import APIRouter, Header, Query, Response
 from pydantic import Field
 
-from midstream.http.auth import AHouse, ATenant
+from midstream.http.auth import ACaller
+from midstream.http.json_response import JsonResponse
 from midstream.http.json_route import JsonRoute
 from midstream.http.native.events_route import cursor, events
 from midstream.http.problems import Problem
 from midstream.log.entries import decode
-from midstream.log.registry import Listed
 from midstream.requests.request import GenerationRequest
-from midstream.service import streams
-from midstream.service.listing import Filter, summary
+from midstream.service.listing import Filter, Listed
 
 router = APIRouter(prefix="/v1/streams", tags=["streams"], route_class=JsonRoute)
 
@@ -43,16 +41,6 @@ EXAMPLES: Any = {
 }
 
 
-class JSON(Response):
-    """JSON by orjson."""
-
-    media_type = "application/json"
-
-    def render(self, content: Any) -> bytes:
-        """Return the document."""
-        return orjson.dumps(content)
-
-
 @router.post(
     "",
     status_code=201,
@@ -68,27 +56,25 @@ class JSON(Response):
 )
 async def post_stream(
     body: StartRequest,
-    house: AHouse,
-    tenant: ATenant,
+    caller: ACaller,
     idempotency_key: Annotated[str | None, Header(max_length=255, description="the same key starts once")] = None,
 ) -> Response:
     """Start a generation."""
     request = GenerationRequest.model_validate(body.model_dump(exclude={"stream"}))
-    stream_id, created = await streams.start(house, tenant, request, idempotency_key or None)
-    status = 201 if created else 200
-    headers = {"Location": f"/v1/streams/{stream_id}", "Stream-Id": stream_id}
+    stream, is_new = await caller.streams.start(request, idempotency_key or None)
+    status = 201 if is_new else 200
+    headers = {"Location": f"/v1/streams/{stream.id}", "Stream-Id": stream.id}
     if body.stream:
-        async with streams.follow(house, tenant, stream_id) as follower:
-            response: Response = events(follower, house.settings, after=0, status=status)
+        async with caller.streams.follow(stream.id) as follower:
+            response: Response = events(follower, caller.settings, after=0, status=status)
         response.headers["Location"] = headers["Location"]
         return response
-    return JSON(summary(stream_id, await streams.find(house, tenant, stream_id)), status, headers)
+    return JsonResponse(stream.summary(), status, headers)
 
 
 @router.get("", response_class=Response)
 async def list_streams(
-    house: AHouse,
-    tenant: ATenant,
+    caller: ACaller,
     status: Annotated[Status | None, Query(description="a status or an outcome")] = None,
     thread: Annotated[str | None, Query(max_length=200)] = None,
     limit: Annotated[int, Query(ge=1)] = 50,
@@ -101,17 +87,16 @@ async def list_streams(
         if not (_CREATED_MS.fullmatch(created_ms) and last_id):
             raise Problem(400, "bad_cursor", "cursor must be a page's `next_cursor`.", cursor=cursor[:64])
         before = Listed(last_id, int(created_ms))
-    limit = min(limit, house.settings.page_limit)
-    found, last = await house.lists.page(tenant, Filter(status, thread), limit, before)
+    limit = min(limit, caller.settings.page_limit)
+    page, last = await caller.streams.list_page(Filter(status, thread), limit, before)
     next_cursor = f"{last.created_ms}-{last.stream_id}" if last else None
-    return JSON({"data": found, "next_cursor": next_cursor})
+    return JsonResponse({"data": page, "next_cursor": next_cursor})
 
 
 @router.get("/{stream_id}", response_class=Response)
 async def get_stream(
     stream_id: str,
-    house: AHouse,
-    tenant: ATenant,
+    caller: ACaller,
     wait: Annotated[float | None, Query(ge=0, description="seconds to wait for the end; includes the output")] = None,
 ) -> Response:
     """Show a stream's state; with `wait`, once it has ended, and with its output.
@@ -119,43 +104,44 @@ async def get_stream(
     `tails` counts those in the process that answers.
     """
     if wait is not None:
-        await streams.ended(house, tenant, stream_id, min(wait, house.settings.max_wait_s))
-    shown = await streams.show(house, tenant, stream_id, output=wait is not None)
-    return JSON(shown, headers={"Stream-Id": stream_id})
+        await caller.streams.wait_for_end(stream_id, min(wait, caller.settings.max_wait_s))
+    stream = await caller.streams.find(stream_id)
+    return JsonResponse(await stream.description(output=wait is not None), headers={"Stream-Id": stream_id})
 
 
 @router.get("/{stream_id}/entries", response_class=Response)
 async def get_entries(
     stream_id: str,
-    house: AHouse,
-    tenant: ATenant,
+    caller: ACaller,
     after: Annotated[str | None, Query(description="the last offset you have")] = None,
     limit: Annotated[int, Query(ge=1)] = 100,
 ) -> Response:
     """Read a page of entries as JSON."""
-    behind = cursor(None, after)
-    state, rows = await streams.page(house, tenant, stream_id, behind, min(limit, house.settings.page_limit))
-    if behind + 1 < state.first:
+    offset = cursor(None, after)
+    state, page = await caller.streams.page(stream_id, offset, min(limit, caller.settings.page_limit))
+    if offset + 1 < state.first:
         detail = f"The entries before offset {state.first} are gone."
         raise Problem(410, "cursor_trimmed", detail, first_offset=state.first, reason="trimmed")
     entries = []
-    for row in rows:
-        entry = decode(row.content, row.offset, row.epoch)
+    for stored in page:
+        entry = decode(stored.content, stored.offset, stored.epoch)
         data = {**entry.data, "type": entry.type}  # as in the native frame
         entries.append({"offset": entry.offset, "epoch": entry.epoch, "type": entry.type, "data": data})
     document = {"data": entries, "first": state.first, "tail": state.tail, "status": state.status}
-    return JSON(document | {"outcome": state.outcome or None}, headers={"Stream-Id": stream_id})
+    return JsonResponse(document | {"outcome": state.outcome or None}, headers={"Stream-Id": stream_id})
 
 
 @router.post("/{stream_id}/cancel", response_class=Response, status_code=202)
-async def cancel_stream(stream_id: str, house: AHouse, tenant: ATenant) -> Response:
+async def cancel_stream(stream_id: str, caller: ACaller) -> Response:
     """Stop a generation. Idempotent; a stream that has ended stays as it ended."""
-    state = await streams.cancel(house, tenant, stream_id)
-    return JSON(summary(stream_id, state), 202, {"Stream-Id": stream_id})
+    stream = await caller.streams.find(stream_id)
+    await stream.cancel()
+    return JsonResponse(stream.summary(), 202, {"Stream-Id": stream_id})
 
 
 @router.delete("/{stream_id}", response_class=Response, status_code=204)
-async def delete_stream(stream_id: str, house: AHouse, tenant: ATenant) -> Response:
+async def delete_stream(stream_id: str, caller: ACaller) -> Response:
     """Forget a stream and its entries; one that still runs is cancelled first."""
-    await streams.delete(house, tenant, stream_id)
+    stream = await caller.streams.find(stream_id)
+    await stream.delete()
     return Response(status_code=204, headers={"Stream-Id": stream_id})

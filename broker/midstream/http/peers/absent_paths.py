@@ -1,4 +1,4 @@
-"""The paths of the peers' that have no door here, and what is said of each."""
+"""The paths of the peers' APIs that are not served here, and the answer to each."""
 
 from typing import Final
 
@@ -29,5 +29,5 @@ ABSENT: Final = {
 
 
 def is_absent(path: str) -> bool:
-    """Tell whether a path is below one that has no door here."""
+    """Tell whether a path is one of those that are not served here, or below one."""
     return any(path == root or path.startswith(f"{root}/") for root in ABSENT)

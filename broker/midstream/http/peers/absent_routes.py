@@ -1,10 +1,10 @@
-"""Doors of the peers' that are not here, each refused in a sentence (PROTOCOL: Faces/Absent)."""
+"""Routes for the paths of the peers' APIs that are not served here (PROTOCOL: Faces/Absent)."""
 
 from typing import Final
 
 from fastapi import APIRouter, Response
 
-from midstream.http.auth import ATenant
+from midstream.http.auth import ACaller
 from midstream.http.peers.absent_paths import ABSENT
 from midstream.http.problems import Problem
 
@@ -14,7 +14,7 @@ _METHODS: Final = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
 def _refuse(path: str, sentence: str) -> None:
-    async def refuse(tenant: ATenant) -> Response:  # noqa: ARG001  an unknown key comes first
+    async def refuse(caller: ACaller) -> Response:  # noqa: ARG001 - an unknown key is refused first
         raise Problem(404, "not_found", sentence)
 
     router.add_api_route(path, refuse, methods=_METHODS, response_class=Response)

@@ -1,22 +1,21 @@
-"""Counts tokens where they can be counted: at the model's provider (PROTOCOL: Faces/Counting).
+"""Counts tokens where they can be counted, at the model's provider (PROTOCOL: Faces/Counting).
 
-The broker asks by itself, and not by way of a worker: nothing is generated or paid for, so there is nothing that
-would have to be durable, and a queue would only add its wait.
+The broker asks the provider itself. Nothing is generated or paid for, so nothing has to be durable, and a worker's
+queue would only add its wait.
 """
 
 import ssl
 from functools import cache
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 
 import httpx2
 import orjson
 
 from midstream.http.problems import Problem
+from midstream.log.entries import Json
 from midstream.requests.catalogue import split
 from midstream.settings import Settings
-
-Json = dict[str, Any]
 
 TIMEOUT_S: Final = 30.0
 MOST_ANSWER_BYTES: Final = 65_536
@@ -24,66 +23,66 @@ MOST_MESSAGE_CHARS: Final = 500
 
 _BASES: Final = {"openai": "https://api.openai.com/v1", "anthropic": "https://api.anthropic.com"}
 _PATHS: Final = {"openai": "/responses/input_tokens", "anthropic": "/v1/messages/count_tokens"}
-_TOLD: Final = (400, 404, 413, 422, 429)
-"""What a provider says of the request itself, which its sender is told."""
+_PASSED_ON: Final = (400, 404, 413, 422, 429)
+"""Statuses by which a provider judges the request itself; its sender gets them."""
 
 
 async def count(settings: Settings, provider: str, model: str, body: Json, betas: list[str]) -> Json:
-    """Return the count of a body in the provider's words, as the provider answers it.
+    """Return the provider's answer to the question how many tokens a body has.
 
     Args:
         settings: The provider's key and base URL.
-        provider: The provider whose words the body is in.
+        provider: The provider whose dialect the body is in.
         model: The full name of the model.
-        body: What to count, but for its model.
-        betas: Trials of Anthropic's to take part in.
+        body: What to count, without the model.
+        betas: Beta features of Anthropic's to ask for.
 
     Raises:
-        Problem: 404 `not_found`: the model is another provider's. Otherwise the provider's refusal, or its failure.
+        Problem: 404 `not_found`: the model is another provider's. Else the provider's refusal, or its failure.
     """
-    whose, name = split(model)
-    if whose != provider:
+    its_provider, name = split(model)
+    if its_provider != provider:
         detail = f"Tokens are counted by the model's provider alone, and here only those of {provider}'s models."
         raise Problem(404, "not_found", detail, param="model")
-    status, answer = await _asked(settings, provider, {**body, "model": name}, betas)
+    status, answer = await _ask(settings, provider, {**body, "model": name}, betas)
     if status == HTTPStatus.OK:
         return answer
-    if status in _TOLD:
+    if status in _PASSED_ON:
         error = answer.get("error")
-        said = str(error.get("message") if isinstance(error, dict) else error)
-        raise Problem(status, "provider_bad_request", f"{provider} answered: {_clean(said, settings, provider)}")
+        message = str(error.get("message") if isinstance(error, dict) else error)
+        raise Problem(status, "provider_bad_request", f"{provider} answered: {_clean(message, settings, provider)}")
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         raise Problem(502, "provider_auth", f"{provider} refused the API key.")
     raise Problem(502, "provider_error", f"{provider} failed to count the tokens (HTTP {status}).")
 
 
-async def _asked(settings: Settings, provider: str, body: Json, betas: list[str]) -> tuple[int, Json]:
+async def _ask(settings: Settings, provider: str, body: Json, betas: list[str]) -> tuple[int, Json]:
     base_url = settings.openai_base_url if provider == "openai" else settings.anthropic_base_url
     url = (base_url or _BASES[provider]).rstrip("/") + _PATHS[provider]
-    headers = {**_keyed(settings, provider), "Content-Type": "application/json", "Accept-Encoding": "identity"}
+    headers = {**_key_headers(settings, provider), "Content-Type": "application/json", "Accept-Encoding": "identity"}
     if betas:
         headers["anthropic-beta"] = ",".join(betas)
-    read = bytearray()
+    received = bytearray()
     try:
         async with (
             httpx2.AsyncClient(timeout=TIMEOUT_S, verify=_tls()) as client,
             client.stream("POST", url, content=orjson.dumps(body), headers=headers) as answer,
         ):
             async for piece in answer.aiter_raw():
-                read += piece
-                if len(read) > MOST_ANSWER_BYTES:
+                received += piece
+                if len(received) > MOST_ANSWER_BYTES:
                     raise ValueError
-        told = orjson.loads(read)
+        document = orjson.loads(received)
     except httpx2.TimeoutException:
         raise Problem(504, "provider_timeout", f"{provider} was silent for too long.") from None
     except httpx2.HTTPError:
         raise Problem(502, "provider_unreachable", f"{provider} could not be reached.") from None
     except ValueError:
         raise Problem(502, "provider_error", f"{provider} sent something that is no count.") from None
-    return answer.status_code, told if isinstance(told, dict) else {}
+    return answer.status_code, document if isinstance(document, dict) else {}
 
 
-def _keyed(settings: Settings, provider: str) -> dict[str, str]:
+def _key_headers(settings: Settings, provider: str) -> dict[str, str]:
     key = _key(settings, provider)
     if provider == "openai":
         return {"Authorization": f"Bearer {key}"}
@@ -91,16 +90,16 @@ def _keyed(settings: Settings, provider: str) -> dict[str, str]:
 
 
 def _key(settings: Settings, provider: str) -> str:
-    found = settings.openai_api_key if provider == "openai" else settings.anthropic_api_key
-    return found.get_secret_value() if found else ""
+    key = settings.openai_api_key if provider == "openai" else settings.anthropic_api_key
+    return key.get_secret_value() if key else ""
 
 
-def _clean(said: str, settings: Settings, provider: str) -> str:
-    said = said.replace(_key(settings, provider) or "\0", "[secret]")
-    return "".join(character for character in said if character.isprintable())[:MOST_MESSAGE_CHARS]
+def _clean(message: str, settings: Settings, provider: str) -> str:
+    message = message.replace(_key(settings, provider) or "\0", "[secret]")
+    return "".join(character for character in message if character.isprintable())[:MOST_MESSAGE_CHARS]
 
 
 @cache
 def _tls() -> ssl.SSLContext:
-    """Return the one context of the process: making one reads all certificates, and blocks the loop meanwhile."""
+    """Return the one context of the process. To make one reads all certificates, which blocks the event loop."""
     return ssl.create_default_context()

@@ -1,4 +1,4 @@
-"""Whether the answers to SDKs' tries were delivered, for then no retry joins them (PROTOCOL: Faces/Retries)."""
+"""Whether the answers to SDKs' tries were delivered; no retry joins a delivered one (PROTOCOL: Faces/Retries)."""
 
 import asyncio
 from typing import Final
@@ -10,25 +10,25 @@ from midstream.http.fast_path.wire import EXTENSION, Wire
 from midstream.service.retries import Try
 
 CLIENT_GONE: Final = 499
-"""The status of an answer that nobody reads any more."""
+"""The status of an answer that nobody reads, because its client has left."""
 DOUBT_S: Final = 1.0
-"""A client that goes so soon behind an answer may have left before it came."""
+"""A client that goes so soon after an answer may have left before the answer reached it."""
 _TRY: Final = "midstream.try"
 
 
-def expect(scope: Scope, attempt: Try) -> None:
-    """Note that a request is a try, whose delivery is to be told."""
-    scope[_TRY] = attempt
+def expect(scope: Scope, this_try: Try) -> None:
+    """Note that a request is a try, which is to be finished when its answer is over."""
+    scope[_TRY] = this_try
 
 
-def taken(scope: Scope) -> Try | None:
-    """Return the request's try, if it is one, to whoever tells its delivery in our place."""
-    found: Try | None = scope.pop(_TRY, None)
-    return found
+def take(scope: Scope) -> Try | None:
+    """Return the request's try, if it is one; from now on the caller has to finish it."""
+    this_try: Try | None = scope.pop(_TRY, None)
+    return this_try
 
 
 class Deliveries:
-    """Tells each try whether its answer, where it came whole, was handed to a connection that stood."""
+    """Finishes each try when its answer is over. It is delivered if all of it was handed to an open connection."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -40,7 +40,7 @@ class Deliveries:
             return
         whole = final = False
 
-        async def watched(message: Message) -> None:
+        async def watched_send(message: Message) -> None:
             nonlocal whole, final
             if message["type"] == "http.response.start":
                 final = _is_final(message["status"], Headers(raw=message["headers"]))
@@ -48,37 +48,37 @@ class Deliveries:
             whole = message["type"] == "http.response.body" and not message.get("more_body")
 
         try:
-            await self._app(scope, receive, watched)
+            await self._app(scope, receive, watched_send)
         finally:
-            attempt = taken(scope)
-            if attempt is not None:
-                await tell(lasting(scope), attempt, delivered=whole and final)
+            this_try = take(scope)
+            if this_try is not None:
+                await finish(lasting_wire(scope), this_try, delivered=whole and final)
 
 
-async def tell(wire: Wire | None, attempt: Try, *, delivered: bool) -> None:
-    """Tell a try that its answer is over; one that was handed to a connection that closes at once is lost after all."""
+async def finish(wire: Wire | None, this_try: Try, *, delivered: bool) -> None:
+    """Finish a try; if its connection closes right after it was handed the answer, it was not delivered after all."""
     if wire is None or not delivered:
-        await attempt.over(delivered=delivered)
+        await this_try.finish(delivered=delivered)
         return
     gone = wire.gone
-    await attempt.over(delivered=not gone)
+    await this_try.finish(delivered=not gone)
     if gone:
         return
     until = asyncio.get_running_loop().time() + DOUBT_S
 
     def doubt() -> None:
         if asyncio.get_running_loop().time() < until:
-            wire.run(attempt.over(delivered=False))
+            wire.run(this_try.finish(delivered=False))
 
     wire.watch(doubt)
 
 
-def lasting(scope: Scope) -> Wire | None:
-    """Return the request's connection if it is known, and the client's to close."""
+def lasting_wire(scope: Scope) -> Wire | None:
+    """Return the request's connection, if it is known and stays open after the answer unless the client closes it."""
     wire: Wire | None = (scope.get("extensions") or {}).get(EXTENSION)
     return None if Headers(scope=scope).get("connection", "").lower() == "close" else wire
 
 
 def _is_final(status: int, headers: Headers) -> bool:
-    """Tell whether an answer is the request's last one: not where it says that the same request goes on."""
+    """Tell whether an answer is the request's last one, and does not ask for the same request once more."""
     return status != CLIENT_GONE and (status < 500 or headers.get("x-should-retry") == "false")  # noqa: PLR2004

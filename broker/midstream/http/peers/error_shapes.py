@@ -14,7 +14,7 @@ _ANTHROPIC_PATHS: Final = ("/v1/messages",)
 _AI_SDK_PATHS: Final = ("/api/chat",)
 _SHARED_PATHS: Final = ("/v1/models",)
 
-# What the native doors say and the peers have another status for.
+# Codes for which the peers have another status than the native API.
 _STATUSES: Final = {"unknown_model": 404, "missing_provider_key": 400, "idempotency_mismatch": 400}
 _MOST_REASONS: Final = 3
 _OPENAI_CODES: Final = {"unknown_model": "model_not_found", "unauthorized": "invalid_api_key"}
@@ -23,7 +23,7 @@ _OPENAI_CODES: Final = {"unknown_model": "model_not_found", "unauthorized": "inv
 def shaped(
     scope: Scope, status: int, code: str, detail: str, facts: dict[str, Any]
 ) -> tuple[int, dict[str, Any]] | str | None:
-    """Return status and body for a face's path, the AI SDK's text, or None for a native path."""
+    """Return status and body for a path of a peer's, a text for one of the AI SDK's, or None for a native one."""
     face = _face(scope)
     if face is None:
         return None
@@ -50,7 +50,7 @@ def _face(scope: Scope) -> str | None:
         return "openai"
     if is_absent(path):
         return "anthropic" if "anthropic-version" in headers else "openai"
-    if _below(path, _SHARED_PATHS):  # the native clients' as well: the SDKs say who they are
+    if _below(path, _SHARED_PATHS):  # native clients ask here as well, but the SDKs send a header of their own
         if "anthropic-version" in headers:
             return "anthropic"
         return "openai" if "x-stainless-lang" in headers else None

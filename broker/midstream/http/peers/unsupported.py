@@ -1,14 +1,13 @@
-"""What the peers' doors do not do, refused by name instead of silently left out (PROTOCOL: Faces/Unsupported)."""
+"""What the peers' endpoints do not support, refused by name instead of ignored (PROTOCOL: Faces/Unsupported)."""
 
-from typing import Any, Final
+from typing import Final
 
 from midstream.http.problems import Problem
+from midstream.log.entries import Json
 from midstream.requests.catalogue import split
 from midstream.requests.effective_params import needs_chat, unsupported_params
 from midstream.requests.summaries import DamagedSummaryError, is_foreign, opened
 from midstream.settings import Settings
-
-Json = dict[str, Any]
 
 INCLUDABLE: Final = frozenset(
     (
@@ -24,7 +23,7 @@ INCLUDABLE: Final = frozenset(
 )
 ENCRYPTED: Final = "reasoning.encrypted_content"
 
-# Their calls would have to be answered by the client, and the log has no entry for them.
+# The client would have to answer their calls, and the log has no entry for such calls.
 _CLIENT_TOOLS: Final = frozenset(
     (
         *("custom", "computer", "computer_use_preview", "local_shell", "shell", "apply_patch"),
@@ -42,7 +41,7 @@ _RESPONSES_TOOLS: Final = frozenset(
 
 
 def refuse_for_responses(params: Json, items: list[Json]) -> None:
-    """Raise what a response asks for that no response here has.
+    """Refuse what a response asks for that no response here has.
 
     Raises:
         Problem: 400 `unsupported_parameter` or `unsupported_value`.
@@ -51,7 +50,7 @@ def refuse_for_responses(params: Json, items: list[Json]) -> None:
         "conversation": "Give `previous_response_id`, or the input itself.",
         "context_management": f"Instead, {_COMPACT} when it is time.",
     }
-    _refuse_given(params, hints)
+    _refuse_set(params, hints)
     _refuse_logprobs(params)
     for item in items:
         if item.get("type") == "item_reference":
@@ -64,15 +63,15 @@ def refuse_for_responses(params: Json, items: list[Json]) -> None:
 
 
 def refuse_unreadable(items: list[Json], model: str, settings: Settings) -> None:
-    """Raise a compaction that the model could make nothing of.
+    """Refuse a compaction that the model cannot read.
 
     Raises:
-        Problem: 400 `unsupported_value`: it was made at OpenAI, and the model is another's.
-            400 `invalid_encrypted_content`: it was made here, and changed since.
+        Problem: 400 `unsupported_value`: it was made at OpenAI, and the model is another provider's.
+            400 `invalid_encrypted_content`: it was made here, and has been changed since.
     """
-    at_home = split(model)[0] == "openai" and settings.openai_dialect == "responses"
+    is_read_there = split(model)[0] == "openai" and settings.openai_dialect == "responses"
     for item in items:
-        if is_foreign(item) and not at_home:
+        if is_foreign(item) and not is_read_there:
             raise _value("input", "This compaction was not made here, but at OpenAI: only its own models read it.")
         try:
             opened(item)
@@ -81,9 +80,9 @@ def refuse_unreadable(items: list[Json], model: str, settings: Settings) -> None
 
 
 def refuse_for_chat(params: Json) -> None:
-    """Raise what a completion asks for that no completion here has; errors as above."""
+    """Refuse what a completion asks for that no completion here has; raises as `refuse_for_responses`."""
     why = "Give `tools`."
-    _refuse_given(params, {"functions": why, "function_call": why, "audio": "The answer is text."})
+    _refuse_set(params, {"functions": why, "function_call": why, "audio": "The answer is text."})
     _refuse_logprobs(params)
     if params.get("n", 1) != 1:
         raise _value("n", "One choice is generated for each request: send others for more.")
@@ -95,7 +94,7 @@ def refuse_for_chat(params: Json) -> None:
 
 
 def refuse_lacking(model: str, params: Json, settings: Settings) -> None:
-    """Raise a param that no API of the model's provider knows, or one that is known to another than its tools are.
+    """Refuse a param that no API of the model's provider knows, and one whose API does not know the request's tools.
 
     Raises:
         Problem: 400 `unsupported_parameter`.
@@ -114,7 +113,7 @@ def refuse_lacking(model: str, params: Json, settings: Settings) -> None:
 
 
 def encrypted_of(include: list[str] | None) -> bool:
-    """Return whether reasoning in cipher is to be included.
+    """Tell whether encrypted reasoning is to be included.
 
     Raises:
         Problem: 400 `unsupported_value`: a value that OpenAI does not know either.
@@ -125,14 +124,14 @@ def encrypted_of(include: list[str] | None) -> bool:
     return ENCRYPTED in (include or ())
 
 
-def _refuse_given(params: Json, hints: dict[str, str]) -> None:
+def _refuse_set(params: Json, hints: dict[str, str]) -> None:
     for name, hint in hints.items():
         if params.get(name) is not None:
             raise _parameter(name, f"{name!r} is not supported here. {hint}")
 
 
 def _refuse_logprobs(params: Json) -> None:
-    _refuse_given({name: params.get(name) or None for name in ("logprobs", "top_logprobs")}, _NO_LOGPROBS)
+    _refuse_set({name: params.get(name) or None for name in ("logprobs", "top_logprobs")}, _NO_LOGPROBS)
 
 
 _COMPACT: Final = "send the conversation to /v1/responses/compact"

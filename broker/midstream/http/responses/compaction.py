@@ -7,15 +7,15 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from midstream.faces.responses_output import INCOMPLETE
 from midstream.faces.token_usage import responses_usage
-from midstream.http.peers import dialect
-from midstream.http.peers.dialect import Json
+from midstream.http.peers.generations import completed_answer
 from midstream.http.problems import Problem
 from midstream.http.responses.input_items import as_items, input_items
-from midstream.http.responses.past_responses import PREFIX, given
+from midstream.http.responses.past_responses import PREFIX, input_of
 from midstream.http.responses.responses_request import items_of
+from midstream.log.answer import Answer
+from midstream.log.entries import Json
 from midstream.requests.summaries import COMPACTION, sealed
-from midstream.service.answers import Answer
-from midstream.service.services import House
+from midstream.service.stream_handle import StreamHandle
 
 FACE: Final = "compaction"
 
@@ -25,16 +25,16 @@ ORDER: Final = (
     "reasons, facts, names, figures and code that may be needed again, what tools were called for and what they gave, "
     "what is done, and what is to be done next. Answer no question and go on with no task: write the summary only."
 )
-"""What is asked of the model, behind the conversation."""
+"""What is asked of the model, after the conversation."""
 
-# They would shape an answer, and what is wanted is a summary.
+# These params would shape an answer, but what the model is to write is a summary.
 _OF_ANSWERS: Final = frozenset(("tools", "tool_choice", "parallel_tool_calls", "text", "include"))
-# OpenAI's shape needs figures, and some servers give none.
+# OpenAI's shape needs figures, and some providers give none.
 _UNCOUNTED: Final = {"input_tokens": 0, "output_tokens": 0}
 
 
 class CompactRequest(BaseModel):
-    """A conversation to compact; what is not named here is the provider's to judge."""
+    """A conversation to compact; what is not named here is for the provider to judge."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -47,8 +47,8 @@ class CompactRequest(BaseModel):
     @property
     def params(self) -> Json:
         """What is passed on to the provider."""
-        given = {**(self.model_extra or {}), **self.model_dump(include={"store"}, exclude_none=True)}
-        return {name: value for name, value in given.items() if name not in _OF_ANSWERS}
+        params = {**(self.model_extra or {}), **self.model_dump(include={"store"}, exclude_none=True)}
+        return {name: value for name, value in params.items() if name not in _OF_ANSWERS}
 
     @property
     def items(self) -> list[Json]:
@@ -57,50 +57,50 @@ class CompactRequest(BaseModel):
 
 
 def conversation(items: list[Json]) -> list[Json]:
-    """Return a conversation as a model can read it that has none of its tools: calls and results in words.
+    """Return a conversation as a model without its tools can read it: calls and results in words.
 
     Providers refuse calls without tools, and calls without results.
     """
-    return [told for message in items for item in as_items(message) for told in _told(item)]
+    return [message for item in items for each in as_items(item) for message in _in_messages(each)]
 
 
-async def compacted(house: House, stream_id: str, created_ms: int) -> Json:
+async def compaction_object(stream: StreamHandle) -> Json:
     """Return what an ended compaction is answered with.
 
     Raises:
         Problem: It failed, or there is no whole summary.
     """
-    said = await dialect.completed(house, stream_id)
-    output = await window(house, stream_id, said)
-    usage = (said.end or {}).get("usage")
+    answer = await completed_answer(stream)
+    output = await compacted_output(stream, answer)
+    usage = (answer.end or {}).get("usage")
     return {
-        "id": f"{PREFIX}{stream_id}",
+        "id": f"{PREFIX}{stream.id}",
         "object": "response.compaction",
-        "created_at": created_ms // 1000,
+        "created_at": stream.state.created_ms // 1000,
         "output": output,
         "usage": responses_usage(usage or _UNCOUNTED),
     }
 
 
-async def window(house: House, stream_id: str, said: Answer) -> list[Json]:
+async def compacted_output(stream: StreamHandle, answer: Answer) -> list[Json]:
     """Return what a compaction leaves: all messages that are not the model's, and the summary.
 
     Raises:
         Problem: 502 `compaction_incomplete`: there is no whole summary.
     """
-    reason = (said.end or {}).get("finish_reason")
-    if not said.text or reason in (*INCOMPLETE, "refusal"):
-        headers = {"Stream-Id": stream_id, "x-should-retry": "false"}  # it would join the same failure
+    reason = (answer.end or {}).get("finish_reason")
+    if not answer.text or reason in (*INCOMPLETE, "refusal"):
+        headers = {"Stream-Id": stream.id, "x-should-retry": "false"}  # a retry would join the same failure
         detail = f"The model gave no whole summary: it ended with {reason!r}."
         raise Problem(502, "compaction_incomplete", detail, headers=headers)
-    items = input_items(stream_id, await given(house, stream_id))
-    kept = [item for item in items if item.get("type") == "message" and item.get("role") != "assistant"]
-    messages = [{**item, "id": f"msg_{stream_id}_{number}"} for number, item in enumerate(kept)]
-    summary = {"type": COMPACTION, "id": f"cmp_{stream_id}_{len(kept)}", "encrypted_content": sealed(said.text)}
+    items = input_items(stream.id, await input_of(stream))
+    others = [item for item in items if item.get("type") == "message" and item.get("role") != "assistant"]
+    messages = [{**item, "id": f"msg_{stream.id}_{number}"} for number, item in enumerate(others)]
+    summary = {"type": COMPACTION, "id": f"cmp_{stream.id}_{len(others)}", "encrypted_content": sealed(answer.text)}
     return [*messages, summary]
 
 
-def _told(item: Json) -> Iterator[Json]:
+def _in_messages(item: Json) -> Iterator[Json]:
     match item:
         case {"type": "message", "role": role, "content": content}:
             yield {"role": role, "content": content}

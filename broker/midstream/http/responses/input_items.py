@@ -1,16 +1,16 @@
-"""What a response was made from, as items of OpenAI's shape, in whichever dialect it was asked."""
+"""The input of a response as items of OpenAI's shape, in whichever dialect its messages were written."""
 
 from collections.abc import Iterator
 from typing import Any
 
 import orjson
 
-from midstream.http.peers.dialect import Json
+from midstream.log.entries import Json
 
 
-def input_items(stream_id: str, said: list[Json]) -> list[Json]:
+def input_items(stream_id: str, messages: list[Json]) -> list[Json]:
     """Return messages and items as they are listed."""
-    items = [item for message in said for item in as_items(message)]
+    items = [item for message in messages for item in as_items(message)]
     return [{"id": f"in_{stream_id}_{number}", "status": "completed", **item} for number, item in enumerate(items)]
 
 
@@ -24,22 +24,24 @@ def as_items(message: Json) -> Iterator[Json]:
         yield _output(message.get("tool_call_id"), content)
         return
     parts = content if isinstance(content, list) else [] if content is None else [content]
-    called = [call for part in (*parts, *(message.get("tool_calls") or ())) if (call := _called(part)) is not None]
-    said = [_part(part, role) for part in parts if not _is_silent(part)]
-    if role == "user":  # results come before what is said about them, calls behind it
-        yield from called
-    if said or not called:
-        yield {"type": "message", "role": role, "content": said}
+    calls = [
+        call for part in (*parts, *(message.get("tool_calls") or ())) if (call := _call_or_result(part)) is not None
+    ]
+    content_parts = [_part(part, role) for part in parts if not _is_apart(part)]
+    if role == "user":  # the results of calls come before the words about them; calls come after the words
+        yield from calls
+    if content_parts or not calls:
+        yield {"type": "message", "role": role, "content": content_parts}
     if role != "user":
-        yield from called
+        yield from calls
 
 
-def _is_silent(part: Any) -> bool:
-    """Tell whether a part is no part of a message's content here: a call, a result, thinking."""
+def _is_apart(part: Any) -> bool:
+    """Tell whether a part of a message is no part of its content here: a call, a result, thinking."""
     return isinstance(part, dict) and part.get("type") in ("tool_use", "tool_result", "thinking", "redacted_thinking")
 
 
-def _called(part: Any) -> Json | None:
+def _call_or_result(part: Any) -> Json | None:
     match part:
         case {"type": "tool_use", "id": call_id, "name": name}:
             return _call(call_id, name, orjson.dumps(part.get("input")).decode())

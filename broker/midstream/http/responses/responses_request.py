@@ -5,14 +5,14 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from midstream.http.peers.dialect import Json
+from midstream.log.entries import Json
 from midstream.requests.request import Metadata
 
 _OUR_ITEM: Final = re.compile(r"(msg|rs|fc|cmp)_[0-9a-f]{32}_\d+")
 
 
 class ResponsesRequest(BaseModel):
-    """A response to create; what is not named here is the provider's to judge."""
+    """A response to create; what is not named here is for the provider to judge."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -56,17 +56,17 @@ class ResponsesRequest(BaseModel):
 
     def echo(self) -> Json:
         """Return what the response repeats of the request."""
-        given = {**self.params, "metadata": self.metadata or {}}
+        fields = {**self.params, "metadata": self.metadata or {}}
         for name in ("instructions", "previous_response_id"):
-            given[name] = getattr(self, name)
+            fields[name] = getattr(self, name)
         if self.tools:
-            given["tools"] = [_tool(tool) for tool in self.tools]
-        known = {name: value for name, value in given.items() if name in _ECHOED and value is not None}
-        if "reasoning" in known:
-            known["reasoning"] = {**_DEFAULTS["reasoning"], **known["reasoning"]}
-        if "text" in known:
-            known["text"] = {**_DEFAULTS["text"], **known["text"]}
-        return {"model": self.model, **known}
+            fields["tools"] = [_tool(tool) for tool in self.tools]
+        echo = {name: value for name, value in fields.items() if name in _ECHOED and value is not None}
+        if "reasoning" in echo:
+            echo["reasoning"] = {**_DEFAULTS["reasoning"], **echo["reasoning"]}
+        if "text" in echo:
+            echo["text"] = {**_DEFAULTS["text"], **echo["text"]}
+        return {"model": self.model, **echo}
 
 
 _DEFAULTS: Final[Json] = {
@@ -99,17 +99,17 @@ def whole_echo(echo: Json) -> Json:
     return {**_DEFAULTS, **echo}
 
 
-def items_of(given: str | list[Json]) -> list[Json]:
+def items_of(prompt: str | list[Json]) -> list[Json]:
     """Return an input as items."""
-    if isinstance(given, str):
-        return [{"role": "user", "content": given}]
-    return [kept for item in given if (kept := _item(item)) is not None]
+    if isinstance(prompt, str):
+        return [{"role": "user", "content": prompt}]
+    return [sendable for item in prompt if (sendable := _sendable(item)) is not None]
 
 
-def _item(item: Json) -> Json | None:
-    """Return an input item as providers take it: without the ids that are ours alone.
+def _sendable(item: Json) -> Json | None:
+    """Return an input item as providers accept it, without the ids that only we know; None if it cannot be sent.
 
-    Reasoning of ours goes back in cipher or not at all: the provider takes its words from nobody.
+    Reasoning of ours goes back encrypted or not at all, because the provider accepts its words from nobody.
     """
     ours = _OUR_ITEM.fullmatch(str(item.get("id")))
     if item.get("type") == "reasoning" and ours and not item.get("encrypted_content"):

@@ -10,15 +10,15 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from starlette.websockets import WebSocketDisconnect
 
 from midstream.faces.objects import ObjectsFace
-from midstream.http.auth import known_tenant, tenant
+from midstream.http.auth import caller_of, caller_with_key, services_of
 from midstream.http.cors import is_foreign
 from midstream.http.fast_path.ws_protocol import EXTENSION
 from midstream.http.json_route import read_json
 from midstream.http.problems import Problem, misfit, problem_of
 from midstream.http.socket.ws_socket import Outbox, SocketSink
 from midstream.requests.request import GenerationRequest
-from midstream.service import streams
-from midstream.service.services import House
+from midstream.service.caller import Caller
+from midstream.service.services import Services
 
 logger = logging.getLogger(__name__)
 router = APIRouter()
@@ -28,6 +28,7 @@ UNAUTHORIZED: Final = 4401
 FOREIGN_ORIGIN: Final = 4403
 TOO_LARGE: Final = 1009
 NORMAL: Final = 1000
+INTERNAL: Final = 1011
 MAX_REF: Final = 2**53 - 1
 """The largest integer that every client's JSON holds exactly."""
 
@@ -58,7 +59,7 @@ class Start(_Message):
 
 
 class Follow(_Message):
-    """Send a stream's entries behind `after`."""
+    """Send a stream's entries after the offset `after`."""
 
     type: Literal["tail"]
     id: str
@@ -85,96 +86,103 @@ MESSAGES: Final[TypeAdapter[Message]] = TypeAdapter(Annotated[Message, Field(dis
 @router.websocket("/v1/ws")
 async def serve(socket: WebSocket) -> None:
     """Serve one socket until either side closes it."""
-    house: House = socket.app.state.house
+    services = services_of(socket.scope)
+    settings = services.settings
     await socket.accept()
-    # A page has no key unless it was given one; without keys, its origin is all there is to tell it by.
-    if not house.settings.tenants_by_key and is_foreign(socket, house.settings):
+    # A page may have no key. In open mode nobody needs one, and a page is told apart by its origin alone.
+    if not settings.tenants_by_key and is_foreign(socket, settings):
         await socket.close(FOREIGN_ORIGIN, "a page of another origin needs a key")
         return
-    outbox = Outbox(socket, house.settings.send_timeout_ms / 1000)
-    conversation = _Conversation(house, outbox)
+    outbox = Outbox(socket, settings.send_timeout_ms / 1000)
+    conversation = _Conversation(services, outbox)
     sending = asyncio.create_task(outbox.run(), name="socket out")
-    hearing = asyncio.create_task(conversation.run(socket), name="socket in")
+    receiving = asyncio.create_task(conversation.run(socket), name="socket in")
     try:
-        await asyncio.wait((sending, hearing), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((sending, receiving), return_when=asyncio.FIRST_COMPLETED)
     finally:
         conversation.drop()
-        for task in (sending, hearing):
+        for task in (sending, receiving):
             task.cancel()
-        _, heard = await asyncio.gather(sending, hearing, return_exceptions=True)
-    code = heard if isinstance(heard, int) else 1011
+        _, close_code = await asyncio.gather(sending, receiving, return_exceptions=True)
     with contextlib.suppress(RuntimeError, WebSocketDisconnect, OSError):
-        await socket.close(code)
+        await socket.close(close_code if isinstance(close_code, int) else INTERNAL)
 
 
 class _Conversation:
-    """What one client says, and its tails."""
+    """What one client sends, and its tails."""
 
-    def __init__(self, house: House, outbox: Outbox) -> None:
-        self._house = house
+    def __init__(self, services: Services, outbox: Outbox) -> None:
+        self._services = services
+        self._settings = services.settings
         self._outbox = outbox
         self._sinks: dict[str, SocketSink] = {}
-        self._tenant = ""
 
     async def run(self, socket: WebSocket) -> int:
         """Answer until the client goes; return the code to close with."""
-        refused = await self._enter(socket)
-        while refused is None:
-            said = await _heard(socket)
-            if said is None:
+        caller = await self._admit(socket)
+        while isinstance(caller, Caller):
+            content = await _receive(socket)
+            if content is None:
                 return NORMAL
-            if len(said) > self._house.settings.max_body_bytes:
+            if len(content) > self._settings.max_body_bytes:
                 return TOO_LARGE
-            message = await self._understood(said)
+            message = await self._parse(content)
             if message is None:
                 continue
             try:
-                await self._act(message)
+                await self._act(caller, message)
             except Exception as error:  # noqa: BLE001 - every refusal is an answer
                 await self._refuse(_logged(error), message)
-        return refused
+        return caller
 
-    async def _enter(self, socket: WebSocket) -> int | None:
-        """Find out who asks; return None if it is known, else the code to close with.
+    async def _admit(self, socket: WebSocket) -> Caller | int:
+        """Return the caller once it is known, or the code to close with.
 
-        Whoever has shown no key costs us a small message and a short wait, no more.
+        A client that has shown no key can cost us a small message and a short wait, and no more.
         """
-        settings = self._house.settings
         try:
-            self._tenant = await tenant(socket)
+            caller = caller_of(socket)
         except Problem as problem:
             if not {"authorization", "x-api-key"}.isdisjoint(socket.headers):
                 await self._refuse(problem)
                 return UNAUTHORIZED
         else:
-            _take_large(socket)
+            _allow_large(socket)
             await self._outbox.answer(type="ready")
-            return None
+            return caller
         try:
-            async with asyncio.timeout(settings.ws_auth_s):
-                while True:
-                    said = await _heard(socket)
-                    if said is None:
-                        return NORMAL
-                    if len(said) > settings.ws_auth_bytes:
-                        return TOO_LARGE
-                    message = await self._understood(said)
-                    if message is not None:
-                        break
+            async with asyncio.timeout(self._settings.ws_auth_s):
+                message = await self._first_message(socket)
         except TimeoutError:
-            await self._refuse(Problem(401, "unauthorized", f"No key came within {settings.ws_auth_s:g} s: auth."))
+            detail = f"No key came within {self._settings.ws_auth_s:g} s: auth."
+            await self._refuse(Problem(401, "unauthorized", detail))
             return UNAUTHORIZED
-        if not self._admit(message):
+        if isinstance(message, int):
+            return message
+        admitted = caller_with_key(self._services, message.key.encode()) if isinstance(message, Auth) else None
+        if admitted is None:
             await self._refuse(Problem(401, "unauthorized", "Send a known key first: auth."), message)
             return UNAUTHORIZED
-        _take_large(socket)
-        await self._act(message)
-        return None
+        _allow_large(socket)
+        await self._act(admitted, message)
+        return admitted
 
-    async def _understood(self, said: str | bytes) -> Message | None:
+    async def _first_message(self, socket: WebSocket) -> Message | int:
+        """Return the first message that can be read, or the code to close with."""
+        while True:
+            content = await _receive(socket)
+            if content is None:
+                return NORMAL
+            if len(content) > self._settings.ws_auth_bytes:
+                return TOO_LARGE
+            message = await self._parse(content)
+            if message is not None:
+                return message
+
+    async def _parse(self, content: str | bytes) -> Message | None:
         """Return a message, or None where it was refused."""
         try:
-            return MESSAGES.validate_python(_read(said, self._house.settings.max_depth))
+            return MESSAGES.validate_python(_read(content, self._settings.max_depth))
         except Problem as problem:
             await self._refuse(problem)
         except ValidationError as error:
@@ -186,58 +194,52 @@ class _Conversation:
         for sink in tuple(self._sinks.values()):
             sink.drop()
 
-    def _admit(self, message: Message) -> bool:
-        if isinstance(message, Auth):
-            self._tenant = known_tenant(self._house.settings, message.key.encode()) or ""
-        return bool(self._tenant)
-
-    async def _act(self, message: Message) -> None:
+    async def _act(self, caller: Caller, message: Message) -> None:
         match message:
             case Auth(ref=ref):
                 await self._outbox.answer(type="ready", ref=ref)
             case Ping(ref=ref):
                 await self._outbox.answer(type="pong", ref=ref)
             case Start():
-                await self._start(message)
+                await self._start(caller, message)
             case Follow(id=stream_id, ref=ref):
-                await self._follow(stream_id, message.after, {"type": "tailing", "id": stream_id, "ref": ref})
+                await self._follow(caller, stream_id, message.after, {"type": "tailing", "id": stream_id, "ref": ref})
             case About(type="leave", id=stream_id):
                 if sink := self._sinks.pop(stream_id, None):
                     sink.drop()
                 await self._outbox.answer(type="closed", id=stream_id, ref=message.ref)
             case About(id=stream_id, ref=ref):
-                state = await streams.cancel(self._house, self._tenant, stream_id)
-                told = {"status": state.status, "outcome": state.outcome or None}
-                await self._outbox.answer(type="cancelling", id=stream_id, ref=ref, **told)
+                state = await (await caller.streams.find(stream_id)).cancel()
+                facts = {"status": state.status, "outcome": state.outcome or None}
+                await self._outbox.answer(type="cancelling", id=stream_id, ref=ref, **facts)
 
-    async def _start(self, message: Start) -> None:
+    async def _start(self, caller: Caller, message: Start) -> None:
         self._check_room("")
-        key = message.idempotency_key or None
-        stream_id, created = await streams.start(self._house, self._tenant, message.request, key)
-        answer = {"type": "started", "id": stream_id, "created": created, "ref": message.ref}
+        stream, is_new = await caller.streams.start(message.request, message.idempotency_key or None)
+        answer = {"type": "started", "id": stream.id, "created": is_new, "ref": message.ref}
         if message.tail:
-            await self._follow(stream_id, 0, answer)
+            await self._follow(caller, stream.id, 0, answer)
         else:
             await self._outbox.answer(**answer)
 
-    async def _follow(self, stream_id: str, after: int, answer: dict[str, Any]) -> None:
+    async def _follow(self, caller: Caller, stream_id: str, after: int, answer: dict[str, Any]) -> None:
         self._check_room(stream_id)
         sink = SocketSink(self._outbox, stream_id, lambda sink: self._forget(stream_id, sink))
-        async with streams.follow(self._house, self._tenant, stream_id, after) as follower:
+        async with caller.streams.follow(stream_id, after) as follower:
             if after + 1 < follower.first:
                 detail = f"The entries before offset {follower.first} are gone."
                 raise Problem(410, "cursor_trimmed", detail, id=stream_id, first_offset=follower.first)
             ahead = after > follower.tail
             sink.tail = follower.join(OBJECTS, after)
-        before = self._sinks.get(stream_id)
+        previous = self._sinks.get(stream_id)
         self._sinks[stream_id] = sink
-        if before is not None:
-            before.drop()
+        if previous is not None:
+            previous.drop()
         await self._outbox.answer(**answer)
         sink.tail.begin(sink, "cursor_ahead" if ahead else None)
 
     def _check_room(self, stream_id: str) -> None:
-        limit = self._house.settings.ws_max_tails
+        limit = self._settings.ws_max_tails
         if stream_id not in self._sinks and len(self._sinks) >= limit:
             detail = f"A socket has at most {limit} tails (MIDSTREAM_WS_MAX_TAILS)."
             raise Problem(429, "too_many_tails", detail, limit=limit)
@@ -251,29 +253,29 @@ class _Conversation:
         await self._outbox.answer(type="error", code=problem.code, message=problem.detail, **facts)
 
 
-def _take_large(socket: WebSocket) -> None:
+def _allow_large(socket: WebSocket) -> None:
     protocol = socket.scope.get("extensions", {}).get(EXTENSION)
     if protocol is not None:
         protocol.admit()
 
 
-async def _heard(socket: WebSocket) -> str | bytes | None:
-    """Return the next message, or None where the client has gone."""
-    heard = await socket.receive()
-    if heard["type"] == "websocket.disconnect":
+async def _receive(socket: WebSocket) -> str | bytes | None:
+    """Return the next message's content, or None where the client has gone."""
+    event = await socket.receive()
+    if event["type"] == "websocket.disconnect":
         return None
-    said: str | bytes = heard.get("text") or heard.get("bytes") or b""
-    return said
+    content: str | bytes = event.get("text") or event.get("bytes") or b""
+    return content
 
 
-def _read(said: str | bytes, max_depth: int) -> Any:
-    """Return what a message holds.
+def _read(content: str | bytes, max_depth: int) -> Any:
+    """Return the value of a message.
 
     Raises:
         Problem: `body_too_deep`, or `bad_message`: it cannot be read.
     """
     try:
-        return read_json(said if isinstance(said, bytes) else said.encode(), max_depth)
+        return read_json(content if isinstance(content, bytes) else content.encode(), max_depth)
     except Problem as problem:
         if problem.code == "body_too_deep":
             raise

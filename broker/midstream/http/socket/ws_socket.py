@@ -1,4 +1,4 @@
-"""One WebSocket's way out: tails and answers take turns, at the client's pace (PROTOCOL: Ws/Slow)."""
+"""What is sent on one WebSocket: tails and answers take turns, at the client's pace (PROTOCOL: Ws/Slow)."""
 
 import asyncio
 import logging
@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 class Outbox:
-    """Sends one message at a time. It holds at most one of each tail, and one answer."""
+    """Sends one message at a time. It holds at most one message of each tail, and one answer."""
 
     def __init__(self, socket: WebSocket, timeout_s: float) -> None:
         self._socket = socket
@@ -25,15 +25,15 @@ class Outbox:
         self._sending: asyncio.Task[None] | None = None
 
     def put(self, message: bytes, sent: Callable[[], None] | None = None) -> None:
-        """Take a message; `sent` is called when it is off our hands."""
+        """Take a message; `sent` is called once it was handed to the server."""
         self._waiting.append((message, sent))
         self._filled.set()
 
     async def answer(self, **message: Any) -> None:
-        """Send an answer; returns when it is sent, so that a client that reads none is asked no more."""
-        gone = asyncio.Event()
-        self.put(orjson.dumps({name: value for name, value in message.items() if value is not None}), gone.set)
-        await gone.wait()
+        """Send an answer and wait until it is sent, so that a client that reads none is read from no more."""
+        sent = asyncio.Event()
+        self.put(orjson.dumps({name: value for name, value in message.items() if value is not None}), sent.set)
+        await sent.wait()
 
     def cut(self) -> None:
         """Send no more."""
@@ -76,39 +76,39 @@ class SocketSink:
         self._dropped = False
 
     def write(self, chunk: bytes) -> None:
-        """Send a chunk: objects with a comma behind each."""
+        """Send a chunk: objects, each with a comma after it."""
         self.ready = False
         self.tail.lagging.add(self, len(chunk))
         self._outbox.put(self._head + chunk[:-1] + b"]}", self._go_on)
 
     def close(self) -> None:
-        """Say that nothing more comes, behind what is on its way."""
+        """Announce that nothing more comes, after the message that is on its way."""
         self._closed = True
         if self.ready:
-            self._say_closed()
+            self._announce_close()
 
     def drop(self) -> None:
-        """Close without a word: another tail takes this one's place, or the socket is gone."""
+        """Close and announce nothing: another tail takes this one's place, or the socket is gone."""
         self._dropped = True
         self.tail.lagging.remove(self)
         self.tail.close()
 
     def cut(self) -> None:
-        """Close the socket at once, with all of its tails: what is on its way cannot be taken out of it."""
+        """Close the socket at once, with all of its tails: a message that is on its way cannot be taken back."""
         self._outbox.cut()
 
     def _go_on(self) -> None:
         self.ready = True
         self.tail.lagging.remove(self)
         if self._closed:
-            self._say_closed()
+            self._announce_close()
         else:
             self.tail.pump()
 
-    def _say_closed(self) -> None:
+    def _announce_close(self) -> None:
         if not self._dropped:
-            if self.tail.failed:  # else what was sent would look whole
-                told = {"code": "internal", "message": "The tail failed here; tail again.", "id": self._stream_id}
-                self._outbox.put(orjson.dumps({"type": "error", **told}))
+            if self.tail.failed:  # otherwise what was sent would look whole
+                error = {"code": "internal", "message": "The tail failed here; tail again.", "id": self._stream_id}
+                self._outbox.put(orjson.dumps({"type": "error", **error}))
             self._outbox.put(orjson.dumps({"type": "closed", "id": self._stream_id}))
             self._left(self)

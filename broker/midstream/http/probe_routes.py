@@ -1,0 +1,22 @@
+"""`/healthz` and `/readyz`, for whatever supervises the process."""
+
+from fastapi import APIRouter, Response
+
+from midstream.http.auth import AServices
+from midstream.http.json_response import JsonResponse
+from midstream.requests.catalogue import resolve
+
+router = APIRouter(tags=["probes"])
+
+
+@router.get("/healthz", response_class=Response)
+async def healthz() -> Response:
+    """Answer while the process lives."""
+    return JsonResponse({"status": "ok"})
+
+
+@router.get("/readyz", response_class=Response)
+async def readyz(services: AServices) -> Response:
+    """Answer 200 when generations can be started, else 503 `log_unavailable` or `log_full`."""
+    await services.check_ready()
+    return JsonResponse({"status": "ok", "model": resolve(None, services.settings)})

@@ -1,0 +1,169 @@
+"""What a caller may do with streams, the same from every endpoint: start, find, list, read, follow, wait."""
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import orjson
+
+from midstream.faces.first_word import FirstWordFace
+from midstream.faces.silent import SilentFace
+from midstream.hub.follower import Follower
+from midstream.lifecycle.verdict import look_again_ms
+from midstream.log.entries import Json, Stored
+from midstream.log.errors import LogUnavailable, StreamAbsent
+from midstream.log.keys import idempotent_id, new_id
+from midstream.log.state import State
+from midstream.requests.catalogue import resolve
+from midstream.requests.request import GenerationRequest, IdleTimeoutError, UnwritableRequestError
+from midstream.service.listing import Filter, Listed
+from midstream.service.resources import Resources
+from midstream.service.stream_handle import StreamHandle
+from midstream.service.waiting import noticed
+
+logger = logging.getLogger(__name__)
+
+FIRST_WORD: Final = FirstWordFace()
+SILENT: Final = SilentFace()
+
+
+class CallerStreams:
+    """The streams of one caller. Another tenant's stream raises `StreamAbsent`, like one that never was (I7).
+
+    Every method raises `LogUnavailable` when Redis does not answer.
+    """
+
+    __slots__ = ("_resources", "_tenant")
+
+    def __init__(self, resources: Resources, tenant: str) -> None:
+        self._resources = resources
+        self._tenant = tenant
+
+    async def start(
+        self,
+        request: GenerationRequest,
+        idempotency_key: str | None,
+        *,
+        stream_id: str | None = None,
+        origin: Json | None = None,
+    ) -> tuple[StreamHandle, bool]:
+        """Start a generation, or find the one that the same start began; return its stream and whether it is new.
+
+        `origin` is what the endpoint has to remember of the start. `stream_id` is used where there is no key.
+
+        Raises:
+            UnknownModel, MissingProviderKey: No such model here.
+            UnwritableRequestError: It cannot be stored.
+            IdleTimeoutError: It would wait too long.
+            IdempotencyMismatch, StreamDeleted: See PROTOCOL: Create/Idempotent.
+            StreamAbsent: The stream that the same start began has expired just now.
+            LogUnavailable: Redis did not answer. The same start with the same key is safe.
+        """
+        settings = self._resources.settings
+        model = resolve(request.model, settings)
+        if (request.idle_timeout_s or 0) > settings.longest_idle_s:
+            raise IdleTimeoutError(f"At most {settings.longest_idle_s:g} s (MIDSTREAM_MAX_IDLE_TIMEOUT_S).")
+        body, stored_origin, digest = _encoded(request, origin)
+        stream_id = (stream_id or new_id()) if idempotency_key is None else idempotent_id(self._tenant, idempotency_key)
+        ttl_s = settings.retention_s if request.ttl_s is None else request.ttl_s
+        fields: Json = {
+            "tenant": self._tenant,
+            "model": model,
+            # `auto` means `reattach`, which falls back to `interrupt` where the upstream cannot be re-attached.
+            "policy": "reattach" if request.on_worker_loss == "auto" else request.on_worker_loss,
+            "thread": request.thread or "",
+            "metadata": orjson.dumps(request.metadata).decode(),
+            "ttl_s": ttl_s,
+        }
+        stored = fields | {"request": body, "origin": stored_origin}
+        created_ms = await self._resources.log.create(stream_id, digest, stored, look_again_ms(settings))
+        if created_ms is None:
+            return await self._started_before(stream_id), False
+        try:
+            await asyncio.gather(
+                self._resources.slips.write(stream_id, 0, new=True),
+                self._resources.registry.add(
+                    self._tenant, stream_id, created_ms, keep_s=max(ttl_s, settings.retention_s)
+                ),
+            )
+        except LogUnavailable:
+            # The stream exists, so the start has succeeded: the reaper writes the slip.
+            logger.warning("stream %s was created but its slip was not written yet", stream_id)
+        state = State(**fields, created_ms=created_ms, queued_ms=created_ms)
+        return StreamHandle(self._resources, stream_id, state), True
+
+    async def _started_before(self, stream_id: str) -> StreamHandle:
+        stream = await self.find(stream_id)
+        if stream.state.ended:
+            await self._resources.registry.unwatch(stream_id)  # `create` put it among those to look at
+        return stream
+
+    async def find(self, stream_id: str) -> StreamHandle:
+        """Return a stream of the caller's, with its state.
+
+        Raises:
+            StreamAbsent: There is none, or it is another tenant's.
+        """
+        state = self._owned(stream_id, await self._resources.log.state(stream_id))
+        return StreamHandle(self._resources, stream_id, state)
+
+    async def page(self, stream_id: str, after: int, limit: int) -> tuple[State, list[Stored]]:
+        """Return a stream's state and up to `limit` entries after offset `after`, at one moment; raises as `find`."""
+        state, entries = await self._resources.log.read(stream_id, after, limit)
+        return self._owned(stream_id, state), entries
+
+    async def list_page(self, only: Filter, limit: int, before: Listed | None) -> tuple[list[Json], Listed | None]:
+        """Return a page of the list of streams, newest first; see `Lists.page`."""
+        return await self._resources.lists.page(self._tenant, only, limit, before)
+
+    @asynccontextmanager
+    async def follow(self, stream_id: str, after: int = 0) -> AsyncIterator[Follower]:
+        """Hold the hub's follower of a stream, for a reader that has read up to `after`; raises as `find`."""
+        async with self._resources.hub.follow(stream_id, after) as follower:
+            self._owned(stream_id, follower.state)
+            yield follower
+
+    async def wait_for_end(self, stream_id: str, wait_s: float) -> bool:
+        """Wait until the stream has ended, for at most `wait_s`; return whether it has. Raises as `find`."""
+        async with self.follow(stream_id) as follower:
+            return await noticed(follower.join(SILENT, follower.tail), wait_s)
+
+    async def wait_for_word(self, stream_id: str, wait_s: float) -> bool:
+        """Wait for the source's first word or the stream's end, for at most `wait_s`; return whether it came.
+
+        Raises:
+            StreamAbsent: There is no such stream, or it is another tenant's.
+        """
+        async with self.follow(stream_id) as follower:
+            return await noticed(follower.join(FIRST_WORD, 0), wait_s)
+
+    def _owned(self, stream_id: str, state: State | None) -> State:
+        """Return the state if it is that of a stream of the caller's.
+
+        Raises:
+            StreamAbsent: It is not.
+        """
+        if state is None or state.tenant != self._tenant:
+            raise StreamAbsent(stream_id)
+        return state
+
+
+def _encoded(request: GenerationRequest, origin: Json | None) -> tuple[bytes, bytes, str]:
+    """Return a request and its origin as they are stored, and the digest that equal starts have in common.
+
+    What is stored keeps the order of keys, because models write an answer in the order of its schema's properties.
+    The digest does not depend on it.
+
+    Raises:
+        UnwritableRequestError: They hold text that is no Unicode.
+    """
+    body = request.model_dump(mode="json", exclude_none=True)
+    try:
+        stored_body, stored_origin = orjson.dumps(body), orjson.dumps(origin) if origin else b""
+        sorted_body = orjson.dumps((body, origin), option=orjson.OPT_SORT_KEYS)
+    except (orjson.JSONEncodeError, ValueError) as error:
+        raise UnwritableRequestError("The request holds text that is no Unicode.") from error
+    return stored_body, stored_origin, hashlib.sha256(sorted_body).hexdigest()

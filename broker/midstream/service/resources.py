@@ -1,0 +1,84 @@
+"""What the service layer of one broker process works with, opened and closed together."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from midstream.hub.hub import Hub
+from midstream.lifecycle.reaper import LANES, Reaper
+from midstream.lifecycle.slips import Slips
+from midstream.log.chat_pointers import Chats
+from midstream.log.connect import connect
+from midstream.log.durability import examine, refuse_unfit
+from midstream.log.log import Log
+from midstream.log.registry import Registry
+from midstream.log.tries import Tries
+from midstream.service.listing import Lists
+from midstream.service.retries import Retries
+from midstream.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+REAPER_CONNECTIONS: Final = LANES
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """The rooms below, for streams of all tenants. Only `service` holds them; endpoints hold `Services`."""
+
+    settings: Settings
+    log: Log
+    registry: Registry
+    chats: Chats
+    retries: Retries
+    slips: Slips
+    hub: Hub
+    lists: Lists
+
+
+@asynccontextmanager
+async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
+    """Connect and start the background work of one broker process; on leaving, all of it is closed.
+
+    Raises:
+        UnfitServer: The server can hold no log.
+        LogUnavailable: Redis did not answer.
+    """
+    url, prefix = settings.redis_url.get_secret_value(), settings.key_prefix
+    redis = connect(url, settings.redis_timeout_s, settings.redis_connections)
+    # The reaper has connections of its own: it must look after lost streams even when requests hold all others.
+    reaper_redis = connect(url, settings.redis_timeout_s, REAPER_CONNECTIONS)
+    log, registry = Log(redis, prefix), Registry(redis, prefix)
+    hub = Hub(
+        log,
+        redis,
+        window_bytes=settings.window_bytes,
+        heartbeat_ms=settings.heartbeat_ms,
+        timeout_s=settings.redis_timeout_s,
+        unsent_bytes=settings.unsent_bytes,
+    )
+    reaper = Reaper(
+        Log(reaper_redis, prefix),
+        Registry(reaper_redis, prefix),
+        Slips(reaper_redis, prefix, settings.queue_timeout_s),
+        settings,
+    )
+    retries = Retries(Tries(redis, prefix))
+    slips = Slips(redis, prefix, settings.queue_timeout_s)
+    lists = Lists(log, registry, settings)
+    try:
+        await refuse_unfit(redis)
+        for sentence in await examine(redis):
+            logger.warning("%s", sentence)
+        await hub.start()
+        reaper.start()
+        retries.start()
+        yield Resources(settings, log, registry, Chats(redis, prefix), retries, slips, hub, lists)
+    finally:
+        await retries.stop()
+        await reaper.stop()
+        await hub.stop()
+        for client in (redis, reaper_redis):
+            await client.aclose(close_connection_pool=True)

@@ -1,0 +1,137 @@
+"""One stream of a caller's, in the caller's hands: what can be asked of it and done with it."""
+
+import time
+from collections.abc import AsyncIterator
+
+import orjson
+
+from midstream.lifecycle.ending import end_entry
+from midstream.log.answer import Answer
+from midstream.log.entries import CANCELLED, RESET, Json, Stored, decode, encode
+from midstream.log.errors import StreamAbsent, StreamSealed
+from midstream.log.reading import read_answer, read_entries
+from midstream.log.state import State
+from midstream.requests.request import GenerationRequest
+from midstream.service.listing import summary
+from midstream.service.resources import Resources
+
+
+class StreamHandle:
+    """A stream that was found to be the caller's. Only `CallerStreams` makes handles, after that check.
+
+    A handle lives as long as its request. Every method that reads or writes raises `LogUnavailable` when Redis does
+    not answer.
+
+    Attributes:
+        id: The stream's id.
+        state: Its state as last read.
+    """
+
+    __slots__ = ("_resources", "id", "state")
+
+    def __init__(self, resources: Resources, stream_id: str, state: State) -> None:
+        self._resources = resources
+        self.id = stream_id
+        self.state = state
+
+    async def refresh(self) -> State:
+        """Read the state again and return it.
+
+        Raises:
+            StreamAbsent: The stream was deleted or has expired.
+        """
+        state = await self._resources.log.state(self.id)
+        if state is None or state.tenant != self.state.tenant:
+            raise StreamAbsent(self.id)
+        self.state = state
+        return state
+
+    def entries(self, after: int = 0) -> AsyncIterator[Stored]:
+        """Return an iterator over the entries after offset `after` that the log holds now."""
+        return read_entries(self._resources.log, self.id, after)
+
+    async def answer(self) -> Answer:
+        """Return what the stream has answered so far."""
+        return await read_answer(self._resources.log, self.id)
+
+    async def last_reset(self) -> int:
+        """Return the offset of the last `reset` up to the state's tail; 0: there is none."""
+        if self.state.epoch <= 1:  # only a later attempt writes one
+            return 0
+        offset = 0
+        async for entry in self.entries():
+            if entry.offset <= self.state.tail and decode(entry.content, entry.offset, entry.epoch).type == RESET:
+                offset = entry.offset
+        return offset
+
+    async def request(self) -> GenerationRequest:
+        """Return the request that started the stream; raises as `refresh`."""
+        return GenerationRequest.model_validate_json(await self._resources.log.request(self.id))
+
+    async def origin(self) -> Json:
+        """Return what the endpoint that started the stream has noted of it; empty for a native start."""
+        origin: Json = orjson.loads(await self._resources.log.origin(self.id) or b"{}")
+        return origin
+
+    def summary(self) -> Json:
+        """Return the stream's row in a list."""
+        return summary(self.id, self.state)
+
+    async def description(self, *, output: bool = False) -> Json:
+        """Return all that there is to know about the stream; with `output`, what it has generated as well.
+
+        Raises:
+            StreamAbsent: The stream was deleted or has expired.
+        """
+        request = await self.request()
+        state = self.state
+        end: Json = {}
+        if state.ended:
+            async for last in self.entries(state.tail - 1):
+                end = decode(last.content, last.offset, last.epoch).data
+        description = self.summary() | {
+            "messages": request.as_messages(),
+            "metadata": orjson.loads(state.metadata),
+            "on_worker_loss": state.policy,
+            "paid_calls": state.paid,
+            "first": state.first,
+            "lease_until_ms": state.lease_until_ms or None,
+            "upstream_id": state.upstream_id or None,
+            "tails": self._resources.hub.tails_of(self.id),
+            **{name: end.get(name) for name in ("finish_reason", "error", "usage", "timings")},
+        }
+        if output:
+            answer = await self.answer()
+            description["output"] = {
+                "text": answer.text,
+                "reasoning": answer.reasoning,
+                "tool_calls": answer.tool_calls,
+            }
+        return description
+
+    async def cancel(self) -> State:
+        """Ask for a stop and return the state after that; a stream that has ended stays as it is.
+
+        Raises:
+            StreamAbsent: The stream was deleted or has expired.
+        """
+        state = await self.refresh()  # the end's timings are made of it
+        end = end_entry(CANCELLED, state=state, now_ms=time.time_ns() // 1_000_000)
+        try:
+            sealed = await self._resources.log.cancel(self.id, encode(end), CANCELLED, state.ttl_s)
+        except StreamSealed:
+            sealed = False
+        if sealed:
+            await self._resources.registry.unwatch(self.id)
+        return await self.refresh()
+
+    async def delete(self) -> None:
+        """Forget the stream. One that still runs is cancelled first, because nobody could see what it costs.
+
+        Raises:
+            StreamAbsent: The stream was deleted or has expired before.
+        """
+        await self.cancel()
+        await self._resources.log.delete(self.id, self._resources.settings.tombstone_s)
+        await self._resources.registry.unwatch(self.id)
+        await self._resources.registry.drop(self.state.tenant, [self.id])
