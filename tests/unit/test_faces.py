@@ -1,128 +1,38 @@
 """All faces are held to the same properties. A new face goes into CASES, with a reader of its format."""
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any
 
-import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import midstream.faces
 from midstream.faces.chat import ChatFace
-from midstream.faces.face import Face, Json
+from midstream.faces.face import Face
 from midstream.faces.messages import MessagesFace
 from midstream.faces.native import NativeFace
 from midstream.faces.objects import ObjectsFace
 from midstream.faces.responses import ResponsesFace
 from midstream.faces.ui_messages import UiMessagesFace
 from midstream.log.entries import COMPLETED, OUTCOMES, Entry, Stored, encode
+from tests.unit.face_readers import (
+    Documents,
+    Reading,
+    documents_of_events,
+    documents_of_list,
+    read_chat,
+    read_entries,
+    read_messages,
+    read_responses,
+    read_ui_messages,
+)
 
 STREAM_ID = "0123456789abcdef0123456789abcdef"
 ECHO = b'{"model":"m"}'
-FIELD_LINE = re.compile(r"(id|event|data|retry): .+|:")
-
-
-@dataclass
-class Reading:
-    """What a client makes of the frames that it was sent."""
-
-    text: str = ""
-    successes: int = 0
-    failures: int = 0
-
-
-def read_entries(documents: list[Json]) -> Reading:
-    """Read what the native face and the socket send: the entries themselves."""
-    reading = Reading()
-    for document in documents:
-        match document:
-            case {"type": "text", "text": text}:
-                reading.text += text
-            case {"type": "reset"}:
-                reading.text = ""
-            case {"type": "end", "outcome": outcome}:
-                reading.successes += outcome == COMPLETED
-                reading.failures += outcome != COMPLETED
-    return reading
-
-
-def read_chat(documents: list[Json]) -> Reading:
-    reading = Reading()
-    for document in documents:
-        match document:
-            case {"choices": [{"delta": {"content": text}}]}:
-                reading.text += text
-            case {"error": _}:
-                reading.failures += 1
-            case {"type": "[DONE]"}:
-                reading.successes += 1
-    return reading
-
-
-def read_messages(documents: list[Json]) -> Reading:
-    reading = Reading()
-    for document in documents:
-        match document:
-            case {"type": "content_block_delta", "delta": {"type": "text_delta", "text": text}}:
-                reading.text += text
-            case {"type": "error"}:
-                reading.failures += 1
-            case {"type": "message_stop"}:
-                reading.successes += 1
-    return reading
-
-
-def read_responses(documents: list[Json]) -> Reading:
-    """Read a response; items that are not in its final output were taken back."""
-    reading = Reading()
-    texts: dict[str, str] = {}
-    for number, document in enumerate(documents):
-        assert document["type"] == "error" or document["sequence_number"] == number
-        match document:
-            case {"type": "response.output_text.delta", "item_id": item_id, "delta": text}:
-                texts[item_id] = texts.get(item_id, "") + text
-            case {"type": "response.completed" | "response.incomplete", "response": {"output": output}}:
-                reading.successes += 1
-                reading.text = "".join(texts.get(item["id"], "") for item in output)
-            case {"type": "response.failed" | "error"}:
-                reading.failures += 1
-    return reading
-
-
-def read_ui_messages(documents: list[Json]) -> Reading:
-    reading = Reading()
-    for document in documents:
-        match document:
-            case {"type": "text-delta", "delta": text}:
-                reading.text += text
-            case {"type": "reset-step"}:
-                reading.text = ""
-            case {"type": "finish"}:
-                reading.successes += 1
-            case {"type": "error" | "abort"}:
-                reading.failures += 1
-    return reading
-
-
-def documents_of_events(sent: bytes) -> list[Json]:
-    """Return the data of server-sent events, which are whole and have no field that a client does not know."""
-    if not sent:
-        return []
-    assert sent.endswith(b"\n\n")
-    lines = sent.decode().split("\n")
-    assert all(FIELD_LINE.fullmatch(line) for line in lines if line)
-    data = [line.removeprefix("data: ") for line in lines if line.startswith("data: ")]
-    return [{"type": "[DONE]"} if document == "[DONE]" else orjson.loads(document) for document in data]
-
-
-def documents_of_list(sent: bytes) -> list[Json]:
-    documents: list[Json] = orjson.loads(b"[" + sent.removesuffix(b",") + b"]")
-    return documents
 
 
 @dataclass(frozen=True)
@@ -130,9 +40,9 @@ class Case:
     """A face of a stream, how its frames are read, and whether it can take back what it has sent."""
 
     make: Callable[[str], Face[Any]]
-    read: Callable[[list[Json]], Reading]
+    read: Callable[[Documents], Reading]
     takes_back: bool
-    documents: Callable[[bytes], list[Json]] = documents_of_events
+    documents: Callable[[bytes], Documents] = documents_of_events
 
 
 CASES = {
@@ -175,7 +85,21 @@ contents = st.one_of(
         ]
     ),
 )
-answers = st.lists(contents, max_size=12)
+
+
+def with_whole_calls_once(entries: list[Entry]) -> list[Entry]:
+    """Return entries in which nothing of a call comes after its `tool_call`."""
+    kept: list[Entry] = []
+    whole: set[str] = set()
+    for entry in entries:
+        if entry.type not in ("tool_input", "tool_call") or entry.data["id"] not in whole:
+            kept.append(entry)
+        if entry.type == "tool_call":
+            whole.add(entry.data["id"])
+    return kept
+
+
+answers = st.lists(contents, max_size=12).map(with_whole_calls_once)
 outcomes = st.sampled_from(OUTCOMES)
 
 

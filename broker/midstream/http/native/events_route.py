@@ -11,6 +11,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import Receive, Scope, Send
 
 from midstream.faces.native import NativeFace
+from midstream.faces.sse_frames import with_retry
 from midstream.http import request_ids
 from midstream.http.auth import ACaller, caller_of
 from midstream.http.problems import Problem, problem_of
@@ -60,7 +61,7 @@ def events(
     return EventResponse(
         follower.join(NATIVE, after, None if follow else follower.tail),
         reset=reset,
-        opening=b"retry: %d\n\n" % settings.retry_ms,
+        opening=with_retry(settings.retry_ms),
         send_timeout_s=settings.send_timeout_ms / 1000,
         status=status,
     )
