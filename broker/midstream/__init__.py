@@ -1,8 +1,8 @@
 """midstream: a resumable stream broker with a durable event log.
 
-`from midstream import Midstream` is the Python client; `from midstream.sync import Midstream` is the same for programs
-without an event loop, and for notebooks. The client is loaded when it is first asked for, so that a program that
-needs one room of this package does not pay for another.
+`from midstream import Midstream` is the Python client, and `from midstream.sync import Midstream` is the same for
+programs without an event loop and for notebooks. The client is imported at its first use, so that a program that needs
+one room of this package does not pay for another.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,8 +1,8 @@
-"""One frozen settings object from the environment; units stand in the names.
+"""The settings: one frozen object that is read from the environment. Names end in their units.
 
-Every field is read from `MIDSTREAM_<NAME>`; `midstream config` prints each with its meaning.
-Provider keys and base URLs are the SDKs' usual variables and are read here too, so that the front can
-tell which models are available without importing an SDK.
+Every field is read from `MIDSTREAM_<NAME>`; `midstream config` prints each with its meaning. The keys and base URLs of
+providers are read from the SDKs' usual variables. They are here too, so that the broker knows which models are
+available without importing an SDK.
 """
 
 import re
@@ -18,7 +18,7 @@ PREFIX = "MIDSTREAM_"
 LOOPBACK_HOSTS = frozenset(("127.0.0.1", "::1", "localhost"))
 OPEN_TENANT = "default"
 MIN_KEY_CHARS = 32
-"""Shortest API key that a broker beyond loopback takes."""
+"""Length of the shortest API key that a broker accepts if it listens beyond loopback."""
 REDIS_SCHEMES = ("redis", "rediss", "unix")
 HTTP_SCHEMES = ("http", "https")
 BUILT_IN_PROVIDERS = frozenset(("openai", "anthropic", "local", "demo", "app"))
@@ -27,7 +27,7 @@ ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s*]+")
 
 
 class Settings(BaseSettings):
-    """Everything that can be set, with its default.
+    """All settings with their defaults.
 
     Raises:
         pydantic.ValidationError: A value does not parse or is out of range; it names the variable.
@@ -43,112 +43,117 @@ class Settings(BaseSettings):
     )
 
     redis_url: SecretStr = Field(
-        default=SecretStr("redis://127.0.0.1:6379/0"), description="one Redis or Valkey server"
+        default=SecretStr("redis://127.0.0.1:6379/0"),
+        description="address of the Redis or Valkey server that holds the log",
     )
     key_prefix: str = Field(default="ms", pattern=r"^[A-Za-z0-9_-]{1,32}$", description="first part of every key")
-    redis_timeout_s: float = Field(default=5.0, gt=0, le=60, description="longest wait for one Redis reply")
-    redis_connections: int = Field(default=16, ge=2, le=1_000, description="most connections of one process's pool")
-    data_dir: Path = Field(default=Path(".midstream"), description="where `midstream up` keeps its data")
+    redis_timeout_s: float = Field(default=5.0, gt=0, le=60, description="longest wait for a reply of Redis")
+    redis_connections: int = Field(default=16, ge=2, le=1_000, description="most connections of a process to Redis")
+    data_dir: Path = Field(default=Path(".midstream"), description="folder in which `midstream up` keeps its data")
 
-    host: str = Field(default="127.0.0.1", description="address the broker listens on")
-    port: int = Field(default=8080, ge=0, le=65_535, description="port the broker listens on")
+    host: str = Field(default="127.0.0.1", description="address that the broker listens on")
+    port: int = Field(default=8080, ge=0, le=65_535, description="port that the broker listens on")
     api_keys: SecretStr = Field(
         default=SecretStr(""),
-        description="`key:tenant,key:tenant`; needed beyond loopback, there of 32 characters or more "
+        description="`key:tenant,key:tenant`; required beyond loopback, with keys of 32 characters or more "
         "(`midstream keys new`)",
     )
     cors_origins: str = Field(
-        default="", description="`https://app.example,…` or `*`: other origins whose pages may use the broker"
+        default="",
+        description="`https://app.example,…`: other origins whose pages may use the broker; `*` stands for all",
     )
-    max_head_bytes: int = Field(default=65_536, ge=4_096, description="largest head of a request, URL included")
-    head_timeout_ms: int = Field(default=10_000, ge=100, description="longest time that the head of a request takes")
+    max_head_bytes: int = Field(default=65_536, ge=4_096, description="largest head of a request, with its URL")
+    head_timeout_ms: int = Field(default=10_000, ge=100, description="longest time for the head of a request to arrive")
     max_body_bytes: int = Field(
-        default=33_554_432, ge=1_024, description="largest request body, and message of a WebSocket"
+        default=33_554_432, ge=1_024, description="largest body of a request, and largest message of a WebSocket"
     )
     max_bodies_bytes: int = Field(
         default=268_435_456,
         ge=1_024,
-        description="all request bodies that one process holds at once; read, each takes about three times its size",
+        description="most bytes of bodies that a process holds at once; a parsed one takes about three times its size",
     )
     max_depth: int = Field(default=64, ge=8, le=128, description="deepest nesting of a request body")
-    max_wait_s: float = Field(default=60.0, gt=0, description="longest `?wait=`")
-    page_limit: int = Field(default=1_000, ge=1, le=10_000, description="most entries or streams of one page")
-    list_scan: int = Field(default=2_000, ge=100, description="most streams that one filtered list looks at")
+    max_wait_s: float = Field(default=60.0, gt=0, description="longest time that `?wait=` may ask for")
+    page_limit: int = Field(default=1_000, ge=1, le=10_000, description="most entries or streams on one page")
+    list_scan: int = Field(default=2_000, ge=100, description="most streams that a list with a filter looks at")
     heartbeat_ms: int = Field(
-        default=15_000, ge=50, le=15_000, description="silence after which a heartbeat is sent; clients count on 15 s"
+        default=15_000, ge=50, le=15_000, description="silence before a heartbeat is sent; clients rely on 15 s"
     )
-    send_timeout_ms: int = Field(default=30_000, ge=100, description="a client that reads nothing this long is cut")
+    send_timeout_ms: int = Field(default=30_000, ge=100, description="a client that reads nothing for this long is cut")
     first_word_s: float = Field(
         default=15.0,
         ge=0,
-        description="longest wait of a streamed SDK answer's head for the first word, so that a failure has its status",
+        description="longest wait of an SDK's streamed answer for its first word, so that a failure has its status",
     )
-    retry_ms: int = Field(default=1_000, ge=0, description="reconnection delay that clients are told")
-    broker_drain_ms: int = Field(default=2_000, ge=0, description="time that SIGTERM leaves to open tails")
+    retry_ms: int = Field(default=1_000, ge=0, description="delay after which clients are asked to reconnect")
+    broker_drain_ms: int = Field(default=2_000, ge=0, description="time that a broker gives open tails after SIGTERM")
     loop_stall_ms: int = Field(
         default=10_000,
         ge=500,
-        description="a broker ends, and is started again, whose event loop has not turned this long",
+        description="a broker whose event loop has not turned for this long ends, and is started again",
     )
-    ws_auth_s: float = Field(default=10.0, gt=0, description="longest wait for a WebSocket's key")
+    ws_auth_s: float = Field(default=10.0, gt=0, description="longest wait for the key of a WebSocket")
     ws_auth_bytes: int = Field(default=4_096, ge=256, description="largest message of a WebSocket before its key")
     ws_max_tails: int = Field(default=100, ge=1, le=10_000, description="most streams that one WebSocket tails at once")
     unsent_bytes: int = Field(
         default=67_108_864,
         ge=65_536,
-        description="most bytes on their way to a process's lagging clients; who lags longest is cut",
+        description="most bytes on their way to a process's lagging clients; the one that lags longest is cut",
     )
-    window_bytes: int = Field(default=67_108_864, ge=65_536, description="size of all windows of one process")
+    window_bytes: int = Field(
+        default=67_108_864, ge=65_536, description="most bytes of entries and frames kept for tails"
+    )
 
-    lease_ms: int = Field(default=10_000, ge=200, description="a producer unheard of for this long is lost")
+    lease_ms: int = Field(default=10_000, ge=200, description="a producer that does not renew for this long is lost")
     retention_s: int = Field(default=86_400, ge=1, description="how long an ended stream is kept")
-    tombstone_s: int = Field(default=3_600, ge=1, description="how long a deleted stream's fence is kept")
+    tombstone_s: int = Field(default=3_600, ge=1, description="how long a deleted stream's id stays closed")
     durable_intent: bool = Field(
         default=False,
-        description="wait until the intent is on the server's disk before a paid call; refused where it would not hold",
+        description="before a paid call, wait until the intent is on the server's disk; needs a server that keeps it",
     )
     up_fsync: str = Field(
         default="everysec",
         pattern=r"^(everysec|always)$",
-        description="when the server of `midstream up` writes to its disk; `always` where the intent is to be durable",
+        description="when the server of `midstream up` writes to its disk; with a durable intent it is `always`",
     )
-    queue_timeout_s: float = Field(default=120.0, gt=0, description="longest wait of a stream for a worker")
+    queue_timeout_s: float = Field(default=120.0, gt=0, description="longest time that a stream waits for a worker")
     outdated_after_s: float = Field(
         default=120.0,
         gt=0,
-        description="a stream that nothing looked after for longer (a restored log) is sealed, not run; `inf`: run it",
+        description="a stream that was left alone for longer (a restored log) is sealed and not run; `inf`: run it",
     )
-    requeue_ms: int = Field(default=5_000, ge=100, description="a queued stream's job slip is renewed this often")
-    max_generations: int = Field(default=200, ge=1, le=10_000, description="generations at once in one worker")
-    max_attempts: int = Field(default=5, ge=1, description="most attempts at one stream before it is sealed")
+    requeue_ms: int = Field(default=5_000, ge=100, description="interval at which a queued stream's slip is renewed")
+    max_generations: int = Field(default=200, ge=1, le=10_000, description="most generations of a worker at once")
+    max_attempts: int = Field(default=5, ge=1, description="most attempts at a stream before it is sealed")
     generation_timeout_s: float = Field(default=900.0, gt=0, description="longest generation")
-    idle_timeout_s: float = Field(default=180.0, gt=0, description="longest silence of a source, unless asked for more")
+    idle_timeout_s: float = Field(default=180.0, gt=0, description="longest silence of a source by default")
     max_idle_timeout_s: float = Field(
-        default=3_600.0, gt=0, description="most that a request's `idle_timeout_s` can be"
+        default=3_600.0, gt=0, description="largest `idle_timeout_s` that a request may set"
     )
-    max_output_bytes: int = Field(default=16_777_216, ge=1_024, description="most bytes in one stream's log")
+    max_output_bytes: int = Field(default=16_777_216, ge=1_024, description="most bytes in the log of a stream")
     max_provider_event_bytes: int = Field(
-        default=8_388_608, ge=1_024, description="largest event, or document, in a provider's answer"
+        default=8_388_608, ge=1_024, description="largest event or document in a provider's answer"
     )
     max_provider_answer_bytes: int = Field(
-        default=268_435_456, ge=1_024, description="most bytes that are read of one answer of a provider"
+        default=268_435_456, ge=1_024, description="most bytes read of a provider's answer"
     )
-    flush_ms: int = Field(default=15, ge=0, le=5_000, description="longest wait of a delta for its batch")
-    flush_bytes: int = Field(default=512, ge=1, le=65_536, description="a batch of this size is flushed at once")
+    flush_ms: int = Field(default=15, ge=0, le=5_000, description="longest time that a delta waits for its batch")
+    flush_bytes: int = Field(default=512, ge=1, le=65_536, description="a batch of this size is written at once")
     app_block_s: float = Field(
-        default=60.0, ge=1, description="a worker ends whose event loop an app has blocked for longer"
+        default=60.0, ge=1, description="a worker whose event loop an app blocks for longer than this ends"
     )
-    drain_s: float = Field(default=20.0, ge=0, description="time that SIGTERM leaves to running generations")
-    retry_attempts: int = Field(default=3, ge=1, le=10, description="most tries before the first delta")
+    drain_s: float = Field(default=20.0, ge=0, description="time that a worker gives running generations after SIGTERM")
+    retry_attempts: int = Field(default=3, ge=1, le=10, description="most calls of a provider before the first delta")
 
-    default_model: str | None = Field(default=None, description="model of a request that names none")
+    default_model: str | None = Field(default=None, description="model of a request that does not name one")
     local_url: str | None = Field(default=None, description="base URL of the local model's server")
-    demo_delay_ms: int = Field(default=40, ge=0, description="pace of the demo source")
+    demo_delay_ms: int = Field(default=40, ge=0, description="pause between two words of the demo source")
     providers: dict[str, str] = Field(
-        default_factory=dict, description='OpenAI-compatible servers, {"ollama": "http://127.0.0.1:11434/v1"}'
+        default_factory=dict,
+        description='servers that are compatible with OpenAI: {"ollama": "http://127.0.0.1:11434/v1"}',
     )
     apps: dict[str, str] = Field(
-        default_factory=dict, description='your own sources, {"name": "module:async_generator_function"}'
+        default_factory=dict, description='your own sources: {"name": "module:async_generator_function"}'
     )
     openai_api_key: SecretStr | None = Field(
         default=None, validation_alias=AliasChoices("OPENAI_API_KEY"), description="key of the `openai` provider"
@@ -157,7 +162,7 @@ class Settings(BaseSettings):
         default=None, validation_alias=AliasChoices("OPENAI_BASE_URL"), description="base URL of `openai`"
     )
     openai_dialect: Annotated[str, NoDecode] = Field(
-        default="responses", pattern=r"^(responses|chat)$", description="API that `openai` is called by"
+        default="responses", pattern=r"^(responses|chat)$", description="OpenAI's API to call: `responses` or `chat`"
     )
     openai_background: bool = Field(
         default=True, description="run `openai` generations in background mode, so that they can be re-attached"
@@ -170,10 +175,10 @@ class Settings(BaseSettings):
     )
     strict_openai: bool = Field(
         default=False,
-        description="as the original: leaving a response that is not in the background cancels it, and it is not "
-        "streamed again",
+        description="as OpenAI does: leaving a response that is not in the background cancels it, and it "
+        "cannot be streamed again",
     )
-    log_level: str = Field(default="info", pattern=r"^(debug|info|warning|error)$", description="least level logged")
+    log_level: str = Field(default="info", pattern=r"^(debug|info|warning|error)$", description="lowest level logged")
 
     @field_validator("api_keys")
     @classmethod
@@ -184,7 +189,7 @@ class Settings(BaseSettings):
             if not key or not tenant or not tenant.replace("-", "").replace("_", "").isalnum():
                 raise ValueError("each API key is `key:tenant`, the tenant of letters, digits, - and _")
             if key in keys:
-                raise ValueError(f"a key of the tenant {tenant} is there twice; each key is one tenant's, once")
+                raise ValueError(f"a key of the tenant {tenant} is there twice; list each key once, for one tenant")
             keys.add(key)
         return value
 
@@ -194,8 +199,8 @@ class Settings(BaseSettings):
         _check_url(value.get_secret_value(), REDIS_SCHEMES)
         parts = urlsplit(value.get_secret_value())
         database = parts.path.strip("/")
-        if parts.scheme != "unix" and database and not database.isdecimal():  # redis-py would take it for 0
-            raise ValueError("what stands after the host is a database's number, as in redis://host:6379/0")
+        if parts.scheme != "unix" and database and not database.isdecimal():  # redis-py would read it as 0
+            raise ValueError("the part after the host must be the number of a database, as in redis://host:6379/0")
         return value
 
     @field_validator("local_url", "openai_base_url", "anthropic_base_url")
@@ -210,7 +215,7 @@ class Settings(BaseSettings):
     def _well_formed_providers(cls, value: dict[str, str]) -> dict[str, str]:
         for name, url in value.items():
             if not name or "/" in name or name in BUILT_IN_PROVIDERS:
-                raise ValueError(f"{name!r} can not be a provider's name: it has a slash, or is taken, or is empty")
+                raise ValueError(f"{name!r} cannot be a provider's name: it is empty, contains a slash, or is in use")
             try:
                 _check_url(url, HTTP_SCHEMES)
             except ValueError as error:
@@ -232,11 +237,11 @@ class Settings(BaseSettings):
     def _well_formed_origins(cls, value: str) -> str:
         for origin in _listed(value):
             if origin != "*" and not ORIGIN.fullmatch(origin):
-                raise ValueError(f"{origin} is no origin: it is `https://host` or `https://host:port`, or `*` for all")
+                raise ValueError(f"{origin} is not an origin: write `https://host`, `https://host:port` or `*` for all")
         return value
 
     def why_not_listen(self) -> str | None:
-        """Return why a broker must not listen with these settings, or None; a worker listens to nothing."""
+        """Return why a broker must not listen with these settings, or None. A worker listens to nothing."""
         if self.host in LOOPBACK_HOSTS:
             return None
         reachable = f"{PREFIX}HOST={self.host} is reachable from other machines"
@@ -252,12 +257,12 @@ class Settings(BaseSettings):
 
     @property
     def longest_idle_s(self) -> float:
-        """How long a source may be silent at most, whatever a request asks for."""
+        """The longest silence of a source that any request can get, in seconds."""
         return max(self.idle_timeout_s, self.max_idle_timeout_s)
 
     @property
     def foreign_log_level(self) -> str:
-        """The least level of what packages of others log: at `debug` some write whole requests, and keys with them."""
+        """The lowest level for packages of others, some of which write requests and keys to the log at `debug`."""
         return "info" if self.log_level == "debug" else self.log_level
 
     @cached_property
@@ -277,7 +282,7 @@ def _listed(value: str) -> tuple[str, ...]:
 
 
 def _check_url(url: str, schemes: tuple[str, ...]) -> None:
-    """Refuse what cannot be connected to; the URL is not repeated, for it may hold a password."""
+    """Refuse a URL that cannot be connected to. The message does not repeat it, because it may hold a password."""
     parts = urlsplit(url)
     if parts.scheme not in schemes:
         raise ValueError(f"the URL begins with none of {', '.join(f'{scheme}://' for scheme in schemes)}")
@@ -286,7 +291,7 @@ def _check_url(url: str, schemes: tuple[str, ...]) -> None:
     except ValueError:  # the port is no number, or too large
         has_address = False
     if not has_address:
-        raise ValueError("the URL names no host, or a port that can not be")
+        raise ValueError("the URL names no host, or a port that cannot exist")
 
 
 def variable_of(name: str) -> str:

@@ -1,4 +1,4 @@
-"""The client for programs without an event loop, and for notebooks, whose loop is taken already.
+"""The client for programs without an event loop, and for notebooks, whose loop is in use.
 
     from midstream.sync import Midstream
 
@@ -7,8 +7,8 @@
         for entry in midstream.tail(stream["id"]):
             print(entry.data.get("text", ""), end="")
 
-It has the methods of `midstream.Midstream`, with the same arguments, results and errors; that client does the work, in
-a loop in a thread of its own.
+It has the methods of `midstream.Midstream`, with the same arguments, results and errors. That client does the work, in
+a loop that runs in a thread of its own.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ class Midstream:
     """A client of one broker; a context manager. It may be used by any number of threads.
 
     Args:
-        base_url: Where the broker is.
+        base_url: The broker's address.
         api_key: Sent as a bearer token.
         options: `heartbeat_s`, `max_failures`, `tries`: as of `midstream.Midstream`.
     """
@@ -38,7 +38,7 @@ class Midstream:
     def __init__(self, base_url: str = client.DEFAULT_URL, api_key: str | None = None, **options: Any) -> None:
         self._client = client.Midstream(base_url, api_key, **options)
         self._loop_thread = _LoopThread()
-        # Also where nobody closes it: when it is collected, or the program ends.
+        # A client that is not closed is closed when it is collected, or when the program ends.
         self._close = weakref.finalize(self, self._loop_thread.close)
 
     def __enter__(self) -> Self:
@@ -48,7 +48,7 @@ class Midstream:
         self.close()
 
     def close(self) -> None:
-        """Close all connections; streams go on without it. The client cannot be used after that."""
+        """Close all connections. Streams go on, and the client cannot be used any more."""
         self._close()
 
     def start(
@@ -63,21 +63,21 @@ class Midstream:
         return self._run(self._client.start(prompt, model=model, idempotency_key=idempotency_key, **fields))
 
     def tail(self, stream_id: str, after: int = 0) -> Generator[ClientEntry, None, None]:
-        """Yield the entries after `after`, up to the `end` entry; see `midstream.Midstream.tail`."""
+        """Yield the entries after offset `after`, up to the `end` entry; see `midstream.Midstream.tail`."""
         entries = self._client.tail(stream_id, after)
         try:
             while (entry := self._run(_next(entries))) is not None:
                 yield entry
         finally:
-            if self._close.alive:  # else its connection went with all others
-                self._run(_left(entries))
+            if self._close.alive:  # otherwise its connection is closed already
+                self._run(_close(entries))
 
     def state(self, stream_id: str, wait_s: float | None = None) -> dict[str, Any]:
-        """Return a stream's state, after its end or `wait_s` seconds; see `midstream.Midstream.state`."""
+        """Return a stream's state, or wait for its end first; see `midstream.Midstream.state`."""
         return self._run(self._client.state(stream_id, wait_s))
 
     def entries(self, stream_id: str, after: int = 0, limit: int | None = None) -> Sequence[ClientEntry]:
-        """Return one page of logged entries after `after`; see `midstream.Midstream.entries`."""
+        """Return a page of the log's entries after offset `after`; see `midstream.Midstream.entries`."""
         return self._run(self._client.entries(stream_id, after, limit))
 
     def list(
@@ -96,7 +96,7 @@ class Midstream:
         return self._run(self._client.cancel(stream_id))
 
     def delete(self, stream_id: str) -> None:
-        """Stop and forget a stream; see `midstream.Midstream.delete`."""
+        """Delete a stream; see `midstream.Midstream.delete`."""
         self._run(self._client.delete(stream_id))
 
     def models(self) -> Sequence[dict[str, Any]]:
@@ -114,34 +114,34 @@ class Midstream:
 
 
 class _LoopThread:
-    """A loop that turns in a thread of its own, which the end of a program does not wait for."""
+    """A loop in a thread of its own. A program may end without waiting for it."""
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop
         self._closing: asyncio.Event
-        self._turning = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._turn()), name="midstream", daemon=True)
+        self._is_running = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._main()), name="midstream", daemon=True)
         self._thread.start()
-        self._turning.wait()
+        self._is_running.wait()
 
     def run(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """Return what the coroutine returns; who is interrupted meanwhile (Ctrl-C) leaves it cancelled."""
+        """Return what the coroutine returns. If the caller is interrupted meanwhile (Ctrl-C), it is cancelled."""
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result()
         finally:
-            future.cancel()  # no effect on one that is done
+            future.cancel()  # this has no effect if it is done
 
     def close(self) -> None:
-        """End the loop; what runs in it is cancelled, and its connections are closed."""
+        """End the loop: its tasks are cancelled, and its connections are closed."""
         self._loop.call_soon_threadsafe(self._closing.set)
-        if threading.current_thread() is not self._thread:  # the garbage collector may call from anywhere
+        if threading.current_thread() is not self._thread:  # the garbage collector may call this in any thread
             self._thread.join()
 
-    async def _turn(self) -> None:
+    async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._closing = asyncio.Event()
-        self._turning.set()
+        self._is_running.set()
         await self._closing.wait()
 
 
@@ -149,5 +149,5 @@ async def _next(entries: Any) -> ClientEntry | None:
     return await anext(entries, None)
 
 
-async def _left(entries: Any) -> None:
+async def _close(entries: Any) -> None:
     await entries.aclose()

@@ -75,7 +75,7 @@ def test_config_tells_each_setting_with_its_default_and_meaning() -> None:
             {"MIDSTREAM_PROVIDERS": '{"ollama": "127.0.0.1:11434/hidden"}'},
             "Error: MIDSTREAM_PROVIDERS: ollama: the URL ",
         ),
-        ({"MIDSTREAM_PROVIDERS": '{"openai": "http://h/v1"}'}, "Error: MIDSTREAM_PROVIDERS: 'openai' can not be "),
+        ({"MIDSTREAM_PROVIDERS": '{"openai": "http://h/v1"}'}, "Error: MIDSTREAM_PROVIDERS: 'openai' cannot be "),
         (
             {"MIDSTREAM_REDIS_URL": "me:hidden@h:6379"},
             "Error: MIDSTREAM_REDIS_URL: the URL begins with none of redis://",

@@ -256,7 +256,7 @@ def test_a_port_that_is_taken_is_told(data_dir: Path) -> None:
         words = (*MIDSTREAM, "up", "--port", port, "--data-dir", str(data_dir))
         done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert f"can not listen on 127.0.0.1 port {port}: Address already in use" in done.stderr
+    assert f"cannot listen on 127.0.0.1 port {port}: Address already in use" in done.stderr
 
 
 def test_the_exit_status_tells_the_outcome(up: Up) -> None:

@@ -37,7 +37,6 @@ ALLOWED = re.compile(
 # Rooms that are not clean yet. A room that is clean leaves this list, and it stays clean.
 NOT_YET = (
     "broker/midstream/cli",
-    "broker/midstream/client",
     "broker/midstream/faces",
     "broker/midstream/http/fast_path",
     "broker/midstream/http/native",

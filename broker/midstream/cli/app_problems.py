@@ -1,4 +1,4 @@
-"""Whether the user's own sources can be imported, found out by a process of its own: importing runs their code."""
+"""Finds the user's own sources that cannot be imported. A process of its own tries it, because importing runs them."""
 
 import asyncio
 import json
@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from midstream.cli.supervisor import dying_with_us
+from midstream.cli.supervisor import dying_with_this_process
 
 IMPORT_TIMEOUT_S: Final = 30.0
 
@@ -18,7 +18,7 @@ async def problems_of(apps: Mapping[str, str]) -> dict[str, str]:
     if not apps:
         return {}
     process = await asyncio.create_subprocess_exec(
-        *dying_with_us(sys.executable, "-P", "-m", "midstream_worker.app_check"),
+        *dying_with_this_process(sys.executable, "-P", "-m", "midstream_worker.app_check"),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,  # the worker logs what an app says while it is imported
@@ -35,9 +35,9 @@ async def problems_of(apps: Mapping[str, str]) -> dict[str, str]:
         if process.returncode is None:
             process.kill()
             await process.wait()
-    found: dict[str, str | None] = dict(map(json.loads, verdicts.splitlines()))
+    problem_by_name: dict[str, str | None] = dict(map(json.loads, verdicts.splitlines()))
     late = f"it took longer than {IMPORT_TIMEOUT_S:.0f} s, or ended the process"
-    problems = ((name, path, found.get(name, late)) for name, path in apps.items())
+    problems = ((name, path, problem_by_name.get(name, late)) for name, path in apps.items())
     return {
         name: f"which cannot be imported: {path}: {problem} (looked in {Path.cwd()})"
         for name, path, problem in problems

@@ -8,20 +8,21 @@ import click
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
+from midstream.cli.terminal import echo_json
 from midstream.settings import Settings, variable_of
 
 MASK: Final = "********"
 
 
-def show(settings: Settings, *, as_json: bool) -> None:
+def print_settings(settings: Settings, *, as_json: bool) -> None:
     """Print the settings as a table, or as a JSON list."""
     rows = [_row(settings, name, field) for name, field in Settings.model_fields.items()]
     if as_json:
-        click.echo(json.dumps(rows))
+        echo_json(rows)
         return
     for row in rows:
-        note = f"  (default: {_shown(row['default'])})" if row["value"] != row["default"] else ""
-        click.echo(f"{click.style(row['variable'], bold=True)}={_shown(row['value'])}{note}\n    {row['meaning']}")
+        note = f"  (default: {_as_text(row['default'])})" if row["value"] != row["default"] else ""
+        click.echo(f"{click.style(row['variable'], bold=True)}={_as_text(row['value'])}{note}\n    {row['meaning']}")
 
 
 def _row(settings: Settings, name: str, field: FieldInfo) -> dict[str, Any]:
@@ -34,7 +35,7 @@ def _row(settings: Settings, name: str, field: FieldInfo) -> dict[str, Any]:
 
 
 def _masked(name: str, value: Any) -> Any:
-    """Return the value as JSON, without secrets; of a URL, all but its credentials and query is shown."""
+    """Return the value in a form that JSON can hold, without secrets. Of a URL, credentials and query are masked."""
     if isinstance(value, dict):
         return {key: _without_credentials(item) if name == "providers" else item for key, item in value.items()}
     secret = isinstance(value, SecretStr)
@@ -54,5 +55,5 @@ def _without_credentials(url: str) -> str:
     ).geturl()
 
 
-def _shown(value: Any) -> str:
+def _as_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)

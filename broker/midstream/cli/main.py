@@ -1,4 +1,4 @@
-"""`midstream`: the command line. Each command loads what it needs alone, so that `midstream tail` starts at once."""
+"""`midstream`: the command line. Each command imports only what it needs, so that `midstream tail` starts at once."""
 
 import os
 import secrets
@@ -14,7 +14,7 @@ from midstream.cli.terminal import echo, harmless_line
 from midstream.client.client import MidstreamError
 
 EXTRAS: Final = {"up": "up", "broker": "server", "worker": "server", "config": "server"}
-"""What a command needs to be installed; the others run by the client's own dependencies."""
+"""The extra that a command needs to be installed; the other commands need only the client's dependencies."""
 KEY_BYTES: Final = 32
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -46,24 +46,35 @@ def main() -> None:
 
 
 def _listening(command: Decorated) -> Decorated:
-    """Add the options of a command that opens the broker's port; not given, the settings hold."""
-    host = click.option("--host", help="Address to listen on.  [default: MIDSTREAM_HOST, 127.0.0.1]")
+    """Add the options of a command that opens the broker's port. Without them the settings hold."""
+    host = click.option("--host", help="The address to listen on.  [default: MIDSTREAM_HOST, 127.0.0.1]")
     port = click.option(
-        "--port", type=click.IntRange(0, 65_535), help="Port; 0 takes a free one.  [default: MIDSTREAM_PORT, 8080]"
+        "--port",
+        type=click.IntRange(0, 65_535),
+        help="The port to listen on; 0 picks a free one.  [default: MIDSTREAM_PORT, 8080]",
     )
     return host(port(command))
 
 
 @main.command()
 @_listening
-@click.option("--data-dir", type=click.Path(file_okay=False, path_type=Path), help="Where the data is kept.")
-@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Worker processes.")
-@click.option("--redis-port", type=click.IntRange(0, 65_535), default=0, help="Port of the embedded Valkey.")
+@click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="The folder for the data.  [default: MIDSTREAM_DATA_DIR, .midstream]",
+)
+@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Number of worker processes.")
+@click.option(
+    "--redis-port", type=click.IntRange(0, 65_535), default=0, help="Port of the embedded Valkey; 0 picks a free one."
+)
 @click.option("--no-local-model", is_flag=True, help="Do not run the small local model, even if it is installed.")
 def up(
     host: str | None, port: int | None, data_dir: Path | None, workers: int, redis_port: int, no_local_model: bool
 ) -> None:
-    """Run everything: embedded Valkey, worker, broker and, where it is installed, a small local model."""
+    """Run all of midstream on this machine.
+
+    That is an embedded Valkey server, a worker, a broker and, if it is installed, a small local model.
+    """
     from midstream.cli import up as tree  # noqa: PLC0415
     from midstream.cli.setup import load_settings  # noqa: PLC0415
 
@@ -74,16 +85,22 @@ def up(
 
 @main.command()
 @_listening
-@click.option("--fd", type=int, hidden=True, help="A socket that listens already; `up` hands it down.")
-@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes on the one port.")
+@click.option("--fd", type=int, hidden=True, help="A socket that already listens; `up` passes it on.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="Number of processes that share the port.",
+)
 def broker(host: str | None, port: int | None, fd: int | None, workers: int) -> None:
-    """Run a broker: the HTTP front. Any number of them may run on one Redis."""
+    """Run a broker, which serves streams over HTTP. Any number of brokers can share one Redis."""
     from midstream.cli.serve import serve, serve_many  # noqa: PLC0415
     from midstream.cli.server_kind import check_server  # noqa: PLC0415
     from midstream.cli.setup import load_settings  # noqa: PLC0415
 
     settings = load_settings(host=host, port=port)
-    if fd is None:  # else whoever handed it down has looked
+    if fd is None:  # otherwise the process that passed the socket on has checked already
         check_server(settings)
     if workers > 1:
         sys.exit(serve_many(settings, workers))
@@ -92,34 +109,37 @@ def broker(host: str | None, port: int | None, fd: int | None, workers: int) -> 
 
 @main.command()
 def worker() -> None:
-    """Run a worker: it makes the generations. Any number of them may run on one Redis."""
+    """Run a worker, which calls the models. Any number of workers can share one Redis."""
     from midstream.cli.server_kind import check_server  # noqa: PLC0415
     from midstream.cli.setup import load_settings  # noqa: PLC0415
 
-    check_server(load_settings(listens=False))  # says what is wrong with them before the worker would
-    # Another program as far as the broker is concerned: nothing in here imports it.
+    check_server(load_settings(listens=False))  # reports faults in them more plainly than the worker would
+    # The worker is another program: the broker imports nothing of it.
     os.execv(sys.executable, (sys.executable, "-P", "-m", "midstream_worker"))  # noqa: S606
 
 
 @main.group()
 def keys() -> None:
-    """API keys of a broker."""
+    """Make API keys for a broker."""
 
 
 @keys.command()
 def new() -> None:
-    """Print a new random key; the broker takes it as MIDSTREAM_API_KEYS=KEY:TENANT."""
+    """Print a new random key.
+
+    A broker accepts it if its MIDSTREAM_API_KEYS contains KEY:TENANT.
+    """
     echo(secrets.token_hex(KEY_BYTES))
 
 
 @main.command()
-@click.option("--json", "as_json", is_flag=True, help="A JSON list.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list, for programs.")
 def config(as_json: bool) -> None:
-    """Print each setting: its variable, value, default and meaning; secrets are masked."""
+    """Print all settings with their values, defaults and meanings. Secrets are masked."""
     from midstream.cli import config as table  # noqa: PLC0415
     from midstream.cli.setup import load_settings  # noqa: PLC0415
 
-    table.show(load_settings(), as_json=as_json)
+    table.print_settings(load_settings(), as_json=as_json)
 
 
 for command in streams.COMMANDS:

@@ -14,7 +14,7 @@ MS_PER_S: Final = 1_000
 
 
 class LiveText:
-    """Prints a stream as it comes: the answer to stdout, everything about it to stderr."""
+    """Prints a stream as it comes: its text to stdout, everything else to stderr."""
 
     def __init__(self) -> None:
         self._in_line = False
@@ -30,7 +30,7 @@ class LiveText:
                 echo(data["text"], dim=True, nl=False, err=True)
                 self._in_line = not data["text"].endswith("\n")
             case "start" | "usage" | "tool_input":
-                pass  # the end says it, or the whole call does
+                pass  # the end, or the whole call, repeats it
             case "end":
                 self._note(_ending(data))
             case "reset":
@@ -56,7 +56,7 @@ def streams(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def state(facts: dict[str, Any]) -> str:
-    """Return a stream's state, a fact a line."""
+    """Return a stream's state, with one fact on each line."""
     width = max(map(len, facts))
     return "\n".join(
         f"{harmless_line(name).ljust(width)}  {_plain(value)}" for name, value in facts.items() if value is not None
@@ -64,10 +64,10 @@ def state(facts: dict[str, Any]) -> str:
 
 
 def entry(entry: ClientEntry) -> str:
-    """Return an entry as one line, cut to be read."""
+    """Return an entry as one line. A long content is cut."""
     text = entry.data.get("text")
-    shown = harmless_line(json.dumps(entry.data if text is None else text, ensure_ascii=False))
-    cut = shown if len(shown) <= PREVIEW_CHARS else f"{shown[:PREVIEW_CHARS]}…"
+    line = harmless_line(json.dumps(entry.data if text is None else text, ensure_ascii=False))
+    cut = line if len(line) <= PREVIEW_CHARS else f"{line[:PREVIEW_CHARS]}…"
     return f"{entry.offset:>6}  {harmless_line(entry.type):<11}  {cut}"
 
 

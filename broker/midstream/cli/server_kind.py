@@ -1,4 +1,4 @@
-"""A look at the log's server before a process starts: some kinds can hold no log, and it is said in one sentence."""
+"""Checks the log's server before a process starts, because some kinds of servers cannot hold the log."""
 
 import asyncio
 from typing import Final
@@ -9,24 +9,24 @@ from midstream.log.durability import refuse_unfit
 from midstream.log.errors import UnfitServer
 from midstream.settings import Settings
 
-LOOK_S: Final = 1.0
-"""Longest wait for the look; a server that is away may come later."""
+CHECK_S: Final = 1.0
+"""Longest wait for the server's answer. A server that is away may come later, so silence is no fault."""
 
 
 def check_server(settings: Settings) -> None:
-    """Return if the log's server can be used, or may be once it answers.
+    """Return if the log's server can be used, or does not answer yet.
 
     Raises:
         SetupError: It belongs to a Redis Cluster, or is a Sentinel.
     """
     try:
-        asyncio.run(_look(settings))
+        asyncio.run(_check(settings))
     except UnfitServer as error:
         raise SetupError(str(error)) from None
 
 
-async def _look(settings: Settings) -> None:
-    redis = connect(settings.redis_url.get_secret_value(), min(settings.redis_timeout_s, LOOK_S), connections=1)
+async def _check(settings: Settings) -> None:
+    redis = connect(settings.redis_url.get_secret_value(), min(settings.redis_timeout_s, CHECK_S), connections=1)
     try:
         await refuse_unfit(redis)
     finally:

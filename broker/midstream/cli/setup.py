@@ -1,4 +1,4 @@
-"""What a server process needs before it starts: checked settings, a port, a data directory of its own."""
+"""What a server process needs before it starts: checked settings, a port, and its own data directory."""
 
 import difflib
 import fcntl
@@ -18,28 +18,28 @@ from midstream.requests.catalogue import LOCAL_MODEL, MissingProviderKey, Unknow
 from midstream.settings import PREFIX, Settings, variable_of
 
 CLIENT_VARIABLES: Final = frozenset(("MIDSTREAM_URL", "MIDSTREAM_API_KEY"))
-"""Options of the commands on streams; another program's as far as a broker or worker is concerned."""
+"""Options of the commands on streams, which a broker or a worker ignores."""
 TYPO_LIKENESS: Final = 0.75
-"""How like a setting's name another one must be to be taken for it (`difflib`'s measure): a letter or two apart."""
+"""How similar an unknown name must be to a setting's to count as a typing error (`difflib`): a letter or two apart."""
 BACKLOG: Final = 2_048
 PRIVATE: Final = 0o700
 
 
 class SetupError(click.ClickException):
-    """It can not start like this; the message says what to change. Exit status 2, as for wrong usage."""
+    """The process cannot start; the message says what to change. The exit status is 2, as for wrong usage."""
 
     exit_code = 2
 
 
 def load_settings(*, listens: bool = True, **flags: Any) -> Settings:
-    """Return the environment's settings, with the flags that were given (not None) over them.
+    """Return the environment's settings, except where a flag overrides them.
 
     Args:
-        listens: They are a broker's, whose port others may reach.
-        flags: Settings by their names; None for what the environment is asked.
+        listens: The settings are for a broker, whose port others may reach.
+        flags: Values of settings by their names; None means that the environment's value holds.
 
     Raises:
-        SetupError: A variable is unknown, or a value is wrong or cannot work; the message names the variable.
+        SetupError: A variable seems to be misspelt, or a value is wrong; the message names the variable.
     """
     _check_names(os.environ)
     try:
@@ -60,11 +60,11 @@ def load_settings(*, listens: bool = True, **flags: Any) -> Settings:
 def _check_names(environment: Mapping[str, str]) -> None:
     """Refuse a variable that is nearly one of ours, and warn of other unknown ones.
 
-    Those may be of a later version, or of somebody else: Kubernetes makes up MIDSTREAM_SERVICE_HOST.
+    These may belong to a later version or to another program: Kubernetes sets MIDSTREAM_SERVICE_HOST.
     """
-    known = {variable_of(name) for name in Settings.model_fields} | CLIENT_VARIABLES
-    names = {name.removeprefix(PREFIX): name for name in known if name.startswith(PREFIX)}
-    unknown = sorted(name for name in environment if name.upper().startswith(PREFIX) and name.upper() not in known)
+    variables = {variable_of(name) for name in Settings.model_fields} | CLIENT_VARIABLES
+    names = {name.removeprefix(PREFIX): name for name in variables if name.startswith(PREFIX)}
+    unknown = sorted(name for name in environment if name.upper().startswith(PREFIX) and name.upper() not in variables)
     for name in unknown:
         near = difflib.get_close_matches(name.upper().removeprefix(PREFIX), names, n=1, cutoff=TYPO_LIKENESS)
         if near:
@@ -74,7 +74,7 @@ def _check_names(environment: Mapping[str, str]) -> None:
 
 def _check_default_model(settings: Settings) -> None:
     if settings.default_model == LOCAL_MODEL:
-        return  # `up` brings its server, which is not there yet
+        return  # `up` starts its server later
     try:
         resolve(None, settings)
     except (UnknownModel, MissingProviderKey) as error:
@@ -82,25 +82,25 @@ def _check_default_model(settings: Settings) -> None:
 
 
 UNSENT_BYTES: Final = 131_072
-"""What the kernel takes for a client beyond what is on its way to it.
+"""Bytes that the kernel accepts for a client in addition to those on their way to it.
 
-Without it a client that never reads is given 2.8 MB before anybody notices.
+Without this limit the kernel accepts 2.8 MB for a client that never reads before the broker can notice.
 """
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens; port 0 takes a free one.
+    """Return a listening socket; port 0 picks a free one.
 
     Raises:
-        SetupError: The port is taken, or the address is not ours.
+        SetupError: The port is in use, or the address does not belong to this machine.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
-        raise SetupError(f"can not listen on {host} port {port}: {reason}; choose another with --port") from None
-    # Its connections inherit both. asyncio's loop sets the first only where a socket was made with a protocol number.
+        raise SetupError(f"cannot listen on {host} port {port}: {reason}; choose another with --port") from None
+    # Connections inherit both options. asyncio sets the first only on sockets that were made with a protocol number.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # Linux, macOS
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
@@ -108,12 +108,12 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def lock(directory: Path) -> int:
-    """Take a data directory for this process; returns the open file that holds the lock until it is closed.
+    """Lock a data directory for this process, and return the open file that holds the lock until it is closed.
 
-    A child that inherits the file holds the lock too: it is kept as long as anything may write there.
+    A child that inherits the file holds the lock too, so the lock is kept as long as any process may write there.
 
     Raises:
-        SetupError: Another process has it, or it can not be written.
+        SetupError: Another process holds the lock, or the directory cannot be written.
     """
     try:
         directory.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
@@ -126,7 +126,7 @@ def lock(directory: Path) -> int:
         holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
         os.close(descriptor)
         raise SetupError(
-            f"{directory} is in use by another `midstream up` (process {holder}); stop it, or give --data-dir"
+            f"{directory} is in use by another `midstream up` (process {holder}); stop it, or set --data-dir"
         ) from None
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
@@ -134,7 +134,7 @@ def lock(directory: Path) -> int:
 
 
 def url_of(host: str, port: int) -> str:
-    """Return the URL by which this machine reaches what listens on `host`."""
+    """Return the URL of a server that listens on `host`, for clients on this machine."""
     if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
         host = "127.0.0.1" if host == "0.0.0.0" else "::1"  # noqa: S104
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

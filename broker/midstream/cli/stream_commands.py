@@ -1,11 +1,12 @@
-"""The commands on streams: start, tail, ls, show, log, cancel, rm. Each is a client of a running broker."""
+"""The commands on streams: start, tail, ls, show, log, cancel, rm. Each of them is a client of a running broker."""
 
 import asyncio
 import json
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
-from typing import Any, Final, TypeVar
+from functools import wraps
+from typing import Any, Final
 
 import click
 
@@ -13,179 +14,160 @@ from midstream.cli import render
 from midstream.cli.terminal import echo, echo_json, harmless_line
 from midstream.client.client import DEFAULT_URL, ClientEntry, Midstream
 
-Decorated = TypeVar("Decorated", bound=Callable[..., Any])
-
 EXIT_STATUS: Final = {"completed": 0, "failed": 3, "cancelled": 4, "interrupted": 5}
 EXIT_LEFT: Final = 130
-"""Left by Ctrl-C, as shells have it; the generation goes on."""
+"""The exit status after Ctrl-C, as in shells; the generation goes on."""
 POLICIES: Final = ("auto", "reattach", "interrupt", "continue", "restart")
 STATUSES: Final = ("queued", "running", "ended", *EXIT_STATUS)
 REQUEST_TRIES: Final = 2
 
-
-def _of_broker(command: Decorated) -> Decorated:
-    """Add the options that say which broker is meant, and how to print."""
-    url = click.option(
-        "--url",
-        envvar="MIDSTREAM_URL",
-        default=DEFAULT_URL,
-        show_default=True,
-        help="The broker.  [env: MIDSTREAM_URL]",
-    )
-    key = click.option("--api-key", envvar="MIDSTREAM_API_KEY", help="Its API key.  [env: MIDSTREAM_API_KEY]")
-    as_json = click.option("--json", "as_json", is_flag=True, help="JSON for programs.")
-    return url(key(as_json(command)))
+_STREAM_ID: Final = click.argument("stream_id", metavar="ID")
+_AFTER: Final = click.option(
+    "--after", type=click.IntRange(0), default=0, show_default=True, help="Begin after the entry of this offset."
+)
 
 
-@click.command()
+def _client_command(run: Callable[..., Awaitable[int | None]]) -> click.Command:
+    """Make a command of a function that takes a connected client and the command's own arguments.
+
+    The exit status is the number that the function returns, or 0. Each such command has the options `--url`,
+    `--api-key` and `--json`; the function gets the last one as `as_json`.
+    """
+
+    @wraps(run)
+    def command(url: str, api_key: str | None, **arguments: Any) -> None:
+        async def connected() -> int | None:
+            async with Midstream(url, api_key, tries=REQUEST_TRIES) as midstream:
+                return await run(midstream, **arguments)
+
+        sys.exit(asyncio.run(connected()))
+
+    made = click.command()(command)
+    made.params += [
+        click.Option(
+            ["--url"],
+            envvar="MIDSTREAM_URL",
+            default=DEFAULT_URL,
+            show_default=True,
+            help="The broker's address.  [env: MIDSTREAM_URL]",
+        ),
+        click.Option(
+            ["--api-key"], envvar="MIDSTREAM_API_KEY", help="Your API key for the broker.  [env: MIDSTREAM_API_KEY]"
+        ),
+        click.Option(["--json", "as_json"], is_flag=True, help="Print JSON, for programs."),
+    ]
+    return made
+
+
+@_client_command
 @click.argument("prompt")
-@_of_broker
-@click.option("--model", help="`provider/name`; the broker's default if not given.")
+@click.option("--model", help="`provider/name`. Without it the broker chooses its default model.")
 @click.option("--system", help="A system message before the prompt.")
-@click.option("--param", "params", multiple=True, metavar="NAME=JSON", help="Passed on to the provider; repeatable.")
-@click.option("--thread", help="Groups streams for `ls`.")
-@click.option("--idempotency-key", help="The same key never starts, or pays, twice.")
-@click.option("--on-worker-loss", type=click.Choice(POLICIES), help="What becomes of it if its worker is lost.")
-@click.option("--detach", is_flag=True, help="Print the id and leave; read it with `midstream tail`.")
-def start(
-    prompt: str, url: str, api_key: str | None, as_json: bool, system: str | None, params: tuple[str, ...], **given: Any
-) -> None:
-    """Start a stream with PROMPT (`-` reads it from the input) and follow its answer.
+@click.option(
+    "--param", "params", multiple=True, metavar="NAME=JSON", help="A parameter for the provider. Can be repeated."
+)
+@click.option("--thread", help="The conversation that the stream belongs to; see `ls --thread`.")
+@click.option("--idempotency-key", help="A second start with the same key finds the stream and is not paid again.")
+@click.option("--on-worker-loss", type=click.Choice(POLICIES), help="What happens to the stream if its worker dies.")
+@click.option("--detach", is_flag=True, help="Only print the stream's id; read the answer with `midstream tail`.")
+async def start(
+    midstream: Midstream, prompt: str, system: str | None, params: tuple[str, ...], as_json: bool, **options: Any
+) -> int:
+    """Start a stream with PROMPT and print the answer as it comes.
 
-    The exit status tells the outcome: 0 completed, 3 failed, 4 cancelled, 5 interrupted.
+    If PROMPT is `-`, it is read from the standard input.
+
+    The exit status is the outcome: 0 completed, 3 failed, 4 cancelled, 5 interrupted.
     """
     text = sys.stdin.read() if prompt == "-" else prompt
-    detach = given.pop("detach")
-    if system:
-        content: Any = [{"role": "system", "content": system}, {"role": "user", "content": text}]
-    else:
-        content = text
-
-    async def run(midstream: Midstream) -> int:
-        stream = await midstream.start(content, params=_parse(params) or None, **given)
-        if detach:
-            if as_json:
-                echo_json(stream)
-            else:
-                echo(stream["id"])
-            return 0
-        echo(f"stream {stream['id']}", err=True)
-        return await _follow(midstream, stream["id"], 0, as_json=as_json)
-
-    _run(url, api_key, run)
+    messages = [{"role": "system", "content": system}, {"role": "user", "content": text}]
+    detach = options.pop("detach")
+    stream = await midstream.start(messages if system else text, params=_parse(params) or None, **options)
+    if detach:
+        _print(stream, lambda state: str(state["id"]), as_json=as_json)
+        return 0
+    echo(f"stream {stream['id']}", err=True)
+    return await _follow(midstream, stream["id"], 0, as_json=as_json)
 
 
-@click.command()
-@click.argument("stream_id", metavar="ID")
-@_of_broker
-@click.option("--after", type=click.IntRange(0), default=0, help="Begin behind this offset.")
-def tail(stream_id: str, url: str, api_key: str | None, as_json: bool, after: int) -> None:
-    """Print a stream's text as it comes, through any number of cuts.
+@_client_command
+@_STREAM_ID
+@_AFTER
+async def tail(midstream: Midstream, stream_id: str, after: int, as_json: bool) -> int:
+    """Print a stream's text as it comes. Connections that are cut are opened again.
 
-    The exit status tells the outcome: 0 completed, 3 failed, 4 cancelled, 5 interrupted.
+    The exit status is the outcome: 0 completed, 3 failed, 4 cancelled, 5 interrupted.
     """
-    _run(url, api_key, lambda midstream: _follow(midstream, stream_id, after, as_json=as_json))
+    return await _follow(midstream, stream_id, after, as_json=as_json)
 
 
-@click.command()
-@_of_broker
-@click.option("--status", type=click.Choice(STATUSES), help="Those of this status or outcome alone.")
-@click.option("--thread", help="Those of this thread alone.")
+@_client_command
+@click.option("--status", type=click.Choice(STATUSES), help="Only streams with this status or outcome.")
+@click.option("--thread", help="Only streams of this thread.")
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Most streams to list.")
-@click.option("--all", "everything", is_flag=True, help="All of them; --limit does not count.")
-@click.option("--cursor", help="Go on where an earlier list was cut.")
-def ls(
-    url: str, api_key: str | None, as_json: bool, limit: int, everything: bool, cursor: str | None, **filters: Any
+@click.option("--all", "everything", is_flag=True, help="List all streams, whatever --limit is.")
+@click.option("--cursor", help="Continue an earlier list that stopped at this cursor.")
+async def ls(
+    midstream: Midstream, limit: int, everything: bool, cursor: str | None, as_json: bool, **filters: str | None
 ) -> None:
     """List streams, the newest first."""
-
-    async def run(midstream: Midstream) -> int:
-        rows, next_cursor = await _listed(midstream, None if everything else limit, cursor, filters)
-        if as_json:
-            echo_json({"data": rows, "next_cursor": next_cursor})
-            return 0
-        echo(render.streams(rows))
-        if next_cursor is not None:
-            echo(f"[cut; there may be more: --cursor {harmless_line(next_cursor)}, or --all]", err=True, dim=True)
-        return 0
-
-    _run(url, api_key, run)
+    rows, next_cursor = await _list(midstream, None if everything else limit, cursor, filters)
+    if as_json:
+        echo_json({"data": rows, "next_cursor": next_cursor})
+        return
+    echo(render.streams(rows))
+    if next_cursor is not None:
+        echo(f"[cut; there may be more: --cursor {harmless_line(next_cursor)}, or --all]", err=True, dim=True)
 
 
-@click.command()
-@click.argument("stream_id", metavar="ID")
-@_of_broker
-def show(stream_id: str, url: str, api_key: str | None, as_json: bool) -> None:
+@_client_command
+@_STREAM_ID
+async def show(midstream: Midstream, stream_id: str, as_json: bool) -> None:
     """Print a stream's state."""
-
-    async def run(midstream: Midstream) -> int:
-        state = await midstream.state(stream_id)
-        _print_state(state, as_json=as_json)
-        return 0
-
-    _run(url, api_key, run)
+    _print(await midstream.state(stream_id), render.state, as_json=as_json)
 
 
-@click.command()
-@click.argument("stream_id", metavar="ID")
-@_of_broker
-@click.option("--after", type=click.IntRange(0), default=0, help="Begin behind this offset.")
+@_client_command
+@_STREAM_ID
+@_AFTER
 @click.option("--limit", type=click.IntRange(1), help="Most entries to print.")
-def log(stream_id: str, url: str, api_key: str | None, as_json: bool, after: int, limit: int | None) -> None:
-    """Print a stream's entries as they are logged now."""
-
-    async def run(midstream: Midstream) -> int:
-        cursor, left = after, limit
-        while left != 0 and (page := await midstream.entries(stream_id, cursor, left)):
-            for entry in page:
-                _print_entry(entry, as_json=as_json)
-            cursor = page[-1].offset
-            left = left and left - len(page)
-        return 0
-
-    _run(url, api_key, run)
+async def log(midstream: Midstream, stream_id: str, after: int, limit: int | None, as_json: bool) -> None:
+    """Print the entries that a stream's log holds now."""
+    cursor, left = after, limit
+    while left != 0 and (page := await midstream.entries(stream_id, cursor, left)):
+        for entry in page:
+            _print_entry(entry, lambda entry: echo(render.entry(entry)), as_json=as_json)
+        cursor = page[-1].offset
+        left = left and left - len(page)
 
 
-@click.command()
-@click.argument("stream_id", metavar="ID")
-@_of_broker
-def cancel(stream_id: str, url: str, api_key: str | None, as_json: bool) -> None:
-    """Stop a stream; what it has said so far is kept."""
-
-    async def run(midstream: Midstream) -> int:
-        state = await midstream.cancel(stream_id)
-        _print_state(state, as_json=as_json)
-        return 0
-
-    _run(url, api_key, run)
+@_client_command
+@_STREAM_ID
+async def cancel(midstream: Midstream, stream_id: str, as_json: bool) -> None:
+    """Stop a stream. The text so far is kept."""
+    _print(await midstream.cancel(stream_id), render.state, as_json=as_json)
 
 
-@click.command()
-@click.argument("stream_id", metavar="ID")
-@_of_broker
-def rm(stream_id: str, url: str, api_key: str | None, as_json: bool) -> None:
-    """Stop a stream and forget it."""
-
-    async def run(midstream: Midstream) -> int:
-        await midstream.delete(stream_id)
-        if as_json:
-            echo_json({"id": stream_id, "deleted": True})
-        return 0
-
-    _run(url, api_key, run)
+@_client_command
+@_STREAM_ID
+async def rm(midstream: Midstream, stream_id: str, as_json: bool) -> None:
+    """Delete a stream. A stream that still runs is stopped first."""
+    await midstream.delete(stream_id)
+    if as_json:
+        echo_json({"id": stream_id, "deleted": True})
 
 
 COMMANDS: Final = (start, tail, ls, show, log, cancel, rm)
 
 
-async def _listed(
+async def _list(
     midstream: Midstream, limit: int | None, cursor: str | None, filters: Mapping[str, str | None]
 ) -> tuple[list[dict[str, Any]], str | None]:
-    """Return up to `limit` streams (None: all), and the cursor behind which there may be more."""
+    """Return up to `limit` streams (None: all), and the cursor after which there may be more."""
     rows: list[dict[str, Any]] = []
     while True:
-        # A page may hold fewer than asked for, or none, and still have one behind it: the broker looks at so many
-        # streams in one go, whether they fit the filters or not.
+        # A page may hold fewer streams than its limit, or none, and still have one after it: for each page the broker
+        # looks at a fixed number of streams, whether they fit the filters or not.
         left = None if limit is None else limit - len(rows)
         page = await midstream.list(limit=left, cursor=cursor, **filters)
         rows += page["data"]
@@ -195,36 +177,25 @@ async def _listed(
 
 
 async def _follow(midstream: Midstream, stream_id: str, after: int, *, as_json: bool) -> int:
-    """Print entries up to the end; return the exit status of the outcome."""
+    """Print entries up to the end, and return the exit status that stands for the outcome."""
     cursor, outcome = after, None
-    printer = render.LiveText()
+    live_text = render.LiveText()
     try:
         async with aclosing(midstream.tail(stream_id, after)) as entries:
             async for entry in entries:
-                if as_json:
-                    echo_json(_fields(entry))
-                else:
-                    printer.print(entry)
+                _print_entry(entry, live_text.print, as_json=as_json)
                 cursor = entry.offset or 0
                 outcome = entry.data["outcome"] if entry.type == "end" else None
     except asyncio.CancelledError:  # Ctrl-C
-        echo(f"\nleft; the stream goes on: midstream tail {stream_id} --after {cursor}", err=True)
+        echo(f"\nstopped reading; the stream goes on: midstream tail {stream_id} --after {cursor}", err=True)
         return EXIT_LEFT
     if outcome is None:  # it had ended before `after`
         outcome = (await midstream.state(stream_id))["outcome"]
     return EXIT_STATUS.get(outcome, 1)
 
 
-def _run(url: str, api_key: str | None, command: Callable[[Midstream], Awaitable[int]]) -> None:
-    async def run() -> int:
-        async with Midstream(url, api_key, tries=REQUEST_TRIES) as midstream:
-            return await command(midstream)
-
-    sys.exit(asyncio.run(run()))
-
-
 def _parse(params: tuple[str, ...]) -> dict[str, Any]:
-    """Return `NAME=JSON` words as an object; what is no JSON is text.
+    """Return `NAME=JSON` words as an object; a value that is not JSON is taken as text.
 
     Raises:
         click.BadParameter: A word has no `=`.
@@ -241,19 +212,15 @@ def _parse(params: tuple[str, ...]) -> dict[str, Any]:
     return parsed
 
 
-def _print_state(state: dict[str, Any], *, as_json: bool) -> None:
+def _print(state: dict[str, Any], render_state: Callable[[dict[str, Any]], str], *, as_json: bool) -> None:
     if as_json:
         echo_json(state)
     else:
-        echo(render.state(state))
+        echo(render_state(state))
 
 
-def _print_entry(entry: ClientEntry, *, as_json: bool) -> None:
+def _print_entry(entry: ClientEntry, print_text: Callable[[ClientEntry], None], *, as_json: bool) -> None:
     if as_json:
-        echo_json(_fields(entry))
+        echo_json({"offset": entry.offset, "type": entry.type, "data": entry.data})
     else:
-        echo(render.entry(entry))
-
-
-def _fields(entry: ClientEntry) -> dict[str, Any]:
-    return {"offset": entry.offset, "type": entry.type, "data": entry.data}
+        print_text(entry)

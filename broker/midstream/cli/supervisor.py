@@ -13,11 +13,11 @@ from typing import Final
 from midstream.cli.terminal import echo, harmless_line
 
 START_TIMEOUT_S: Final = 60.0
-"""Longest wait for a child to get ready; Valkey reads its whole file in it."""
+"""Longest wait for a child to get ready. Valkey reads its whole file in that time."""
 FIRST_BACKOFF_S: Final = 0.2
 MAX_BACKOFF_S: Final = 5.0
 HEALTHY_S: Final = 10.0
-"""A child that ran this long starts its back-off anew."""
+"""After a child has run this long, its back-off starts at the shortest wait again."""
 KILL_TIMEOUT_S: Final = 5.0
 OUTPUT_TIMEOUT_S: Final = 1.0
 READ_BYTES: Final = 65_536
@@ -33,12 +33,12 @@ class Command:
     """How to run one child.
 
     Attributes:
-        name: Stands before each line of its output.
+        name: Precedes each line of its output.
         words: The program and its arguments.
-        stop_timeout_s: How long SIGTERM leaves it before SIGKILL, in seconds.
-        ending: What it is waited for when it is told to stop, for people to read behind its name.
-        ready: Returns once the child does its work; None where nothing waits for it.
-        environment: Variables beside our own.
+        stop_timeout_s: The time between SIGTERM and SIGKILL, in seconds.
+        ending: What it does after it is told to stop; completes the message "waiting for NAME …".
+        ready: Returns once the child does its work; None if the child counts as ready at once.
+        environment: Variables in addition to those of this process.
         descriptors: Open files that it inherits.
     """
 
@@ -58,7 +58,7 @@ class Child:
         self.command = command
         self._process: asyncio.subprocess.Process | None = None
         self._keeper: asyncio.Task[None] | None = None
-        self._wanted = True
+        self._is_wanted = True
 
     async def start(self) -> None:
         """Start the process, wait until it is ready, and keep it running from then on.
@@ -85,20 +85,20 @@ class Child:
             ready.cancel()
         self._keeper = asyncio.create_task(self._keep(process, output))
 
-    def tell_ending(self) -> None:
-        """Say what is waited for, and for how long, where the process still runs."""
+    def announce_ending(self) -> None:
+        """Print what this process waits for, and for how long, if the child still runs."""
         if self._process is not None and self._process.returncode is None:
             say(f"waiting for {self.command.name} {self.command.ending}, up to {self.command.stop_timeout_s:.0f} s")
 
     async def stop(self) -> None:
-        """Ask the process to end, and kill it and its own children where it does not in time."""
-        self._wanted = False
-        if self._keeper is None:  # it never got ready, and `start` ended it
+        """Ask the process to end. If it does not in time, kill it and its own children."""
+        self._is_wanted = False
+        if self._keeper is None:  # it never got ready, and `start` has killed it
             return
         if self._process is not None and self._process.returncode is None:
             self._process.terminate()
         else:
-            self._keeper.cancel()  # it rests between two starts
+            self._keeper.cancel()  # it waits between two starts
         _, late = await asyncio.wait((self._keeper,), timeout=self.command.stop_timeout_s)
         if late:
             say(f"{self.command.name} did not end in {self.command.stop_timeout_s:.0f} s: killed")
@@ -107,7 +107,7 @@ class Child:
 
     def kill(self) -> None:
         """Kill the process and its own children at once."""
-        self._wanted = False
+        self._is_wanted = False
         if self._process is not None and self._process.returncode is None:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
@@ -119,7 +119,7 @@ class Child:
             started_s = now_s()
             status = await process.wait()
             await _finish(output)
-            if not self._wanted:
+            if not self._is_wanted:
                 return
             backoff_s = FIRST_BACKOFF_S if now_s() - started_s >= HEALTHY_S else backoff_s
             say(f"{self.command.name} ended, {_how(status)}; started again in {backoff_s:.1f} s")
@@ -129,12 +129,12 @@ class Child:
 
     async def _spawn(self) -> tuple[asyncio.subprocess.Process, asyncio.Task[None]]:
         self._process = await asyncio.create_subprocess_exec(
-            *dying_with_us(*self.command.words),
+            *dying_with_this_process(*self.command.words),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             env=os.environ | self.command.environment,
-            start_new_session=True,  # a Ctrl-C reaches us alone; we end the children in their order
+            start_new_session=True,  # so that Ctrl-C reaches this process only, which ends the children in order
             pass_fds=self.command.descriptors,
         )
         return self._process, asyncio.create_task(_forward(self.command.name, self._process))
@@ -146,7 +146,7 @@ class Child:
 
 
 class Supervisor:
-    """Children in the groups that they were started in; the last group is the first to be stopped."""
+    """Starts children in groups, and stops the groups in the opposite order."""
 
     def __init__(self) -> None:
         self._groups: list[list[Child]] = []
@@ -162,10 +162,10 @@ class Supervisor:
         await asyncio.gather(*(child.start() for child in group))
 
     async def stop(self) -> None:
-        """End the children, group after group."""
+        """End the children, one group after another."""
         while self._groups:
             for child in self._groups[-1]:
-                child.tell_ending()
+                child.announce_ending()
             await asyncio.gather(*(child.stop() for child in self._groups[-1]))
             self._groups.pop()
 
@@ -176,8 +176,8 @@ class Supervisor:
                 child.kill()
 
 
-def dying_with_us(*words: str) -> tuple[str, ...]:
-    """Return the words that start a command which ends where this process is killed."""
+def dying_with_this_process(*words: str) -> tuple[str, ...]:
+    """Return the words that start a command, and kill it when this process dies."""
     return (sys.executable, "-IS", _LAUNCHER, str(os.getpid()), *words)
 
 
@@ -209,7 +209,7 @@ async def supervise(supervisor: Supervisor, start: Callable[[], Awaitable[None]]
 
 
 async def _forward(name: str, process: asyncio.subprocess.Process) -> None:
-    """Pass a child's output on, each line with its name before it, however long the line."""
+    """Print a child's output, each line with the child's name before it. Very long lines are divided."""
     assert process.stdout is not None  # noqa: S101 - it was started with a pipe
     rest = b""
     while chunk := await process.stdout.read(READ_BYTES):
@@ -230,8 +230,8 @@ async def _finish(output: asyncio.Task[None]) -> None:
 
 
 def say(line: str, name: str = "up") -> None:
-    """Print a line with the name of who says it."""
-    with suppress(OSError):  # a terminal that is gone is no reason to stop
+    """Print a line with the name of the process that it comes from."""
+    with suppress(OSError):  # a closed terminal is no reason to stop
         echo(f"{name:<9}| {harmless_line(line)}", err=True)
 
 

@@ -23,13 +23,13 @@ PROBE_TIMEOUT_S: Final = 2.0
 VALKEY_STOP_S: Final = 10.0
 MODEL_STOP_S: Final = 3.0
 STOP_MARGIN_S: Final = 5.0
-"""What a child gets over its own limit for ending."""
+"""Time that a child gets to end, in addition to its own limit."""
 LOOPBACK: Final = "127.0.0.1"
 
 
 @dataclass(frozen=True)
 class Options:
-    """What `up` is asked for beside the settings; `redis_port` 0 takes a free one."""
+    """Options of `up` that are not settings; `redis_port` 0 picks a free one."""
 
     workers: int
     local_model: bool
@@ -42,10 +42,10 @@ def up(settings: Settings, options: Options) -> int:
     Raises:
         SetupError: The port or the data directory is taken, or the embedded server is not installed.
     """
-    with contextlib.ExitStack() as held:
-        listener = held.enter_context(listen(settings.host, settings.port))
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(listen(settings.host, settings.port))
         descriptor = lock(settings.data_dir)
-        held.callback(os.close, descriptor)
+        stack.callback(os.close, descriptor)
         return asyncio.run(_Up(settings, options, listener, descriptor).run())
 
 
@@ -69,10 +69,10 @@ class _Up:
         return await supervise(self._supervisor, self._start)
 
     async def _start(self) -> None:
-        """Start the children, each behind what it needs.
+        """Start the children, each one after those that it needs.
 
         Raises:
-            StartError: One that is needed did not get ready.
+            StartError: A child without which midstream cannot work did not get ready.
         """
         *_, apps = await asyncio.gather(self._start_redis(), self._start_model(), problems_of(self._settings.apps))
         if self._settings.default_model == LOCAL_MODEL and not self._local_url:
@@ -84,7 +84,7 @@ class _Up:
             ending="to part from its tails",
             ready=lambda: _until(self._listener.getsockname()[:2], _get("/readyz"), b" 200 "),
             environment=self._environment,
-            # We hold the port: while the broker is started again, clients wait in line and are not refused.
+            # This process holds the port, so that clients wait, and are not refused, while the broker is started again.
             descriptors=(self._listener.fileno(),),
         )
         workers = [
@@ -173,7 +173,7 @@ def _valkey(settings: Settings, port: int) -> tuple[str, ...]:
         "bind": LOOPBACK,
         "dir": str(directory),
         "appendonly": "yes",
-        # With `everysec` it confirms what is not on its disk, see disk_proof.py.
+        # With `everysec` Valkey confirms writes that are not on its disk; see disk_proof.py.
         "appendfsync": "always" if settings.durable_intent else settings.up_fsync,
         "save": "",
         "maxmemory-policy": "noeviction",
@@ -187,8 +187,8 @@ def _get(path: str) -> bytes:
 
 
 async def _until(address: tuple[str, int], request: bytes, reply: bytes) -> None:
-    """Return once the first line of the reply to a request holds `reply`."""
-    while not await _replies(address, request, reply):  # noqa: ASYNC110 - another process can set no event of ours
+    """Return once the first line of the reply to a request contains `reply`."""
+    while not await _replies(address, request, reply):  # noqa: ASYNC110 - no event of ours can be set by another process
         await asyncio.sleep(POLL_S)
 
 

@@ -10,20 +10,20 @@ from contextlib import contextmanager
 from typing import Final
 
 LOOKS: Final = 20
-"""How often the watchdog looks before it gives a loop up."""
+"""Number of looks in a row that find the loop stuck before the watchdog ends the process."""
 STALLED_STATUS: Final = 70
-"""The exit status of a process that was ended so."""
-LAST_WORDS_S: Final = 5
-"""What the report may take: whoever should read it may be stuck as well."""
+"""The exit status of a process that the watchdog ended."""
+REPORT_S: Final = 5
+"""Longest time for the report, because the process that reads stderr may be stuck as well."""
 
 
 @contextmanager
 def watched(limit_s: float) -> Iterator[None]:
-    """End this process with `STALLED_STATUS` where the running loop does not turn for `limit_s` in the block.
+    """End this process with `STALLED_STATUS` if the running loop does not turn for `limit_s` inside the block.
 
-    The stacks of all threads are written to stderr first. Counted are the watchdog's own looks, not the time between
-    them: a process that was stopped, or a machine that slept, is looked at once when it wakes. A loop that is stuck in
-    C code which lets no other thread run is not noticed.
+    The stacks of all threads are written to stderr first. The watchdog counts its own looks, not the time between them,
+    so a process that was stopped, or a machine that slept, is looked at only once when it wakes. The watchdog does not
+    notice a loop that is stuck in C code which lets no other thread run.
     """
     loop = asyncio.get_running_loop()
     over, turned = threading.Event(), threading.Event()
@@ -54,8 +54,9 @@ def _watch(loop: asyncio.AbstractEventLoop, limit_s: float, over: threading.Even
 
 
 def _end(limit_s: float) -> None:
-    # Not by the log: the stuck thread may hold its lock. And not for ever: what stderr leads to may be full.
-    signal.alarm(LAST_WORDS_S)
+    # Logging is not used, because the stuck thread may hold its lock. The alarm bounds the report, because stderr may
+    # be a pipe that is full.
+    signal.alarm(REPORT_S)
     os.write(2, f"watchdog: the event loop has not turned for {limit_s:g} s; this process ends\n".encode())
     faulthandler.dump_traceback(file=2, all_threads=True)
     os._exit(STALLED_STATUS)

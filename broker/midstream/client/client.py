@@ -1,7 +1,7 @@
 """The Python client: starts streams, and reads them through any number of cuts.
 
-It needs `httpx2` and its neighbours `client_tail.py` and `sse_parser.py` alone: the three can be copied
-into another program. `midstream.sync` is the same for programs without a loop.
+It needs only `httpx2` and the files `client_tail.py` and `sse_parser.py` beside it, so these three files can be copied
+into another program. `midstream.sync` is the same client for programs without an event loop.
 
     async with Midstream("http://127.0.0.1:8080") as midstream:
         stream = await midstream.start("Tell me of rivers")
@@ -35,22 +35,22 @@ HEARTBEAT_S: Final = 15.0
 """The broker's own default."""
 REPLY_TIMEOUT_S: Final = 30.0
 MAX_FAILURES: Final = 20
-"""Connections in a row that bring nothing before `tail` gives up: some two minutes of back-off."""
+"""Connections in a row without anything new before `tail` gives up: about two minutes of back-off."""
 REQUEST_TRIES: Final = 4
 
 
 class Midstream:
     """A client of one broker; an async context manager.
 
-    It may be used in any event loop, also in one after another (`asyncio.run` twice). What is not closed with `aclose`
-    is closed when its loop ends.
+    It may be used in any event loop, and in several loops one after another (`asyncio.run` twice). Connections that are
+    not closed by `aclose` are closed when their loop ends.
 
     Args:
-        base_url: Where the broker is.
+        base_url: The broker's address.
         api_key: Sent as a bearer token.
-        heartbeat_s: The broker's heartbeat, in seconds; three of them in silence are a dead connection.
-        max_failures: Connections in a row that bring nothing before `tail` gives up.
-        tries: How often any other request is sent where the broker does not answer or is overloaded.
+        heartbeat_s: The broker's heartbeat, in seconds. A connection that is silent for three of them is dead.
+        max_failures: Connections in a row without anything new before `tail` gives up.
+        tries: How often any other request is sent if the broker does not answer or is overloaded.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Midstream:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close all connections of this loop; streams go on without us."""
+        """Close all connections of this loop. Streams go on."""
         _, keeper = self._opened.get(asyncio.get_running_loop(), (None, None))
         if keeper is not None:
             await keeper.aclose()
@@ -93,46 +93,46 @@ class Midstream:
 
         Args:
             prompt: A prompt, or chat messages.
-            model: `provider/name`; the broker's default where it is None.
-            idempotency_key: The same key never starts, or pays, twice. Made up where it is None, so that
-                this call's own retries do not pay twice.
+            model: `provider/name`; None means the broker's default model.
+            idempotency_key: A second start with the same key finds the stream and is not paid again. None means a
+                random key, so that the retries of this call are not paid again.
             fields: Further fields of `POST /v1/streams`: params, chunking, on_worker_loss, thread, metadata, ttl_s.
 
         Raises:
-            MidstreamError: Refused, or unreachable.
+            MidstreamError: The broker refuses, or cannot be reached.
         """
         body = {"input": prompt} if isinstance(prompt, str) else {"messages": list(prompt)}
-        given = {name: value for name, value in {"model": model, **fields}.items() if value is not None}
+        options = {name: value for name, value in {"model": model, **fields}.items() if value is not None}
         headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
-        return await self._object("POST", "/v1/streams", json=body | given, headers=headers)
+        return await self._object("POST", "/v1/streams", json=body | options, headers=headers)
 
     def tail(self, stream_id: str, after: int = 0) -> AsyncGenerator[ClientEntry, None]:
-        """Yield the entries behind `after`, up to the `end` entry; none twice, none left out.
+        """Yield the entries after offset `after`, up to the `end` entry. Each one comes once, and none is left out.
 
-        Comes back by itself after a cut, a time-out or a refusal by an overloaded broker. A `reset` says:
-        forget the text so far. Close it (`contextlib.aclosing`) where a loop over it may be left early.
+        It connects again after a cut, a time-out, or a refusal by an overloaded broker. After a `reset` the
+        caller must forget the text so far. Close the generator (`contextlib.aclosing`) if its loop may be left early.
 
         Raises:
-            MidstreamError: No such stream, its past is gone (`cursor_trimmed`), or `unreachable` after
-                `max_failures` connections in a row that brought nothing.
+            MidstreamError: There is no such stream, its past is gone (`cursor_trimmed`), or `max_failures` connections
+                in a row brought nothing (`unreachable`).
         """
         tail = Tail(stream_id, after, heartbeat_s=self._heartbeat_s, max_failures=self._max_failures)
         return tail.entries(self._http)
 
     async def state(self, stream_id: str, wait_s: float | None = None) -> dict[str, Any]:
-        """Return a stream's state, after its end or `wait_s` seconds if that is given.
+        """Return a stream's state. With `wait_s`, wait for its end first, for at most so many seconds.
 
         Raises:
-            MidstreamError: No such stream, or unreachable.
+            MidstreamError: There is no such stream, or the broker cannot be reached.
         """
         params = {} if wait_s is None else {"wait": wait_s}
         return await self._object("GET", path_of(stream_id), params=params, patience_s=wait_s or 0.0)
 
     async def entries(self, stream_id: str, after: int = 0, limit: int | None = None) -> Sequence[ClientEntry]:
-        """Return one page of logged entries behind `after`; an empty one at the tail.
+        """Return a page of the log's entries after offset `after`; it is empty at the tail.
 
         Raises:
-            MidstreamError: No such stream, its past is gone, or unreachable.
+            MidstreamError: There is no such stream, its past is gone, or the broker cannot be reached.
         """
         params = {"after": after} if limit is None else {"after": after, "limit": limit}
         page = await self._object("GET", f"{path_of(stream_id)}/entries", params=params)
@@ -146,49 +146,49 @@ class Midstream:
         limit: int | None = None,
         cursor: str | None = None,
     ) -> dict[str, Any]:
-        """Return a page of streams, the newest first: `data`, and the `next_cursor` of the page behind it or None.
+        """Return a page of streams, the newest first: `data`, and the `next_cursor` for the next page, or None.
 
         Raises:
-            MidstreamError: Refused, or unreachable.
+            MidstreamError: The broker refuses, or cannot be reached.
         """
         params = {"status": status, "thread": thread, "limit": limit, "cursor": cursor}
-        given = {name: value for name, value in params.items() if value is not None}
-        return await self._object("GET", "/v1/streams", params=given)
+        filters = {name: value for name, value in params.items() if value is not None}
+        return await self._object("GET", "/v1/streams", params=filters)
 
     async def cancel(self, stream_id: str) -> dict[str, Any]:
-        """Stop a stream; no effect on an ended one. Returns its state.
+        """Stop a stream and return its state. A stream that has ended stays as it is.
 
         Raises:
-            MidstreamError: No such stream, or unreachable.
+            MidstreamError: There is no such stream, or the broker cannot be reached.
         """
         return await self._object("POST", f"{path_of(stream_id)}/cancel")
 
     async def delete(self, stream_id: str) -> None:
-        """Stop and forget a stream.
+        """Delete a stream. A stream that still runs is stopped first.
 
         Raises:
-            MidstreamError: No such stream, or unreachable.
+            MidstreamError: There is no such stream, or the broker cannot be reached.
         """
-        # One try: where the first one's answer was lost, a second would report a stream that is not there.
+        # One try only: if its answer is lost, a second try would report that there is no such stream.
         await self._request("DELETE", path_of(stream_id), tries=1)
 
     async def models(self) -> Sequence[dict[str, Any]]:
         """Return the models that this broker can run.
 
         Raises:
-            MidstreamError: Refused, or unreachable.
+            MidstreamError: The broker refuses, or cannot be reached.
         """
         models: Sequence[dict[str, Any]] = (await self._object("GET", "/v1/models"))["data"]
         return models
 
     async def _http(self) -> httpx2.AsyncClient:
-        """Return the connections of the loop that runs: those of another one cannot be used in it."""
+        """Return the connections of the running loop, because those of another loop cannot be used in it."""
         loop = asyncio.get_running_loop()
         if loop not in self._opened:
             http = httpx2.AsyncClient(
                 base_url=self._base_url,
                 headers=self._headers,
-                limits=httpx2.Limits(max_connections=None),  # each tail holds one for as long as its stream lives
+                limits=httpx2.Limits(max_connections=None),  # each tail keeps one until its stream ends
             )
             keeper = self._keep(loop, http)
             self._opened[loop] = http, keeper

@@ -1,4 +1,4 @@
-"""How the Python client reads one stream through any number of cuts. `client.py` is the way in."""
+"""How the Python client reads one stream over any number of connections. Programs import `client.py`."""
 
 import asyncio
 import json
@@ -14,10 +14,10 @@ import httpx2
 from midstream.client.sse_parser import EventStreamParser, ServerSentEvent
 
 SILENT_HEARTBEATS: Final = 3
-"""A connection that brings nothing for this many heartbeats is dead."""
+"""A connection that is silent for this many heartbeats is dead."""
 CONNECT_TIMEOUT_S: Final = 10.0
 RETRY_MS: Final = 1_000
-"""First back-off, until the server says another one (`retry:`)."""
+"""The first back-off, unless the server sets another one (`retry:`)."""
 MAX_BACKOFF_S: Final = 10.0
 MAX_DOUBLINGS: Final = 10
 MAX_RETRY_AFTER_S: Final = 60.0
@@ -31,11 +31,11 @@ class MidstreamError(Exception):
     """The broker refused, or could not be reached.
 
     Attributes:
-        code: The problem's code, e.g. `stream_not_found`; `unreachable` where there was no answer.
-        status: The HTTP status; 0 where there was no answer.
+        code: The problem's code, such as `stream_not_found`, or `unreachable` if there was no answer.
+        status: The HTTP status, or 0 if there was no answer.
         detail: A sentence for people.
-        facts: What else the problem says, e.g. the `models` that there are for an `unknown_model`.
-        errors: Of a `bad_request`, what does not fit: a place in the request, and why.
+        facts: The other members of the problem, such as the available `models` of an `unknown_model`.
+        errors: The faults of a `bad_request`: for each the place in the request, and the reason.
     """
 
     def __init__(self, code: str, status: int, detail: str, facts: Mapping[str, Any] | None = None) -> None:
@@ -48,11 +48,11 @@ class MidstreamError(Exception):
 
 
 class RefusedForNowError(Exception):
-    """The broker refused in a way that another try may not meet.
+    """The broker refused for now; another try may succeed.
 
     Attributes:
-        problem: What to raise where there is no other try.
-        retry_after_s: How long the broker asks to wait, in seconds.
+        problem: The error to raise if there is no other try.
+        retry_after_s: The wait that the broker asks for, in seconds.
     """
 
     def __init__(self, problem: MidstreamError, retry_after_s: float) -> None:
@@ -63,7 +63,7 @@ class RefusedForNowError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ClientEntry:
-    """One entry of a stream; a `reset` that is not part of the log has offset 0."""
+    """One entry of a stream. A `reset` that is not part of the log has offset 0."""
 
     offset: int
     type: str
@@ -71,13 +71,13 @@ class ClientEntry:
 
 
 class Tail:
-    """One reader of one stream: knows what it has delivered, and goes on behind it.
+    """One reader of one stream. It knows what it has delivered, and goes on after that.
 
     Args:
         stream_id: The stream.
-        after: The offset behind which to begin.
+        after: The offset after which to begin.
         heartbeat_s: The broker's heartbeat, in seconds.
-        max_failures: Connections in a row that bring nothing before it gives up.
+        max_failures: Connections in a row without anything new before it gives up.
     """
 
     def __init__(self, stream_id: str, after: int, *, heartbeat_s: float, max_failures: int) -> None:
@@ -86,36 +86,36 @@ class Tail:
         self._heartbeat_s = heartbeat_s
         self._max_failures = max_failures
         self._retry_ms = RETRY_MS
-        self._over = False
+        self._is_over = False
 
     async def entries(self, client: Callable[[], Awaitable[httpx2.AsyncClient]]) -> AsyncGenerator[ClientEntry, None]:
         """Yield the entries up to the `end` entry, over as many connections as it takes.
 
         Args:
-            client: Returns the HTTP client of the loop that runs.
+            client: Returns the HTTP client of the running loop.
 
         Raises:
-            MidstreamError: Refused for good, or too many connections in a row brought nothing.
+            MidstreamError: The broker refuses for good, or too many connections in a row brought nothing.
         """
         now_s = asyncio.get_running_loop().time
         failures = 0
         while True:
-            began_at, began_s = self._cursor, now_s()
-            why, wait_s = "the connection was cut", 0.0
+            first_cursor, began_s = self._cursor, now_s()
+            reason, wait_s = "the connection was cut", 0.0
             try:
                 async with aclosing(self._one_connection(await client())) as entries:
                     async for entry in entries:
                         yield entry
             except RefusedForNowError as refusal:
-                why, wait_s = str(refusal), refusal.retry_after_s
-            except (httpx2.TransportError, ValueError) as error:  # ValueError: this is no event stream of ours
-                why = f"{type(error).__name__}: {error}"
-            if self._over:
+                reason, wait_s = str(refusal), refusal.retry_after_s
+            except (httpx2.TransportError, ValueError) as error:  # ValueError: this is not an event stream of a broker
+                reason = f"{type(error).__name__}: {error}"
+            if self._is_over:
                 return
-            brought_something = self._cursor != began_at or now_s() - began_s > self._heartbeat_s
-            failures = 0 if brought_something else failures + 1
+            has_progress = self._cursor != first_cursor or now_s() - began_s > self._heartbeat_s
+            failures = 0 if has_progress else failures + 1
             if failures >= self._max_failures:
-                raise MidstreamError("unreachable", 0, f"{failures} connections in a row brought nothing; {why}")
+                raise MidstreamError("unreachable", 0, f"{failures} connections in a row brought nothing; {reason}")
             await asyncio.sleep(max(wait_s, backoff_s(failures, self._retry_ms)))
 
     async def _one_connection(self, http: httpx2.AsyncClient) -> AsyncGenerator[ClientEntry, None]:
@@ -129,13 +129,13 @@ class Tail:
         response = await http.send(request, stream=True)
         try:
             await raise_for_problem(response)
-            self._over = response.status_code == NO_CONTENT
+            self._is_over = response.status_code == NO_CONTENT
             parser = EventStreamParser()
             async for chunk in response.aiter_bytes():
                 for event in parser.feed(chunk):
                     if entry := self._accept(event):
                         yield entry
-                    if self._over:
+                    if self._is_over:
                         return
                 if parser.retry_ms is not None:
                     self._retry_ms = parser.retry_ms
@@ -143,33 +143,33 @@ class Tail:
             await response.aclose()
 
     def _accept(self, event: ServerSentEvent) -> ClientEntry | None:
-        """Return the entry to deliver, and move behind it; None for one that was delivered before.
+        """Return the entry to deliver, and move the cursor to it; None for an entry that was delivered before.
 
         Raises:
-            ValueError: The frame is not ours, or entries are missing before it: read again from the cursor.
+            ValueError: The frame is not a broker's, or entries are missing before it. The caller connects again.
         """
         data = json.loads(event.data)
         data.pop("type", None)
         offset = int(event.id or 0)
         if event.type == "reset" and offset != self._cursor + 1:
-            # The server's word to this connection, not an entry; id 0 says that the log is sent from its start.
+            # This is a message to this connection and no entry. Id 0 means that the log is sent again from its start.
             self._cursor = min(self._cursor, offset)
             return ClientEntry(0, event.type, data)
         if offset <= self._cursor:
             return None
         if offset != self._cursor + 1:
-            raise ValueError(f"entry {offset} came behind entry {self._cursor}")
+            raise ValueError(f"entry {offset} came after entry {self._cursor}")
         self._cursor = offset
-        self._over = event.type == "end"
+        self._is_over = event.type == "end"
         return ClientEntry(offset, event.type, data)
 
 
 async def raise_for_problem(response: httpx2.Response) -> None:
-    """Return where the answer is a success; read its problem document otherwise.
+    """Return if the answer is a success; otherwise raise the error that its problem document describes.
 
     Raises:
         RefusedForNowError: Another try may succeed.
-        MidstreamError: None will.
+        MidstreamError: Another try would fail as well.
     """
     if response.status_code in OK:
         return
@@ -188,17 +188,17 @@ async def raise_for_problem(response: httpx2.Response) -> None:
 
 
 def _places(errors: Any) -> tuple[tuple[str, str], ...]:
-    """Return the `errors` of a problem document as pairs; none where they are not what a broker sends."""
+    """Return the `errors` of a problem document as pairs. Anything that a broker does not send is left out."""
     rows = errors if isinstance(errors, list) else []
     return tuple((str(row.get("at", "")), str(row.get("message", ""))) for row in rows if isinstance(row, dict))
 
 
 def path_of(stream_id: str) -> str:
-    """Return the path of a stream; an id can not lead out of it."""
+    """Return the path of a stream; an id cannot lead to another path."""
     return f"/v1/streams/{quote(stream_id, safe='')}"
 
 
 def backoff_s(failures: int, first_ms: int) -> float:
-    """Return how long to wait, in seconds: exponential, and jittered so that a crowd does not come back at once."""
+    """Return how long to wait: exponential, with jitter so that many clients do not come back at the same moment."""
     longest_s = min(MAX_BACKOFF_S, first_ms / 1_000 * 2.0 ** min(failures, MAX_DOUBLINGS))
     return longest_s * random.uniform(0.5, 1.0)  # noqa: S311 - spreads clients, keeps no secret

@@ -1,6 +1,6 @@
-"""Reads an event stream, by the WHATWG algorithm ("Interpreting an event stream"); no I/O.
+"""Parses an event stream by the WHATWG algorithm ("Interpreting an event stream"), without I/O.
 
-Bytes come in cut anywhere, also inside a UTF-8 character or between CR and LF; whole events come out.
+The bytes may be cut anywhere, even inside a UTF-8 character or between CR and LF.
 """
 
 import codecs
@@ -12,16 +12,16 @@ MAX_EVENT_CHARS: Final = 33_554_432
 """Most characters of one event: twice the largest output that a stream may hold by default."""
 
 _LINE_END: Final = re.compile(r"\r\n|\n|\r")
-_RETRY: Final = re.compile(r"[0-9]{1,9}")  # longer ones are more than 11 days: nobody means that
+_RETRY: Final = re.compile(r"[0-9]{1,9}")  # a longer one would be more than 11 days
 
 
 class EventTooLargeError(ValueError):
-    """The peer sent an event of more than `MAX_EVENT_CHARS` characters."""
+    """The server sent an event of more than `MAX_EVENT_CHARS` characters."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerSentEvent:
-    """One event. `id` is the last id seen on the stream, which may be that of an earlier event."""
+    """One event. `id` is the last id on the stream so far, which may be that of an earlier event."""
 
     type: str
     data: str
@@ -39,7 +39,7 @@ class EventStreamParser:
         self.retry_ms: int | None = None
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._pending: list[str] = []  # pieces of the line that has not ended yet
-        self._ended_in_cr = False  # then a LF that comes next belongs to the same line end
+        self._ended_in_cr = False  # then a LF that comes next belongs to the same end of line
         self._size_chars = 0
         self._at_start = True
         self._type = ""
@@ -49,10 +49,10 @@ class EventStreamParser:
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
         """Take the next bytes and return the events that they complete.
 
-        An event that the connection ends within is dropped, as the standard asks.
+        An event that is not complete when the connection ends is dropped, as the standard says.
 
         Raises:
-            EventTooLargeError: An event does not end.
+            EventTooLargeError: An event is too long.
         """
         text = self._decoder.decode(chunk)
         if not text:
