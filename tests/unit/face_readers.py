@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from midstream.faces.face import Json
-from midstream.log.entries import COMPLETED
+from midstream.log.entries import COMPLETED, Json
 
 Documents = list[Json]
 BLOCK_TYPES = {

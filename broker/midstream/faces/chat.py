@@ -5,12 +5,12 @@ from typing import ClassVar
 
 import orjson
 
-from midstream.faces.face import Json, Step
+from midstream.faces.face import Step
 from midstream.faces.peer_errors import failure_of, openai_error
 from midstream.faces.sse_frames import DONE, HEARTBEAT, sse_frame
 from midstream.faces.token_usage import chat_usage
 from midstream.log import entries
-from midstream.log.entries import Entry, Stored, decode
+from midstream.log.entries import Entry, Json, Stored, decode
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,10 @@ A new face goes into the table of `tests/unit/test_faces.py`, which holds all of
 """
 
 from abc import ABC, abstractmethod
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from midstream.log.entries import Entry, Stored
 
-Json = dict[str, Any]
 State = TypeVar("State")
 
 

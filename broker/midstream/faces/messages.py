@@ -5,13 +5,13 @@ from typing import Any, ClassVar, Final
 
 import orjson
 
-from midstream.faces.face import Json, Step
+from midstream.faces.face import Step
 from midstream.faces.messages_blocks import Block, Kind
 from midstream.faces.peer_errors import anthropic_error, failure_of
 from midstream.faces.sse_frames import sse_frame
 from midstream.faces.token_usage import messages_usage
 from midstream.log import entries
-from midstream.log.entries import Entry, Stored, decode
+from midstream.log.entries import Entry, Json, Stored, decode
 
 PING: Final = sse_frame(b'{"type":"ping"}', "ping")
 _STOP_REASONS: Final = {

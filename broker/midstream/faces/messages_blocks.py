@@ -5,8 +5,8 @@ from typing import Any, Literal
 
 import orjson
 
-from midstream.faces.face import Json
 from midstream.faces.rope import Rope, text_of
+from midstream.log.entries import Json
 
 Kind = Literal["text", "thinking", "redacted_thinking", "tool_use"]
 

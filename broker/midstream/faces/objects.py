@@ -5,8 +5,7 @@ from typing import ClassVar
 
 import orjson
 
-from midstream.faces.face import Json
-from midstream.log.entries import Stored, decode
+from midstream.log.entries import Json, Stored, decode
 
 
 @dataclass(frozen=True)

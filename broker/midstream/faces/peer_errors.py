@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from midstream.faces.face import Json
-from midstream.log.entries import CANCELLED
+from midstream.log.entries import CANCELLED, Json
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ from typing import ClassVar
 
 import orjson
 
-from midstream.faces.face import Json
 from midstream.faces.peer_errors import failure_of, openai_error, response_error
 from midstream.faces.responses_items import ItemStep
 from midstream.faces.responses_output import INCOMPLETE, ResponsesState
@@ -13,7 +12,7 @@ from midstream.faces.rope import text_of
 from midstream.faces.sse_frames import HEARTBEAT, sse_frame
 from midstream.faces.token_usage import responses_usage
 from midstream.log import entries
-from midstream.log.entries import Entry, Stored, decode
+from midstream.log.entries import Entry, Json, Stored, decode
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,11 @@ from typing import Any
 
 import orjson
 
-from midstream.faces.face import Json, Step
+from midstream.faces.face import Step
 from midstream.faces.responses_output import Item, ItemKind, ItemStatus, Part, PartKind, ResponsesState, item_id
 from midstream.faces.rope import text_of
 from midstream.faces.sse_frames import sse_frame
+from midstream.log.entries import Json
 
 
 class ItemStep(Step[ResponsesState]):

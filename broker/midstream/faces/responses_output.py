@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from midstream.faces.face import Json
 from midstream.faces.rope import Rope, text_of
 from midstream.log import entries
+from midstream.log.entries import Json
 
 ItemKind = Literal["message", "reasoning", "function_call"]
 PartKind = Literal["output_text", "refusal", "summary_text"]

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from midstream.faces.face import Json
+from midstream.log.entries import Json
 
 
 class _Counts(NamedTuple):

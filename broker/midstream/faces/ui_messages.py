@@ -5,11 +5,11 @@ from typing import ClassVar, Final
 
 import orjson
 
-from midstream.faces.face import Json, Step
+from midstream.faces.face import Step
 from midstream.faces.sse_frames import DONE, HEARTBEAT, sse_frame, with_id, with_retry
 from midstream.faces.ui_parts import data_part, error_part, file_part, source_part, tool_result_part
 from midstream.log import entries
-from midstream.log.entries import Entry, Stored, decode
+from midstream.log.entries import Entry, Json, Stored, decode
 
 RESETTING_MAJOR: Final = 7
 """The first major of the SDK that reads `reset-step`; to an older one it is an error."""

@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection
 from typing import Any, Final
 
-from midstream.faces.face import Json
+from midstream.log.entries import Json
 
 _NOT_IN_NAMES: Final = re.compile(r"[^a-z0-9]+")
 
