@@ -25,7 +25,7 @@ from midstream_worker.sources.deltas import (
 )
 from midstream_worker.sources.providers import Sources
 from midstream_worker.sources.source import Prompt
-from tests.contract.worker_support import client_of, read
+from tests.contract.worker_runs import client_of, read
 
 UNFIT: dict[str, tuple[Any, str]] = {
     "object in a tool result": (

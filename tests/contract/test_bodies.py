@@ -14,7 +14,7 @@ from midstream.http.limits import BodyLimit
 from midstream.http.problems import Problem
 from midstream.settings import Settings
 from tests import inside
-from tests.contract.test_ws import dial
+from tests.contract.ws_talk import dial
 
 DOORS: dict[str, bytes] = {
     "/v1/streams": b'{"model": "demo/story", "input": "x", "params": %b}',

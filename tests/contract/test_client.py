@@ -2,153 +2,32 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import aclosing, suppress
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from midstream.client.client import ClientEntry, Midstream, MidstreamError
-
-Answer = Callable[["Exchange"], Awaitable[None]]
-LENGTH = 12
-SSE_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-
-
-@dataclass
-class Exchange:
-    """One request, and the writer that its answer goes to."""
-
-    head: str
-    body: bytes
-    writer: asyncio.StreamWriter
-
-    @property
-    def line(self) -> str:
-        return self.head.partition("\r\n")[0]
-
-    def header(self, name: str) -> str | None:
-        lines = (line.partition(":") for line in self.head.split("\r\n")[1:])
-        return next((value.strip() for key, _, value in lines if key.lower() == name.lower()), None)
-
-    async def send(self, status: int, document: object, headers: str = "") -> None:
-        body = json.dumps(document).encode()
-        head = f"HTTP/1.1 {status} Status\r\nContent-Length: {len(body)}\r\n{headers}\r\n"
-        self.writer.write(head.encode() + body)
-        await self.writer.drain()
-
-    async def chunk(self, content: bytes) -> None:
-        self.writer.write(f"{len(content):x}\r\n".encode() + content + b"\r\n")
-        await self.writer.drain()
+from tests.contract.scripted_broker import (
+    LENGTH,
+    LOG,
+    SSE_HEAD,
+    Answer,
+    Exchange,
+    ScriptedBroker,
+    drop,
+    frame,
+    refuse,
+    replay,
+    scripted_broker,
+    send,
+    stall,
+)
 
 
-@dataclass
-class Peer:
-    """Answers each request by the next of its answers, then by the last one."""
-
-    answers: list[Answer]
-    port: int = 0
-    exchanges: list[Exchange] = field(default_factory=list)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def cursors(self) -> list[str | None]:
-        return [exchange.header("Last-Event-ID") for exchange in self.exchanges]
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            head = (await reader.readuntil(b"\r\n\r\n")).decode()
-            exchange = Exchange(head, b"", writer)
-            exchange.body = await reader.readexactly(int(exchange.header("Content-Length") or 0))
-            self.exchanges.append(exchange)
-            await self.answers[min(len(self.exchanges), len(self.answers)) - 1](exchange)
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass  # the client left
-        finally:
-            writer.close()
-            with suppress(ConnectionError):
-                await writer.wait_closed()
-
-
-@asynccontextmanager
-async def peer(*answers: Answer) -> AsyncIterator[Peer]:
-    peer = Peer(list(answers))
-    tasks: set[asyncio.Task[None]] = set()
-
-    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        tasks.add(asyncio.create_task(peer.serve(reader, writer)))
-
-    server = await asyncio.start_server(accept, "127.0.0.1", 0)
-    peer.port = server.sockets[0].getsockname()[1]
-    try:
-        yield peer
-    finally:
-        server.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await server.wait_closed()
-
-
-def frame(offset: int) -> bytes:
-    data = {"type": "end", "outcome": "completed"} if offset == LENGTH else {"type": "text", "text": f"w{offset} "}
-    return f"id: {offset}\nevent: {data['type']}\ndata: {json.dumps(data)}\n\n".encode()
-
-
-LOG = [
-    ClientEntry(offset, "text", {"text": f"w{offset} "})
-    if offset < LENGTH
-    else ClientEntry(offset, "end", {"outcome": "completed"})
-    for offset in range(1, LENGTH + 1)
-]
-
-
-def replay(entries: int = LENGTH, *, back: int = 0, skip: int = 0, spill: int = 0) -> Answer:
-    """Serve so many entries behind the cursor, then cut; or repeat some first, skip some, tear the last frame."""
-
-    async def answer(exchange: Exchange) -> None:
-        cursor = int(exchange.header("Last-Event-ID") or 0)
-        exchange.writer.write(SSE_HEAD)
-        await exchange.chunk(b"retry: 1\n\n: a heartbeat\n\n")
-        for offset in range(max(1, cursor + 1 - back + skip), min(LENGTH, cursor + entries) + 1):
-            await exchange.chunk(frame(offset))
-        if spill:
-            await exchange.chunk(frame(LENGTH)[:spill])
-
-    return answer
-
-
-def refuse(status: int, code: str, headers: str = "") -> Answer:
-    async def answer(exchange: Exchange) -> None:
-        await exchange.send(status, {"code": code, "detail": "because"}, headers)
-
-    return answer
-
-
-def send(status: int, document: object) -> Answer:
-    async def answer(exchange: Exchange) -> None:
-        await exchange.send(status, document)
-
-    return answer
-
-
-async def drop(_: Exchange) -> None:
-    """Close without an answer."""
-
-
-async def stall(exchange: Exchange) -> None:
-    exchange.writer.write(SSE_HEAD)
-    await exchange.chunk(b"retry: 1\n\n")
-    await asyncio.Event().wait()
-
-
-async def read(peer: Peer, after: int = 0, *, max_failures: int = 20) -> list[ClientEntry]:
-    async with Midstream(peer.url, heartbeat_s=0.05, max_failures=max_failures) as midstream:
+async def read(broker: ScriptedBroker, after: int = 0, *, max_failures: int = 20) -> list[ClientEntry]:
+    async with Midstream(broker.url, heartbeat_s=0.05, max_failures=max_failures) as midstream:
         return [entry async for entry in midstream.tail("s1", after)]
 
 
@@ -162,42 +41,42 @@ CUTS = st.one_of(
 @settings(max_examples=25, deadline=None)
 @given(cuts=st.lists(CUTS, max_size=6))
 async def test_over_any_cuts_every_entry_comes_once_and_in_order(cuts: list[Answer]) -> None:
-    async with peer(replay(0), *cuts, replay()) as broker:
+    async with scripted_broker(replay(0), *cuts, replay()) as broker:
         assert await read(broker) == LOG
 
 
 async def test_it_goes_on_behind_what_it_has() -> None:
-    async with peer(replay(3), replay(4), replay()) as broker:
+    async with scripted_broker(replay(3), replay(4), replay()) as broker:
         assert await read(broker) == LOG
     assert broker.cursors == ["0", "3", "7"]
 
 
 async def test_it_begins_behind_after() -> None:
-    async with peer(replay()) as broker:
+    async with scripted_broker(replay()) as broker:
         assert await read(broker, after=10) == LOG[10:]
     assert broker.cursors == ["10"]
 
 
 async def test_a_gap_is_not_delivered_but_read_again() -> None:
-    async with peer(replay(3), replay(4, skip=1), replay()) as broker:
+    async with scripted_broker(replay(3), replay(4, skip=1), replay()) as broker:
         assert await read(broker) == LOG
     assert broker.cursors == ["0", "3", "3"]
 
 
 async def test_a_silent_connection_is_given_up() -> None:
-    async with peer(replay(2), stall, replay()) as broker:
+    async with scripted_broker(replay(2), stall, replay()) as broker:
         assert await read(broker) == LOG
     assert broker.cursors == ["0", "2", "2"]
 
 
 async def test_nothing_more_is_asked_for_after_the_end() -> None:
-    async with peer(replay()) as broker:
+    async with scripted_broker(replay()) as broker:
         assert (await read(broker))[-1].type == "end"
         assert len(broker.exchanges) == 1
 
 
 async def test_204_says_that_everything_was_read() -> None:
-    async with peer(replay(LENGTH - 1), send(204, "")) as broker:
+    async with scripted_broker(replay(LENGTH - 1), send(204, "")) as broker:
         assert await read(broker) == LOG[:-1]
 
 
@@ -207,7 +86,7 @@ async def test_a_reset_is_passed_on_and_the_log_read_from_its_start() -> None:
         reset = b'id: 0\nevent: reset\ndata: {"type":"reset","reason":"cursor_ahead"}\n\n'
         await exchange.chunk(reset + frame(1) + frame(2))
 
-    async with peer(replay(0), ahead, replay()) as broker:
+    async with scripted_broker(replay(0), ahead, replay()) as broker:
         assert await read(broker, after=99) == [ClientEntry(0, "reset", {"reason": "cursor_ahead"}), *LOG]
     assert broker.cursors == ["99", "99", "2"]
 
@@ -218,13 +97,13 @@ async def test_a_logged_reset_is_an_entry_like_others() -> None:
         logged = b'id: 2\nevent: reset\ndata: {"type":"reset","reason":"restart"}\n\n'
         await exchange.chunk(frame(1) + logged + b"".join(map(frame, range(3, LENGTH + 1))))
 
-    async with peer(reset) as broker:
+    async with scripted_broker(reset) as broker:
         expected = [LOG[0], ClientEntry(2, "reset", {"reason": "restart"}), *LOG[2:]]
         assert await read(broker) == expected
 
 
 async def test_it_gives_up_after_so_many_failures_in_a_row() -> None:
-    async with peer(replay(2), replay(0)) as broker:
+    async with scripted_broker(replay(2), replay(0)) as broker:
         with pytest.raises(MidstreamError) as caught:
             await read(broker, max_failures=3)
     assert caught.value.code == "unreachable"
@@ -232,7 +111,7 @@ async def test_it_gives_up_after_so_many_failures_in_a_row() -> None:
 
 
 async def test_what_no_retry_can_change_is_raised_with_its_code() -> None:
-    async with peer(refuse(410, "cursor_trimmed")) as broker:
+    async with scripted_broker(refuse(410, "cursor_trimmed")) as broker:
         with pytest.raises(MidstreamError) as caught:
             await read(broker)
     assert (caught.value.code, caught.value.status, caught.value.detail) == ("cursor_trimmed", 410, "because")
@@ -242,7 +121,7 @@ async def test_what_no_retry_can_change_is_raised_with_its_code() -> None:
 async def test_a_refusal_tells_what_does_not_fit_and_its_facts() -> None:
     errors = [{"at": "body.params", "message": "Input should be a valid dictionary"}, {"at": "body.x", "message": "no"}]
     document = {"code": "bad_request", "detail": "It does not fit.", "status": 400, "errors": errors, "limit": 7}
-    async with peer(send(400, document)) as broker, Midstream(broker.url) as midstream:
+    async with scripted_broker(send(400, document)) as broker, Midstream(broker.url) as midstream:
         with pytest.raises(MidstreamError) as caught:
             await midstream.start("hi")
     assert caught.value.errors == (("body.params", "Input should be a valid dictionary"), ("body.x", "no"))
@@ -253,7 +132,7 @@ async def test_a_refusal_tells_what_does_not_fit_and_its_facts() -> None:
 
 
 async def test_retry_after_is_honoured() -> None:
-    async with peer(replay(1), refuse(503, "log_unavailable", "Retry-After: 1\r\n"), replay()) as broker:
+    async with scripted_broker(replay(1), refuse(503, "log_unavailable", "Retry-After: 1\r\n"), replay()) as broker:
         started_s = asyncio.get_running_loop().time()
         assert await read(broker) == LOG
         assert asyncio.get_running_loop().time() - started_s >= 1.0
@@ -271,14 +150,14 @@ async def test_leaving_a_tail_early_closes_its_connection() -> None:
                 await asyncio.sleep(0.01)
         left.set()
 
-    async with peer(follow) as broker, Midstream(broker.url) as midstream:
+    async with scripted_broker(follow) as broker, Midstream(broker.url) as midstream:
         async with aclosing(midstream.tail("s1")) as entries:
             assert await anext(entries) == LOG[0]
         await asyncio.wait_for(left.wait(), 5)
 
 
 async def test_the_retries_of_one_start_share_one_idempotency_key() -> None:
-    async with peer(drop, refuse(503, "log_unavailable"), send(201, {"id": "s1"})) as broker:
+    async with scripted_broker(drop, refuse(503, "log_unavailable"), send(201, {"id": "s1"})) as broker:
         async with Midstream(broker.url) as midstream:
             assert await midstream.start("hi", model="demo/x", thread=None) == {"id": "s1"}
         keys = {exchange.header("Idempotency-Key") for exchange in broker.exchanges}
@@ -289,7 +168,7 @@ async def test_the_retries_of_one_start_share_one_idempotency_key() -> None:
 
 
 async def test_two_starts_have_two_keys_and_a_given_key_is_kept() -> None:
-    async with peer(send(201, {"id": "s1"})) as broker, Midstream(broker.url, "secret") as midstream:
+    async with scripted_broker(send(201, {"id": "s1"})) as broker, Midstream(broker.url, "secret") as midstream:
         await midstream.start("hi")
         await midstream.start([{"role": "user", "content": "hi"}])
         await midstream.start("hi", idempotency_key="mine")
@@ -300,7 +179,7 @@ async def test_two_starts_have_two_keys_and_a_given_key_is_kept() -> None:
 
 
 async def test_a_broker_that_is_away_is_unreachable() -> None:
-    async with peer(drop) as broker, Midstream(broker.url, tries=2) as midstream:
+    async with scripted_broker(drop) as broker, Midstream(broker.url, tries=2) as midstream:
         with pytest.raises(MidstreamError) as caught:
             await midstream.state("s1")
         assert (caught.value.code, caught.value.status) == ("unreachable", 0)
@@ -308,13 +187,13 @@ async def test_a_broker_that_is_away_is_unreachable() -> None:
 
 
 async def test_a_proxys_error_page_has_a_code_too() -> None:
-    async with peer(send(403, ["not a problem document"])) as broker, Midstream(broker.url) as midstream:
+    async with scripted_broker(send(403, ["not a problem document"])) as broker, Midstream(broker.url) as midstream:
         with pytest.raises(MidstreamError) as caught:
             await midstream.cancel("s1")
     assert (caught.value.code, caught.value.status) == ("http_403", 403)
 
 
 async def test_an_id_can_not_lead_out_of_its_path() -> None:
-    async with peer(send(200, {})) as broker, Midstream(broker.url) as midstream:
+    async with scripted_broker(send(200, {})) as broker, Midstream(broker.url) as midstream:
         await midstream.state("../models?x#y")
         assert broker.exchanges[0].line == "GET /v1/streams/..%2Fmodels%3Fx%23y HTTP/1.1"

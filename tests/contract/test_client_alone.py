@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from tests.contract.test_client import LENGTH, peer, replay, send
+from tests.contract.scripted_broker import LENGTH, replay, scripted_broker, send
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -91,18 +91,18 @@ STATE = {"id": "s1", "status": "ended", "outcome": "completed", "model": "demo/x
 
 async def test_the_commands_on_streams_run_with_the_base_alone() -> None:
     text = "".join(f"w{offset} " for offset in range(1, LENGTH))
-    async with peer(send(201, STATE), replay()) as broker:
+    async with scripted_broker(send(201, STATE), replay()) as broker:
         assert (await run("start", "hi", url=broker.url)).strip() == text.strip()
-    async with peer(replay()) as broker:
+    async with scripted_broker(replay()) as broker:
         assert (await run("tail", "s1", url=broker.url)).strip() == text.strip()
-    async with peer(send(200, {"data": [STATE], "next_cursor": None})) as broker:
+    async with scripted_broker(send(200, {"data": [STATE], "next_cursor": None})) as broker:
         assert "demo/x" in await run("ls", url=broker.url)
-    async with peer(send(200, STATE)) as broker:
+    async with scripted_broker(send(200, STATE)) as broker:
         assert json.loads(await run("show", "s1", "--json", url=broker.url)) == STATE
     page = {"data": [{"offset": 1, "type": "text", "data": {"type": "text", "text": "hi"}}]}
-    async with peer(send(200, page), send(200, {"data": []})) as broker:
+    async with scripted_broker(send(200, page), send(200, {"data": []})) as broker:
         assert "hi" in await run("log", "s1", url=broker.url)
-    async with peer(send(202, STATE)) as broker:
+    async with scripted_broker(send(202, STATE)) as broker:
         assert "completed" in await run("cancel", "s1", url=broker.url)
 
 

@@ -15,7 +15,7 @@ from midstream import sync
 from midstream.client.client import Midstream
 from midstream.settings import Settings
 from tests import inside
-from tests.contract.test_client import SSE_HEAD, Exchange, frame, peer, replay
+from tests.contract.scripted_broker import SSE_HEAD, Exchange, frame, replay, scripted_broker
 
 Result = TypeVar("Result")
 ASK: dict[str, Any] = {"model": "demo/story", "params": {"words": 5}, "ttl_s": 60}
@@ -94,7 +94,7 @@ async def test_it_works_within_a_loop_that_is_taken() -> None:
 
     def serve(ready: threading.Event, over: threading.Event, found: list[str]) -> None:
         async def serving() -> None:
-            async with peer(replay()) as broker:
+            async with scripted_broker(replay()) as broker:
                 found.append(broker.url)
                 ready.set()
                 await asyncio.to_thread(over.wait)
@@ -133,7 +133,7 @@ async def test_a_tail_that_is_left_early_closes_its_connection() -> None:
             seen.wait()
 
     midstream_is_open, seen = threading.Event(), threading.Event()
-    async with peer(follow) as broker:
+    async with scripted_broker(follow) as broker:
         running = asyncio.create_task(elsewhere(program, broker.url))
         await elsewhere(midstream_is_open.wait)
         await asyncio.wait_for(left.wait(), 5)
@@ -147,7 +147,7 @@ async def test_close_ends_who_waits_in_another_thread() -> None:
         await asyncio.Event().wait()
 
     asked = asyncio.Event()
-    async with peer(silent) as broker:
+    async with scripted_broker(silent) as broker:
         midstream = sync.Midstream(broker.url)
         waiting = asyncio.create_task(elsewhere(midstream.models))
         await asked.wait()

@@ -12,7 +12,7 @@ import pytest
 
 from midstream.settings import Settings
 from tests import inside
-from tests.contract.faces_support import Doors, ask, doors, events, on_provider
+from tests.contract.sdk_clients import Doors, ask, doors, events, on_provider
 from tests.provider.client import ProviderServer
 from tests.provider.script import Script
 from tests.system import System, stop

@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from midstream.settings import Settings
-from tests.contract.faces_support import Doors, ask, doors, on_provider
+from tests.contract.sdk_clients import Doors, ask, doors, on_provider
 from tests.provider.client import ProviderServer
 from tests.provider.script import Script
 

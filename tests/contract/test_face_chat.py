@@ -10,7 +10,7 @@ from midstream.faces.chat import ChatFace
 from midstream.log.entries import Entry, Stored, encode, text
 from midstream.settings import Settings
 from tests import sse
-from tests.contract.faces_support import Doors, ask, doors, events, first_events, on_provider, stream_id_of
+from tests.contract.sdk_clients import Doors, ask, doors, events, first_events, on_provider, stream_id_of
 from tests.provider.client import ProviderServer
 from tests.provider.script import Script
 

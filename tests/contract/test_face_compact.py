@@ -12,7 +12,7 @@ import pytest
 from midstream.requests.summaries import sealed
 from midstream.settings import Settings
 from midstream_worker.sources.deltas import Delta, Finish, Other, Text
-from tests.contract.faces_support import AsyncLosesAnswers, Doors, ask, doors, on_provider
+from tests.contract.sdk_clients import AsyncLosesAnswers, Doors, ask, doors, on_provider
 from tests.provider.client import ProviderServer
 from tests.provider.script import Script
 

@@ -11,7 +11,7 @@ import anthropic
 import openai
 import pytest
 
-from tests.contract.faces_support import ask, events, stream_id_of
+from tests.contract.sdk_clients import ask, events, stream_id_of
 from tests.provider.client import ProviderServer
 from tests.provider.script import Script
 from tests.system import System, stop

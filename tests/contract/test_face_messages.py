@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from midstream.settings import Settings
 from midstream_worker.sources.deltas import Delta, Finish, Other, Text
 from tests import inside, sse
-from tests.contract.faces_support import Doors, ask, doors, events, first_events, on_provider, stream_id_of
+from tests.contract.sdk_clients import Doors, ask, doors, events, first_events, on_provider, stream_id_of
 from tests.provider.client import ProviderServer
 from tests.provider.messages_api import REDACTED, signature
 from tests.provider.script import Script

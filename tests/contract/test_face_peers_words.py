@@ -8,7 +8,7 @@ import openai
 import pytest
 
 from midstream.settings import Settings
-from tests.contract.faces_support import Doors, ask, doors, on_provider
+from tests.contract.sdk_clients import Doors, ask, doors, on_provider
 from tests.provider.client import ProviderServer
 from tests.provider.script import Script
 

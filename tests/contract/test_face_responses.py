@@ -16,7 +16,7 @@ from midstream.http.responses.responses_request import whole_echo
 from midstream.log.entries import Entry, Stored, encode, text
 from midstream.settings import Settings
 from tests import sse
-from tests.contract.faces_support import Doors, ask, doors, events, on_provider, stream_id_of
+from tests.contract.sdk_clients import Doors, ask, doors, events, on_provider, stream_id_of
 from tests.provider.client import ProviderServer
 from tests.provider.script import Script
 

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from midstream.settings import Settings
 from tests import inside
-from tests.contract.faces_support import AsyncLosesAnswers, Doors, ask, doors, events, on_provider
+from tests.contract.sdk_clients import AsyncLosesAnswers, Doors, ask, doors, events, on_provider
 from tests.provider.client import ProviderServer
 from tests.provider.script import Script
 from tests.servers import free_port

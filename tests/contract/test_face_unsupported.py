@@ -7,7 +7,7 @@ import openai
 import pytest
 
 from midstream.settings import Settings
-from tests.contract.faces_support import Doors, ask, doors, events, on_provider, stream_id_of
+from tests.contract.sdk_clients import Doors, ask, doors, events, on_provider, stream_id_of
 from tests.provider.client import ProviderServer
 from tests.provider.script import Script
 

@@ -11,7 +11,7 @@ import pytest
 from midstream.http.app import create_app
 from midstream.settings import Settings
 from tests import inside
-from tests.contract.test_wire import connected
+from tests.contract.raw_connections import open_connection
 
 START = b"GET /healthz HTTP/1.1\r\nHost: x\r\n"
 HALF = b"POST /v1/streams HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
@@ -27,7 +27,7 @@ async def client(settings: Settings) -> AsyncIterator[httpx2.AsyncClient]:
 
 async def answer(client: httpx2.AsyncClient, *parts: bytes, rest_s: float = 0) -> bytes:
     """Send parts, with a rest between them, and return what is answered until the server closes."""
-    reader, writer = await connected(client)
+    reader, writer = await open_connection(client)
     try:
         with contextlib.suppress(ConnectionError):
             for part in parts:

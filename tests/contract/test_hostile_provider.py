@@ -12,7 +12,7 @@ import pytest
 from midstream_worker.sources.deltas import Delta, SourceError
 from midstream_worker.sources.provider_http import AnswerLimits, RefusedAnswerError, provider_client
 from midstream_worker.sources.source import Prompt
-from tests.contract.sources_support import Read, read, source_for
+from tests.contract.source_reading import Read, read, source_for
 from tests.provider.hostile import CHAT, HARM, MESSAGES, RESPONSES
 from tests.system import System
 

@@ -13,7 +13,7 @@ from midstream.hub.segment import SEGMENT_ENTRIES
 from midstream.log.connect import connect, shed
 from midstream.log.entries import Stored
 from midstream.log.log import Log
-from tests.contract.hub_support import FACE, Book, Producer, join
+from tests.contract.producer_and_sink import FACE, Producer, RecordingSink, join
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ async def test_a_busy_sink_hears_the_last_words_later(hub: Hub, producer: Produc
 
 
 async def test_a_sink_that_raises_harms_no_other(hub: Hub, producer: Producer) -> None:
-    class Bad(Book):
+    class Bad(RecordingSink):
         def write(self, chunk: bytes) -> None:
             raise RuntimeError(len(chunk))
 
@@ -180,7 +180,7 @@ class CountingFace(NativeFace):
 @pytest.mark.parametrize("after", [0, SEGMENT_ENTRIES * 18 + 5])
 async def test_a_face_that_remembers_says_the_same_from_anywhere(hub: Hub, producer: Producer, after: int) -> None:
     await producer.write(SEGMENT_ENTRIES * 20)  # more than the window holds
-    book = Book()
+    book = RecordingSink()
     async with hub.follow(producer.id) as follower:
         follower.join(CountingFace(), after).begin(book)
     await producer.end()

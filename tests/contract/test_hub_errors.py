@@ -12,7 +12,7 @@ from redis.exceptions import ResponseError
 from midstream.hub.hub import Hub
 from midstream.log.connect import connect
 from midstream.log.log import Log
-from tests.contract.hub_support import FACE, Book, Producer, join
+from tests.contract.producer_and_sink import FACE, Producer, RecordingSink, join
 from tests.servers import ValkeyProcess
 
 
@@ -133,7 +133,7 @@ async def test_an_error_that_nobody_expects_cuts_the_tails_and_they_come_back(
 
 
 async def test_a_tail_that_takes_no_heartbeat_stops_nobody_elses(producer: Producer, own: Redis, log: Log) -> None:
-    class Bad(Book):
+    class Bad(RecordingSink):
         def write(self, chunk: bytes) -> None:
             if chunk == b":\n\n":
                 raise RuntimeError

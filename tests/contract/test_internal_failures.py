@@ -21,7 +21,7 @@ from midstream_worker.sources.one_connection import OneConnection
 from midstream_worker.sources.providers import Sources
 from midstream_worker.sources.source import Prompt, Source
 from tests import inside
-from tests.contract.worker_support import client_alone
+from tests.contract.worker_runs import client_alone
 
 BODY = b'{"model": "app/odd", "input": "x"}'
 

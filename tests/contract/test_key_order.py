@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from midstream.settings import Settings
-from tests.contract.faces_support import Doors, doors, on_provider
+from tests.contract.sdk_clients import Doors, doors, on_provider
 from tests.provider.client import ProviderServer
 
 Json = dict[str, Any]

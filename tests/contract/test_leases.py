@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from midstream.settings import Settings
 from tests import inside
-from tests.contract.worker_support import client_alone, read
+from tests.contract.worker_runs import client_alone, read
 from tests.faults.proxy import Command, Proxy, runs
 from tests.servers import ValkeyProcess, free_port
 from tests.system import System

@@ -19,8 +19,14 @@ from midstream.log.keys import Keys
 from midstream.log.log import Fence, Log
 from midstream.settings import Settings
 from tests import inside
-from tests.contract.test_slow_clients import LONG, deaf
-from tests.contract.test_wire import RESET_ON_CLOSE, connected, no_tails, request
+from tests.contract.raw_connections import (
+    LONG,
+    RESET_ON_CLOSE,
+    open_connection,
+    tail_request,
+    unread_tail,
+    until_no_tails,
+)
 
 QUICK = {"send_timeout_ms": 500}
 PARTS = [{"type": "text", "text": "x"}]
@@ -71,7 +77,7 @@ async def rest_of(connection: socket.socket) -> bytes:
 async def behind(client: httpx2.AsyncClient, written: Written) -> socket.socket:
     """Open a tail that is behind by more than its transport takes, and wait until it is."""
     await written.write(*[b"t" + b"x" * 500] * 4_000)
-    connection = await deaf(client, written.id)
+    connection = await unread_tail(client, written.id)
     await asyncio.get_running_loop().sock_recv(connection, 1)
     return connection
 
@@ -79,10 +85,10 @@ async def behind(client: httpx2.AsyncClient, written: Written) -> socket.socket:
 async def test_a_deaf_client_that_has_closed_its_half_is_gone(client: httpx2.AsyncClient, written: Written) -> None:
     """Read/Left."""
     await written.write(*[b"t" + b"x" * 500] * 330)  # more than the kernel takes, less than makes the tail wait
-    connection = await deaf(client, written.id)
+    connection = await unread_tail(client, written.id)
     await asyncio.get_running_loop().sock_recv(connection, 1)
     connection.shutdown(socket.SHUT_WR)
-    await no_tails(client, written.id)
+    await until_no_tails(client, written.id)
     assert not (await rest_of(connection)).endswith(b"0\r\n\r\n")
 
 
@@ -98,7 +104,7 @@ def test_requests_sent_ahead_by_a_client_that_has_left_are_no_errors(
                 left.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
                 left.setblocking(False)  # noqa: FBT003
                 await loop.sock_connect(left, (client.base_url.host, client.base_url.port))
-                await loop.sock_sendall(left, b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n" * 2 + request("none") * 2)
+                await loop.sock_sendall(left, b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n" * 2 + tail_request("none") * 2)
                 for _ in range(ticks % 10):
                     await asyncio.sleep(0)
                 left.close()
@@ -109,7 +115,7 @@ def test_requests_sent_ahead_by_a_client_that_has_left_are_no_errors(
 
 async def test_nobody_has_seen_an_end_who_had_left_before_it(settings: Settings) -> None:
     async with inside.worker(settings), inside.broker(settings) as client:
-        _, writer = await connected(client)
+        _, writer = await open_connection(client)
         body = orjson.dumps(ASKED)
         head = b"POST /api/chat HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
         writer.write(head + b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
@@ -119,11 +125,11 @@ async def test_nobody_has_seen_an_end_who_had_left_before_it(settings: Settings)
         writer.transport.abort()
         await client.get(f"/v1/streams/{rows[0]['id']}", params={"wait": 5})
         for _ in range(5):  # who has left before the answer is begun
-            _, writer = await connected(client)
+            _, writer = await open_connection(client)
             writer.write(b"GET /api/chat/chat/stream HTTP/1.1\r\nHost: x\r\n\r\n")
             await asyncio.sleep(0)
             writer.transport.abort()
-            await no_tails(client, rows[0]["id"])
+            await until_no_tails(client, rows[0]["id"])
         answer = await client.get("/api/chat/chat/stream")
         assert answer.status_code == 200
         assert b"[DONE]" in answer.content
@@ -137,10 +143,10 @@ async def test_connections_are_freed_without_the_collector(client: httpx2.AsyncC
     try:
         before = sum(isinstance(thing, WireProtocol) for thing in gc.get_objects())
         for asked in (
-            request(written.id, "Connection: close\r\n"),
+            tail_request(written.id, "Connection: close\r\n"),
             b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
         ):
-            reader, writer = await connected(client)
+            reader, writer = await open_connection(client)
             writer.write(asked)
             assert (await reader.read()).startswith(b"HTTP/1.1 200")
             writer.close()
@@ -154,8 +160,8 @@ async def test_connections_are_freed_without_the_collector(client: httpx2.AsyncC
 
 async def test_a_tail_that_fails_is_cut(client: httpx2.AsyncClient, written: Written, redis: Redis) -> None:
     """Read/Truthful."""
-    reader, writer = await connected(client)
-    writer.write(request(written.id))
+    reader, writer = await open_connection(client)
+    writer.write(tail_request(written.id))
     await reader.readuntil(b"id: 1\n")
     await redis.publish(Keys("ms").channel(written.id), b"%d-1\xffe{no JSON" % (written.tail + 1))
     async with asyncio.timeout(5):
@@ -187,7 +193,7 @@ async def test_a_stop_waits_for_no_deaf_client(settings: Settings, caplog: pytes
             logging.getLogger("uvicorn.error").addHandler(caplog.handler)  # it hands nothing up
             stream_id = (await client.post("/v1/streams", json=LONG)).json()["id"]
             await client.get(f"/v1/streams/{stream_id}", params={"wait": 10})
-            connection = await deaf(client, stream_id)
+            connection = await unread_tail(client, stream_id)
             await asyncio.get_running_loop().sock_recv(connection, 1)
         connection.close()
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
@@ -202,7 +208,7 @@ async def test_a_client_that_does_not_take_the_end_is_cut_too(
     whole = len((await client.get(f"/v1/streams/{written.id}/events")).content)
     # More than the kernel takes for a client that reads nothing, less than makes the tail wait.
     assert UNSENT_BYTES + 10_000 < whole < UNSENT_BYTES + 60_000
-    connection = await deaf(client, written.id)
+    connection = await unread_tail(client, written.id)
     with caplog.at_level(logging.INFO):
         async with asyncio.timeout(5):
             while "was cut" not in caplog.text:
@@ -216,7 +222,7 @@ async def test_a_client_that_reads_slowly_is_not_cut(settings: Settings) -> None
     async with inside.worker(quick), inside.broker(quick) as client:
         stream_id = (await client.post("/v1/streams", json=LONG)).json()["id"]
         await client.get(f"/v1/streams/{stream_id}", params={"wait": 10})
-        connection = await deaf(client, stream_id)
+        connection = await unread_tail(client, stream_id)
         loop = asyncio.get_running_loop()
         received = bytearray()
         while not received.endswith(b"0\r\n\r\n"):

@@ -10,7 +10,7 @@ import pytest
 
 from midstream.settings import Settings
 from tests import inside
-from tests.contract.test_wire import connected, no_tails
+from tests.contract.raw_connections import open_connection, until_no_tails
 
 LONG = "x" * 300_000
 PARTS = [{"type": "text", "text": LONG}]
@@ -44,7 +44,7 @@ async def client(settings: Settings) -> AsyncIterator[httpx2.AsyncClient]:
 
 @pytest.mark.parametrize("path", DOORS)
 async def test_the_next_request_behind_a_long_prompt_is_answered(client: httpx2.AsyncClient, path: str) -> None:
-    reader, writer = await connected(client)
+    reader, writer = await open_connection(client)
     writer.write(post(path, DOORS[path]))
     async with asyncio.timeout(20):
         await reader.readuntil(b"\r\n0\r\n\r\n")
@@ -55,13 +55,13 @@ async def test_the_next_request_behind_a_long_prompt_is_answered(client: httpx2.
 
 
 async def test_who_leaves_behind_a_long_prompt_has_left(client: httpx2.AsyncClient) -> None:
-    reader, writer = await connected(client)
+    reader, writer = await open_connection(client)
     body = {"input": LONG, "stream": True, "params": {"words": 2_000, "delay_ms": 20}}
     writer.write(post("/v1/streams", body))
     head = await reader.readuntil(b"\r\n\r\n")
     stream_id = head.lower().partition(b"stream-id: ")[2].split(b"\r\n")[0].decode()
     await reader.readuntil(b"id: 2\n")
     writer.write_eof()
-    await no_tails(client, stream_id)
+    await until_no_tails(client, stream_id)
     await client.post(f"/v1/streams/{stream_id}/cancel")
     writer.close()

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from midstream.settings import Settings
 from tests import inside
-from tests.contract.worker_support import client_alone, read
+from tests.contract.worker_runs import client_alone, read
 from tests.faults.proxy import Proxy
 from tests.servers import SERVER_BINARY, ValkeyProcess, free_port
 

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.contract.test_client import Answer, Exchange, peer
+from tests.contract.scripted_broker import Answer, Exchange, scripted_broker
 
 FOUND = (0, 1, 7, 8, 9)
 """Which of ten streams fit; the broker looks at two for each page."""
@@ -35,7 +35,7 @@ def pages() -> Answer:
 
 
 async def ls(*words: str) -> tuple[str, str]:
-    async with peer(pages()) as broker:
+    async with scripted_broker(pages()) as broker:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "midstream.cli", "ls", "--status", "running", "--url", broker.url, *words),
             stdout=asyncio.subprocess.PIPE,

@@ -20,8 +20,8 @@ from midstream.log.log import Log
 from midstream.service.services import Services
 from midstream.settings import Settings
 from tests import inside, sse
-from tests.contract.hub_support import Book, Producer
-from tests.contract.test_slow_clients import LONG, deaf
+from tests.contract.producer_and_sink import Producer, RecordingSink
+from tests.contract.raw_connections import LONG, unread_tail
 
 WINDOW_BYTES = 400_000
 ASKED = {
@@ -76,7 +76,7 @@ async def test_frames_of_every_face_are_counted_in_the_window(hub: Hub, producer
     faces = [NumberedFace(number) for number in range(12)]
     most: list[int] = []
 
-    class Measuring(Book):
+    class Measuring(RecordingSink):
         def write(self, chunk: bytes) -> None:
             super().write(chunk)
             most.append(kept(hub._window))
@@ -96,7 +96,7 @@ async def test_a_window_too_small_for_one_page_lets_every_tail_go_on(redis_url: 
     client = connect(redis_url, 2, 8)
     hub = Hub(producer.log, client, window_bytes=1_000, heartbeat_ms=60_000, timeout_s=2)
     await hub.start()
-    books = [Book() for _ in range(3)]
+    books = [RecordingSink() for _ in range(3)]
     async with hub.follow(producer.id) as follower:
         for number, book in enumerate(books):
             follower.join(NativeFace(), number * SEGMENT_ENTRIES).begin(book)
@@ -111,7 +111,7 @@ async def test_a_window_too_small_for_one_page_lets_every_tail_go_on(redis_url: 
 async def test_a_chunk_of_long_entries_is_no_longer_than_others(hub: Hub, producer: Producer) -> None:
     entry = b"t" + b"x" * 20_000
     producer.tail = await producer.log.append(producer.id, producer.fence, producer.tail, [entry] * 100)
-    book = Book()
+    book = RecordingSink()
     async with hub.follow(producer.id) as follower:
         follower.join(NativeFace(), 0).begin(book)
     await producer.end()
@@ -158,7 +158,7 @@ async def test_what_is_on_its_way_to_deaf_clients_is_bounded_in_sum(settings: Se
         await client.get(f"/v1/streams/{stream_id}", params={"wait": 20})
         connections: list[socket.socket] = []
         for _ in range(20):
-            connections.append(await deaf(client, stream_id))
+            connections.append(await unread_tail(client, stream_id))
             await asyncio.get_running_loop().sock_recv(connections[-1], 1)
         hub = _hub_of(app)
         async with asyncio.timeout(10):

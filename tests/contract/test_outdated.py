@@ -9,8 +9,8 @@ from midstream.client.client import Midstream
 from midstream.lifecycle.slips import Slips
 from midstream.settings import Settings
 from tests import inside
-from tests.contract.test_worker_loss import taken_and_lost
-from tests.contract.worker_support import MODELS, client_alone, paid_by, read, start
+from tests.contract.lost_workers import claim_and_vanish
+from tests.contract.worker_runs import MODELS, client_alone, paid_by, read, start
 from tests.provider.client import ProviderServer
 from tests.provider.script import Script
 
@@ -28,7 +28,7 @@ async def stream_ids(settings: Settings, redis: Redis) -> list[str]:
     """Streams as they stand in a copy that is older than `AGE_MS`: one was queued, one was lost by its worker."""
     async with client_alone(settings) as client:
         ids = [await start(client, Script(words=5), ANTHROPIC, on_worker_loss="restart") for _ in range(2)]
-    await taken_and_lost(redis, ids[1], intent=1, paid=1)
+    await claim_and_vanish(redis, ids[1], intent=1, paid=1)
     pipe: Any = redis.pipeline()
     for stream_id in ids:
         pipe.zincrby("ms:due", -AGE_MS, stream_id)

@@ -13,7 +13,7 @@ from midstream.settings import Settings
 from midstream_worker.sources.deltas import Delta, Finish, Reasoning, SourceError, Text, ToolCall, Usage
 from midstream_worker.sources.providers import Sources
 from midstream_worker.sources.source import Prompt
-from tests.contract.sources_support import read
+from tests.contract.source_reading import read
 
 ASK = [{"role": "user", "content": "Tell me a story"}]
 

@@ -7,7 +7,7 @@ import httpx2
 import openai
 import pytest
 
-from tests.contract.sources_support import prompt, read, source_for
+from tests.contract.source_reading import prompt, read, source_for
 from tests.provider.client import ProviderServer
 from tests.provider.script import Script, directive
 

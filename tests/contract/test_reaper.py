@@ -10,10 +10,10 @@ from pydantic import SecretStr
 from midstream.lifecycle.reaper import Reaper
 from midstream.lifecycle.slips import Slips
 from midstream.log.connect import connect
-from midstream.log.keys import new_id
-from midstream.log.log import Fence, Log
+from midstream.log.log import Log
 from midstream.log.registry import Registry
 from midstream.settings import Settings
+from tests.contract.lost_workers import create_and_claim
 from tests.servers import ValkeyProcess
 
 LEASE_MS = 1_000
@@ -39,15 +39,6 @@ async def log(server: ValkeyProcess) -> AsyncIterator[Log]:
     await client.aclose()
 
 
-async def claimed(log: Log) -> tuple[str, Fence]:
-    """A running stream whose call was made: were its owner lost, it would be sealed."""
-    stream_id = new_id()
-    await log.create(stream_id, "d", {"tenant": "t", "model": "m", "ttl_s": 60}, LEASE_MS)
-    fence, *_ = await log.claim(stream_id, "me", LEASE_MS)
-    await log.renew(stream_id, fence, LEASE_MS, intent=1)
-    return stream_id, fence
-
-
 async def away(server: ValkeyProcess) -> None:
     """The server is silent until every lease has run out."""
     server.freeze()
@@ -58,7 +49,7 @@ async def away(server: ValkeyProcess) -> None:
 
 
 async def test_an_owner_that_lived_through_an_outage_goes_on(log: Log, server: ValkeyProcess) -> None:
-    stream_id, fence = await claimed(log)
+    stream_id, fence = await create_and_claim(log, LEASE_MS)
     await away(server)
     await asyncio.sleep(0.7 * LEASE_S)  # the owner takes its time
     await log.renew(stream_id, fence, LEASE_MS)  # StreamSealed, had it been called lost
@@ -72,7 +63,7 @@ async def test_a_reaper_that_comes_behind_an_outage_hears_the_owners_first(serve
     settings = Settings(redis_url=SecretStr(server.url), lease_ms=LEASE_MS)
     client = connect(server.url, 10, 8)
     log = Log(client, "ms")
-    stream_id, fence = await claimed(log)
+    stream_id, fence = await create_and_claim(log, LEASE_MS)
     await away(server)
     reaper = Reaper(log, Registry(client, "ms"), Slips(client, "ms", 60), settings)
     reaper.start()
@@ -85,7 +76,7 @@ async def test_a_reaper_that_comes_behind_an_outage_hears_the_owners_first(serve
 
 
 async def test_an_owner_that_did_not_is_lost_a_lease_behind_it(log: Log, server: ValkeyProcess) -> None:
-    stream_id, _ = await claimed(log)
+    stream_id, _ = await create_and_claim(log, LEASE_MS)
     await away(server)
     async with asyncio.timeout(LEASE_S + 1):
         while (state := await log.state(stream_id)) is None or not state.ended:
@@ -94,7 +85,7 @@ async def test_an_owner_that_did_not_is_lost_a_lease_behind_it(log: Log, server:
 
 
 async def test_a_stream_that_cannot_be_read_keeps_no_other_waiting(log: Log, server: ValkeyProcess) -> None:
-    stream_id, _ = await claimed(log)
+    stream_id, _ = await create_and_claim(log, LEASE_MS)
     client = connect(server.url, 10, 1)
     await client.set(log.keys.state("foreign"), "a key of another kind")
     await client.zadd(log.keys.due, {"foreign": 1, stream_id: 1})  # on one page, and so on all that follow

@@ -18,7 +18,7 @@ from midstream.log.keys import Keys
 from midstream.log.tries import WINDOW_MS, Tries
 from midstream.settings import Settings
 from tests import inside
-from tests.contract.faces_support import ask, on_provider
+from tests.contract.sdk_clients import ask, on_provider
 from tests.provider.client import ProviderServer
 from tests.provider.script import Script
 from tests.system import System, stop

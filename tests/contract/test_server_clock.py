@@ -15,7 +15,7 @@ from midstream.log.log import Log
 from midstream.log.registry import Registry
 from midstream.log.state import State
 from midstream.settings import Settings
-from tests.contract.test_reaper import claimed
+from tests.contract.lost_workers import create_and_claim
 from tests.faults.families.skew import LIBRARIES, available
 from tests.servers import ValkeyProcess
 
@@ -67,7 +67,7 @@ async def state_of(log: Log, stream_id: str) -> State:
 
 @pytest.mark.parametrize("by_s", [5, 3_600, -3_600])
 async def test_an_owner_that_renews_is_not_lost(log: Log, clock: Set, by_s: int) -> None:
-    stream_id, fence = await claimed(log)
+    stream_id, fence = await create_and_claim(log, LEASE_MS)
     clock(by_s)
     for _ in range(9):
         await asyncio.sleep(LEASE_S / 3)
@@ -77,7 +77,7 @@ async def test_an_owner_that_renews_is_not_lost(log: Log, clock: Set, by_s: int)
 
 @pytest.mark.parametrize("by_s", [5, 3_600, -3_600])
 async def test_an_owner_that_is_gone_is_lost(log: Log, clock: Set, by_s: int) -> None:
-    stream_id, _ = await claimed(log)
+    stream_id, _ = await create_and_claim(log, LEASE_MS)
     clock(by_s)
     async with asyncio.timeout(2 * LEASE_S + 1):
         while not (state := await state_of(log, stream_id)).ended:
@@ -86,7 +86,7 @@ async def test_an_owner_that_is_gone_is_lost(log: Log, clock: Set, by_s: int) ->
 
 
 async def test_a_queued_stream_is_not_timed_out_by_a_clock(log: Log, clock: Set) -> None:
-    stream_id, fence = await claimed(log)
+    stream_id, fence = await create_and_claim(log, LEASE_MS)
     await log.release(stream_id, fence)
     clock(3_600)
     await asyncio.sleep(2 * LEASE_S)

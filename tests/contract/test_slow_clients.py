@@ -1,31 +1,12 @@
 """Clients that read slowly or not at all: they are bounded, and harm nobody else. I8, I9."""
 
 import asyncio
-import socket
 
-import httpx2
 import pytest
 
 from midstream.settings import Settings
 from tests import inside, sse
-
-LONG = {
-    "model": "demo/count",
-    "input": "x",
-    "params": {"words": 60_000, "delay_ms": 0},
-    "chunking": {"flush_bytes": 64},
-}
-
-
-async def deaf(client: httpx2.AsyncClient, stream_id: str) -> socket.socket:
-    """Open a tail and never read it; the small buffer makes the server wait soon."""
-    connection = socket.socket()
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
-    connection.setblocking(False)  # noqa: FBT003
-    loop = asyncio.get_running_loop()
-    await loop.sock_connect(connection, (client.base_url.host, client.base_url.port))
-    await loop.sock_sendall(connection, f"GET /v1/streams/{stream_id}/events HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-    return connection
+from tests.contract.raw_connections import LONG, unread_tail
 
 
 @pytest.mark.parametrize("wire", [True, False], ids=["wire", "send"])
@@ -33,7 +14,7 @@ async def test_a_client_that_never_reads_is_cut_and_harms_nobody(settings: Setti
     quick = settings.model_copy(update={"send_timeout_ms": 500})
     async with inside.worker(quick), inside.broker(quick, wire=wire) as client:
         stream_id = (await client.post("/v1/streams", json=LONG)).json()["id"]
-        connection = await deaf(client, stream_id)
+        connection = await unread_tail(client, stream_id)
         good = await sse.tail(client, stream_id)
         assert [event.id for event in good] == list(range(1, len(good) + 1))
         assert good[-1].type == "end"
@@ -47,7 +28,7 @@ async def test_a_client_that_never_reads_is_cut_and_harms_nobody(settings: Setti
 async def test_a_slow_client_lags_and_still_gets_everything(settings: Settings, wire: bool) -> None:
     async with inside.worker(settings), inside.broker(settings, wire=wire) as client:
         stream_id = (await client.post("/v1/streams", json=LONG)).json()["id"]
-        connection = await deaf(client, stream_id)
+        connection = await unread_tail(client, stream_id)
         fast = await sse.tail(client, stream_id)
         loop = asyncio.get_running_loop()
         received = bytearray()

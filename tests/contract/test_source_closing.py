@@ -6,7 +6,7 @@ from contextlib import aclosing
 import pytest
 
 from midstream_worker.sources.deltas import SourceError, Text
-from tests.contract.sources_support import DIALECTS, Read, prompt, read, source_for
+from tests.contract.source_reading import DIALECTS, Read, prompt, read, source_for
 from tests.provider.client import ProviderServer
 from tests.provider.script import Script
 

@@ -7,7 +7,7 @@ import pytest
 
 from midstream_worker.sources.deltas import SourceError
 from midstream_worker.sources.source import Prompt, Source
-from tests.contract.sources_support import DIALECTS, KEY, Read, prompt, read, source_for
+from tests.contract.source_reading import DIALECTS, KEY, Read, prompt, read, source_for
 from tests.provider.client import ProviderServer
 from tests.provider.script import Script
 from tests.servers import free_port

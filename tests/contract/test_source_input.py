@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from midstream_worker.sources.source import Prompt
-from tests.contract.sources_support import DIALECTS, read, source_for
+from tests.contract.source_reading import DIALECTS, read, source_for
 from tests.provider.client import ProviderServer
 
 Json = dict[str, Any]

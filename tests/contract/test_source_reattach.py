@@ -10,7 +10,7 @@ import pytest
 from midstream_worker.sources.deltas import Other, SourceError, Upstream
 from midstream_worker.sources.failures import Failures
 from midstream_worker.sources.openai_responses import OpenAIResponses
-from tests.contract.sources_support import Read, prompt, read, source_for
+from tests.contract.source_reading import Read, prompt, read, source_for
 from tests.provider.client import ProviderServer
 from tests.provider.script import Script
 

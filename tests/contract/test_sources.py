@@ -3,7 +3,7 @@
 import pytest
 
 from midstream_worker.sources.deltas import Finish, Other, Usage
-from tests.contract.sources_support import DIALECTS, prompt, read, source_for
+from tests.contract.source_reading import DIALECTS, prompt, read, source_for
 from tests.provider.client import ProviderServer
 from tests.provider.script import Script
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.contract.test_client import SSE_HEAD, Answer, Exchange, peer, send
+from tests.contract.scripted_broker import SSE_HEAD, Answer, Exchange, scripted_broker, send
 
 ROOT = Path(__file__).parents[2]
 CONTROLS = "".join(map(chr, (*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A))))
@@ -98,7 +98,7 @@ async def on_terminal(*words: str, status: int = 0) -> str:
     ids=["tail", "start", "detached", "log", "ls", "ls-cut", "show", "cancel", "refused", "tail-refused"],
 )
 async def test_a_terminal_is_sent_no_command(words: tuple[str, ...], answers: tuple[Answer, ...], status: int) -> None:
-    async with peer(*answers) as broker:
+    async with scripted_broker(*answers) as broker:
         shown = await on_terminal(*words, "--url", broker.url, status=status)
     text = OUR_STYLE.sub("", shown)
     kept = {character for character in text if unicodedata.category(character) == "Cc"}
@@ -109,14 +109,14 @@ async def test_a_terminal_is_sent_no_command(words: tuple[str, ...], answers: tu
 
 async def test_what_a_stream_says_in_one_place_makes_no_line_of_its_own() -> None:
     forged = STATE | {"model": "demo/x\n[completed]"}
-    async with peer(send(200, {"data": [forged], "next_cursor": None})) as broker:
+    async with scripted_broker(send(200, {"data": [forged], "next_cursor": None})) as broker:
         shown = await on_terminal("ls", "--url", broker.url)
     assert len(shown.splitlines()) == 2
 
 
 async def test_a_text_keeps_its_lines_and_tabs() -> None:
     answer = sse({"type": "text", "text": "a\tb\r\nc\n"}, {"type": "end", "outcome": "completed"})
-    async with peer(answer) as broker:
+    async with scripted_broker(answer) as broker:
         shown = await on_terminal("tail", "s1", "--url", broker.url)
     assert shown.startswith("a\tb\nc\n")
 
@@ -131,7 +131,7 @@ async def test_a_text_keeps_its_lines_and_tabs() -> None:
     ids=["tail", "log", "show"],
 )
 async def test_json_is_exact_and_harmless_by_its_escapes(words: tuple[str, ...], answers: tuple[Answer, ...]) -> None:
-    async with peer(*answers) as broker:
+    async with scripted_broker(*answers) as broker:
         shown = await on_terminal(*words, "--json", "--url", broker.url)
     assert {character for character in shown if not character.isprintable()} == {"\n"}
     lines = [json.loads(line) for line in shown.splitlines()]

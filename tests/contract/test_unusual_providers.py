@@ -10,7 +10,7 @@ import pytest
 
 from midstream_worker.sources.deltas import SourceError, ToolInput
 from midstream_worker.sources.source import Prompt
-from tests.contract.sources_support import Read, read, source_for
+from tests.contract.source_reading import Read, read, source_for
 from tests.provider.hostile import chunk
 
 

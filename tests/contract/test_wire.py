@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import socket
-import struct
 from collections.abc import AsyncIterator, Mapping
 
 import httpx2
@@ -11,9 +10,9 @@ import pytest
 
 from midstream.settings import Settings
 from tests import inside
+from tests.contract.raw_connections import RESET_ON_CLOSE, open_connection, tail_request, until_no_tails
 
 COUNT = {"model": "demo/count", "input": "x", "params": {"words": 10, "delay_ms": 20}}
-RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 @pytest.fixture
@@ -28,28 +27,14 @@ async def begun(client: httpx2.AsyncClient, body: Mapping[str, object]) -> str:
     return stream_id
 
 
-def request(stream_id: str, further: str = "") -> bytes:
-    return f"GET /v1/streams/{stream_id}/events HTTP/1.1\r\nHost: x\r\n{further}\r\n".encode()
-
-
-async def connected(client: httpx2.AsyncClient, **options: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    return await asyncio.open_connection(client.base_url.host, client.base_url.port, **options)
-
-
-async def no_tails(client: httpx2.AsyncClient, stream_id: str) -> None:
-    async with asyncio.timeout(5):
-        while (await client.get(f"/v1/streams/{stream_id}")).json()["tails"]:
-            await asyncio.sleep(0.01)
-
-
 async def test_requests_on_one_connection_are_answered_in_turn(client: httpx2.AsyncClient) -> None:
     stream_id = await begun(client, COUNT)
-    reader, writer = await connected(client)
-    writer.write(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n" + request(stream_id) * 2)  # pipelined
+    reader, writer = await open_connection(client)
+    writer.write(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n" + tail_request(stream_id) * 2)  # pipelined
     await reader.readuntil(b"id: 2\n")
-    writer.write(request(stream_id))  # in the middle of an answer
+    writer.write(tail_request(stream_id))  # in the middle of an answer
     await asyncio.sleep(0.05)
-    writer.write(request(stream_id, "Connection: close\r\n"))
+    writer.write(tail_request(stream_id, "Connection: close\r\n"))
     answers = (await reader.read()).split(b"HTTP/1.1 200 OK\r\n")[1:]
     assert len(answers) == 3  # and the rest of the one whose beginning was read
     assert all(answer.count(b"event: end") == 1 and answer.endswith(b"0\r\n\r\n") for answer in answers)
@@ -59,9 +44,9 @@ async def test_requests_on_one_connection_are_answered_in_turn(client: httpx2.As
 
 async def test_a_request_whose_beginning_came_with_the_one_before_is_answered(client: httpx2.AsyncClient) -> None:
     stream_id = await begun(client, COUNT)
-    reader, writer = await connected(client)
-    last = request(stream_id, "Connection: close\r\n")
-    writer.write(request(stream_id) + last[:20])
+    reader, writer = await open_connection(client)
+    last = tail_request(stream_id, "Connection: close\r\n")
+    writer.write(tail_request(stream_id) + last[:20])
     await reader.readuntil(b"id: 2\n")
     writer.write(last[20:])
     assert (await reader.read()).count(b"event: end") == 2
@@ -70,34 +55,34 @@ async def test_a_request_whose_beginning_came_with_the_one_before_is_answered(cl
 
 async def test_a_client_that_sends_on_and_on_before_it_is_answered_is_cut(client: httpx2.AsyncClient) -> None:
     stream_id = await begun(client, {**COUNT, "params": {"words": 2_000, "delay_ms": 20}})
-    reader, writer = await connected(client)
-    writer.write(request(stream_id))
+    reader, writer = await open_connection(client)
+    writer.write(tail_request(stream_id))
     await reader.readuntil(b"id: 2\n")
-    writer.write(request(stream_id) * 1_000)
+    writer.write(tail_request(stream_id) * 1_000)
     with contextlib.suppress(ConnectionError):  # reset, where there was more to read for the server
         assert not (await reader.read()).endswith(b"0\r\n\r\n")
     writer.close()
-    await no_tails(client, stream_id)
+    await until_no_tails(client, stream_id)
     await client.post(f"/v1/streams/{stream_id}/cancel")
 
 
 async def test_a_client_that_is_gone_before_its_answer_begins_leaves_no_tail(client: httpx2.AsyncClient) -> None:
     stream_id = await begun(client, {**COUNT, "params": {"words": 2_000, "delay_ms": 20}})
     for _ in range(20):
-        _, writer = await connected(client)
+        _, writer = await open_connection(client)
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
-        writer.write(request(stream_id))
+        writer.write(tail_request(stream_id))
         await asyncio.sleep(0)  # let it be written; the reset is right behind it
         writer.transport.abort()
-    await no_tails(client, stream_id)
+    await until_no_tails(client, stream_id)
     await client.post(f"/v1/streams/{stream_id}/cancel")
 
 
 async def test_a_client_of_http_1_0_is_sent_no_chunks_and_a_closed_connection(client: httpx2.AsyncClient) -> None:
     """Read/Bare."""
     stream_id = await begun(client, COUNT)
-    reader, writer = await connected(client)
-    writer.write(request(stream_id).replace(b"HTTP/1.1", b"HTTP/1.0"))
+    reader, writer = await open_connection(client)
+    writer.write(tail_request(stream_id).replace(b"HTTP/1.1", b"HTTP/1.0"))
     head, _, body = (await reader.read()).partition(b"\r\n\r\n")
     assert b"transfer-encoding" not in head
     assert b"connection: close" in head

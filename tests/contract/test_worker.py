@@ -8,7 +8,7 @@ import pytest
 from midstream.client.client import Midstream
 from midstream.client.client_tail import MidstreamError
 from midstream.settings import Settings
-from tests.contract.worker_support import MODELS, Answer, answer, client_of, paid_by, read, start
+from tests.contract.worker_runs import MODELS, Answer, answer, client_of, paid_by, read, start
 from tests.provider.client import ProviderServer
 from tests.provider.script import Script
 

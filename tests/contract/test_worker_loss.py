@@ -10,18 +10,17 @@ from redis.asyncio import Redis
 
 from midstream.client.client import Midstream
 from midstream.lifecycle.slips import Slips
-from midstream.log.entries import encode, text
 from midstream.log.keys import Keys
-from midstream.log.log import Fence, Log
+from midstream.log.log import Log
 from midstream.settings import Settings
 from tests import inside
-from tests.contract.worker_support import MODELS, client_alone, client_of, paid_by, read, start
+from tests.contract.lost_workers import LOST_LEASE_MS, claim_and_vanish
+from tests.contract.worker_runs import MODELS, client_alone, client_of, paid_by, read, start
 from tests.provider.client import ProviderServer
 from tests.provider.script import Script
 
 OPENAI, ANTHROPIC, _ = MODELS
 LONG = Script(words=100, delay_ms=10)
-LOST_LEASE_MS = 300
 
 
 @pytest.fixture
@@ -35,17 +34,6 @@ async def has_text(client: Midstream, stream_id: str) -> None:
         async for entry in entries:
             if entry.type == "text":
                 return
-
-
-async def taken_and_lost(redis: Redis, stream_id: str, answered: str = "", **notes: str | int) -> Fence:
-    """Be a worker that claims a stream, does something, and is never heard of again."""
-    log = Log(redis, "ms")
-    fence, tail, *_ = await log.claim(stream_id, "lost", LOST_LEASE_MS)
-    if notes:
-        await log.renew(stream_id, fence, LOST_LEASE_MS, **notes)
-    if answered:
-        await log.append(stream_id, fence, tail, [encode(text(answered))])
-    return fence
 
 
 async def test_a_drained_worker_hands_over_and_the_next_one_reads_the_same_call_on(
@@ -129,7 +117,7 @@ async def test_a_worker_lost_before_its_call_costs_nothing(
     script = Script(words=5)
     async with client_alone(settings) as client:
         stream_id = await start(client, script, ANTHROPIC)
-        await taken_and_lost(redis, stream_id)
+        await claim_and_vanish(redis, stream_id)
         async with inside.worker(settings):
             got = await read(client, stream_id)
     assert (got.end, got.joined("text")) == (("completed", None), script.text())
@@ -142,7 +130,7 @@ async def test_continue_quotes_the_answer_so_far_and_goes_on_behind_it(
     """Recovery/Begin."""
     async with client_alone(settings) as client:
         stream_id = await start(client, Script(words=5), ANTHROPIC, on_worker_loss="continue")
-        await taken_and_lost(redis, stream_id, "Half of ", intent=1, paid=1)
+        await claim_and_vanish(redis, stream_id, "Half of ", intent=1, paid=1)
         async with inside.worker(settings):
             got = await read(client, stream_id)
     assert got.end == ("completed", None)
@@ -164,7 +152,7 @@ async def test_a_queued_stream_that_no_policy_lets_run_again_is_interrupted(
     """
     async with client_alone(settings) as client:
         stream_id = await start(client, Script(words=5), ANTHROPIC)
-        fence = await taken_and_lost(redis, stream_id, intent=1, paid=1)
+        fence = await claim_and_vanish(redis, stream_id, intent=1, paid=1)
         await Log(redis, "ms").release(stream_id, fence)
         await Slips(redis, "ms", 60).write(stream_id, fence.epoch)
         async with inside.worker(settings):
@@ -178,7 +166,7 @@ async def test_repeating_a_start_does_not_put_off_the_truth(settings: Settings, 
     """Without a worker: a broker's own reaper ends the stream within its lease and a second (I3)."""
     async with client_alone(settings) as client:
         stream_id = await start(client, LONG, ANTHROPIC, idempotency_key="again and again")
-        await taken_and_lost(redis, stream_id, intent=1, paid=1)
+        await claim_and_vanish(redis, stream_id, intent=1, paid=1)
         lost_s = time.monotonic()
         while (await client.state(stream_id))["status"] != "ended":
             assert time.monotonic() - lost_s < LOST_LEASE_MS / 1_000 + settings.lease_ms / 1_000 + 1

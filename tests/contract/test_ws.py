@@ -3,65 +3,21 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
-from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from midstream.settings import Settings
 from tests import inside, sse
 from tests import system as processes
+from tests.contract.ws_talk import START, Talk, dial
 from tests.servers import free_port
 from tests.system import System
 
-START = {"model": "demo/count", "input": "count", "params": {"words": 12}}
 LONG = {**START, "params": {"words": 3_000, "delay_ms": 5}}
-
-
-@asynccontextmanager
-async def dial(client: httpx2.AsyncClient, **options: Any) -> AsyncIterator["Talk"]:
-    url = f"ws://{client.base_url.host}:{client.base_url.port}/v1/ws"
-    async with connect(url, **options) as socket:
-        yield Talk(socket)
-
-
-class Talk:
-    def __init__(self, socket: ClientConnection) -> None:
-        self.socket = socket
-
-    async def say(self, **message: Any) -> None:
-        await self.socket.send(json.dumps(message))
-
-    async def hear(self, *kinds: str) -> dict[str, Any]:
-        """Return the next message of one of these types."""
-        while True:
-            message: dict[str, Any] = json.loads(await asyncio.wait_for(self.socket.recv(), 10))
-            if not kinds or message["type"] in kinds:
-                return message
-
-    async def entries(self, *ids: str) -> dict[str, list[dict[str, Any]]]:
-        """Return these streams' entries, up to the tails' ends."""
-        read: dict[str, list[dict[str, Any]]] = {stream_id: [] for stream_id in ids}
-        left = set(ids)
-        while left:
-            message = await self.hear("entries", "closed")
-            if message["type"] == "closed":
-                left.remove(message["id"])
-            else:
-                read[message["id"]] += message["entries"]
-        return read
-
-    async def until_closed(self, read: list[dict[str, Any]]) -> int | None:
-        """Add the entries that still come to those read; return the code that the socket is closed with."""
-        try:
-            while True:
-                read += [entry for entry in (await self.hear("entries"))["entries"] if "offset" in entry]
-        except ConnectionClosed as closed:
-            return closed.rcvd.code if closed.rcvd else None
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from websockets.exceptions import ConnectionClosed
 
 from midstream.settings import Settings
 from tests import inside
-from tests.contract.test_ws import START, Talk, dial
+from tests.contract.ws_talk import START, Talk, dial
 
 
 async def closing_code(talk: Talk) -> int | None:

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from midstream.settings import Settings
 from tests import inside
-from tests.contract.worker_support import MODELS, client_alone, paid_by, read, start
+from tests.contract.worker_runs import MODELS, client_alone, paid_by, read, start
 from tests.provider.client import ProviderServer
 from tests.provider.script import Script
 from tests.servers import ValkeyProcess

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.test_up import MIDSTREAM, Up
+from tests.e2e.running_up import MIDSTREAM, Up
 from tests.servers import free_port
 
 ROOT = Path(__file__).parents[2]

@@ -9,7 +9,7 @@ import pytest
 
 from midstream.cli.up import model_installed
 from midstream.client.sse_parser import EventStreamParser, ServerSentEvent
-from tests.e2e.test_up import Up
+from tests.e2e.running_up import Up
 
 pytestmark = [
     pytest.mark.local_model,

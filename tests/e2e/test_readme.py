@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.e2e.checkout import installed, installed_checkout
-from tests.e2e.test_up import Up
+from tests.e2e.running_up import Up
 from tests.faults.catalogue import FAMILIES
 
 if TYPE_CHECKING:  # pytest itself imports the plugins

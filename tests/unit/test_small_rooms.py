@@ -38,6 +38,17 @@ def test_functions_are_short() -> None:
     assert {where: lines for where, lines in sizes.items() if lines > MAX_FUNCTION_LINES} == {}
 
 
+def test_no_test_file_imports_another() -> None:
+    """What two test files need stands in a module with a name of its own, so that each file can be read and run alone."""
+    imports = {
+        f"{path.relative_to(ROOT)}:{node.lineno} {node.module}"
+        for path in (ROOT / "tests").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").rpartition(".")[2].startswith("test_")
+    }
+    assert imports == set()
+
+
 def test_the_version_is_that_of_the_project_file() -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert create_app(Settings()).version == version

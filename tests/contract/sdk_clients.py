@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from midstream.settings import Settings
 from tests import inside
-from tests.contract.sources_support import KEY
+from tests.contract.source_reading import KEY
 from tests.provider.client import ProviderServer
 from tests.provider.script import Script, directive
 

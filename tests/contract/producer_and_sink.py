@@ -14,7 +14,7 @@ END = encode(Entry(entries.END, {"outcome": "completed"}))
 FACE = NativeFace()
 
 
-class Book:
+class RecordingSink:
     """A sink that writes everything down, and can be busy."""
 
     def __init__(self) -> None:
@@ -64,8 +64,8 @@ class Producer:
         self.tail = await self.log.seal(self.id, self.fence, self.tail, [END], "completed", 60)
 
 
-async def join(hub: Hub, stream_id: str, after: int = 0) -> tuple[Book, Tail]:
-    book = Book()
+async def join(hub: Hub, stream_id: str, after: int = 0) -> tuple[RecordingSink, Tail]:
+    book = RecordingSink()
     async with hub.follow(stream_id) as follower:
         tail = follower.join(FACE, after)
     tail.begin(book)

@@ -1,0 +1,44 @@
+"""Connections to a broker with nothing between: requests written by hand, tails that are never read."""
+
+import asyncio
+import socket
+import struct
+
+import httpx2
+
+RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+"""For SO_LINGER: the connection is reset as it is closed."""
+
+LONG = {
+    "model": "demo/count",
+    "input": "x",
+    "params": {"words": 60_000, "delay_ms": 0},
+    "chunking": {"flush_bytes": 64},
+}
+
+
+def tail_request(stream_id: str, further: str = "") -> bytes:
+    return f"GET /v1/streams/{stream_id}/events HTTP/1.1\r\nHost: x\r\n{further}\r\n".encode()
+
+
+async def open_connection(
+    client: httpx2.AsyncClient, **options: int
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    return await asyncio.open_connection(client.base_url.host, client.base_url.port, **options)
+
+
+async def until_no_tails(client: httpx2.AsyncClient, stream_id: str) -> None:
+    async with asyncio.timeout(5):
+        while (await client.get(f"/v1/streams/{stream_id}")).json()["tails"]:
+            await asyncio.sleep(0.01)
+
+
+async def unread_tail(client: httpx2.AsyncClient, stream_id: str) -> socket.socket:
+    """Open a tail and never read it; the small buffer makes the server wait soon."""
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    connection.setblocking(False)  # noqa: FBT003
+    loop = asyncio.get_running_loop()
+    await loop.sock_connect(connection, (client.base_url.host, client.base_url.port))
+    await loop.sock_sendall(connection, tail_request(stream_id))
+    return connection
