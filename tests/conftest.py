@@ -4,6 +4,7 @@ import asyncio
 import inspect
 import os
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -23,6 +24,8 @@ TASK_GRACE_S = 0.2
 
 def pytest_configure() -> None:
     os.environ[leaks.RUN_VARIABLE] = str(os.getpid())
+    # Every HTTP client loads all authorities that it may trust, for 40 ms; tests speak to loopback alone.
+    os.environ["SSL_CERT_FILE"] = str(Path(__file__).parent / "data" / "no_authority.pem")
 
 
 # How long hypothesis may take to draw is a measure of the machine's load, not of what is tested.
@@ -48,16 +51,16 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _nothing_left_behind() -> Iterator[None]:
+def _nothing_left() -> Iterator[None]:
     """Fail a test that leaves a process or a TCP socket (I8 clean)."""
     before = leaks.Belongings.now()
     yield
-    left = leaks.left_behind(before)
-    assert not left, "the test left behind:\n" + "\n".join(left)
+    left = leaks.leftovers(before)
+    assert not left, "the test left:\n" + "\n".join(left)
 
 
 @pytest.fixture(autouse=True)
-def _no_task_left_if_async(request: pytest.FixtureRequest, _nothing_left_behind: None) -> None:
+def _no_task_left_if_async(request: pytest.FixtureRequest, _nothing_left: None) -> None:
     # Only for coroutines: a sync test needs no loop, and a sync browser's test has one running already.
     if inspect.iscoroutinefunction(getattr(request.node, "obj", None)):
         request.getfixturevalue("_no_task_left")
@@ -70,7 +73,7 @@ async def _no_task_left() -> AsyncIterator[None]:
     pending = asyncio.all_tasks() - {asyncio.current_task()}
     if pending:
         _, pending = await asyncio.wait(pending, timeout=TASK_GRACE_S)
-    assert not pending, "the test left behind:\n" + "\n".join(map(repr, pending))
+    assert not pending, "the test left:\n" + "\n".join(map(repr, pending))
 
 
 @pytest.fixture(scope="session")
@@ -92,7 +95,7 @@ def redis_url(redis_server: ValkeyProcess, request: pytest.FixtureRequest) -> It
         live_allowed=request.node.get_closest_marker("leaves_live") is not None,
         allowed=[pattern for mark in request.node.iter_markers("leaves") for pattern in mark.kwargs["keys"]],
     )
-    assert not left, "the test left behind:\n" + "\n".join(left)
+    assert not left, "the test left:\n" + "\n".join(left)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ For faults that need a process to kill there is `tests/system.py`.
 """
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -18,6 +19,43 @@ from midstream.http.fast_path.ws_protocol import WsProtocol
 from midstream.http.native.events_route import FastLane
 from midstream.settings import Settings
 from midstream_worker.process import Process
+
+
+class PromptServer(uvicorn.Server):
+    """uvicorn's server, but what it looks at ten times a second it looks at when there is something to see.
+
+    A broker of a test lives for some milliseconds; uvicorn's own pauses made its stop take most of the test's time.
+    Programs stop by uvicorn's own code: tests/contract/test_stopping.py and tests/e2e/test_up.py have real processes.
+    """
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """Do as on a signal."""
+        self.should_exit = True
+        self._stopping.set()
+
+    async def main_loop(self) -> None:
+        """Wait until the server is to stop."""
+        await self.on_tick(0)  # makes the headers that every answer has
+        await self._stopping.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop listening, wait for the connections' ends as long as uvicorn is told to, close the app."""
+        for closing in (*self.servers, *(sockets or ())):
+            closing.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        try:
+            async with asyncio.timeout(self.config.timeout_graceful_shutdown):
+                while self.server_state.connections or self.server_state.tasks:
+                    await asyncio.sleep(0.002)
+        except TimeoutError:
+            for task in self.server_state.tasks:
+                task.cancel()
+        await self.lifespan.shutdown()
 
 
 @asynccontextmanager
@@ -39,7 +77,7 @@ async def served(settings: Settings, app: FastAPI, *, wire: bool = True) -> Asyn
         ws_max_size=settings.max_body_bytes,
         http=WireProtocol.bounded(settings.max_head_bytes, settings.head_timeout_ms / 1_000) if wire else "httptools",
     )
-    server = uvicorn.Server(config)
+    server = PromptServer(config)
     listener = listen("127.0.0.1", 0)
     serving = asyncio.create_task(server.serve([listener]))
     try:
@@ -50,7 +88,7 @@ async def served(settings: Settings, app: FastAPI, *, wire: bool = True) -> Asyn
         async with httpx2.AsyncClient(base_url=url, timeout=20) as client:
             yield client
     finally:
-        server.should_exit = True
+        server.stop()
         await serving
         listener.close()
 

@@ -1,4 +1,4 @@
-"""What a test may not leave behind (I8 clean): keys without TTL, live streams, processes, sockets."""
+"""What a test has to take away again (I8 clean): keys without TTL, live streams, processes, sockets."""
 
 import functools
 import os
@@ -14,7 +14,7 @@ from typing import Any
 
 import redis as redis_sync
 
-# Processes that end within this time of the test's end are on their way out, not left behind.
+# Processes that end within this time of the test's end are on their way out, no leftovers.
 GRACE_S = 1.0
 RUN_VARIABLE = "TEST_RUN"
 RUN_TAG = f"{RUN_VARIABLE}={os.getpid()}".encode()
@@ -78,7 +78,7 @@ class Belongings:
         ]
 
 
-def left_behind(before: Belongings) -> list[str]:
+def leftovers(before: Belongings) -> list[str]:
     """Return what the test added and did not take away within `GRACE_S`."""
     deadline = time.monotonic() + GRACE_S
     while (left := Belongings.now().left_since(before)) and time.monotonic() < deadline:

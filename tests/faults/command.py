@@ -77,7 +77,7 @@ async def _run(plan: Plan, seed: int, servers: Sequence[str]) -> int:
         finally:
             await runner.close()
         left += [f"{server}: {sentence}" for sentence in runner.leaks]
-    left += await asyncio.to_thread(leaks.left_behind, before)
+    left += await asyncio.to_thread(leaks.leftovers, before)
     for server, trials in runs.items():
         print(f"\n{server}\n\n{table(trials)}\n")  # noqa: T201
     for sentence in left:

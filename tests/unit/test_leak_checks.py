@@ -41,14 +41,14 @@ async def test_key_leaks_names_each_key_that_would_stay(server: ValkeyProcess) -
     assert leaks.key_leaks(server.url, live_allowed=True, allowed=["str*"]) == over
 
 
-def test_left_behind_names_a_child_and_an_orphan_and_a_listening_socket() -> None:
+def test_leftovers_are_a_child_and_an_orphan_and_a_listening_socket() -> None:
     before = leaks.Belongings.now()
     orphaned = "import subprocess as s; print(s.Popen(['sleep', '60'], stdout=s.DEVNULL, stderr=s.DEVNULL).pid)"
     orphan = int(subprocess.run([sys.executable, "-c", orphaned], check=True, capture_output=True, text=True).stdout)
     with socket.socket() as listener, subprocess.Popen(["sleep", "61"]) as child:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
-        left = leaks.left_behind(before)
+        left = leaks.leftovers(before)
         child.kill()
         subprocess.run(["kill", str(orphan)], check=True)
 
