@@ -77,7 +77,7 @@ def kinds(parts: list[Part]) -> list[str]:
 
 
 def check_shape(parts: list[Part]) -> None:
-    """Fail where the SDK's client would: a delta without its start, parts left open, anything behind the end."""
+    """Fail where the SDK's client would: a delta without its start, parts left open, anything after the end."""
     opened: set[tuple[str, str]] = set()
     for part in parts:
         kind, _, step = part.type.rpartition("-")

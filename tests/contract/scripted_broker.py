@@ -105,7 +105,7 @@ LOG = [
 
 
 def replay(entries: int = LENGTH, *, back: int = 0, skip: int = 0, spill: int = 0) -> Answer:
-    """Serve so many entries behind the cursor, then cut; or repeat some first, skip some, tear the last frame."""
+    """Serve so many entries after the cursor, then cut; or repeat some first, skip some, tear the last frame."""
 
     async def answer(exchange: Exchange) -> None:
         cursor = int(exchange.header("Last-Event-ID") or 0)

@@ -89,7 +89,7 @@ async def first_events(stream: Any, count: int) -> list[Any]:
 
 
 def stream_id_of(sdk_id: str) -> str:
-    """Return the stream behind a `resp_`, `chatcmpl-` or `msg_` id."""
+    """Return the id of the stream that a `resp_`, `chatcmpl-` or `msg_` id names."""
     return sdk_id.replace("-", "_").split("_")[1]
 
 

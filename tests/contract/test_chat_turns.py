@@ -95,7 +95,7 @@ async def test_regenerate_is_a_new_message_each_time(client: httpx2.AsyncClient)
     assert shown["messages"] == [{"role": "user", "content": "count"}]
 
 
-async def test_a_submit_repeated_behind_a_failure_is_a_new_attempt(client: httpx2.AsyncClient) -> None:
+async def test_a_submit_repeated_after_a_failure_is_a_new_attempt(client: httpx2.AsyncClient) -> None:
     """Chat/Turn."""
     request = body(model="app/cut_in_a_call")
     ids = []

@@ -45,13 +45,13 @@ async def test_over_any_cuts_every_entry_comes_once_and_in_order(cuts: list[Answ
         assert await read(broker) == LOG
 
 
-async def test_it_goes_on_behind_what_it_has() -> None:
+async def test_it_goes_on_after_what_it_has() -> None:
     async with scripted_broker(replay(3), replay(4), replay()) as broker:
         assert await read(broker) == LOG
     assert broker.cursors == ["0", "3", "7"]
 
 
-async def test_it_begins_behind_after() -> None:
+async def test_it_begins_after_the_cursor() -> None:
     async with scripted_broker(replay()) as broker:
         assert await read(broker, after=10) == LOG[10:]
     assert broker.cursors == ["10"]

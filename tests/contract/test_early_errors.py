@@ -58,7 +58,7 @@ async def test_it_is_the_same_error_streamed_and_not(served: Doors, call: Call, 
 
 
 @pytest.mark.parametrize("call", CALLS)
-async def test_a_failure_behind_the_first_word_is_told_in_the_stream(served: Doors, call: Call) -> None:
+async def test_a_failure_after_the_first_word_is_told_in_the_stream(served: Doors, call: Call) -> None:
     stream = await call(served, Script(words=5, fail="reset", fail_at=3), stream=True)
     came: list[Any] = []
     try:

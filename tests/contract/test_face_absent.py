@@ -24,8 +24,8 @@ async def test_openai_counts(served: Doors, provider: ProviderServer) -> None:
     count = served.openai.responses.input_tokens.count
     alone = await count(model="gpt-test", input="x", instructions="Be brief.")
     first = await served.openai.responses.create(model="gpt-test", input=ask(Script(words=3)))
-    behind = await count(model="gpt-test", previous_response_id=first.id, input="x")
-    assert behind.input_tokens > alone.input_tokens > 0
+    second = await count(model="gpt-test", previous_response_id=first.id, input="x")
+    assert second.input_tokens > alone.input_tokens > 0
     told = (await provider.requests())[-1]["body"]
     assert [item["content"][0]["text"] for item in told["input"][1:]] == [Script(words=3).text(), "x"]
     with pytest.raises(openai.BadRequestError, match="Unknown parameter: 'stop'"):

@@ -109,7 +109,7 @@ async def test_a_killed_worker_is_told_to_who_waits_for_the_whole_answer(
 
 
 class Reading:
-    """A synchronous stream that a thread reads; `some` is set behind its sixth event."""
+    """A synchronous stream that a thread reads; `some` is set after its sixth event."""
 
     def __init__(self, stream: Any) -> None:
         self.some = asyncio.Event()

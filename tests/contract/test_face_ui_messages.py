@@ -46,7 +46,7 @@ async def test_every_type_of_entry_has_its_part(client: httpx2.AsyncClient) -> N
     by_type: dict[str, list[dict[str, Any]]] = {}
     for part in parts:
         by_type.setdefault(part.type, []).append({name: it for name, it in part.data.items() if name != "type"})
-    assert (text(parts, "reasoning"), text(parts)) == ("hm", "behind")
+    assert (text(parts, "reasoning"), text(parts)) == ("hm", "whenever")
     assert by_type["source-url"] == [{"sourceId": "s1", "url": "https://example.org/", "title": "An example"}]
     assert by_type["source-document"] == [{"sourceId": "s2", "mediaType": "application/pdf", "title": "A book"}]
     assert by_type["tool-input-start"] == [{"toolCallId": "c1", "toolName": "weather"}]
@@ -88,16 +88,16 @@ async def test_a_second_tab_gets_all_of_it_under_the_same_message_and_a_boundary
         await asyncio.sleep(0.05)
         assert (await stop(client))[0] == 202
         rest = [part] + [it async for it in first]
-    whole, behind = await second, await third
+    whole, rest_again = await second, await third
     assert whole is not None
-    assert behind is not None
+    assert rest_again is not None
     check_shape(whole)
     assert sum(it.type == "data-replay" for it in whole) == 1
     plain = [it for it in whole if it.type != "data-replay"]
     assert plain[0].data["messageId"].startswith("msg-")
     at = plain.index(part)
     assert plain[at:] == rest
-    assert [it for it in behind if it.type != "data-replay"] == rest[1:]
+    assert [it for it in rest_again if it.type != "data-replay"] == rest[1:]
 
 
 async def test_a_reader_that_does_not_follow_gets_what_there_is_and_a_bare_end(client: httpx2.AsyncClient) -> None:
@@ -110,11 +110,11 @@ async def test_a_reader_that_does_not_follow_gets_what_there_is_and_a_bare_end(c
         rest = asyncio.create_task(resume(client, after=last))
         assert (await stop(client))[0] == 202
         whole = [it async for it in first]
-    behind = await rest
-    assert behind is not None
-    joined = text(parts) + text(behind)
+    resumed = await rest
+    assert resumed is not None
+    joined = text(parts) + text(resumed)
     assert joined.endswith(text(whole))
-    assert behind[-1].type == "[DONE]"
+    assert resumed[-1].type == "[DONE]"
 
 
 async def test_a_failure_ends_in_an_error_that_says_why(client: httpx2.AsyncClient) -> None:
@@ -149,7 +149,7 @@ async def test_a_stop_before_the_first_entry_is_an_abort_too(settings: Settings)
         assert [part.type async for part in ui_stream.parse(answer)] == ["start", "start-step", "abort", "[DONE]"]
 
 
-async def test_a_submit_behind_an_assistant_message_continues_it(client: httpx2.AsyncClient) -> None:
+async def test_a_submit_after_an_assistant_message_continues_it(client: httpx2.AsyncClient) -> None:
     """Chat/Message."""
     answered = {"id": "a1", "role": "assistant", "parts": [{"type": "text", "text": "so far"}]}
     parts = await post(client, body() | {"messages": [user("go"), answered]})

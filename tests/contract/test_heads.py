@@ -103,7 +103,7 @@ async def test_a_request_that_has_not_come_whole_holds_no_stop(settings: Setting
         asking = asyncio.create_task(answer(client, HALF))
         await client.get("/healthz")  # by now the other one has been taken
         began_s = time.monotonic()
-    assert time.monotonic() - began_s < 0.9  # behind a second, the server itself would cancel it
+    assert time.monotonic() - began_s < 0.9  # after a second, the server itself would cancel it
     told = await asking
     assert told.startswith(b"HTTP/1.1 503 ")
     assert b"\r\nretry-after: 1\r\n" in told

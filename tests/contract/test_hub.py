@@ -44,12 +44,12 @@ async def producer(log: Log) -> AsyncIterator[Producer]:
 
 
 @pytest.mark.parametrize("length", [0, 1, SEGMENT_ENTRIES - 1, SEGMENT_ENTRIES, SEGMENT_ENTRIES * 5 + 7])
-@pytest.mark.parametrize("behind", [0, 3, SEGMENT_ENTRIES])
+@pytest.mark.parametrize("cursor", [0, 3, SEGMENT_ENTRIES])
 async def test_replay_then_follow_is_gapless_at_any_length(
-    hub: Hub, producer: Producer, length: int, behind: int
+    hub: Hub, producer: Producer, length: int, cursor: int
 ) -> None:
     await producer.write(length)
-    after = min(behind, producer.tail)
+    after = min(cursor, producer.tail)
     book, _ = await join(hub, producer.id, after)
     await producer.write(10)
     await producer.end()
@@ -190,7 +190,7 @@ async def test_a_face_that_remembers_says_the_same_from_anywhere(hub: Hub, produ
 
 
 async def _roll_back(redis: Redis, producer: Producer, to: int) -> None:
-    """Make the server forget the entries behind an offset, as a power loss may."""
+    """Make the server forget the entries after an offset, as a power loss may."""
     keys = producer.log.keys
     kept = await redis.xrange(keys.log(producer.id), "-", f"{to}")
     await redis.delete(keys.log(producer.id))
@@ -215,7 +215,7 @@ async def test_what_comes_together_leaves_in_one_write(hub: Hub, producer: Produ
     tail.close()
 
 
-async def test_a_deletion_comes_behind_what_came_before_it(hub: Hub, producer: Producer, redis: Redis) -> None:
+async def test_a_deletion_comes_after_what_was_written_before_it(hub: Hub, producer: Producer, redis: Redis) -> None:
     book, _ = await join(hub, producer.id)
     channel = producer.log.keys.channel(producer.id)
     async with redis.pipeline(transaction=True) as pipe:
@@ -226,7 +226,7 @@ async def test_a_deletion_comes_behind_what_came_before_it(hub: Hub, producer: P
     assert book.ids == [1, 2, 0]
 
 
-async def test_what_may_be_missed_while_the_log_is_read_is_read_behind_it(
+async def test_what_may_be_missed_while_the_log_is_read_is_read_after_it(
     hub: Hub, producer: Producer, redis: Redis
 ) -> None:
     async def reads() -> int:

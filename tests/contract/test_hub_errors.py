@@ -70,7 +70,7 @@ async def busy(own: Redis) -> AsyncIterator[None]:
 
 
 class Client:
-    """Reads a stream as a client does: comes back behind what it has, until the end."""
+    """Reads a stream as a client does: comes back after what it has, until the end."""
 
     def __init__(self, hub: Hub, stream_id: str) -> None:
         self.ids: list[int] = []

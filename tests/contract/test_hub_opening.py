@@ -11,7 +11,7 @@ from midstream.log.connect import connect
 from midstream.log.errors import StreamAbsent
 from midstream.log.keys import new_id
 from midstream.log.log import Log
-from tests.contract.hub_support import Producer, join
+from tests.contract.producer_and_sink import Producer, join
 from tests.loop_alarm import frozen_after
 
 

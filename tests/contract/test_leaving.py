@@ -74,8 +74,8 @@ async def rest_of(connection: socket.socket) -> bytes:
     return received
 
 
-async def behind(client: httpx2.AsyncClient, written: Written) -> socket.socket:
-    """Open a tail that is behind by more than its transport takes, and wait until it is."""
+async def lagging_tail(client: httpx2.AsyncClient, written: Written) -> socket.socket:
+    """Open a tail that lags by more than its transport takes, and wait until it is."""
     await written.write(*[b"t" + b"x" * 500] * 4_000)
     connection = await unread_tail(client, written.id)
     await asyncio.get_running_loop().sock_recv(connection, 1)
@@ -169,9 +169,9 @@ async def test_a_tail_that_fails_is_cut(client: httpx2.AsyncClient, written: Wri
     writer.close()
 
 
-async def test_who_is_behind_is_told_of_a_deletion(client: httpx2.AsyncClient, written: Written) -> None:
+async def test_a_lagging_tail_learns_of_a_deletion(client: httpx2.AsyncClient, written: Written) -> None:
     """Read/Truthful."""
-    connection = await behind(client, written)
+    connection = await lagging_tail(client, written)
     await written.end()
     await client.delete(f"/v1/streams/{written.id}")
     assert (await client.get(f"/v1/streams/{written.id}/events")).status_code == 404
@@ -227,7 +227,7 @@ async def test_a_client_that_reads_slowly_is_not_cut(settings: Settings) -> None
         received = bytearray()
         while not received.endswith(b"0\r\n\r\n"):
             part = await loop.sock_recv(connection, 8_192)
-            assert part, f"cut behind {len(received)} bytes"
+            assert part, f"cut after {len(received)} bytes"
             received += part
             await asyncio.sleep(0.015)  # 64 KiB in a quarter of the time-out, the whole in several
         connection.close()

@@ -84,9 +84,9 @@ async def test_offsets_are_dense_over_batches(log: Log, stream_id: str) -> None:
     tail = await log.append(stream_id, fence, tail, [encode(text("a")), encode(text("b"))])
     tail = await log.append(stream_id, fence, tail, [encode(text("c"))], cursor=9)
     _, rows = await log.read(stream_id, 0, 100)
-    state, behind = await log.read(stream_id, 2, 1)
+    state, page = await log.read(stream_id, 2, 1)
     assert [r.offset for r in rows] == [1, 2, 3, 4]
-    assert [r.content for r in behind] == [b"tb"]
+    assert [r.content for r in page] == [b"tb"]
     assert state is not None
     assert (state.tail, state.upstream_cursor) == (tail, 9)
 

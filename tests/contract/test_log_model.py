@@ -1,7 +1,7 @@
 """The log's scripts against a model of a few lines: any order of calls, by owners, zombies and the reaper.
 
 After each step the log must be what the model says: dense (I1), with one end that is the last entry (I3), and with
-nothing of an older epoch behind a newer one (I6).
+nothing of an older epoch after a newer one (I6).
 """
 
 import asyncio

@@ -43,7 +43,7 @@ async def client(settings: Settings) -> AsyncIterator[httpx2.AsyncClient]:
 
 
 @pytest.mark.parametrize("path", DOORS)
-async def test_the_next_request_behind_a_long_prompt_is_answered(client: httpx2.AsyncClient, path: str) -> None:
+async def test_the_next_request_after_a_long_prompt_is_answered(client: httpx2.AsyncClient, path: str) -> None:
     reader, writer = await open_connection(client)
     writer.write(post(path, DOORS[path]))
     async with asyncio.timeout(20):
@@ -54,7 +54,7 @@ async def test_the_next_request_behind_a_long_prompt_is_answered(client: httpx2.
     writer.close()
 
 
-async def test_who_leaves_behind_a_long_prompt_has_left(client: httpx2.AsyncClient) -> None:
+async def test_who_leaves_after_a_long_prompt_has_left(client: httpx2.AsyncClient) -> None:
     reader, writer = await open_connection(client)
     body = {"input": LONG, "stream": True, "params": {"words": 2_000, "delay_ms": 20}}
     writer.write(post("/v1/streams", body))

@@ -58,7 +58,7 @@ async def test_an_owner_that_lived_through_an_outage_goes_on(log: Log, server: V
     assert state.status == "running"
 
 
-async def test_a_reaper_that_comes_behind_an_outage_hears_the_owners_first(server: ValkeyProcess) -> None:
+async def test_a_reaper_that_comes_after_an_outage_hears_the_owners_first(server: ValkeyProcess) -> None:
     """It cannot know that the log was silent: brokers are often started again together with Redis."""
     settings = Settings(redis_url=SecretStr(server.url), lease_ms=LEASE_MS)
     client = connect(server.url, 10, 8)
@@ -75,7 +75,7 @@ async def test_a_reaper_that_comes_behind_an_outage_hears_the_owners_first(serve
         await client.aclose()
 
 
-async def test_an_owner_that_did_not_is_lost_a_lease_behind_it(log: Log, server: ValkeyProcess) -> None:
+async def test_an_owner_that_did_not_is_lost_a_lease_after_it(log: Log, server: ValkeyProcess) -> None:
     stream_id, _ = await create_and_claim(log, LEASE_MS)
     await away(server)
     async with asyncio.timeout(LEASE_S + 1):

@@ -133,7 +133,7 @@ async def test_a_first_try_that_its_retry_has_overtaken_joins_it_once(
 
 
 @pytest.mark.parametrize("done", ["cancel", "delete"])
-async def test_who_asks_again_behind_a_cancel_or_a_delete_gets_a_new_answer(
+async def test_who_asks_again_after_a_cancel_or_a_delete_gets_a_new_answer(
     http: httpx2.AsyncClient, redis: Redis, done: str
 ) -> None:
     asker = Asker(http, redis, SLOW, "/v1/responses")

@@ -55,7 +55,7 @@ def test_what_is_framed_comes_out(texts: list[str], end: str) -> None:
         (b"event: text\n\ndata: typed no more\n\n", [("message", "typed no more", "")]),
         (b"id: 7\ndata: a\n\ndata: b\n\n", [("message", "a", "7"), ("message", "b", "7")]),
         (b"id: 7\ndata: a\n\nid: 8\x009\ndata: b\n\n", [("message", "a", "7"), ("message", "b", "7")]),
-        (b"\xef\xbb\xbfdata: behind a BOM\n\n", [("message", "behind a BOM", "")]),
+        (b"\xef\xbb\xbfdata: after a BOM\n\n", [("message", "after a BOM", "")]),
         (b"data: never ended", []),
         (b"data: \xff\n\n", [("message", "\ufffd", "")]),
     ],

@@ -72,7 +72,7 @@ async def test_a_client_that_is_gone_before_its_answer_begins_leaves_no_tail(cli
         _, writer = await open_connection(client)
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
         writer.write(tail_request(stream_id))
-        await asyncio.sleep(0)  # let it be written; the reset is right behind it
+        await asyncio.sleep(0)  # let it be written; the reset is right after it
         writer.transport.abort()
     await until_no_tails(client, stream_id)
     await client.post(f"/v1/streams/{stream_id}/cancel")

@@ -193,7 +193,7 @@ async def test_whatever_ends_a_stream_ends_its_response_at_the_provider(
 async def cancelled_upstream(provider: ProviderServer, got: Answer) -> None:
     async with httpx2.AsyncClient(base_url=provider.openai_url) as http:
         while (await http.get(f"/responses/{got.state['upstream_id']}")).json()["status"] != "cancelled":
-            pass  # the worker asks for it behind the end; the test's time-out bounds this
+            pass  # the worker asks for it after the end; the test's time-out bounds this
 
 
 async def test_a_request_may_wait_longer_for_a_silent_source(settings: Settings) -> None:

@@ -124,7 +124,7 @@ async def test_a_worker_lost_before_its_call_costs_nothing(
     assert (got.state["epoch"], got.state["paid_calls"], len(await provider.calls())) == (2, 1, 1)
 
 
-async def test_continue_quotes_the_answer_so_far_and_goes_on_behind_it(
+async def test_continue_quotes_the_answer_so_far_and_goes_on_after_it(
     settings: Settings, provider: ProviderServer, redis: Redis
 ) -> None:
     """Recovery/Begin."""

@@ -58,7 +58,7 @@ async def test_many_streams_on_one_socket_each_in_order(talk: Talk) -> None:
         assert read[stream_id][-1]["type"] == "end"
 
 
-async def test_every_cut_resumes_behind_after(talk: Talk) -> None:
+async def test_every_cut_resumes_after_its_cursor(talk: Talk) -> None:
     """Ws/Messages."""
     await talk.say(type="start", request=START)
     stream_id = (await talk.hear("started"))["id"]

@@ -22,10 +22,10 @@ async def everything(messages: list[dict[str, Any]], params: dict[str, Any]) -> 
     del messages, params
     await asyncio.sleep(0)
     yield Reasoning("hm")
-    yield Text("be")
+    yield Text("when")
     yield Other("source", {"id": "s1", "url": "https://example.org/", "title": "An example"})
     yield Other("source", {"id": "s2", "title": "A book", "media_type": "application/pdf"})
-    yield Text("hind")
+    yield Text("ever")
     yield ToolInput("c1", "weather", '{"city":')
     yield ToolInput("c1", "weather", '"Bern"}')
     yield ToolCall("c1", "weather", '{"city":"Bern"}')

@@ -53,7 +53,7 @@ def paid_by(provider_url: str, settings: Settings, **further: Any) -> Settings:
 
 @asynccontextmanager
 async def client_of(settings: Settings, worker_settings: Settings | None = None) -> AsyncIterator[Midstream]:
-    """Yield a client of a broker with one worker behind it, which may have settings of its own."""
+    """Yield a client of a broker that has one worker, which may have settings of its own."""
     async with inside.worker(worker_settings or settings), client_alone(settings) as client:
         yield client
 

@@ -54,7 +54,7 @@ async def test_the_real_client_reads_stops_and_resumes(node: str, system: System
 
 @pytest.mark.parametrize(
     ("how", "major"),
-    [*itertools.product(("anew", "continued"), MAJORS), ("behind a reset", 7)],  # older majors get an error instead
+    [*itertools.product(("anew", "continued"), MAJORS), ("after a reset", 7)],  # older majors get an error instead
 )
 async def test_an_answer_of_two_workers_is_never_shown_twice(node: str, system: System, how: str, major: int) -> None:
     async def kill(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

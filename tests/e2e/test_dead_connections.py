@@ -105,7 +105,7 @@ async def test_a_dead_connection_is_given_up_when_a_network_comes_back_and_by_it
 
         await tunnel.go_dead()
         stood = await page.evaluate("read.offsets.length")
-        # Not by Chromium's own switch: behind that, the first request fails.
+        # Chromium's own switch is not used: the first request after it fails.
         await page.evaluate("void dispatchEvent(new Event('online'))")
         began_s = time.monotonic()
         await begun(page, f"w{stood + 20} ")

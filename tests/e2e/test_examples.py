@@ -206,7 +206,7 @@ async def test_the_use_chat_page_shows_markup_as_text_and_begins_one_answer_at_a
 
 
 @pytest.mark.browser
-async def test_the_event_source_page_reads_it_all_again_behind_a_reload(web: str, tabs: "Tabs") -> None:
+async def test_the_event_source_page_reads_it_all_again_after_a_reload(web: str, tabs: "Tabs") -> None:
     page = await tabs.open(f"{web}/eventsource.html?model=demo/count")
     await expect(page.locator("#answer")).to_contain_text(" 5 ")
     for _ in range(2):

@@ -29,7 +29,7 @@ MODEL_TIMEOUT_S = 90.0
 
 
 def events_of(http: httpx2.Client, stream_id: str, after: int = 0, until: int | None = None) -> list[ServerSentEvent]:
-    """Tail a stream behind an offset; hang up behind the entry `until`, if there is one given."""
+    """Tail a stream after an offset; hang up after the entry `until`, if that is given."""
     parser, events = EventStreamParser(), []
     headers = {"Last-Event-ID": str(after)}
     with http.stream("GET", f"/v1/streams/{stream_id}/events", headers=headers) as answer:
@@ -66,9 +66,9 @@ def test_an_answer_of_a_real_model_survives_every_cut_and_a_restart(tmp_path: Pa
 
             for cut in range(1, len(whole)):
                 before = events_of(http, stream_id, until=cut)
-                behind = events_of(http, stream_id, after=cut)
-                assert text_of(before) + text_of(behind) == text_of(whole)
-                assert before + behind == whole
+                rest = events_of(http, stream_id, after=cut)
+                assert text_of(before) + text_of(rest) == text_of(whole)
+                assert before + rest == whole
     finally:
         assert running.end(signal.SIGINT) == 0
 

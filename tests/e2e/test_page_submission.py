@@ -59,7 +59,7 @@ async def test_a_submission_that_is_left_on_its_way_is_stopped(tabs: "Tabs", sys
     await expect(page.get_by_label("Your message")).to_have_value("")
 
 
-async def test_a_submission_goes_on_behind_a_reload(tabs: "Tabs", system: System, provider: ProviderServer) -> None:
+async def test_a_submission_goes_on_after_a_reload(tabs: "Tabs", system: System, provider: ProviderServer) -> None:
     script = Script(words=20)
     page = await tabs.open(system.url)
     await expect(page.locator("#welcome")).to_be_visible()

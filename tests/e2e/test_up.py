@@ -43,7 +43,7 @@ def test_a_prompt_is_answered_and_listed(up: Up) -> None:
     assert followed == entries[2:]
 
 
-def test_a_stream_behind_many_others_is_listed(up: Up) -> None:
+def test_a_stream_after_many_others_is_listed(up: Up) -> None:
     for thread in ("oldest", *["later"] * 12):  # the broker looks through ten pages of the newest in one go
         body = {"input": "Tell me a story.", "model": "demo/story", "thread": thread}
         assert httpx2.post(f"{up.url}/v1/streams", json=body).status_code == 201

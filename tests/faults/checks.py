@@ -66,7 +66,7 @@ def _truth(trial: Trial) -> Iterator[str]:
 def _text(trial: Trial, *, completed: bool) -> Iterator[str]:
     """Compare the answer with what the provider was to say; each continuation is an answer of its own."""
     pieces, script = [""], trial.case.script
-    for entry in _behind_reset(trial.entries):
+    for entry in _after_reset(trial.entries):
         if entry.type == "status" and entry.data["state"] == "continuing" and any(pieces):
             pieces.append("")
         elif entry.type == "text":
@@ -78,15 +78,15 @@ def _text(trial: Trial, *, completed: bool) -> Iterator[str]:
         elif not said.startswith(piece):
             yield f"I5 same bytes: {piece!r} is no beginning of {said!r}"
     if completed and len(pieces) == 1:
-        reasoning = "".join(e.text for e in _behind_reset(trial.entries) if e.type == "reasoning")
+        reasoning = "".join(e.text for e in _after_reset(trial.entries) if e.type == "reasoning")
         if reasoning != script.reasoning_text():
             yield f"I5 same bytes: reasoning {reasoning!r}"
-        called = [e.data["arguments"] for e in _behind_reset(trial.entries) if e.type == "tool_call"]
+        called = [e.data["arguments"] for e in _after_reset(trial.entries) if e.type == "tool_call"]
         if called != ([script.arguments()] if script.tool else []):
             yield f"I5 same bytes: tool calls {called}"
 
 
-def _behind_reset(log: list[Entry]) -> list[Entry]:
+def _after_reset(log: list[Entry]) -> list[Entry]:
     resets = [at for at, entry in enumerate(log) if entry.type == "reset"]
     return log[resets[-1] :] if resets else log
 
@@ -111,7 +111,7 @@ def _forgotten(trial: Trial) -> int:
 
 def _in_time(trial: Trial) -> Iterator[str]:
     if trial.in_time and trial.late_ms is not None and trial.late_ms > IN_TIME_MS + MEASURING_MS + trial.starved_ms:
-        yield f"I3 truthful end: {trial.late_ms:.0f} ms behind the lease, {trial.starved_ms:.0f} ms of it without a CPU"
+        yield f"I3 truthful end: {trial.late_ms:.0f} ms after the lease, {trial.starved_ms:.0f} ms of it without a CPU"
 
 
 def _clients(trial: Trial) -> Iterator[str]:

@@ -60,7 +60,7 @@ class Runner:
         self.trials += done
 
     async def close(self) -> None:
-        """Look for what was left behind, and end all processes."""
+        """Look for what was left over, and end all processes."""
         await self._drop(look=True)
         if not any(trial.violations for trial in self.trials):
             shutil.rmtree(self._folder, ignore_errors=True)
@@ -107,14 +107,14 @@ class Runner:
             return
         try:
             if look:
-                self.leaks += await left_behind(rig)
+                self.leaks += await leftovers(rig)
         except Exception:  # noqa: BLE001 - told, and the result is told as well
             self.leaks.append(f"it could not be looked for: {traceback.format_exc()}")
         finally:
             await rig.close()
 
 
-async def left_behind(rig: Rig) -> list[str]:
+async def leftovers(rig: Rig) -> list[str]:
     """Return what a rig has kept that nothing will ever remove (I8 clean)."""
     # Slips whose worker died stay until arq's mark on them expires, 20 s later: that need not be waited for.
     marks = [key async for key in rig.redis.scan_iter(f"{in_progress_key_prefix}*", count=1_000)]

@@ -138,7 +138,7 @@ async def entries(redis: Redis, stream_id: str) -> list[Entry]:
 
 
 def _measure(trial: Trial) -> None:
-    """Note how late the first sign of life behind the producer's death came: the end, or the next attempt."""
+    """Note how late the first sign of life after the producer's death came: the end, or the next attempt."""
     if not trial.died_ms:
         return
     ended_ms, started_ms = float(trial.state.get("ended_ms") or 0), float(trial.state.get("started_ms") or 0)

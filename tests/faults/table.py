@@ -35,7 +35,7 @@ def document(runs: Mapping[str, Sequence[Trial]], seed: int, seconds: float, lea
     return (
         f"# Faults\n\n`scripts/faults --all --seed {seed}`: {len(trials)} cases in {seconds:.0f} s, "
         f"{sum(bool(trial.violations) for trial in trials)} violated; {platform.system()}, Python "
-        f"{platform.python_version()}.\nLeft behind: {'; '.join(left) or 'nothing'}.\n{tables}"
+        f"{platform.python_version()}.\nLeft over: {'; '.join(left) or 'nothing'}.\n{tables}"
     )
 
 

@@ -167,7 +167,7 @@ def _refused(call: Call, status: int, message: str) -> Response:
 
 
 async def _frames(generation: Generation, call: Call, fail: str | None, after: int = -1) -> AsyncGenerator[bytes]:
-    """Yield a response's events behind `after`; a foreground response stops with its reader."""
+    """Yield a response's events after `after`; a foreground response stops with its reader."""
     breaks = fail if fail not in _OF_THE_RESPONSE else None
     steps = 0
     try:

@@ -39,7 +39,7 @@ class Script:
         first_delay_ms: Further pause before the first one.
         reasoning: Words of reasoning before the answer.
         tool: Whether it ends in a tool call.
-        afterthought: Words of reasoning behind the tool call (Anthropic only).
+        afterthought: Words of reasoning after the tool call (Anthropic only).
         hidden: Whether it begins with reasoning that it does not show: sealed, without a word.
         redact: Whether it begins with reasoning that it shows in cipher (Anthropic only).
         refuse: Whether it refuses instead of answering.

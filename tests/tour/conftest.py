@@ -26,7 +26,7 @@ def settings(settings: Settings, provider_url: str) -> Settings:
 
 @pytest.fixture
 async def http(settings: Settings) -> AsyncIterator[httpx2.AsyncClient]:
-    """A plain HTTP client of a running broker, with one worker behind it."""
+    """A plain HTTP client of a running broker, beside which one worker runs."""
     async with inside.worker(settings), inside.broker(settings) as http:
         yield http
 

@@ -16,8 +16,8 @@ from tests.system import System, stop
 STORY = {"model": "demo/story", "input": "Tell me a story.", "chunking": {"flush_ms": 0}}
 
 
-async def test_a_cut_at_any_entry_resumes_behind_it(http: httpx2.AsyncClient) -> None:
-    """Wherever the connection broke: what you had, and what comes behind it, make up the whole."""
+async def test_a_cut_at_any_entry_resumes_after_it(http: httpx2.AsyncClient) -> None:
+    """Wherever the connection broke: what you had, and what comes after it, make up the whole."""
     stream_id = (await http.post("/v1/streams", json=STORY)).json()["id"]
     whole = await sse.tail(http, stream_id)
 
@@ -43,7 +43,7 @@ async def test_a_live_stream_is_cut_and_resumed_in_the_midst_of_it(http: httpx2.
     assert seen == await sse.tail(http, stream_id)
 
 
-async def test_there_is_nothing_behind_the_end(http: httpx2.AsyncClient) -> None:
+async def test_there_is_nothing_after_the_end(http: httpx2.AsyncClient) -> None:
     """A client that has the end is answered 204, which is how an EventSource is told to stay away."""
     stream_id = (await http.post("/v1/streams", json=STORY)).json()["id"]
     last = (await sse.tail(http, stream_id))[-1]

@@ -20,7 +20,7 @@ async def test_list_newest_first_and_by_what_they_have_in_common(midstream: Mids
 
     assert [row["thread"] for row in tea["data"]] == ["tea", "tea"]
     assert [row["thread"] for row in newest["data"]] == ["coffee"]
-    assert newest["next_cursor"] is not None  # hand it in as `cursor` for the page behind
+    assert newest["next_cursor"] is not None  # hand it in as `cursor` for the page after
     assert (await midstream.state(stream["id"]))["metadata"] == {"user": "ada"}
 
 

@@ -52,7 +52,7 @@ def test_later_ones_are_due_at_once_when_there_are_enough_of_them(later: Batcher
     assert later.due_in_ms(0) == 0
 
 
-def test_the_time_begins_anew_behind_each_batch(later: Batcher) -> None:
+def test_the_time_begins_anew_after_each_batch(later: Batcher) -> None:
     later.add(text("a"), 0)
     later.take()
     assert later.due_in_ms(1_000) is None

@@ -56,13 +56,13 @@ def test_a_worker_can_be_scaled_and_has_time_to_drain(compose: dict[str, Any]) -
 
 
 @pytest.mark.parametrize("drain_s", [None, "900", "2.5"])
-def test_a_worker_is_killed_only_behind_its_drain(drain_s: str | None) -> None:
+def test_a_worker_is_killed_only_after_its_drain(drain_s: str | None) -> None:
     chosen = {"MIDSTREAM_DRAIN_S": drain_s} if drain_s else {}
     worker = compose_file({"MIDSTREAM_API_KEYS": "key:tenant", **chosen})["services"]["worker"]
     drains_for_s = float(worker["environment"]["MIDSTREAM_DRAIN_S"])
     assert drains_for_s == (float(drain_s) if drain_s else Settings().drain_s)
     assert seconds(worker["stop_grace_period"]) == drains_for_s + GRACE_S
-    assert END_S + CANCEL_S + LINGER_S < GRACE_S, "what a worker may take behind its drain"
+    assert END_S + CANCEL_S + LINGER_S < GRACE_S, "what a worker may take after its drain"
 
 
 def test_the_docs_say_how_long_a_stop_takes(compose: dict[str, Any]) -> None:

@@ -39,7 +39,7 @@ def test_functions_are_short() -> None:
 
 
 def test_no_test_file_imports_another() -> None:
-    """What two test files need stands in a module with a name of its own, so that each file can be read and run alone."""
+    """What two test files need stands in a module of its own, so that each test file can be read and run alone."""
     imports = {
         f"{path.relative_to(ROOT)}:{node.lineno} {node.module}"
         for path in (ROOT / "tests").rglob("*.py")

@@ -75,7 +75,7 @@ export async function streams(id) {
   return (await answer.json()).data;
 }
 
-/** A proxy that cuts the first `cuts` answers behind `bytes`: by `eof` or by `reset`. */
+/** A proxy that cuts the first `cuts` answers after `bytes`: by `eof` or by `reset`. */
 export async function cutting(how, bytes, cuts = 1) {
   let left = cuts;
   const server = http.createServer((request, response) => {

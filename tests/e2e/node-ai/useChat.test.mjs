@@ -33,7 +33,7 @@ describe(`ai ${MAJOR}`, { concurrency: true }, () => {
       },
     });
     await chat.sendMessage({ text: script({ words: 3, tool: true, tag: chat.id }) });
-    await sdk.until("the answer behind the tool", () => sent === 2);
+    await sdk.until("the answer after the tool", () => sent === 2);
     assert.equal(chat.seen.toolCalls.length, 2);
     assert.equal(textOf(answer(chat)), words(3) + words(3));
     const tools = answer(chat).parts.filter(({ type }) => type === "tool-get_weather");
@@ -195,7 +195,7 @@ describe(`ai ${MAJOR}`, { concurrency: true }, () => {
     }
   });
 
-  test("cut behind a reset, what is resumed goes on in the part that is open", { skip: !process.env.KILL || MAJOR < 7 }, async (context) => {
+  test("cut after a reset, what is resumed goes on in the part that is open", { skip: !process.env.KILL || MAJOR < 7 }, async (context) => {
     const proxy = await sdk.cutting("reset", 1_500, 4);
     context.after(() => proxy.close());
     const { resumableFetch } = await import(process.env.MODULE);

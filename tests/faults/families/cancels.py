@@ -115,7 +115,7 @@ def _judge(trials: Sequence[Trial], called_ms: Sequence[float]) -> None:
         if trial.latency_ms > MOST_MS:
             trial.breaks(f"the cancel took {trial.latency_ms:.0f} ms")
         if any(call["connection"] == OPEN for call in trial.calls):
-            trial.breaks("the provider is still being read behind a cancel")
+            trial.breaks("the provider is still being read after a cancel")
 
 
 FAMILIES = (

@@ -18,7 +18,7 @@ GONE = ("404", "410")
 
 
 def draw(rng: random.Random, number: int) -> dict[str, Any]:
-    """Delete at a moment of the answer, or behind it."""
+    """Delete at a moment of the answer, or after it."""
     script = Script(words=rng.randint(10, 60), delay_ms=rng.uniform(5, 40))
     return {"model": MODELS[number % 3], "script": script, "point": rng.uniform(0, 1), "allowed": set()}
 

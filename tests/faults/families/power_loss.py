@@ -42,7 +42,7 @@ class Loss(NamedTuple):
 
 
 def draw(rng: random.Random, number: int) -> dict[str, Any]:
-    """Answers that the loss hits at any moment: at a claim, an intent, an append, a seal, behind the end."""
+    """Answers that the loss hits at any moment: at a claim, an intent, an append, a seal, after the end."""
     model, policy = COMBINATIONS[number % len(COMBINATIONS)]
     with_worker, rewriting = tuple(itertools.product((True, False), repeat=2))[number // VOLLEY % 4]
     truth = {"completed"}
@@ -58,7 +58,7 @@ def draw(rng: random.Random, number: int) -> dict[str, Any]:
 
 
 def draw_everysec(rng: random.Random, number: int) -> dict[str, Any]:
-    """Answers of up to four seconds, which the loss hits some two seconds behind their beginning."""
+    """Answers of up to four seconds, which the loss hits some two seconds after their beginning."""
     drawn = draw(rng, number)
     script = Script(words=rng.randint(1, 150), delay_ms=rng.uniform(5, 25))
     return drawn | {"script": script, "allowed": {"completed", "interrupted"}}

@@ -96,7 +96,7 @@ async def run_timeout(rig: Rig, trials: Sequence[Trial]) -> None:
         queued_ms = float(trial.state["ended_ms"]) - float(trial.state["created_ms"])
         trial.latency_ms = queued_ms - QUEUE_TIMEOUT_S * 1000
         if trial.calls or trial.latency_ms > LOST_S * 1000:
-            trial.breaks(f"{len(trial.calls)} calls, sealed {trial.latency_ms:.0f} ms behind the time-out")
+            trial.breaks(f"{len(trial.calls)} calls, sealed {trial.latency_ms:.0f} ms after the time-out")
 
 
 FAMILIES = (

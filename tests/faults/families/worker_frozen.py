@@ -47,7 +47,7 @@ async def run(rig: Rig, trials: Sequence[Trial]) -> None:
     await asyncio.sleep(AFTER_S)
     for trial in trials:
         if await stage.entries(rig.redis, trial.stream_id) != trial.entries:
-            trial.breaks("I6 fenced: the log has changed behind its end")
+            trial.breaks("I6 fenced: the log has changed after its end")
     await victim.kill()
     rig.succeed(heir)
 

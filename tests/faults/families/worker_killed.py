@@ -19,7 +19,7 @@ COMBINATIONS = tuple(itertools.product(MODELS, POLICIES))
 
 
 def allowed(model: str, policy: str) -> set[str]:
-    """Return what is true of a stream whose worker died behind its intent."""
+    """Return what is true of a stream whose worker died after its intent."""
     if policy in ("continue", "restart") or (policy == "auto" and model == RESPONSES):
         return {"completed"}
     return {"interrupted"}
@@ -34,7 +34,7 @@ def draw_entry(rng: random.Random, number: int) -> dict[str, Any]:
 
 
 def draw_flow(rng: random.Random, number: int) -> dict[str, Any]:
-    """Let the answer flow, so that the kill hits any moment: in an append, between two, behind the seal."""
+    """Let the answer flow, so that the kill hits any moment: in an append, between two, after the seal."""
     model, policy = COMBINATIONS[number % len(COMBINATIONS)]
     script = Script(
         words=rng.randint(5, 60),

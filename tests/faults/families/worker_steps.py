@@ -31,17 +31,17 @@ class Step(NamedTuple):
 
 STEPS = (
     Step("before the claim", "claim", "hold"),
-    Step("behind the claim", "claim", "hold_reply"),
+    Step("after the claim", "claim", "hold_reply"),
     Step("before the intent", "renew", "hold", word=b"intent"),
-    Step("behind the intent, before the call", "renew", "hold_reply", word=b"intent"),
-    Step("behind the call, before the upstream's id", "renew", "hold", word=b"upstream_id"),
-    Step("behind the upstream's id", "renew", "hold_reply", word=b"upstream_id"),
+    Step("after the intent, before the call", "renew", "hold_reply", word=b"intent"),
+    Step("after the call, before the upstream's id", "renew", "hold", word=b"upstream_id"),
+    Step("after the upstream's id", "renew", "hold_reply", word=b"upstream_id"),
     Step("before the first append", "append", "hold"),
-    Step("behind the first append", "append", "hold_reply"),
+    Step("after the first append", "append", "hold_reply"),
     Step("before a later append", "append", "hold", nth=FIRST_WORDS),
-    Step("behind a later append", "append", "hold_reply", nth=FIRST_WORDS),
+    Step("after a later append", "append", "hold_reply", nth=FIRST_WORDS),
     Step("before the seal", "seal", "hold"),
-    Step("behind the seal", "seal", "hold_reply"),
+    Step("after the seal", "seal", "hold_reply"),
 )
 NEVER_CALLED = STEPS[:3]
 WITHOUT_ID = STEPS[3:5]
@@ -61,7 +61,7 @@ def draw(_: random.Random, number: int) -> dict[str, Any]:
     step = STEPS[number // len(COMBINATIONS) % len(STEPS)]
     if step.word == b"upstream_id" and model != RESPONSES:
         step = STEPS[6 + number % 6]  # there is no id that could be stored
-    if step in NEVER_CALLED or step.name == "behind the seal":
+    if step in NEVER_CALLED or step.name == "after the seal":
         truth = {"completed"}
     elif step in WITHOUT_ID and policy == "auto":
         truth = {"interrupted"}
