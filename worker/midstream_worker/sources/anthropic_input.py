@@ -4,8 +4,9 @@ from typing import Any
 
 import orjson
 
+from midstream.log.entries import Json
 from midstream_worker.sources import conversation
-from midstream_worker.sources.conversation import Call, File, Image, Json, Part, Raw, Result, Thought, Words
+from midstream_worker.sources.conversation import Call, File, Image, Part, Raw, Result, Thought, Words
 from midstream_worker.sources.params import for_anthropic
 from midstream_worker.sources.source import Prompt
 

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
+from midstream.log.entries import Json
 from midstream_worker.sources import conversation
-from midstream_worker.sources.conversation import Call, File, Image, Json, Raw, Result, Turn, Words
+from midstream_worker.sources.conversation import Call, File, Image, Raw, Result, Turn, Words
 from midstream_worker.sources.params import for_chat
 from midstream_worker.sources.source import Prompt
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-Json = dict[str, Any]
+from midstream.log.entries import Json
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 import openai
 
+from midstream.log.entries import Json
 from midstream_worker.sources import chat_input
 from midstream_worker.sources.deltas import (
     Delta,
@@ -26,7 +27,6 @@ from midstream_worker.sources.one_connection import OneConnection
 from midstream_worker.sources.provider_json import (
     CALL_BYTES,
     Budget,
-    Json,
     figure,
     member,
     objects,

@@ -5,8 +5,8 @@ What has no counterpart goes on as it is: the provider judges it.
 
 from typing import Any
 
+from midstream.log.entries import Json
 from midstream.requests.effective_params import effective
-from midstream_worker.sources.conversation import Json
 
 # They ask for more in a response of OpenAI's own shape, or ease OpenAI's work, and mean nothing elsewhere.
 _OF_RESPONSES_ALONE = frozenset(("include", "truncation", "max_tool_calls"))

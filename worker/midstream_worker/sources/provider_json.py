@@ -5,12 +5,11 @@ Every value that becomes part of a delta passes through here, so a delta always 
 
 import json
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
+from midstream.log.entries import Json
 from midstream_worker.sources.deltas import SourceError, Usage
 from midstream_worker.sources.surrogates import joined
-
-Json = dict[str, Any]
 
 MOST_TOKENS: Final = 2**53 - 1
 """Clients in JavaScript read figures exactly up to here."""

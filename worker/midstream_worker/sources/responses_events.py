@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from midstream.log.entries import Json
 from midstream_worker.sources.deltas import (
     Delta,
     Finish,
@@ -17,7 +18,6 @@ from midstream_worker.sources.failures import Failures
 from midstream_worker.sources.provider_json import (
     CALL_BYTES,
     Budget,
-    Json,
     MisfitError,
     figure,
     member,

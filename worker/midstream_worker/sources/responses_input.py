@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
+from midstream.log.entries import Json
 from midstream_worker.sources import conversation
-from midstream_worker.sources.conversation import Call, File, Image, Json, Part, Raw, Result, Turn, Words
+from midstream_worker.sources.conversation import Call, File, Image, Part, Raw, Result, Turn, Words
 from midstream_worker.sources.params import for_responses
 from midstream_worker.sources.source import Prompt
 

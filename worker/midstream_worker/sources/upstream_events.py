@@ -4,9 +4,10 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from typing import Any
 
+from midstream.log.entries import Json
 from midstream_worker.sources.deltas import Delta, SourceError
 from midstream_worker.sources.failures import Failures
-from midstream_worker.sources.provider_json import Json, as_object
+from midstream_worker.sources.provider_json import as_object
 
 Reader = Callable[[Json], Iterable[Delta]]
 
