@@ -29,7 +29,7 @@ async def _run(settings: Settings) -> NoReturn:
     except Exception:
         logger.critical("this worker ends", exc_info=True)
         status = 1
-    # Nothing that an app has left running, a task or a thread, keeps a process that is done.
+    # Exit at once: a task or thread that an app has left running must not keep the process alive.
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -37,7 +37,7 @@ async def _run(settings: Settings) -> NoReturn:
 
 
 def main() -> int:
-    """Run a worker until the process ends; return 2 for settings that do not fit."""
+    """Run a worker until the process ends; return 2 for invalid settings."""
     try:
         settings = Settings()
     except (ValidationError, SettingsError) as error:

@@ -13,10 +13,10 @@ from midstream_worker.sources.app_import import AppImportError, import_app
 
 
 def main() -> None:
-    """Print the verdicts, one after another."""
+    """Print one line for each app."""
     sys.path.append(str(Path.cwd()))
     for name, path in Settings().apps.items():
-        with contextlib.redirect_stdout(sys.stderr):  # what the user's code prints is no verdict
+        with contextlib.redirect_stdout(sys.stderr):  # keeps what the user's code prints out of our output
             problem = _problem(path)
         print(json.dumps([name, problem]), flush=True)  # noqa: T201
 

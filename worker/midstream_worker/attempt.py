@@ -1,7 +1,7 @@
-"""One attempt at one stream: the only writer of its log, behind its fence.
+"""One attempt at one stream: the only writer of its log, as long as its fence holds.
 
-It remembers all that it appended until the stream is sealed, so that entries that a restarted server lost
-can be written again (PROTOCOL: Append/Ambiguous, Append/Rollback).
+It remembers everything that it appended until the stream is sealed, so that entries that a restarted server
+lost can be written again (PROTOCOL: Append/Ambiguous, Append/Rollback).
 """
 
 import asyncio
@@ -22,11 +22,11 @@ logger = logging.getLogger(__name__)
 BACKOFF_S: Final = (0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
 """Waits between tries while Redis does not answer; the last one repeats."""
 FULL_S: Final = 10.0
-"""How long a server that is out of memory is waited for."""
+"""How long a write waits for a server that is out of memory."""
 
 
 class Attempt:
-    """Appends and seals, and finds out what became of a write whose answer was lost.
+    """Appends and seals, and finds out whether a write whose answer was lost took effect.
 
     Every method raises `StaleEpoch`, `StreamSealed` or `StreamAbsent` when the stream is no longer ours, and
     `LogFull` when the server stays out of memory.
@@ -34,10 +34,10 @@ class Attempt:
     Attributes:
         stream_id: The stream.
         state: Its state at the claim.
-        fence: What lets us in.
-        tail: The last offset that we know to be written.
-        sealed: The end is written; there is no lease any more.
-        watched: When it was to be looked at next, as of the claim; None where the claim's answer was lost.
+        fence: Epoch and owner, which the server compares with its own at every write.
+        tail: The last offset that is known to be written.
+        sealed: The end is written, so there is no lease any more.
+        watched: When a reaper was to look at the stream next, as of the claim; None: the claim's answer was lost.
     """
 
     def __init__(self, log: Log, fsync: Fsync, stream_id: str, state: State, fence: Fence, lease_ms: int) -> None:
@@ -68,11 +68,11 @@ class Attempt:
         try:
             fence, _, state, request, watched = await claims.claim(stream_id, owner, lease_ms)
         except LogUnavailable:
-            found = await claims.state(stream_id)
-            if found is None or found.owner != owner:
+            state_now = await claims.state(stream_id)
+            if state_now is None or state_now.owner != owner:
                 raise
-            # Only the answer was lost: the owner's word is ours alone.
-            fence, state, request = Fence(found.epoch, owner), found, await claims.request(stream_id)
+            # Only the answer was lost: nobody else knows the owner's word.
+            fence, state, request = Fence(state_now.epoch, owner), state_now, await claims.request(stream_id)
             watched = None
         attempt = cls(parts.log, parts.fsync, stream_id, state, fence, lease_ms)
         attempt.watched = watched
@@ -80,7 +80,7 @@ class Attempt:
 
     @property
     def now_ms(self) -> int:
-        """The server's clock, as far as we can tell between two of its answers."""
+        """The server's clock, in ms, estimated from the claim and our own clock."""
         return self.state.started_ms + round((time.monotonic() - self._claimed_s) * 1000)
 
     async def append(self, contents: list[bytes], cursor: int | None = None) -> None:
@@ -92,8 +92,8 @@ class Attempt:
     async def seal(self, contents: list[bytes], outcome: str) -> None:
         """Append the last entries and end the stream, however long Redis is away.
 
-        Returns when the end is on the server's disk, where the server can tell: until then everything that
-        was written is kept here, to be written again.
+        Returns when the end is on the server's disk, if the server can tell that. Until then, all entries are kept
+        here, so that they can be written again.
         """
         await self._seal(contents, outcome)
         self.sealed = True
@@ -112,23 +112,23 @@ class Attempt:
                 lambda rest: self._log.seal(self.stream_id, self.fence, self.tail, rest, outcome, self.state.ttl_s),
             )
         except StreamSealed as sealed:
-            # A seal whose answer was lost: it is ours if nobody else could have written it.
+            # The answer to a first try may have been lost: the seal is ours if its epoch, owner and outcome are.
             if (sealed.epoch, sealed.owner, sealed.outcome) != (self.fence.epoch, self.fence.owner, outcome):
                 raise
 
     async def renew(self, **notes: Argument) -> bool:
-        """Renew the lease once, note state fields with it, and return whether a cancel was asked for.
+        """Renew the lease once, note state fields with it, and return whether a client has asked for a cancel.
 
         Raises:
             LogUnavailable: Redis did not answer.
         """
         try:
-            asked = await self._log.renew(self.stream_id, self.fence, self._lease_ms, **notes)
+            is_cancelled = await self._log.renew(self.stream_id, self.fence, self._lease_ms, **notes)
         except StaleEpoch as stale:
             await self._reclaim(stale)
-            asked = await self._log.renew(self.stream_id, self.fence, self._lease_ms, **notes)
+            is_cancelled = await self._log.renew(self.stream_id, self.fence, self._lease_ms, **notes)
         self._notes |= notes
-        return asked
+        return is_cancelled
 
     async def note(self, **notes: Argument) -> None:
         """Note state fields, however long Redis is away."""
@@ -145,7 +145,7 @@ class Attempt:
         await self._insist(act)
 
     async def release(self) -> None:
-        """Give the stream back to the queue."""
+        """Give the stream back to the queue, however long Redis is away."""
         await self._insist(lambda: self._log.release(self.stream_id, self.fence))
 
     async def _write(self, contents: list[bytes], write: Callable[[list[bytes]], Awaitable[int]]) -> None:
@@ -164,18 +164,18 @@ class Attempt:
         await self._insist(rest)
 
     def _reconciled(self, actual: int, target: int) -> int:
-        """Return the tail to go on from. Epoch and owner were ours, so what is behind our base is ours too."""
+        """Return the tail to go on from. Epoch and owner were ours, so every entry after our base is ours too."""
         if actual < self._base:
-            raise StaleEpoch(self.fence.epoch)  # even our `start` is gone: this is another history
+            raise StaleEpoch(self.fence.epoch)  # even our `start` is gone, so the log is not the one that we wrote to
         if actual < self.tail:
             logger.warning("stream %s lost %d entries; writing them again", self.stream_id, self.tail - actual)
         return min(actual, target)
 
     async def _reclaim(self, stale: StaleEpoch) -> None:
-        """Take the stream again if the server forgot that it is ours.
+        """Claim the stream again if the server has lost our claim.
 
         Epochs only rise, so one below ours means that the server lost our claim (PROTOCOL: Append/Rollback).
-        The owner's word is ours alone, so nobody else can have made the claim that we find.
+        Nobody else knows the owner's word, so a claim with it is our own, whose answer was lost.
 
         Raises:
             StaleEpoch: Another attempt holds it.

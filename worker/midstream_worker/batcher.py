@@ -7,7 +7,7 @@ from midstream.log.entries import REASONING, TEXT, Entry, encode
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Stored entries that are appended together, and the upstream's position behind them."""
+    """Stored entries that are appended together, and the upstream's position after them."""
 
     contents: list[bytes]
     cursor: int | None
@@ -44,7 +44,7 @@ class Batcher:
             self.size_bytes += len(content)
 
     def mark(self, cursor: int) -> None:
-        """Note the upstream's position behind all that was added."""
+        """Note the upstream's position after everything that was added."""
         self._cursor = cursor
 
     def due_in_ms(self, now_ms: float) -> float | None:
@@ -56,7 +56,7 @@ class Batcher:
         return max(0.0, self._since_ms + self._flush_ms - now_ms)
 
     def take(self) -> Batch:
-        """Return what was gathered and begin anew."""
+        """Return the batch and begin the next one."""
         self._close_text()
         batch = Batch(self._contents, self._cursor)
         self._contents, self._cursor, self.size_bytes, self._first = [], None, 0, False

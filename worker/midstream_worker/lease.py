@@ -1,7 +1,7 @@
-"""Keeps the leases of all attempts of a process, and hears cancels.
+"""Keeps the leases of all attempts of a process, and stops generations that lost theirs or are to be cancelled.
 
-A thread renews them (see renewals.py); here, on the main loop, is known whose they are, and what is to happen to
-a generation whose lease is lost or whose cancel was asked for. Every append asks again (I6).
+A thread renews the leases (renewals.py). This part runs on the main loop: it knows which generation a lease belongs
+to, and acts on what the server answered. It is no fence: the server compares the epoch at every append (I6).
 """
 
 import asyncio
@@ -16,14 +16,14 @@ from midstream.log.errors import LogUnavailable, StaleEpoch
 from midstream.settings import Settings
 from midstream_worker.attempt import Attempt, Lost
 from midstream_worker.conclusion import Stop
+from midstream_worker.loop_watch import LoopWatch
 from midstream_worker.renewals import Lease, Renewals, Renewed
-from midstream_worker.turning import Turning
 
 logger = logging.getLogger(__name__)
 
 
 class Stoppable(Protocol):
-    """A running generation, as far as its lease goes."""
+    """A running generation, as the lease keeper sees it."""
 
     attempt: Attempt
 
@@ -33,25 +33,25 @@ class Stoppable(Protocol):
 
 
 class LeaseKeeper:
-    """Renews until `stop`; a generation is known to it from `add` to `remove`.
+    """Renews the leases of all generations between their `add` and their `remove`, until `stop`.
 
     Args:
         connect: Returns a client of the server, for the time-out of one reply in seconds.
-        give_up: Ends the process: it cannot keep its leases.
+        give_up: Ends the process, because it cannot keep its leases.
     """
 
     def __init__(self, settings: Settings, connect: Callable[[float], Redis], give_up: Callable[[str], None]) -> None:
         self._held: dict[str, Stoppable] = {}
         self._guard = threading.Lock()
-        self._turning = Turning(self._model_of)
+        self._loop_watch = LoopWatch(self._model_of)
         self._renewals = Renewals(
             connect,
             settings.key_prefix,
             settings.lease_ms,
             settings.app_block_s,
             self._leases,
-            self._heard_elsewhere,
-            self._turning,
+            self._post_answers,
+            self._loop_watch,
             give_up,
         )
         self._loop: asyncio.AbstractEventLoop
@@ -61,13 +61,13 @@ class LeaseKeeper:
     def start(self) -> None:
         """Begin to renew."""
         self._loop = asyncio.get_running_loop()
-        self._turning.start()
+        self._loop_watch.start()
         self._renewals.start()
 
     async def stop(self) -> None:
-        """Renew no longer."""
+        """Stop renewing."""
         await self._renewals.stop()
-        self._turning.stop()
+        self._loop_watch.stop()
         for task in self._reclaims:
             task.cancel()
         await asyncio.gather(*self._reclaims, return_exceptions=True)
@@ -78,24 +78,24 @@ class LeaseKeeper:
             self._held[generation.attempt.stream_id] = generation
 
     def remove(self, generation: Stoppable) -> None:
-        """Keep it no longer."""
+        """Stop keeping a generation's lease."""
         with self._guard:
             if self._held.get(generation.attempt.stream_id) is generation:
                 del self._held[generation.attempt.stream_id]
 
     def cancel(self, stream_id: str) -> None:
-        """A cancel was asked for; nothing happens where the stream is not ours."""
+        """Stop a generation that a client cancels; nothing happens if the stream is not ours."""
         generation = self._held.get(stream_id)
         if generation is not None:
             generation.stop(Stop.CANCELLED)
 
     def renew_all(self) -> None:
-        """Renew every lease now, and hear what was missed meanwhile."""
+        """Renew every lease now; the answers tell of cancels that this process has missed."""
         self._renewals.renew_now()
 
     @property
     def overloaded(self) -> bool:
-        """Whether renewals are late, so that no further stream must be taken; said once, and once when it is over."""
+        """Whether renewals are late, so that no further stream may be taken. Logs when that begins and ends."""
         late_s = self._renewals.late_s
         if late_s and not self._overloaded:
             why = self._renewals.failure or "this worker does not get to it"
@@ -108,7 +108,7 @@ class LeaseKeeper:
         return self._overloaded
 
     def _leases(self) -> list[Lease]:
-        """Return all that are to be renewed; once sealed, a stream has none. Called by the thread."""
+        """Return all leases to renew; a sealed stream has none. The renewing thread calls this."""
         with self._guard:
             attempts = [generation.attempt for generation in self._held.values()]
         return [(attempt.stream_id, attempt.fence) for attempt in attempts if not attempt.sealed]
@@ -117,14 +117,15 @@ class LeaseKeeper:
         generation = self._held.get(stream_id)
         return generation.attempt.state.model if generation is not None else ""
 
-    def _heard_elsewhere(self, renewed: list[Renewed]) -> None:
-        self._loop.call_soon_threadsafe(self._heard, renewed)
+    def _post_answers(self, renewed: list[Renewed]) -> None:
+        """Take the answers on the main loop; the renewing thread calls this."""
+        self._loop.call_soon_threadsafe(self._take_answers, renewed)
 
-    def _heard(self, renewed: list[Renewed]) -> None:
+    def _take_answers(self, renewed: list[Renewed]) -> None:
         for stream_id, fence, answer in renewed:
             generation = self._held.get(stream_id)
             if generation is None or generation.attempt.fence != fence or generation.attempt.sealed:
-                continue  # its end was written while the server was asked
+                continue  # its end was written while the renewal was under way
             if answer is True:
                 generation.stop(Stop.CANCELLED)
             elif isinstance(answer, StaleEpoch) and answer.current < fence.epoch:
@@ -132,19 +133,19 @@ class LeaseKeeper:
                 self._reclaims.add(task)
                 task.add_done_callback(self._reclaims.discard)
             else:
-                self._lost(generation, answer)
+                self._stop_as_lost(generation, answer)
 
     async def _reclaim(self, generation: Stoppable) -> None:
-        """The server has lost even our claim: take it again (PROTOCOL: Append/Rollback)."""
+        """Claim a stream again whose claim the server has lost (PROTOCOL: Append/Rollback)."""
         try:
             if await generation.attempt.renew():
                 generation.stop(Stop.CANCELLED)
         except Lost as error:
             if not generation.attempt.sealed:
-                self._lost(generation, error)
+                self._stop_as_lost(generation, error)
         except LogUnavailable as error:
             logger.warning("stream %s could not be claimed again yet: %s", generation.attempt.stream_id, error)
 
-    def _lost(self, generation: Stoppable, why: object) -> None:
+    def _stop_as_lost(self, generation: Stoppable, why: object) -> None:
         logger.warning("stream %s is lost to us: %s", generation.attempt.stream_id, why)
         generation.stop(Stop.LOST)

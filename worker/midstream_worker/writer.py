@@ -1,4 +1,4 @@
-"""From deltas to entries on the log: one flusher per attempt, so that a slow append delays no delta."""
+"""Turns deltas into entries on the log; each attempt has one flusher, so that a slow append delays no delta."""
 
 import asyncio
 import contextlib
@@ -23,14 +23,21 @@ from midstream_worker.sources.deltas import (
 )
 
 ROOM_BYTES: Final = 1_048_576
-"""Deltas that wait for Redis; beyond it the source has to wait too."""
+"""How much may wait for Redis; beyond that, the source has to wait too."""
 
 
 class Writer:
     """Batches an attempt's entries and appends them in order.
 
-    What comes from a resumable upstream (`hold`) is held back until its position is known, so that an entry
-    is never on the log without the cursor behind it: a re-attachment would read it twice.
+    Entries of a resumable upstream (`hold`) are held back until the upstream's position after them is known: an entry
+    on the log without that cursor would be read a second time by a re-attachment.
+
+    Attributes:
+        finish: The finish reason that the source reported, if it did so already.
+        usage: The usage that the source reported, if it did so already.
+        first_ms: When the first entry came, by the server's clock.
+        hold: Whether entries are held back until the upstream's position is known.
+        flusher: The task that appends. It fails only with the error that ends the attempt.
     """
 
     def __init__(self, attempt: Attempt, batcher: Batcher, *, max_bytes: int) -> None:
@@ -50,7 +57,7 @@ class Writer:
         self.flusher = asyncio.create_task(self._flush(), name=f"writer {attempt.stream_id}")
 
     async def put(self, delta: Delta) -> None:
-        """Take a delta; waits only while too much waits for Redis.
+        """Take a delta; wait only while more than `ROOM_BYTES` wait for Redis.
 
         Raises:
             SourceError: `output_too_large`.
@@ -78,7 +85,12 @@ class Writer:
         await self._room.wait()
 
     async def end(self, entry: Entry, outcome: str) -> None:
-        """Write all that is left, then the terminal entry; raises when the stream is not ours any more."""
+        """Write everything that is left and then the terminal entry.
+
+        Raises:
+            StaleEpoch, StreamSealed, StreamAbsent: The stream is no longer ours.
+            LogFull: The server stays out of memory.
+        """
         assert entry.type == END  # noqa: S101 - I3, where it is written
         await self._stop()
         for held in self._held:
@@ -87,18 +99,18 @@ class Writer:
         await self._attempt.seal([*batch.contents, encode(entry)], outcome)
 
     async def close(self) -> None:
-        """Write what is left and stop, leaving the stream open for the next attempt to go on with."""
+        """Write everything that is left and stop; the stream stays open for the next attempt."""
         await self._stop()
         batch = self._batcher.take()
         if batch.contents:
             await self._attempt.append(batch.contents, batch.cursor)
 
     async def _stop(self) -> None:
-        """Let the flusher finish what it is appending."""
+        """Let the flusher finish the append that is under way."""
         self._stopping = True
         self._wake.set()
         self._full.set()
-        with contextlib.suppress(LogFull):  # the terminal entry is written to a full server too
+        with contextlib.suppress(LogFull):  # a full server may still take the terminal entry
             await self.flusher
 
     def drop(self) -> None:
@@ -154,4 +166,4 @@ def _entry(delta: Delta) -> Entry:
         case Other(kind, data):
             return Entry(kind, data)
         case _:
-            raise AssertionError(f"{delta} is no content")
+            raise AssertionError(f"{delta} is not content")

@@ -80,7 +80,7 @@ class Sources:
         return self._compatible(provider, self._settings.providers[provider], paid=True)
 
     def _app(self, name: str) -> Source:
-        from midstream_worker.sources.app import App  # noqa: PLC0415
+        from midstream_worker.sources.app_source import App  # noqa: PLC0415
 
         path = self._settings.apps[name]
         if path not in self._broken:

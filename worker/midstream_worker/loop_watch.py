@@ -1,4 +1,4 @@
-"""Whether the event loop of the main thread turns, and which code keeps it from turning."""
+"""Tells whether the event loop of the main thread is blocked, and by which code."""
 
 import asyncio
 import logging
@@ -14,9 +14,9 @@ from typing import Final
 logger = logging.getLogger(__name__)
 
 BEAT_S: Final = 0.25
-"""The loop notes the time this often, and is looked at this often."""
-TOLD_S: Final = 1.0
-"""A loop that has not turned for this long is worth a line in the log."""
+"""How often the loop notes the time, and how often the other thread looks at it."""
+WARN_S: Final = 1.0
+"""A loop that has been blocked for this long is worth a line in the log."""
 _NOT_AN_APP: Final = (
     str(Path(__file__).parent),
     sysconfig.get_path("stdlib"),
@@ -25,8 +25,8 @@ _NOT_AN_APP: Final = (
 )
 
 
-class Turning:
-    """Begun on the loop that is watched, and asked by `look` from another thread every `BEAT_S`.
+class LoopWatch:
+    """Watches the loop that `start` is called on; another thread calls `look` every `BEAT_S`.
 
     Args:
         model_of: Returns the model of a stream that this process runs, or an empty string.
@@ -40,28 +40,28 @@ class Turning:
         self._turned_s = 0.0
         self._gap_s = 0.0
         self._beat: asyncio.TimerHandle | None = None
-        # Of the thread that looks:
+        # Only the thread that looks uses these:
         self._seen_turns = -1
         self._looked_s = 0.0
-        self._still_s = 0.0
+        self._blocked_s = 0.0
         self._culprit = ""
 
     def start(self) -> None:
-        """Watch the running loop, which is the calling thread's."""
+        """Watch the running loop of the calling thread."""
         self._loop, self._thread_id = asyncio.get_running_loop(), threading.get_ident()
         self._looked_s = self._turned_s = time.monotonic()
         self._turn()
 
     def stop(self) -> None:
-        """Watch no longer."""
+        """Stop watching."""
         if self._beat is not None:
             self._beat.cancel()
 
     def look(self) -> tuple[float, str]:
-        """Return for how many seconds the loop has stood still, and what it stands at.
+        """Return for how many seconds the loop has been blocked, and by what.
 
-        Only time in which the looking thread ran is counted: a whole process that was stopped, or a machine that
-        slept, is no loop that hangs.
+        Only time in which the looking thread itself ran is counted: in a process that was stopped, or on a machine
+        that slept, the loop was not blocked.
         """
         now_s = time.monotonic()
         passed_s, self._looked_s = now_s - self._looked_s, now_s
@@ -69,17 +69,17 @@ class Turning:
         if turns != self._seen_turns:
             if self._culprit:
                 logger.warning("%s blocked the event loop; it was blocked for %.1f s", self._culprit, self._gap_s)
-            self._seen_turns, self._still_s, self._gap_s, self._culprit = turns, 0.0, 0.0, ""
+            self._seen_turns, self._blocked_s, self._gap_s, self._culprit = turns, 0.0, 0.0, ""
             return 0.0, ""
-        self._still_s += min(passed_s, 2 * BEAT_S)
-        if self._still_s >= TOLD_S and not self._culprit:
+        self._blocked_s += min(passed_s, 2 * BEAT_S)
+        if self._blocked_s >= WARN_S and not self._culprit:
             self._culprit = self._find_culprit()
             logger.warning(
                 "%s blocks the event loop of this worker, for %.1f s so far; no other generation goes on meanwhile",
                 self._culprit,
-                self._still_s,
+                self._blocked_s,
             )
-        return self._still_s, self._culprit
+        return self._blocked_s, self._culprit
 
     def _turn(self) -> None:
         now_s = time.monotonic()
@@ -93,8 +93,8 @@ class Turning:
         model = self._model_of(words[-1]) if words else ""
         frame = sys._current_frames().get(self._thread_id)  # noqa: SLF001 - there is no other way to see it
         stack = traceback.extract_stack(frame) if frame is not None else []
-        # The innermost code that is neither ours nor a library's is the app's.
-        theirs = [line for line in stack if not line.filename.startswith(_NOT_AN_APP)]
-        where = [f"{Path(line.filename).name}:{line.lineno} in {line.name}" for line in (theirs or stack)[-1:]]
+        # The innermost code that belongs neither to us nor to a library is the app's.
+        apps_lines = [line for line in stack if not line.filename.startswith(_NOT_AN_APP)]
+        where = [f"{Path(line.filename).name}:{line.lineno} in {line.name}" for line in (apps_lines or stack)[-1:]]
         what = f"{model} (stream {words[-1]})" if model else " ".join(words)
         return " at ".join(part for part in (what or "something", *where) if part)
