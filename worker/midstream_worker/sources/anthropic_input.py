@@ -5,15 +5,16 @@ from typing import Any
 import orjson
 
 from midstream.log.entries import Json
-from midstream_worker.sources import conversation
-from midstream_worker.sources.conversation import Call, File, Image, Part, Raw, Result, Thought, Words
+from midstream.requests.turns import Call, File, Image, Part, PlainText, Raw, Result, Thought, turns
+from midstream_worker.sources.own_messages import is_plain, own_fields
 from midstream_worker.sources.params import for_anthropic
 from midstream_worker.sources.source import Prompt
+from midstream_worker.sources.tools import only_allowed, read_tool, read_tool_choice
 
 DEFAULT_MAX_TOKENS = 8_192  # Anthropic has no default of its own; every current model allows this
 
-# Ours to decide, whatever the request's params say.
-_OURS = frozenset(
+# The worker sets these itself, whatever the request's params hold.
+_SET_BY_US = frozenset(
     ("model", "input", "messages", "stream", "stream_options", "background", "store", "n", "system", "betas")
 )
 _PARTS = frozenset(
@@ -26,9 +27,8 @@ _CHOICES = {"auto": "auto", "none": "none", "required": "any"}
 
 
 def body(prompt: Prompt) -> Json:
-    """Return the request's JSON but for `stream`."""
-    given = {name: value for name, value in prompt.params.items() if name not in _OURS}
-    params = conversation.only_allowed(for_anthropic(given))
+    """Return the request's JSON, without `stream`."""
+    params = only_allowed(for_anthropic({name: it for name, it in prompt.params.items() if name not in _SET_BY_US}))
     for alias in ("max_output_tokens", "max_completion_tokens"):
         if alias in params:
             params.setdefault("max_tokens", params.pop(alias))
@@ -47,43 +47,43 @@ def body(prompt: Prompt) -> Json:
 
 
 def headers(prompt: Prompt) -> dict[str, str]:
-    """Return the headers that belong to the request: Anthropic's trials are named in one."""
+    """Return the request's headers: one of them names Anthropic's beta features."""
     betas = prompt.params.get("betas")
     named = [beta for beta in betas if isinstance(beta, str)] if isinstance(betas, list) else []
     return {"anthropic-beta": ",".join(named)} if named else {}
 
 
 def _system(prompt: Prompt) -> Any:
-    """Return the `system` param, and all system messages with it: Anthropic takes none among the messages."""
-    given = prompt.params.get("system")
-    said = [
+    """Return the `system` param joined with all system messages: Anthropic accepts none among the messages."""
+    system = prompt.params.get("system")
+    texts = [
         part.text
-        for turn in conversation.turns(prompt.messages)
+        for turn in turns(prompt.messages)
         if turn.role == "system"
         for part in turn.parts
-        if isinstance(part, Words)
+        if isinstance(part, PlainText)
     ]
-    if isinstance(given, list):  # its blocks may carry cache marks
-        return [*given, *({"type": "text", "text": text} for text in said)]
-    if given and not isinstance(given, str):
-        return given  # the provider judges it
-    return "\n\n".join(filter(None, [given, *said]))
+    if isinstance(system, list):  # its blocks may carry cache marks
+        return [*system, *({"type": "text", "text": text} for text in texts)]
+    if system and not isinstance(system, str):
+        return system  # the provider judges it
+    return "\n\n".join(filter(None, [system, *texts]))
 
 
 def _messages(messages: list[Json]) -> list[Json]:
     written: list[Json] = []
     for message in messages:
         role = message.get("role")
-        said = message.get("content") or role == "user"  # Anthropic takes no empty answer
-        if role in ("user", "assistant") and said and conversation.is_plain(message, _PARTS):
-            written.append(conversation.only(message, ("role", "content")))
+        may_be_sent = message.get("content") or role == "user"  # Anthropic accepts no empty answer
+        if role in ("user", "assistant") and may_be_sent and is_plain(message, _PARTS):
+            written.append(own_fields(message, ("role", "content")))
             continue
-        for turn in conversation.turns([message]):
+        for turn in turns([message]):
             if turn.role == "system" or not turn.parts:
                 continue
             blocks = [_block(part) for part in turn.parts]
             last = written[-1] if written else {}
-            # The results of parallel calls are wanted in one message.
+            # Anthropic wants the results of parallel calls in one message.
             if last.get("role") == turn.role and isinstance(last["content"], list):
                 written[-1] = {**last, "content": [*last["content"], *blocks]}
             else:
@@ -93,7 +93,7 @@ def _messages(messages: list[Json]) -> list[Json]:
 
 def _block(part: Part) -> Json:
     match part:
-        case Words(text):
+        case PlainText(text):
             return {"type": "text", "text": text}
         case Image(url=url):
             return {"type": "image", "source": _source(url)}
@@ -124,7 +124,7 @@ def _source(url: str) -> Json:
 
 
 def _tool(definition: Json) -> Json:
-    function = conversation.tool(definition)
+    function = read_tool(definition)
     if function is None or "input_schema" in definition:
         return definition
     described: Json = {"description": function.description} if function.description else {}
@@ -134,7 +134,7 @@ def _tool(definition: Json) -> Json:
 
 
 def _tool_choice(choice: Any) -> Any:
-    kind, name = conversation.tool_choice(choice)
+    kind, name = read_tool_choice(choice)
     if isinstance(choice, dict) and choice.get("type") in ("auto", "any", "tool", "none"):
         return choice
     if kind == "named":

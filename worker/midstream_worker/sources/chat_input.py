@@ -4,28 +4,28 @@ from collections.abc import Iterator
 from typing import Any
 
 from midstream.log.entries import Json
-from midstream_worker.sources import conversation
-from midstream_worker.sources.conversation import Call, File, Image, Raw, Result, Turn, Words
+from midstream.requests.turns import Call, File, Image, PlainText, Raw, Result, Turn, turns
+from midstream_worker.sources.own_messages import is_plain, own_fields
 from midstream_worker.sources.params import for_chat
 from midstream_worker.sources.source import Prompt
+from midstream_worker.sources.tools import only_allowed, read_tool, read_tool_choice
 
-# Ours to decide, whatever the request's params say.
-_OURS = frozenset(("model", "input", "messages", "stream", "stream_options", "background", "store", "n"))
+# The worker sets these itself, whatever the request's params hold.
+_SET_BY_US = frozenset(("model", "input", "messages", "stream", "stream_options", "background", "store", "n"))
 _PARTS = frozenset(("text", "image_url", "input_audio", "file", "refusal"))
-_TAKEN = ("role", "name")
-_TAKEN_OF_MODELS = (*_TAKEN, "audio", "function_call", "tool_calls")
+_FIELDS = ("role", "name")
+_FIELDS_OF_ANSWERS = (*_FIELDS, "audio", "function_call", "tool_calls")
 _LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 
 
 def body(prompt: Prompt, *, at_openai: bool) -> Json:
-    """Return the request's JSON but for `stream`.
+    """Return the request's JSON, without `stream`.
 
     Args:
         prompt: What to generate.
-        at_openai: Whether it goes to OpenAI itself, whose newest names servers of others do not know.
+        at_openai: Whether it goes to OpenAI itself; servers of others do not know its newest names.
     """
-    given = {name: value for name, value in prompt.params.items() if name not in _OURS}
-    params = conversation.only_allowed(for_chat(given))
+    params = only_allowed(for_chat({name: it for name, it in prompt.params.items() if name not in _SET_BY_US}))
     limits = [params.pop(name) for name in _LIMITS if name in params]
     if limits:
         params["max_completion_tokens" if at_openai else "max_tokens"] = limits[0]
@@ -33,41 +33,48 @@ def body(prompt: Prompt, *, at_openai: bool) -> Json:
         params["tools"] = [_tool(definition) for definition in params["tools"]]
     if "tool_choice" in params:
         params["tool_choice"] = _tool_choice(params["tool_choice"])
-    if at_openai and prompt.params.get("store") is True:  # only what is stored there has metadata
+    if at_openai and prompt.params.get("store") is True:  # OpenAI takes metadata only with what it stores
         params |= {name: prompt.params[name] for name in ("store", "metadata") if name in prompt.params}
     messages = _joined(_messages(prompt.messages, _OF_ANTHROPIC if at_openai else _OF_ANSWERS))
     return {**params, "model": prompt.model, "messages": messages, "stream_options": {"include_usage": True}}
 
 
-# What answers' own parts say, and what Anthropic's do; some servers pass marks for its cache on to it.
+# The members that parts of answers have, and those of Anthropic's parts, which some servers pass on to it.
 _OF_ANSWERS = frozenset(("annotations", "citations", "logprobs", "parsed"))
 _OF_ANTHROPIC = _OF_ANSWERS | {"cache_control"}
 
 
-def _messages(messages: list[Json], unsaid: frozenset[str]) -> Iterator[Json]:
-    """Yield the messages. A result is text here: what it shows comes behind all results, which nothing may divide."""
-    shown: list[Json] = []
+def _messages(messages: list[Json], excluded: frozenset[str]) -> Iterator[Json]:
+    """Yield the messages.
+
+    A result is text in this dialect: its images and files follow in a message of their own, after all results in a
+    row, because no other message may come between these.
+    """
+    attachments: list[Json] = []
     for message in messages:
         if _is_chat(message):
-            yield from shown
-            shown = []
-            yield _own(message, unsaid)
+            yield from attachments
+            attachments = []
+            yield _own(message, excluded)
             continue
-        for turn in conversation.turns([message]):
+        for turn in turns([message]):
             for part in turn.parts:
                 if isinstance(part, Result):
-                    words = [it.text for it in part.told.output if isinstance(it, Words)]
-                    yield {"role": "tool", "tool_call_id": part.call_id, "content": "".join(words)}
-                    shown += _shown(part)
+                    texts = [it.text for it in part.with_error_as_text.output if isinstance(it, PlainText)]
+                    yield {"role": "tool", "tool_call_id": part.call_id, "content": "".join(texts)}
+                    attachments += _attachments(part)
             if written := list(_written(turn)):
-                yield from shown
-                shown = []
+                yield from attachments
+                attachments = []
                 yield from written
-    yield from shown
+    yield from attachments
 
 
 def _joined(messages: Iterator[Json]) -> list[Json]:
-    """Return messages with calls in a row, which Responses has as items of their own, in one: results follow it."""
+    """Return messages with calls in a row joined to one message, which their results have to follow.
+
+    In Responses, each call is an item of its own.
+    """
     joined: list[Json] = []
     for message in messages:
         last = joined[-1] if joined else {}
@@ -81,17 +88,17 @@ def _joined(messages: Iterator[Json]) -> list[Json]:
 def _is_chat(message: Json) -> bool:
     if message.get("role") in (None, "tool"):
         return False
-    return isinstance(message.get("tool_calls"), list) or conversation.is_plain(message, _PARTS)
+    return isinstance(message.get("tool_calls"), list) or is_plain(message, _PARTS)
 
 
-def _own(message: Json, unsaid: frozenset[str]) -> Json:
-    """Return a message of this dialect without what other dialects and our answers say beside it."""
-    own = conversation.only(message, _TAKEN_OF_MODELS if message["role"] == "assistant" else _TAKEN)
+def _own(message: Json, excluded: frozenset[str]) -> Json:
+    """Return a message of this dialect without the fields of other dialects and of our answers."""
+    own = own_fields(message, _FIELDS_OF_ANSWERS if message["role"] == "assistant" else _FIELDS)
     if calls := own.pop("tool_calls", None):
         own["tool_calls"] = [_own_call(call) for call in calls]
     own["content"] = message.get("content") or message.get("refusal") or message.get("content")
     if isinstance(own["content"], list):
-        own["content"] = [{name: it for name, it in part.items() if name not in unsaid} for part in own["content"]]
+        own["content"] = [{name: it for name, it in part.items() if name not in excluded} for part in own["content"]]
     return own
 
 
@@ -102,9 +109,9 @@ def _own_call(call: Any) -> Any:
     return call
 
 
-def _shown(result: Result) -> list[Json]:
-    """Return a user's message with what a result holds beside text."""
-    parts = [part for part in result.output if not isinstance(part, Words)]
+def _attachments(result: Result) -> list[Json]:
+    """Return a user's message with the images and files of a result, if it has any."""
+    parts = [part for part in result.output if not isinstance(part, PlainText)]
     if not parts:
         return []
     lead: Json = {"type": "text", "text": f"Of the result of {result.call_id}:"}
@@ -112,25 +119,25 @@ def _shown(result: Result) -> list[Json]:
 
 
 def _written(turn: Turn) -> Iterator[Json]:
-    spoken = [part for part in turn.parts if isinstance(part, (Words, Image, File, Raw))]
+    content_parts = [part for part in turn.parts if isinstance(part, (PlainText, Image, File, Raw))]
     calls = [part for part in turn.parts if isinstance(part, Call)]
     if not turn.role:  # an item without a role: the provider judges it
-        yield from (part.part for part in spoken if isinstance(part, Raw))
+        yield from (part.part for part in content_parts if isinstance(part, Raw))
     elif calls:
-        yield {"role": turn.role, "content": _content(spoken) or None, "tool_calls": [_call(it) for it in calls]}
-    elif spoken:
-        yield {"role": turn.role, "content": _content(spoken)}
+        yield {"role": turn.role, "content": _content(content_parts) or None, "tool_calls": [_call(it) for it in calls]}
+    elif content_parts:
+        yield {"role": turn.role, "content": _content(content_parts)}
 
 
-def _content(spoken: list[Words | Image | File | Raw]) -> str | list[Json]:
-    if all(isinstance(part, Words) for part in spoken):
-        return "".join(part.text for part in spoken if isinstance(part, Words))
-    return [_part(part) for part in spoken]
+def _content(content_parts: list[PlainText | Image | File | Raw]) -> str | list[Json]:
+    if all(isinstance(part, PlainText) for part in content_parts):
+        return "".join(part.text for part in content_parts if isinstance(part, PlainText))
+    return [_part(part) for part in content_parts]
 
 
-def _part(part: Words | Image | File | Raw) -> Json:
+def _part(part: PlainText | Image | File | Raw) -> Json:
     match part:
-        case Words(text):
+        case PlainText(text):
             return {"type": "text", "text": text}
         case Image(url, detail):
             return {"type": "image_url", "image_url": {"url": url, "detail": detail} if detail else {"url": url}}
@@ -145,7 +152,7 @@ def _call(call: Call) -> Json:
 
 
 def _tool(definition: Json) -> Json:
-    function = conversation.tool(definition)
+    function = read_tool(definition)
     if function is None or "function" in definition:
         return definition
     described: Json = {"description": function.description} if function.description else {}
@@ -155,5 +162,5 @@ def _tool(definition: Json) -> Json:
 
 
 def _tool_choice(choice: Any) -> Any:
-    kind, name = conversation.tool_choice(choice)
+    kind, name = read_tool_choice(choice)
     return {"type": "function", "function": {"name": name}} if kind == "named" else kind or choice

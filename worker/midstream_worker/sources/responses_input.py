@@ -4,23 +4,23 @@ from collections.abc import Iterator
 from typing import Any
 
 from midstream.log.entries import Json
-from midstream_worker.sources import conversation
-from midstream_worker.sources.conversation import Call, File, Image, Part, Raw, Result, Turn, Words
+from midstream.requests.turns import Call, File, Image, Part, PlainText, Raw, Result, Turn, turns
+from midstream_worker.sources.own_messages import is_plain, own_fields
 from midstream_worker.sources.params import for_responses
 from midstream_worker.sources.source import Prompt
+from midstream_worker.sources.tools import read_allowed_tools, read_tool, read_tool_choice
 
-# Ours to decide, whatever the request's params say.
-_OURS = frozenset(("model", "input", "messages", "stream", "stream_options", "background", "n"))
+# The worker sets these itself, whatever the request's params hold.
+_SET_BY_US = frozenset(("model", "input", "messages", "stream", "stream_options", "background", "n"))
 _PARTS = frozenset(("input_text", "output_text", "refusal", "input_image", "input_file"))
 
-_TAKEN = ("role", "content")
-_TAKEN_OF_MODELS = (*_TAKEN, "phase")
+_FIELDS = ("role", "content")
+_FIELDS_OF_ANSWERS = (*_FIELDS, "phase")
 
 
 def body(prompt: Prompt, *, background: bool) -> Json:
-    """Return the request's JSON but for `stream`."""
-    given = {name: value for name, value in prompt.params.items() if name not in _OURS}
-    params = for_responses(given)
+    """Return the request's JSON, without `stream`."""
+    params = for_responses({name: it for name, it in prompt.params.items() if name not in _SET_BY_US})
     for alias in ("max_completion_tokens", "max_tokens"):
         if alias in params:
             params.setdefault("max_output_tokens", params.pop(alias))
@@ -38,34 +38,38 @@ def _items(message: Json) -> Iterator[Json]:
     if "role" not in message:
         yield message
         return
-    if message["role"] != "tool" and message.get("content") and conversation.is_plain(message, _PARTS):
-        yield conversation.only(message, _TAKEN_OF_MODELS if message["role"] == "assistant" else _TAKEN)
+    if message["role"] != "tool" and message.get("content") and is_plain(message, _PARTS):
+        yield own_fields(message, _FIELDS_OF_ANSWERS if message["role"] == "assistant" else _FIELDS)
         return
-    for turn in conversation.turns([message]):
-        spoken = [part for part in turn.parts if isinstance(part, (Words, Image, File, Raw))]
-        if spoken:
-            yield {"role": turn.role, "content": _content(turn, spoken)}
+    for turn in turns([message]):
+        content_parts = [part for part in turn.parts if isinstance(part, (PlainText, Image, File, Raw))]
+        if content_parts:
+            yield {"role": turn.role, "content": _content(turn, content_parts)}
         for part in turn.parts:
             if isinstance(part, Call):
                 yield {"type": "function_call", "call_id": part.id, "name": part.name, "arguments": part.arguments}
             elif isinstance(part, Result):
-                yield {"type": "function_call_output", "call_id": part.call_id, "output": _output(part.told)}
+                yield {
+                    "type": "function_call_output",
+                    "call_id": part.call_id,
+                    "output": _output(part),
+                }
 
 
 def _output(result: Result) -> str | list[Json]:
-    text = result.text
-    return [_part(part, "user") for part in result.output] if text is None else text
+    marked = result.with_error_as_text
+    return [_part(part, "user") for part in marked.output] if marked.text is None else marked.text
 
 
-def _content(turn: Turn, spoken: list[Words | Image | File | Raw]) -> str | list[Json]:
-    if all(isinstance(part, Words) for part in spoken):
-        return "".join(part.text for part in spoken if isinstance(part, Words))
-    return [_part(part, turn.role) for part in spoken]
+def _content(turn: Turn, content_parts: list[PlainText | Image | File | Raw]) -> str | list[Json]:
+    if all(isinstance(part, PlainText) for part in content_parts):
+        return "".join(part.text for part in content_parts if isinstance(part, PlainText))
+    return [_part(part, turn.role) for part in content_parts]
 
 
 def _part(part: Part, role: str) -> Json:
     match part:
-        case Words(text):
+        case PlainText(text):
             return {"type": "output_text" if role == "assistant" else "input_text", "text": text}
         case Image(url, detail):
             return {"type": "input_image", "image_url": url, "detail": detail or "auto"}
@@ -77,7 +81,7 @@ def _part(part: Part, role: str) -> Json:
 
 
 def _tool(definition: Json) -> Json:
-    function = conversation.tool(definition)
+    function = read_tool(definition)
     if function is None or ("name" in definition and "input_schema" not in definition):
         return definition
     return {
@@ -85,15 +89,15 @@ def _tool(definition: Json) -> Json:
         "name": function.name,
         "description": function.description,
         "parameters": function.schema,
-        "strict": function.strict or False,  # which is what the other dialects mean by saying nothing
+        "strict": function.strict or False,  # the default of the other dialects
     }
 
 
 def _tool_choice(choice: Any) -> Any:
-    if (found := conversation.allowed_tools(choice)) is not None:
-        mode, tools = found
+    if (allowed := read_allowed_tools(choice)) is not None:
+        mode, tools = allowed
         return {"type": "allowed_tools", "mode": mode, "tools": [_allowed(named) for named in tools]}
-    kind, name = conversation.tool_choice(choice)
+    kind, name = read_tool_choice(choice)
     return {"type": "function", "name": name} if kind == "named" else kind or choice
 
 

@@ -1,4 +1,4 @@
-"""The input of a response as items of OpenAI's shape, in whichever dialect its messages were written."""
+"""What a response was made from, as items of OpenAI's shape, whatever dialect the request was in."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 
 from midstream.log.entries import Json
+from midstream.requests.turns import Call, File, Image, Part, PlainText, Raw, Result, read_turn
 
 
 def input_items(stream_id: str, messages: list[Json]) -> list[Json]:
@@ -15,74 +16,51 @@ def input_items(stream_id: str, messages: list[Json]) -> list[Json]:
 
 
 def as_items(message: Json) -> Iterator[Json]:
-    """Yield the items that a message of any dialect holds; an item is yielded as it is."""
+    """Yield the items of a message of any dialect; an item is yielded as it is.
+
+    The source that asks OpenAI writes the same dialect, but not the same items: it sends what a model needs, and leaves
+    out the fields that clients require of a listed item.
+    """
     if "role" not in message:
         yield message
         return
-    role, content = message["role"], message.get("content")
-    if role == "tool":
-        yield _output(message.get("tool_call_id"), content)
-        return
-    parts = content if isinstance(content, list) else [] if content is None else [content]
-    calls = [
-        call for part in (*parts, *(message.get("tool_calls") or ())) if (call := _call_or_result(part)) is not None
-    ]
-    content_parts = [_part(part, role) for part in parts if not _is_apart(part)]
-    if role == "user":  # the results of calls come before the words about them; calls come after the words
+    role, parts = message["role"], read_turn(message).parts
+    content = [_content(part, role) for part in parts if isinstance(part, PlainText | Image | File | Raw)]
+    calls = [_item(part) for part in parts if isinstance(part, Call | Result)]
+    if role == "user":  # results come before the user's comments on them, calls come after the model's
         yield from calls
-    if content_parts or not calls:
-        yield {"type": "message", "role": role, "content": content_parts}
+    if content or not calls:
+        yield {"type": "message", "role": role, "content": content}
     if role != "user":
         yield from calls
 
 
-def _is_apart(part: Any) -> bool:
-    """Tell whether a part of a message is no part of its content here: a call, a result, thinking."""
-    return isinstance(part, dict) and part.get("type") in ("tool_use", "tool_result", "thinking", "redacted_thinking")
-
-
-def _call_or_result(part: Any) -> Json | None:
+def _item(part: Call | Result) -> Json:
     match part:
-        case {"type": "tool_use", "id": call_id, "name": name}:
-            return _call(call_id, name, orjson.dumps(part.get("input")).decode())
-        case {"id": call_id, "function": {"name": name, "arguments": arguments}}:
-            return _call(call_id, name, arguments)
-        case {"type": "tool_result", "tool_use_id": call_id}:
-            return _output(call_id, part.get("content"))
-    return None
+        case Call(call_id, name, arguments):
+            return {"type": "function_call", "call_id": call_id, "name": name, "arguments": arguments}
+        case Result(call_id, output):
+            text = part.text
+            listed: Any = [_content(inner, "user") for inner in output] if text is None else text
+            return {"type": "function_call_output", "call_id": call_id, "output": listed}
 
 
-def _part(part: Any, role: str) -> Json:
+def _content(part: Part, role: str) -> Json:
     match part:
-        case str(text) | {"type": "text" | "input_text" | "output_text", "text": str(text)}:
-            if role == "assistant":
-                return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+        case PlainText(text, is_refusal=True):
+            return {"type": "refusal", "refusal": text}
+        case PlainText(text) if role == "assistant":
+            return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+        case PlainText(text):
             return {"type": "input_text", "text": text}
-        case {"type": "image_url", "image_url": {"url": url} as image}:
-            return {"type": "input_image", "image_url": url, "detail": image.get("detail") or "auto"}
-        case {"type": "image", "source": {"url": url}}:
-            return {"type": "input_image", "image_url": url, "detail": "auto"}
-        case {"type": "image", "source": {"media_type": media_type, "data": data}}:
-            return {"type": "input_image", "image_url": f"data:{media_type};base64,{data}", "detail": "auto"}
-        case {"type": "file", "file": {"file_data": data} as file}:
-            return {"type": "input_file", "filename": str(file.get("filename") or "file"), "file_data": data}
-        case {"type": "document", "source": {"media_type": media_type, "data": data}}:
-            url = f"data:{media_type};base64,{data}"
-            return {"type": "input_file", "filename": str(part.get("title") or "file"), "file_data": url}
-        case {"type": "input_image"}:
-            return {"detail": "auto", **part}
-        case {"type": str(kind)} if kind.startswith(("input_", "refusal")):
-            return dict(part)
-    return {"type": "input_text", "text": orjson.dumps(part).decode()}
-
-
-def _call(call_id: Any, name: Any, arguments: Any) -> Json:
-    return {"type": "function_call", "call_id": call_id, "name": name, "arguments": arguments}
-
-
-def _output(call_id: Any, content: Any) -> Json:
-    if isinstance(content, list):
-        output: Any = [_part(part, "user") for part in content]
-    else:
-        output = content if isinstance(content, str) else orjson.dumps(content).decode()
-    return {"type": "function_call_output", "call_id": call_id, "output": output}
+        case Image(url, detail):
+            return {"type": "input_image", "image_url": url, "detail": detail or "auto"}
+        case File(name, url):
+            return {"type": "input_file", "filename": name, "file_data": url}
+        case Raw({"type": "input_image"} as image):
+            return {"detail": "auto", **image}
+        case Raw({"type": str(kind)} as own) if kind.startswith("input_"):
+            return own
+        case Raw(other):
+            return {"type": "input_text", "text": orjson.dumps(other).decode()}
+    raise AssertionError(part)
