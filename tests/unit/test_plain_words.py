@@ -52,7 +52,6 @@ NOT_YET = (
     "tests/provider",
     "tests/tour",
     "tests/unit",
-    "worker/midstream_worker",
     "worker/midstream_worker/sources",
 )
 
