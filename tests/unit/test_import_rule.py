@@ -31,6 +31,20 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "midstream_worker": ("midstream.log", *GROUND),
 }
 
+# folder of http: which other folders of it it may import, besides the files that are in no folder. Of those only
+# `app.py`, which puts everything together, imports folders.
+FOLDERS_OF_HTTP: dict[str, tuple[str, ...]] = {
+    "fast_path": (),
+    "tails": ("fast_path",),
+    "native": ("tails",),
+    "socket": ("fast_path",),
+    "ai_sdk": ("native", "tails"),
+    "peers": ("fast_path", "tails"),
+    "responses": ("peers",),
+    "chat": ("peers",),
+    "messages": ("peers",),
+}
+
 # package of others, or file of ours: the rooms that may import it
 ONLY_IN: dict[str, tuple[str, ...]] = {
     "openai": ("midstream_worker.sources",),
@@ -79,6 +93,23 @@ def test_rooms_import_downhill_only() -> None:
         if within(name, ("midstream", "midstream_worker"))
         and module != "midstream"  # the package itself names what is public, and loads it when it is asked for
         and not any(within(module, (room,)) and within(name, (room, *below)) for room, below in MAY_IMPORT.items())
+    ]
+    assert not uphill, "\n".join(uphill)
+
+
+def folder_of_http(name: str) -> str | None:
+    folder = name.removeprefix("midstream.http.").partition(".")[0]
+    return folder if (ROOT / "broker" / "midstream" / "http" / folder / "__init__.py").exists() else None
+
+
+def test_folders_of_http_import_downhill_only() -> None:
+    uphill = [
+        f"{path.relative_to(ROOT)}:{line} imports {name}"
+        for path, module in FILES.items()
+        if within(module, ("midstream.http",)) and module != "midstream.http.app"
+        for line, name in imports(path)
+        if within(name, ("midstream.http",)) and (folder := folder_of_http(name))
+        if folder not in (own := folder_of_http(module), *FOLDERS_OF_HTTP.get(own or "", ()))
     ]
     assert not uphill, "\n".join(uphill)
 

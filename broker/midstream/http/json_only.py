@@ -3,7 +3,7 @@
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from midstream.http.peers.absent_paths import is_absent
+from midstream.http.absent_paths import is_absent
 from midstream.http.problems import Problem
 
 

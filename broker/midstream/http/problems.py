@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
 from midstream.http import request_ids
-from midstream.http.peers import error_shapes
+from midstream.http.error_shapes import peer_response
 from midstream.log.errors import (
     IdempotencyMismatch,
     LogFull,
@@ -43,18 +43,12 @@ class Problem(HTTPException):
 
     def response(self, scope: Scope) -> Response:
         """Return the problem document, or the error in the shape of the peer whose path was requested."""
-        response = self._shaped(scope)
+        response = peer_response(scope, self.status_code, self.code, str(self.detail), self.facts, self.headers)
+        response = response or self._document()
         request_ids.add_to(scope, response.raw_headers)
         return response
 
-    def _shaped(self, scope: Scope) -> Response:
-        shaped = error_shapes.shaped(scope, self.status_code, self.code, str(self.detail), self.facts)
-        if isinstance(shaped, str):
-            headers = {**(self.headers or {}), "Error-Code": self.code}
-            return Response(shaped, self.status_code, headers, media_type="text/plain")
-        if shaped is not None:
-            status, body = shaped
-            return Response(orjson.dumps(body), status, self.headers, media_type="application/json")
+    def _document(self) -> Response:
         document = {
             "type": f"urn:midstream:{self.code}",
             "title": HTTPStatus(self.status_code).phrase,

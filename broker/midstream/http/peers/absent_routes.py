@@ -4,8 +4,8 @@ from typing import Final
 
 from fastapi import APIRouter, Response
 
+from midstream.http.absent_paths import ABSENT
 from midstream.http.auth import ACaller
-from midstream.http.peers.absent_paths import ABSENT
 from midstream.http.problems import Problem
 
 router = APIRouter(include_in_schema=False)
