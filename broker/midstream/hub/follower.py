@@ -10,8 +10,9 @@ from midstream.hub.frames import Frames
 from midstream.hub.lagging import Lagging
 from midstream.hub.segment import SEGMENT_ENTRIES, Segment, index_of, start_of
 from midstream.hub.tail import Tail
+from midstream.hub.wait import Milestone, Wait
 from midstream.hub.window import Window
-from midstream.log.entries import Stored, is_end
+from midstream.log.entries import Stored, is_end, is_word
 from midstream.log.errors import LogError
 from midstream.log.log import Log
 from midstream.log.state import State
@@ -39,6 +40,8 @@ class Follower:
         closed: Nothing arrives here any more; open the stream again.
         state: The state as last read; `tail` and `ended` above are fresher.
         opening: The task that opens it; None once that is done.
+        tails: Those that read it.
+        waits: Those that wait for a milestone.
     """
 
     def __init__(
@@ -54,6 +57,8 @@ class Follower:
         self.lagging = lagging
         self.frames = Frames(stream_id, window)
         self.tails: set[Tail] = set()
+        self.waits: set[Wait] = set()
+        self._has_word = False
         self._log = log
         self._window = window
         self._on_idle = on_idle
@@ -151,8 +156,28 @@ class Follower:
                 await asyncio.wait((filling,))
 
     def pump(self) -> None:
-        """Move every tail."""
+        """Move every tail, and end the waits that have come to their milestone."""
         self._for_each(self.tails, Tail.pump)
+        for wait in [wait for wait in self.waits if self._has_come_to(wait.milestone)]:
+            wait.finish()
+
+    async def wait_for(self, milestone: Milestone) -> None:
+        """Return once the stream has come to the milestone, or nothing more will come of it from here.
+
+        The latter is so when the stream is gone, could not be followed any further, or this process stops. The caller
+        holds the follower (`Hub.follow`), and looks at the stream's state to know which it was.
+        """
+        if self.closed or self._has_come_to(milestone):
+            return
+        wait = Wait(milestone)
+        self.waits.add(wait)
+        try:
+            await wait.over
+        finally:
+            self.waits.discard(wait)
+
+    def _has_come_to(self, milestone: Milestone) -> bool:
+        return self.ended or (milestone is Milestone.FIRST_WORD and self._has_word)
 
     def _for_each(self, tails: Collection[Tail], do: Callable[[Tail], None]) -> None:
         """Do something with each tail. One tail's failure never reaches another."""
@@ -220,6 +245,8 @@ class Follower:
         """Drop all memory; return the background tasks that were cancelled."""
         self.closed = True
         self._window.forget(self.stream_id)
+        for wait in self.waits:
+            wait.finish()
         tasks = [task for task in (*self._tasks, self.opening) if task and task is not asyncio.current_task()]
         for task in tasks:
             task.cancel()
@@ -245,7 +272,7 @@ class Follower:
         logger.warning("the log of %s was rewritten; its tails start over", self.stream_id)
         self._window.forget(self.stream_id)
         self.frames.forget()
-        self.tail, self.ended = 0, False
+        self.tail, self.ended, self._has_word = 0, False, False
         self._astray = {tail for tail in self.tails if tail.cursor}
 
     def _extend(self, entries: list[Stored]) -> None:
@@ -254,6 +281,8 @@ class Follower:
             self._window.extend(self.stream_id, news)
             self.tail = news[-1].offset
             self.ended = is_end(news[-1].content)
+            # Those who open the stream read its first page: a word that is there is seen.
+            self._has_word = self._has_word or any(is_word(entry.content) for entry in news)
 
     async def _fill(self) -> None:
         while True:

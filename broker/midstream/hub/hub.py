@@ -13,6 +13,8 @@ from redis.exceptions import RedisError
 
 from midstream.hub.follower import Follower
 from midstream.hub.lagging import DEFAULT_LIMIT_BYTES, Lagging
+from midstream.hub.tail import Tail
+from midstream.hub.wait import Wait
 from midstream.hub.window import Window
 from midstream.log.connect import shed
 from midstream.log.entries import parse_publication
@@ -23,10 +25,10 @@ from midstream.log.log import Log
 logger = logging.getLogger(__name__)
 
 DELETED: Final = b"deleted"
-DRAIN_STEP_TAILS: Final = 20
-"""Tails that are parted from at a time."""
+DRAIN_STEP: Final = 20
+"""Tails and waits that are parted from at a time."""
 LATECOMERS_S: Final = 0.05
-"""How often a draining hub looks for tails that got in late."""
+"""How often a draining hub looks for tails and waits that got in late."""
 BEATS_PER_SILENCE: Final = 4
 """How finely the one heartbeat timer looks: a heartbeat may be early by a quarter, so that none is late."""
 
@@ -92,22 +94,27 @@ class Hub:
         await self._feed.stop()
 
     async def drain(self, drain_s: float, retry_ms: int) -> None:
-        """Part from every tail, spread over `drain_s`, each told another time to come back: no storm.
+        """Part from every tail and wait, spread over `drain_s`, each tail with another time to come back: no storm.
 
-        Does not return: whoever still gets in behind that is parted from at once. Cancel it when all are gone.
+        Does not return: those who still get in after that are parted from at once. Cancel it when all are gone.
         """
         self.draining = True
-        tails = [tail for follower in self._followers.values() for tail in follower.tails]
-        random.shuffle(tails)
-        for number, tail in enumerate(tails):
-            tail.part(round(retry_ms * random.uniform(0.5, 1.5)))  # noqa: S311
-            if number % DRAIN_STEP_TAILS == DRAIN_STEP_TAILS - 1:
-                await asyncio.sleep(drain_s * DRAIN_STEP_TAILS / len(tails))
+        leaving = self._tails_and_waits()
+        random.shuffle(leaving)
+        for number, one in enumerate(leaving):
+            one.part(round(retry_ms * random.uniform(0.5, 1.5)))  # noqa: S311
+            if number % DRAIN_STEP == DRAIN_STEP - 1:
+                await asyncio.sleep(drain_s * DRAIN_STEP / len(leaving))
         while True:
-            for follower in tuple(self._followers.values()):
-                for tail in tuple(follower.tails):
-                    tail.part(retry_ms)
+            for latecomer in self._tails_and_waits():
+                latecomer.part(retry_ms)
             await asyncio.sleep(LATECOMERS_S)
+
+    def _tails_and_waits(self) -> list[Tail | Wait]:
+        leaving: list[Tail | Wait] = []
+        for follower in self._followers.values():
+            leaving += (*follower.tails, *follower.waits)
+        return leaving
 
     @contextlib.asynccontextmanager
     async def follow(self, stream_id: str, after: int = 0) -> AsyncIterator[Follower]:

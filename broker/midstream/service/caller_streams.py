@@ -5,13 +5,11 @@ import hashlib
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Final
 
 import orjson
 
-from midstream.faces.first_word import FirstWordFace
-from midstream.faces.silent import SilentFace
 from midstream.hub.follower import Follower
+from midstream.hub.wait import Milestone
 from midstream.lifecycle.verdict import look_again_ms
 from midstream.log.entries import Json, Stored
 from midstream.log.errors import LogUnavailable, StreamAbsent
@@ -22,12 +20,8 @@ from midstream.requests.request import GenerationRequest, IdleTimeoutError, Unwr
 from midstream.service.listing import Filter, Listed
 from midstream.service.resources import Resources
 from midstream.service.stream_handle import StreamHandle
-from midstream.service.waiting import noticed
 
 logger = logging.getLogger(__name__)
-
-FIRST_WORD: Final = FirstWordFace()
-SILENT: Final = SilentFace()
 
 
 class CallerStreams:
@@ -127,18 +121,27 @@ class CallerStreams:
             yield follower
 
     async def wait_for_end(self, stream_id: str, wait_s: float) -> bool:
-        """Wait until the stream has ended, for at most `wait_s`; return whether it has. Raises as `find`."""
-        async with self.follow(stream_id) as follower:
-            return await noticed(follower.join(SILENT, follower.tail), wait_s)
+        """Wait until the stream has ended, for at most `wait_s`.
 
-    async def wait_for_word(self, stream_id: str, wait_s: float) -> bool:
-        """Wait for the source's first word or the stream's end, for at most `wait_s`; return whether it came.
+        Return whether it has, or nothing more will come of it from this process: its state tells which.
 
         Raises:
             StreamAbsent: There is no such stream, or it is another tenant's.
         """
+        return await self._wait_for(Milestone.END, stream_id, wait_s)
+
+    async def wait_for_word(self, stream_id: str, wait_s: float) -> bool:
+        """Wait for the source's first word or the stream's end, as `wait_for_end` does."""
+        return await self._wait_for(Milestone.FIRST_WORD, stream_id, wait_s)
+
+    async def _wait_for(self, milestone: Milestone, stream_id: str, wait_s: float) -> bool:
         async with self.follow(stream_id) as follower:
-            return await noticed(follower.join(FIRST_WORD, 0), wait_s)
+            try:
+                async with asyncio.timeout(wait_s):
+                    await follower.wait_for(milestone)
+            except TimeoutError:
+                return False
+            return True
 
     def _owned(self, stream_id: str, state: State | None) -> State:
         """Return the state if it is that of a stream of the caller's.
