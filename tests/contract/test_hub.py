@@ -234,8 +234,9 @@ async def test_what_may_be_missed_while_the_log_is_read_is_read_after_it(
 
     async with hub.follow(producer.id) as follower:
         before = await reads()
-        follower.catch_up()
-        follower.catch_up()  # as when the feed comes back just then
+        follower.sync.miss()
+        await asyncio.sleep(0)  # the read begins
+        follower.sync.miss()  # as when the feed comes back just then
         async with asyncio.timeout(5):
             while await reads() < before + 2:
                 await asyncio.sleep(0.005)

@@ -13,7 +13,7 @@ from midstream.log.connect import connect
 from midstream.log.entries import STATUS, Entry, encode
 from midstream.log.errors import StreamAbsent
 from midstream.log.log import Log
-from tests.contract.hub_support import Producer
+from tests.contract.producer_and_sink import Producer
 
 WORDLESS = encode(Entry(STATUS, {"state": "retrying"}))
 

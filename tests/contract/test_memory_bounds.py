@@ -66,7 +66,7 @@ def kept(window: Window) -> int:
     segments: list[Segment] = list(window._segments.values())
     return sum(
         sum(len(entry.content) for entry in segment.entries)
-        + sum(len(frame) for voice in segment._voices.values() for frame in voice.frames)
+        + sum(len(frame) for framing in segment._framings.values() for frame in framing.frames)
         for segment in segments
     )
 
@@ -143,7 +143,7 @@ def _hub_of(app: FastAPI) -> Hub:
 async def _most_faces(hub: Hub, asking: "asyncio.Task[httpx2.Response]") -> int:
     most = 0
     while not asking.done():
-        most = max([most, *(len(segment._voices) for segment in hub._window._segments.values())])
+        most = max([most, *(len(segment._framings) for segment in hub._window._segments.values())])
         await asyncio.sleep(0.005)
     return most
 

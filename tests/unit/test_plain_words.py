@@ -37,11 +37,9 @@ ALLOWED = re.compile(
 # Rooms that are not clean yet. A room that is clean leaves this list, and it stays clean.
 NOT_YET = (
     "broker/midstream/cli",
-    "broker/midstream/faces",
     "broker/midstream/http/fast_path",
     "broker/midstream/http/native",
     "broker/midstream/http/tails",
-    "broker/midstream/hub",
     "broker/midstream/lifecycle",
     "broker/midstream/log",
     "broker/midstream/page",

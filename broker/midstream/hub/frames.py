@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from midstream.faces.face import Face
+from midstream.hub.log_sync import LogSync
 from midstream.hub.segment import NotInMemory, index_of
 from midstream.hub.window import Window
 
@@ -11,32 +12,25 @@ CHUNK_BYTES: Final = 262_144
 
 
 class Frames:
-    """The frames of one stream, made of the segments in memory.
+    """The frames of one stream, made of the segments in memory."""
 
-    Attributes:
-        first: The first offset that the log still keeps.
-    """
-
-    def __init__(self, stream_id: str, window: Window) -> None:
-        self.first = 1
-        self._stream_id = stream_id
+    def __init__(self, sync: LogSync, window: Window) -> None:
+        self._sync = sync
         self._window = window
-        self._states: dict[tuple[Face[Any], int], Any] = {}  # faces' states before segments
-        self._chunks: dict[
-            Face[Any], tuple[tuple[int, int], bytes, int]
-        ] = {}  # each face's last chunk, and what was wanted
+        self._states: dict[tuple[Face[Any], int], Any] = {}  # the state of each face that remembers, before a segment
+        self._chunks: dict[Face[Any], tuple[tuple[int, int], bytes, int]] = {}  # each face's last chunk, after its span
 
     def chunk(self, face: Face[Any], after: int, target: int) -> tuple[bytes, int]:
-        """Return frames behind `after`, at most up to `target`, and the last offset in them.
+        """Return frames of the entries after `after`, at most up to `target`, and the last offset in them.
 
         Raises:
             NotInMemory: An entry has to be read from the log first; see `Follower.load`.
         """
-        # Tails move in step, those that keep up and those that replay: what one was given, the next one asks for.
-        wanted = (after, target)
+        # Tails move in step, those that keep up and those that replay: the next one asks for the same span.
+        span = (after, target)
         last = self._chunks.get(face)
-        if last is None or last[0] != wanted:
-            last = self._chunks[face] = (wanted, *self._made(face, after, target))
+        if last is None or last[0] != span:
+            last = self._chunks[face] = (span, *self._made(face, after, target))
         return last[1], last[2]
 
     def _made(self, face: Face[Any], after: int, target: int) -> tuple[bytes, int]:
@@ -44,7 +38,7 @@ class Frames:
         size = 0
         while after < target and size < CHUNK_BYTES:
             index = index_of(after + 1)
-            segment = self._window.get(self._stream_id, index)
+            segment = self._window.get(self._sync.stream_id, index)
             if segment is None or not segment.first <= after + 1 <= segment.last:
                 if parts:
                     break
@@ -60,19 +54,19 @@ class Frames:
         return (parts[0] if len(parts) == 1 else b"".join(parts)), after
 
     def _state_before(self, face: Face[Any], index: int) -> Any:
-        """Return a face's state before a segment, made from the nearest one before it that is known."""
+        """Return a face's state before a segment, made from the nearest one before it that is kept."""
         state = face.begin()
         if state is None:
             return None
-        known, front = index, index_of(self.first)
-        while known > front and (face, known) not in self._states:
-            known -= 1
-        state = self._states.get((face, known), state)
-        for earlier in range(known, index):
-            segment = self._window.get(self._stream_id, earlier)
+        nearest, front = index, index_of(self._sync.first)
+        while nearest > front and (face, nearest) not in self._states:
+            nearest -= 1
+        state = self._states.get((face, nearest), state)
+        for earlier in range(nearest, index):
+            segment = self._window.get(self._sync.stream_id, earlier)
             if segment is None:
                 raise NotInMemory(earlier)
-            state = self._states[face, earlier + 1] = segment.state_behind(face, state)
+            state = self._states[face, earlier + 1] = segment.state_after(face, state)
         return state
 
     def let_go(self) -> None:

@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 
 from midstream.hub.follower import Follower
 from midstream.hub.lagging import DEFAULT_LIMIT_BYTES, Lagging
+from midstream.hub.log_sync import Phase
 from midstream.hub.tail import Tail
 from midstream.hub.wait import Wait
 from midstream.hub.window import Window
@@ -34,10 +35,10 @@ BEATS_PER_SILENCE: Final = 4
 
 
 class Hub:
-    """Opens followers for the streams that have tails, and closes them behind the last one.
+    """Opens a follower for each stream that somebody reads here, and closes it after the last reader.
 
     Attributes:
-        draining: Every tail is parted from, and whoever gets in now will be.
+        draining: Every tail is parted from, and those that still get in will be.
     """
 
     def __init__(
@@ -149,7 +150,7 @@ class Hub:
     async def _read_up(self, follower: Follower) -> None:
         try:
             async with asyncio.timeout(self._timeout_s):
-                await follower.caught_up()
+                await follower.catch_up()
         except TimeoutError as error:
             raise LogUnavailable(f"{follower.stream_id} could not be read") from error
 
@@ -163,9 +164,8 @@ class Hub:
         follower.pin()  # opened to the end even if all have left: a second subscription would take this one's reply
         try:
             # Subscribed before the stream is known to exist: that saves a round trip in the common case.
-            follower.keep_publications()
             await self._feed.subscribe(self._log.keys.channel(follower.stream_id))
-            if not await follower.refresh():
+            if not await follower.sync.refresh():
                 raise StreamAbsent(follower.stream_id)
         except BaseException:
             self._close(follower)
@@ -200,7 +200,7 @@ class Hub:
     def _regained(self) -> None:
         """The feed was away: publications may have been missed."""
         for follower in tuple(self._followers.values()):
-            follower.catch_up()
+            follower.sync.miss()
 
     async def _beat(self) -> None:
         """Send heartbeats, and look whether silent streams still exist: nobody says so when a key expires."""
@@ -214,7 +214,7 @@ class Hub:
     async def _look_at_all(self) -> None:
         """Read what each live stream may have more; one at a time, so that idle tails keep no pool of connections."""
         for follower in tuple(self._followers.values()):
-            if not follower.ended and not follower.closed and follower.opening is None:
-                await follower.caught_up()
+            if not follower.ended and follower.sync.phase is Phase.FOLLOWING:  # else the log is being read anyway
+                await follower.catch_up()
         with contextlib.suppress(RedisError, OSError):  # a connection that breaks while it is closed
             await shed(self._redis)

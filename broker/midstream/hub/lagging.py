@@ -1,4 +1,4 @@
-"""What is on its way to clients that lag, bounded for all of a process together."""
+"""What is on its way to clients that lag, bounded for all clients of a process together."""
 
 import logging
 from typing import Final, Protocol
@@ -12,12 +12,12 @@ class Laggard(Protocol):
     """A client's sink that waits until the client has taken what it was sent."""
 
     def cut(self) -> None:
-        """Close the connection at once; the client comes back behind what it has taken."""
+        """Close the connection at once; the client comes back after what it has taken."""
         ...
 
 
 class Lagging:
-    """Beyond `limit_bytes` in sum, whoever has waited longest is cut.
+    """The clients that lag; beyond `limit_bytes` in sum, the one that has lagged longest is cut.
 
     Attributes:
         size_bytes: What is on its way to all of them.
@@ -29,7 +29,7 @@ class Lagging:
         self._unsent_bytes: dict[Laggard, int] = {}
 
     def add(self, laggard: Laggard, unsent_bytes: int) -> None:
-        """Note that a client begins to lag with so much on its way; one that is noted already begins anew."""
+        """Note that a client begins to lag with so much on its way; one that is noted already begins again."""
         self.remove(laggard)
         self._unsent_bytes[laggard] = unsent_bytes
         self.size_bytes += unsent_bytes

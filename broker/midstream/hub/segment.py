@@ -9,9 +9,9 @@ from midstream.log.entries import Stored
 SEGMENT_ENTRIES: Final = 256
 """Entries of one segment."""
 OVERHEAD_BYTES: Final = 150
-"""What an entry costs beside its content, roughly."""
+"""What an entry costs besides its content, roughly."""
 FRAME_BYTES: Final = 41
-"""What a face's frame of an entry costs beside its own bytes: the object, and its place in a list."""
+"""What a face's frame of an entry costs besides its own bytes: the object, and its place in a list."""
 
 
 def index_of(offset: int) -> int:
@@ -38,11 +38,11 @@ class Segment:
     `first` is the segment's own beginning unless the log was trimmed in its middle; `last` is the last offset it
     holds, `first - 1` while empty.
 
-    Each face's frame of an entry is made once, for all tails together. `grown` is called with the bytes of whatever is
-    added, entries and frames alike, by whoever keeps the segment.
+    Each face's frame of an entry is made once, for all tails together. The window that keeps the segment sets `grown`,
+    which is called with the bytes of all that is added, entries and frames alike.
     """
 
-    __slots__ = ("_voices", "entries", "first", "grown", "index", "last", "size_bytes")
+    __slots__ = ("_framings", "entries", "first", "grown", "index", "last", "size_bytes")
 
     def __init__(self, index: int, first: int | None = None) -> None:
         self.index = index
@@ -51,10 +51,10 @@ class Segment:
         self.entries: list[Stored] = []
         self.size_bytes = 0
         self.grown: Callable[[int], None] | None = None
-        self._voices: dict[Face[Any], _Voice] = {}
+        self._framings: dict[Face[Any], _Framing] = {}
 
-    def known(self, offset: int) -> Stored | None:
-        """Return the entry at an offset if it is here."""
+    def entry_at(self, offset: int) -> Stored | None:
+        """Return the entry at an offset; None if it is not here."""
         return self.entries[offset - self.first] if self.first <= offset <= self.last else None
 
     def extend(self, entries: list[Stored]) -> None:
@@ -66,29 +66,29 @@ class Segment:
         self._grow(sum([len(content) for _, _, content in entries]) + OVERHEAD_BYTES * len(entries))
 
     def frames(self, face: Face[Any], before: Any, after: int, upto: int) -> list[bytes]:
-        """Return the frames of the offsets behind `after` up to `upto`, both within the segment.
+        """Return the frames of the offsets after `after` up to `upto`, both within the segment.
 
         `before` is the face's state before the segment's first entry.
         """
-        return self._voice(face, before).frames[after + 1 - self.first : upto + 1 - self.first]
+        return self._framing(face, before).frames[after + 1 - self.first : upto + 1 - self.first]
 
-    def state_behind(self, face: Face[Any], before: Any) -> Any:
-        """Return the face's state behind the segment's last entry."""
-        return self._voice(face, before).state
+    def state_after(self, face: Face[Any], before: Any) -> Any:
+        """Return the face's state after the segment's last entry."""
+        return self._framing(face, before).state
 
-    def _voice(self, face: Face[Any], before: Any) -> "_Voice":
-        voice = self._voices.get(face)
-        if voice is None:
-            voice = self._voices[face] = _Voice(before)
-        made = voice.frames
+    def _framing(self, face: Face[Any], before: Any) -> "_Framing":
+        framing = self._framings.get(face)
+        if framing is None:
+            framing = self._framings[face] = _Framing(before)
+        made = framing.frames
         if len(made) < len(self.entries):
             size_bytes = 0
             for entry in self.entries[len(made) :]:
-                frame, voice.state = face.frame(entry, voice.state)
+                frame, framing.state = face.frame(entry, framing.state)
                 made.append(frame)
                 size_bytes += FRAME_BYTES + len(frame)
             self._grow(size_bytes)
-        return voice
+        return framing
 
     def _grow(self, by_bytes: int) -> None:
         self.size_bytes += by_bytes
@@ -96,7 +96,7 @@ class Segment:
             self.grown(by_bytes)
 
 
-class _Voice:
+class _Framing:
     """What one face has made of a segment so far."""
 
     __slots__ = ("frames", "state")

@@ -1,13 +1,13 @@
 """One live reader of a stream. It holds a cursor and no queue: what it has not been sent stays in the log."""
 
-from typing import TYPE_CHECKING, Any, Protocol
+from enum import Enum, auto
+from typing import Any, Final, Protocol
 
 from midstream.faces.face import Face
+from midstream.hub.frames import Frames
+from midstream.hub.lagging import Lagging
+from midstream.hub.log_sync import LogSync
 from midstream.hub.segment import NotInMemory
-
-if TYPE_CHECKING:
-    from midstream.hub.follower import Follower
-    from midstream.hub.lagging import Lagging
 
 
 class Sink(Protocol):
@@ -27,36 +27,86 @@ class Sink(Protocol):
         ...
 
 
+class Reader(Protocol):
+    """What a tail needs of its follower."""
+
+    @property
+    def stream_id(self) -> str:
+        """The stream that is read."""
+        ...
+
+    @property
+    def sync(self) -> LogSync:
+        """The stream's log as this process knows it."""
+        ...
+
+    @property
+    def frames(self) -> Frames:
+        """What tails are sent of it."""
+        ...
+
+    @property
+    def lagging(self) -> Lagging:
+        """The clients of this process that lag."""
+        ...
+
+    def load(self, index: int, tail: "Tail") -> None:
+        """Read a segment from the log, then pump the tail."""
+        ...
+
+    def leave(self, tail: "Tail") -> None:
+        """Move the tail no more."""
+        ...
+
+
+class TailState(Enum):
+    """Where a tail is between its joining and its end."""
+
+    OPEN = auto()
+    """It sends entries."""
+    RESETTING = auto()
+    """It owes a reset, after which it sends the log from the start."""
+    ENDING = auto()
+    """It owes its last frame, after which it closes."""
+    CLOSED = auto()
+    """Nothing more is sent."""
+    FAILED = auto()
+    """It was closed in the middle: the client has to see a cut."""
+
+
+_OPEN: Final = TailState.OPEN  # `pump` looks at it for every tail and publication
+_LIVE: Final = (TailState.OPEN, TailState.RESETTING)
+
+
 class Tail:
-    """Sends a follower's entries to a sink, each once and in order, at the sink's pace.
+    """Sends a stream's entries to a sink, each once and in order, at the sink's pace.
+
+    | state                   | event                                     | next state | what is sent          |
+    |-------------------------|-------------------------------------------|------------|-----------------------|
+    | OPEN                    | the sink is ready, entries are there      | OPEN       | their frames          |
+    | OPEN                    | the frame of the end, or of `until`, sent | CLOSED     |                       |
+    | OPEN, RESETTING         | `restart`                                 | RESETTING  |                       |
+    | RESETTING               | the sink is ready                         | OPEN       | the reset that is due |
+    | OPEN, RESETTING         | `dismiss`, `part`                         | ENDING     |                       |
+    | ENDING                  | the sink is ready                         | CLOSED     | the last frame        |
+    | OPEN, RESETTING, ENDING | `close`, as when the client has gone      | CLOSED     |                       |
+    | OPEN, RESETTING, ENDING | `fail`                                    | FAILED     |                       |
+
+    What is in no row changes nothing. Before `begin` there is no sink, which counts as one that is not ready.
 
     Attributes:
         face: The wire format it is sent in.
         sink: Where it goes; None before `begin`.
         cursor: The last offset handed to the sink.
-        until: Stop behind this offset; None: behind the terminal entry.
-        mark: An offset and a frame to send once, right behind the frame of that offset; None: nothing to mark.
+        until: Stop after this offset; None: after the terminal entry.
+        mark: An offset and a frame to send once, right after the frame of that offset; None: nothing to mark.
         quiet_beats: How many of the hub's beats have passed since the sink was last given something.
-        failed: It was closed in the middle, without a last word.
     """
 
-    __slots__ = (
-        "_closed",
-        "_follower",
-        "_last",
-        "_opening",
-        "_owed",
-        "cursor",
-        "face",
-        "failed",
-        "mark",
-        "quiet_beats",
-        "sink",
-        "until",
-    )
+    __slots__ = ("_opening", "_owed", "_reader", "_state", "cursor", "face", "mark", "quiet_beats", "sink", "until")
 
     def __init__(
-        self, follower: "Follower", face: Face[Any], after: int, until: int | None, mark: tuple[int, bytes] | None
+        self, reader: Reader, face: Face[Any], after: int, until: int | None, mark: tuple[int, bytes] | None
     ) -> None:
         self.face = face
         self.sink: Sink | None = None
@@ -64,12 +114,10 @@ class Tail:
         self.until = until
         self.mark = mark
         self.quiet_beats = 0
-        self.failed = False
-        self._follower = follower
-        self._closed = False
-        self._last: bytes | None = None  # last words for which there was no ready sink
+        self._reader = reader
+        self._state = TailState.OPEN
         self._opening = b""
-        self._owed: str | None = None  # a reset that the sink was not ready for
+        self._owed = b""  # the frame that is due while RESETTING or ENDING
 
     def begin(self, sink: Sink, reset: str | None = None, *, opening: bytes = b"") -> None:
         """Begin to send to a sink; with `reset`, tell the client to forget what it has and start over.
@@ -78,27 +126,26 @@ class Tail:
         """
         self.sink = sink
         self._opening = opening
-        if self._closed:
+        if self._is_closed():
             sink.close()
-        elif reset is None:
-            self.pump()
-        else:
+            return
+        if reset is not None:
             self.restart(reset)
-        if self._opening and not self._closed:
+        self.pump()
+        if self._opening and not self._is_closed():
             self._write(sink, b"")
 
     def pump(self) -> None:
-        """Send what there is behind the cursor, as long as the sink is ready for more."""
-        sink, follower = self.sink, self._follower
-        while sink is not None and sink.ready and not self._closed:
-            if self._last is not None:
-                self._last_words(self._last)
-                return
-            if self._owed is not None:
-                reason, self._owed = self._owed, None
-                self._write(sink, self.face.reset(reason))
+        """Send what there is after the cursor, as long as the sink is ready for more."""
+        sink, reader = self.sink, self._reader
+        sync = reader.sync
+        while sink is not None and sink.ready:
+            if self._state is not _OPEN:
+                if self._is_closed():
+                    return
+                self._send_owed(sink)
                 continue
-            target = follower.tail if self.until is None else self.until
+            target = sync.tail if self.until is None else self.until
             if self.mark is not None:
                 offset, frame = self.mark
                 if self.cursor >= offset:
@@ -108,21 +155,22 @@ class Tail:
                 target = min(target, offset)
             if self.cursor < target:
                 try:
-                    frames, self.cursor = follower.frames.chunk(self.face, self.cursor, target)
+                    frames, self.cursor = reader.frames.chunk(self.face, self.cursor, target)
                 except NotInMemory as missing:
-                    follower.load(missing.index, self)
+                    reader.load(missing.index, self)
                     return
                 self._write(sink, frames)
-            elif follower.ended or self.until is not None:
+            elif sync.ended or self.until is not None:
                 self.close()
             else:
                 return
 
     def restart(self, reason: str) -> None:
-        """Tell the client to forget what it has, and begin at the start of the log."""
-        self.cursor = self._follower.first - 1
-        self._owed = reason
-        self.pump()
+        """Tell the client to forget what it has, and begin at the start of the log; the next `pump` does it."""
+        if self._state in _LIVE:
+            self.cursor = self._reader.sync.first - 1
+            self._owed = self.face.reset(reason)
+            self._state = TailState.RESETTING
 
     def beat(self, beats_of_silence: int) -> None:
         """One of the hub's beats: send a heartbeat if the sink was given nothing for so many of them."""
@@ -130,52 +178,69 @@ class Tail:
         if self.quiet_beats >= beats_of_silence and self.sink is not None and self.sink.ready:
             self._write(self.sink, self.face.heartbeat)
 
-    def forgotten(self, reason: str) -> None:
-        """Say that the stream is gone, and close."""
-        self._last_words(self.face.reset(reason))
+    def dismiss(self, reason: str) -> None:
+        """Send a last reset, because the stream is gone, and close."""
+        self._end_with(self.face.reset(reason))
 
     def part(self, retry_ms: int) -> None:
-        """Ask the client to come back after `retry_ms`, to whoever serves then, and close."""
-        self._last_words(self.face.parting(retry_ms))
+        """Ask the client to come back after `retry_ms`, to the process that serves then, and close."""
+        self._end_with(self.face.parting(retry_ms))
 
     @property
     def stream_id(self) -> str:
         """The stream that it reads."""
-        return self._follower.stream_id
+        return self._reader.stream_id
 
     @property
-    def lagging(self) -> "Lagging":
-        """Who is behind in this process; a sink is among them as long as its client has not taken what it was sent."""
-        return self._follower.lagging
+    def lagging(self) -> Lagging:
+        """The clients of this process that lag: each has not taken yet what its sink was sent."""
+        return self._reader.lagging
 
     @property
     def closed(self) -> bool:
-        """Whether it has ended, or was ended from here, though its last words may be owed."""
-        return self._closed or self._last is not None
+        """Whether it has ended, or was ended from here, though its last frame may be due."""
+        return self._state not in _LIVE
+
+    @property
+    def failed(self) -> bool:
+        """Whether it was closed in the middle, without a last frame."""
+        return self._state is TailState.FAILED
 
     def close(self) -> None:
         """Leave the follower and close the sink; may be called again."""
-        if not self._closed:
-            self._closed = True
-            self._follower.leave(self)
-            if self.sink is not None:
-                if self._opening:
-                    self._write(self.sink, b"")
-                self.sink.close()
+        self._close(TailState.CLOSED)
 
     def fail(self) -> None:
         """Close in the middle, so that the client sees a cut and comes back."""
-        if not self._closed:
-            self.failed = True
-            self.close()
+        self._close(TailState.FAILED)
 
-    def _last_words(self, frame: bytes) -> None:
-        if self._closed:
+    def _is_closed(self) -> bool:
+        return self._state is TailState.CLOSED or self._state is TailState.FAILED
+
+    def _close(self, state: TailState) -> None:
+        if self._is_closed():
             return
-        if self.sink is None or not self.sink.ready:
-            self._last = frame
+        self._state = state
+        self._reader.leave(self)
+        if self.sink is not None:
+            if self._opening:
+                self._write(self.sink, b"")
+            self.sink.close()
+
+    def _end_with(self, frame: bytes) -> None:
+        if self._state in _LIVE:
+            self._owed = frame
+            self._state = TailState.ENDING
+            self.pump()
+
+    def _send_owed(self, sink: Sink) -> None:
+        """Send the frame that is due, and move on to the state after it."""
+        frame, self._owed = self._owed, b""
+        if self._state is TailState.RESETTING:
+            self._state = TailState.OPEN
+            self._write(sink, frame)
         else:
-            self._write(self.sink, frame)
+            self._write(sink, frame)
             self.close()
 
     def _write(self, sink: Sink, chunk: bytes) -> None:

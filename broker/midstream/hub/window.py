@@ -48,11 +48,11 @@ class Window:
     def put(self, stream_id: str, segment: Segment) -> None:
         """Keep a segment, unless as much of it or more is here: it may have grown while it was read."""
         key = (stream_id, segment.index)
-        known = self._segments.get(key)
-        if known is not None:
-            if known.entries and known.first <= segment.first and known.last >= segment.last:
+        present = self._segments.get(key)
+        if present is not None:
+            if present.entries and present.first <= segment.first and present.last >= segment.last:
                 return
-            self._let_go(known)
+            self._let_go(present)
             del self._segments[key]
         self._segments[key] = segment
         segment.grown = self._grow

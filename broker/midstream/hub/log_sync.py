@@ -1,0 +1,233 @@
+"""What a process knows of one stream's log, kept in step with it. The log itself is a function that reads a page.
+
+Theory of operation
+-------------------
+The log is the truth, and publications are news of it. A publication holds the entries of one append. Publications come
+in order, but some may be missing: those before the subscription, those of the time when the feed's connection was away,
+those that a dying server did not send. So a publication is taken only if it begins right after the tail. Anything else
+is a reason to read the log. While it is read, publications are kept, and are offered again after what was read: none is
+missed, and none is taken twice.
+
+The log may also have been rewritten: a server that lost writes has another history from some offset on. Then what was
+read contradicts what is known here, everything is forgotten, and the log is read from its start.
+
+| phase             | event                                                | next phase | what is done              |
+|-------------------|------------------------------------------------------|------------|---------------------------|
+| READING           | a read of the log begins                             | READING    | what was kept is dropped: |
+| STALE             |                                                      |            | the read will find it     |
+| READING, STALE    | a publication comes                                  | the same   | it is kept                |
+| READING, STALE    | one comes for which there is no room                 | STALE      |                           |
+| READING, STALE    | publications may have been missed                    | STALE      |                           |
+| READING           | what was read is applied                             | FOLLOWING  | what was kept is offered  |
+| STALE             | what was read is applied                             | FOLLOWING  | the same; then publi-     |
+|                   |                                                      |            | cations have been missed  |
+| READING, STALE    | the read fails                                       | the same   | another one begins        |
+| FOLLOWING         | a publication begins right after the tail            | FOLLOWING  | it is taken               |
+| FOLLOWING         | a publication holds what is known                    | FOLLOWING  |                           |
+| FOLLOWING         | a publication leaves a gap, or contradicts           | READING    | a reading task is started |
+| FOLLOWING         | publications may have been missed                    | READING    | a reading task is started |
+| any               | the follower closes                                  | CLOSED     |                           |
+| CLOSED            | anything                                             | CLOSED     |                           |
+
+A sync begins as READING, and its owner reads the log first. `TRANSITIONS` is this table; nothing else sets the phase.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable
+from enum import Enum, auto
+from typing import Final
+
+from midstream.hub.segment import SEGMENT_ENTRIES, index_of, start_of
+from midstream.hub.window import Window
+from midstream.log.entries import Stored, is_end, is_word
+from midstream.log.state import State
+
+logger = logging.getLogger(__name__)
+
+PAGE_SEGMENTS: Final = 4
+PAGE_ENTRIES: Final = PAGE_SEGMENTS * SEGMENT_ENTRIES
+"""Read from the log at once: about 2 ms of everybody's time."""
+MAX_KEPT: Final = 1_000
+"""Publications that are kept while the log is being read; after what comes beyond that, the log is read again."""
+
+ReadPage = Callable[[int], Awaitable[tuple[State | None, list[Stored]]]]
+"""Reads the state (None: there is no such stream) and up to `PAGE_ENTRIES` entries after an offset, of one moment."""
+
+
+class Phase(Enum):
+    """What is being done about the log."""
+
+    READING = auto()
+    """The log is being read, or is about to be; publications are kept."""
+    STALE = auto()
+    """As READING, but something may have been missed since the read began: another one follows."""
+    FOLLOWING = auto()
+    """Publications are taken as they come."""
+    CLOSED = auto()
+    """Nothing arrives any more."""
+
+
+class Event(Enum):
+    """What moves a sync to another phase."""
+
+    READ_BEGINS = auto()
+    READ_APPLIED = auto()
+    MISSED = auto()
+    CLOSE = auto()
+
+
+TRANSITIONS: Final = {
+    (Phase.READING, Event.READ_BEGINS): Phase.READING,
+    (Phase.STALE, Event.READ_BEGINS): Phase.READING,
+    (Phase.READING, Event.READ_APPLIED): Phase.FOLLOWING,
+    (Phase.STALE, Event.READ_APPLIED): Phase.FOLLOWING,
+    (Phase.READING, Event.MISSED): Phase.STALE,
+    (Phase.STALE, Event.MISSED): Phase.STALE,
+    (Phase.FOLLOWING, Event.MISSED): Phase.READING,
+    (Phase.CLOSED, Event.MISSED): Phase.CLOSED,
+    **{(phase, Event.CLOSE): Phase.CLOSED for phase in Phase},
+}
+
+
+class LogSync:
+    """One stream's log as this process knows it; see the theory of operation above.
+
+    `start_reading` has to see to it that `refresh` is called until it succeeds. `start_over` is called when all that
+    was known has been forgotten, because the log was rewritten.
+
+    Attributes:
+        phase: What is being done about the log.
+        tail: The last offset that is known.
+        first: The first offset that the log still keeps.
+        ended: Whether the terminal entry is at `tail`.
+        has_word: Whether the source has said anything. What is skipped in a long log is not looked at for words,
+            because its first page, which never is skipped, holds some by then.
+        state: The stream's state as last read; `tail` and `ended` above are fresher.
+    """
+
+    def __init__(
+        self,
+        stream_id: str,
+        read_page: ReadPage,
+        window: Window,
+        start_reading: Callable[[], None],
+        start_over: Callable[[], None],
+    ) -> None:
+        self.stream_id = stream_id
+        self.phase = Phase.READING
+        self.tail = 0
+        self.first = 1
+        self.ended = False
+        self.has_word = False
+        self.state = State()
+        self._read_page = read_page
+        self._window = window
+        self._start_reading = start_reading
+        self._start_over = start_over
+        self._kept: list[list[Stored]] = []  # publications that came since the read began
+
+    def offer(self, entries: list[Stored]) -> bool:
+        """Take a publication; return whether the tail moved."""
+        if self.phase is not Phase.FOLLOWING:
+            self._keep(entries)
+            return False
+        if entries[0].offset != self.tail + 1:  # the rare case
+            if entries[0].offset > self.tail or self._is_contradicted_by(entries):
+                self.miss()
+                return False
+            if entries[-1].offset <= self.tail:
+                return False
+        self._take(entries)
+        return True
+
+    def miss(self) -> None:
+        """Know that publications may have been missed: the log is read, and read again where it is being read."""
+        was_following = self.phase is Phase.FOLLOWING
+        self._move(Event.MISSED)
+        if was_following:
+            self._start_reading()
+
+    async def refresh(self) -> bool:
+        """Read what the log has more, and apply it; return whether the stream exists.
+
+        Raises:
+            LogError: Redis did not answer, or refused. The phase is the same, and what was applied stays.
+        """
+        self._move(Event.READ_BEGINS)
+        self._kept.clear()
+        # The last entry that we know is read again: is it still the same history?
+        state, page = await self._read_page(max(0, self.tail - 1))
+        if state is not None and state.tail < self.tail:  # the server lost writes: has another attempt gone on since?
+            state, page = await self._read_page(max(0, state.tail - 1))
+        if state is None:
+            return False
+        self.first = state.first
+        if self._is_contradicted_by(page) or (state.tail < self.tail and state.status != "running"):
+            self._forget()
+            _, page = await self._read_page(0)
+        self.state = state
+        await self._take_pages(state, page)
+        is_stale = self.phase is Phase.STALE
+        self._move(Event.READ_APPLIED)
+        kept, self._kept = self._kept, []
+        for entries in kept:
+            self.offer(entries)
+        if is_stale:
+            self.miss()
+        return True
+
+    def close(self) -> None:
+        """Take nothing any more."""
+        self._move(Event.CLOSE)
+        self._kept.clear()
+        self._window.forget(self.stream_id)
+
+    def _move(self, event: Event) -> None:
+        self.phase = TRANSITIONS[self.phase, event]
+
+    def _keep(self, entries: list[Stored]) -> None:
+        if len(self._kept) < MAX_KEPT and self.phase is not Phase.CLOSED:
+            self._kept.append(entries)
+        else:
+            self.miss()
+
+    async def _take_pages(self, state: State, page: list[Stored]) -> None:
+        """Take a page and those after it up to the state's tail, as far as they are wanted."""
+        while page:
+            self._take(page)
+            if self.tail >= state.tail:
+                return
+            after = self.tail
+            if state.tail - after > PAGE_ENTRIES:
+                # What is between is read when a tail asks for it; the newest segment is wanted by all.
+                after = start_of(index_of(state.tail)) - 1
+            _, page = await self._read_page(after)
+
+    def _take(self, entries: list[Stored]) -> None:
+        news = entries if entries[0].offset > self.tail else [entry for entry in entries if entry.offset > self.tail]
+        if news:
+            self._window.extend(self.stream_id, news)
+            self.tail = news[-1].offset
+            self.ended = is_end(news[-1].content)
+            self.has_word = self.has_word or any(is_word(entry.content) for entry in news)
+
+    def _is_contradicted_by(self, entries: list[Stored]) -> bool:
+        """Tell whether these entries contradict what is known (PROTOCOL: Read/Rewritten).
+
+        After a server lost writes, the same attempt writes the same entries again; but another attempt, or
+        the reaper, may have gone on where the shorter log ended.
+        """
+        for entry in entries:
+            if entry.offset > self.tail:
+                return False
+            segment = self._window.get(self.stream_id, index_of(entry.offset))
+            same_offset = segment.entry_at(entry.offset) if segment else None
+            if same_offset not in (None, entry) or (is_end(entry.content) and not self.ended):
+                return True
+        return False
+
+    def _forget(self) -> None:
+        logger.warning("the log of %s was rewritten; its tails start over", self.stream_id)
+        self._window.forget(self.stream_id)
+        self.tail, self.ended, self.has_word = 0, False, False
+        self._start_over()
