@@ -117,6 +117,7 @@ class _Step(Step[UiMessagesState]):
         self._face = face
 
     def take(self, entry: Entry) -> None:
+        # A client that begins to read after a reset was sent nothing that this one would take back.
         if entry.type == entries.RESET and entry.offset != self._face.after_reset:
             self._reset(entry.offset)
             return
