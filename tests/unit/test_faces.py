@@ -142,8 +142,7 @@ def read(case: Case, frames: list[bytes]) -> Reading:
 
 def test_every_face_is_held_to_these_properties() -> None:
     rooms = [import_module(f"midstream.faces.{module.name}") for module in iter_modules(midstream.faces.__path__)]
-    faces = {name for room in rooms for name in vars(room) if name.endswith("Face")}
-    faces -= {"Face", "SilentFace", "FirstWordFace"}  # the protocol, and two that are about to go
+    faces = {name for room in rooms for name in vars(room) if name.endswith("Face")} - {"Face"}
     assert faces == {type(case.make(STREAM_ID)).__name__ for case in CASES.values()}
 
 
