@@ -22,11 +22,17 @@ NOT_IN_ANY_NAME = {"behind", "house"}
 # What no comment, message or document says, and what to say instead.
 NOT_IN_PROSE = {
     "behind": "after; what lags is behind",
-    "whoever|whosoever|whomever": "the one who, anybody who",
-    "lies?|lay|lain": "is, stays",
+    "whoever": "the one who, anybody who",
+    "whosoever": "the one who, anybody who",
+    "whomever": "the one whom, anybody whom",
+    "lies": "is, stays",
+    "lie": "is, stays",
+    "lay": "was, stayed",
+    "lain": "been, stayed",
     "house": "the services, the project",
     "for ever": "forever",
-    "nobody is|somebody is": "say who is, in the active voice",
+    "nobody is": "say who is, in the active voice",
+    "somebody is": "say who is, in the active voice",
     "but for": "except",
 }
 ALLOWED = re.compile(
@@ -53,6 +59,7 @@ NOT_YET = (
     "worker/midstream_worker/sources",
 )
 
+PHRASE = re.compile(rf"\b({'|'.join(NOT_IN_PROSE)})\b", re.IGNORECASE)
 QUOTED = re.compile(r"//.*|/\*[\s\S]*?\*/|--.*|\"[^\"\n]*\"|'[^'\n]*'|`[^`]*`")
 
 
@@ -85,9 +92,10 @@ def _each_fault(path: Path) -> Iterator[str]:
     yield from (f"the name {name}" for name in sorted({*names}) if _is_private_word(name))
     for words in prose:
         sentence = re.sub(r"\{[^{}]*\}", "", re.sub(r"\s+((#|--|//|\*) )?\s*", " ", words))
-        for pattern, instead in NOT_IN_PROSE.items():
-            matches = re.finditer(rf".{{0,30}}\b({pattern})\b.{{0,20}}", ALLOWED.sub("", sentence), re.IGNORECASE)
-            yield from (f"“{match[0]}”: {instead}" for match in matches if " " in sentence)
+        sentence = ALLOWED.sub("", sentence) if " " in sentence else ""
+        for match in PHRASE.finditer(sentence):
+            context = sentence[max(0, match.start() - 30) : match.end() + 20]
+            yield f"“{context}”: {NOT_IN_PROSE[match[0].lower()]}"
 
 
 def _texts() -> Iterator[Path]:
