@@ -48,7 +48,6 @@ NOT_YET = (
     "broker/midstream/http/tails",
     "broker/midstream/lifecycle",
     "broker/midstream/log",
-    "broker/midstream/page",
     "tests",
     "tests/contract",
     "tests/e2e",

@@ -14,23 +14,23 @@ const CUT_SHORT = {
   refusal: "The model refused.",
 };
 
-/** Reasons of a reset behind which nothing comes any more. */
+/** Reasons of a reset that is the last entry. */
 const GONE = { deleted: "The answer was deleted", gone: "The answer has expired" };
 
-/** What an outcome other than `completed` means for the reader. */
+/** An outcome in the reader's words. */
 export function outcomeTitle(outcome) {
   return TITLES[outcome] ?? outcome;
 }
 
 /**
- * An answer's element. Entries are queued and shown once per animation frame, each by appending:
- * what stands on the page is never rendered again. All text goes in as text, never as markup.
+ * An answer's element. Entries are queued, and appended once per animation frame, so that nothing on the page is rendered
+ * twice. Text is inserted as text, never as markup.
  */
 export class Answer {
   element = element("article", { className: "answer", ariaLabel: "Answer", ariaBusy: "true" });
   outcome = null;
   #body = element("div", { className: "body" });
-  /** What happened to the answer stands below it: in its midst it would split a sentence. */
+  /** Notes on the answer are below it, because in its middle they would split a sentence. */
   #notes = element("div", { className: "notes" });
   #queue = [];
   #frame = 0;
@@ -39,7 +39,7 @@ export class Answer {
   #texts = [];
   #around;
 
-  /** @param {(show: () => void) => void} around calls `show`; here the page keeps its scroll position */
+  /** @param {(show: () => void) => void} around calls `show`, and keeps the page's scroll position */
   constructor(around) {
     this.#around = around;
     this.element.append(this.#body, this.#notes);
@@ -59,7 +59,7 @@ export class Answer {
     this.#frame ||= requestAnimationFrame(() => this.#flush());
   }
 
-  /** Shows why nothing more will come although no end was read. */
+  /** Shows why nothing more will come although the answer has no end. */
   lost(reason) {
     this.#settle();
     this.element.append(verdict("lost", "This answer cannot be read", { message: reason }));
@@ -99,7 +99,7 @@ export class Answer {
     }
   }
 
-  /** The element that text of this kind goes on in; another kind in between begins a new one. */
+  /** The element to which text of this kind is appended. After another kind it is a new one. */
   #run(kind) {
     if (this.#block?.kind !== kind) {
       const target = element("div", { className: kind, dir: "auto" });
@@ -137,7 +137,7 @@ export class Answer {
     this.#block = null;
     this.#tools.clear();
     if (GONE[reason]) this.#note(GONE[reason]);
-    else this.#note(`Begun anew${reason ? `: ${sentence(reason).toLowerCase()}` : ""}`);
+    else this.#note(`Started again${reason ? `: ${sentence(reason).toLowerCase()}` : ""}`);
   }
 
   #end({ outcome, finish_reason: finish, error, usage, timings }) {
@@ -174,7 +174,7 @@ function block(label, name, code) {
   return element("figure", { className: "block" }, caption, element("pre", { tabIndex: 0 }, code));
 }
 
-/** Neighbouring pieces of text become one, so that a long replay is few nodes. */
+/** Joins neighbouring pieces of text, so that a long replay makes few nodes. */
 function joined(entries) {
   const runs = [];
   for (const entry of entries) {

@@ -1,4 +1,4 @@
-/** The broker's JSON doors. */
+/** Requests to the broker's JSON endpoints. */
 
 import { Refused } from "/midstream.js";
 
@@ -6,7 +6,7 @@ const KEY = "midstream.key";
 /** Pauses, in ms, before a request whose answer was lost is sent again. */
 const PAUSES_MS = [300, 1_000, 3_000];
 
-/** The API key lives in this tab's session and nowhere else. */
+/** The API key is kept in this tab's session and nowhere else. */
 export function setKey(key) {
   sessionStorage.setItem(KEY, key);
 }
@@ -15,7 +15,7 @@ export function hasKey() {
   return sessionStorage.getItem(KEY) !== null;
 }
 
-/** Forgets a key that the broker does not know. */
+/** Forgets a key that the broker does not accept. */
 export function dropKey() {
   sessionStorage.removeItem(KEY);
 }
@@ -31,7 +31,7 @@ export async function models(onRetry) {
 }
 
 /**
- * Starts a generation. The submission's key makes sending it again safe: it is paid for once.
+ * Starts a generation. It is paid once however often it is sent, because the submission has a key.
  * @param onRetry is called with the error before each further try
  */
 export function start({ key, request }, onRetry) {
@@ -50,7 +50,7 @@ export function streamUrl(id) {
   return `/v1/streams/${encodeURIComponent(id)}`;
 }
 
-/** @throws {Refused} The broker said no. @throws {TypeError} It could not be reached. */
+/** @throws {Refused} The broker refused. @throws {TypeError} It could not be reached. */
 async function ask(method, url, { body, headers = {}, onRetry = () => {} } = {}) {
   const init = { method, headers: { ...headers, ...authorization(), Accept: "application/json" } };
   if (body !== undefined) {

@@ -1,4 +1,4 @@
-/** The chat at `/`: one stream in the address, its conversation on the page. */
+/** The chat at `/`: the address names a stream, and the page shows its conversation. */
 
 import { outcomeTitle } from "./answer.js";
 import * as api from "./api.js";
@@ -12,22 +12,25 @@ import {
   begin,
   forget,
   forgetSoon,
-  forgetTaken,
-  kept,
+  forgetAccepted,
   leave as leaveSubmission,
   randomWord,
+  stored,
   whileStaying,
 } from "./submission.js";
 import { cutFrom, metadataOf, nextTurn } from "./turns.js";
 
 const { prompt } = composer;
 const picker = byId("model");
-/** Pause, in ms, before a broker that cannot be reached is asked for its models once more. */
+/** Pause, in ms, before the page asks a broker that could not be reached for its models again. */
 const ASK_AGAIN_MS = 3_000;
 let catalogue = [];
-/** What the page shows: `{id, thread, messages, cut, keptS, answer, tail, presence}`, or null. `keptS` is null if it had ended before. */
-let shown = null;
-/** Raised by every navigation, so that an answer to an earlier one is not acted upon. */
+/**
+ * The stream on the page: `{id, thread, messages, cut, ttlS, answer, tail, presence}`, or null. `ttlS` is null if the
+ * stream had ended before.
+ */
+let current = null;
+/** The number of navigations, so that an answer to an earlier one can be ignored. */
 let visit = 0;
 /** The submission on its way whose answer this page will show, or null. */
 let sending = null;
@@ -53,16 +56,16 @@ function bind() {
   window.addEventListener("popstate", navigate);
 }
 
-/** Shows what the address names, once the broker lets this page in. */
+/** Shows the stream that the address names, once the broker accepts this page's key. */
 async function enter() {
   if (!(await loadModels())) return;
-  const sent = kept();
+  const sent = stored();
   if (sent?.left) deliver(sent);
   else if (sent && (await resend(sent))) return;
   await route();
 }
 
-/** Sends what was on its way when this tab was loaded again. */
+/** Sends the request again that was on its way when this tab was reloaded. */
 function resend(sent) {
   if (sent.typed) prompt.value = textOf(sent.request.messages.at(-1).content);
   sending = sent;
@@ -74,7 +77,7 @@ function navigate() {
   return route();
 }
 
-/** Fills the picker. Without a key that the broker knows, asks for one and returns false. */
+/** Fills the picker. Without a key that the broker accepts, asks for one and returns false. */
 async function loadModels() {
   try {
     catalogue = await insistOnModels();
@@ -94,7 +97,7 @@ async function loadModels() {
   return true;
 }
 
-/** Asks until the broker answers: whoever opens the page while it starts has nothing to reload for. */
+/** Asks until the broker answers, so that a page that is opened while it starts need not be reloaded. */
 async function insistOnModels() {
   for (;;) {
     try {
@@ -119,56 +122,56 @@ function option({ id, description, default: chosen }) {
   return element("option", { value: id, title: description ?? "", selected: chosen }, id);
 }
 
-/** The demo source is no model: its text is the same for everybody, and the page says so. */
+/** The demo source is no model: its text is always the same, and the page says so. */
 function showCanned() {
   const model = catalogue.find(({ id }) => id === picker.value);
   byId("canned").hidden = model?.provider !== "demo";
   byId("only-model").title = picker.title = model?.description ?? "";
 }
 
-/** Shows what the address names: a stream, or an empty page. */
+/** Shows the stream that the address names, or an empty page. */
 async function route() {
   leave();
   document.title = "midstream";
-  const mine = ++visit;
+  const thisVisit = ++visit;
   const id = new URLSearchParams(location.search).get("stream");
   byId("welcome").hidden = Boolean(id);
   if (!id) return prompt.focus();
   try {
     const state = await api.state(id);
-    if (mine === visit) join(state);
+    if (thisVisit === visit) join(state);
   } catch (error) {
-    if (mine !== visit) return;
+    if (thisVisit !== visit) return;
     byId("welcome").hidden = false;
     complain(error.status === 404 ? new Error(absent()) : error);
   }
 }
 
-/** Why there is nothing at this address; the broker itself no longer knows, and this tab's history may. */
+/** Why there is nothing at this address. The broker no longer knows, but this tab's history may. */
 function absent() {
   const until = history.state?.until_ms;
   if (until && until <= Date.now()) return `This stream has expired: it was kept until ${new Date(until).toLocaleString()}.`;
-  return "There is no such stream. It has expired, for a stream is kept for a limited time behind its end, or it is another key's.";
+  return "There is no such stream. It may have expired, because streams are kept for a limited time after their end, or it belongs to another key.";
 }
 
-/** Notes how long the stream of this address is kept, for whoever comes back to it later. */
-function noteExpiry(endedMs, keptS) {
-  history.replaceState({ until_ms: endedMs + keptS * 1_000 }, "");
+/** Notes in the tab's history until when the stream of this address is kept. */
+function noteExpiry(endedMs, ttlS) {
+  history.replaceState({ until_ms: endedMs + ttlS * 1_000 }, "");
 }
 
-/** Joins a stream that is there already: replays it, then follows. */
-function join({ id, status, model, thread, messages, metadata, ended_ms: endedMs, ttl_s: keptS }) {
-  if (endedMs) noteExpiry(endedMs, keptS);
+/** Joins an existing stream: replays it, then follows it. */
+function join({ id, status, model, thread, messages, metadata, ended_ms: endedMs, ttl_s: ttlS }) {
+  if (endedMs) noteExpiry(endedMs, ttlS);
   const cut = cutFrom(metadata);
   showMessages(messages, cut);
-  if (catalogue.some((known) => known.id === model)) picker.value = model;
+  if (catalogue.some(({ id: listed }) => listed === model)) picker.value = model;
   showCanned();
-  follow({ id, status, thread, messages, cut, keptS: endedMs ? null : keptS });
+  follow({ id, status, thread, messages, cut, ttlS: endedMs ? null : ttlS });
 }
 
-/** Follows a stream below what is shown already. */
-function follow({ id, status, thread, messages, cut, keptS }) {
-  const answer = addAnswer(() => shown?.answer === answer && answer.outcome && settle());
+/** Follows a stream below the messages on the page. */
+function follow({ id, status, thread, messages, cut, ttlS }) {
+  const answer = addAnswer(() => current?.answer === answer && answer.outcome && settle());
   const presence = new Presence(id, (tabs) => statusline.show({ tabs }));
   const tail = new Tail(`${api.streamUrl(id)}/events`, {
     headers: api.authorization(),
@@ -178,7 +181,7 @@ function follow({ id, status, thread, messages, cut, keptS }) {
       report(entry);
     },
   });
-  shown = { id, thread, messages, cut, keptS, answer, tail, presence };
+  current = { id, thread, messages, cut, ttlS, answer, tail, presence };
   document.title = `${textOf(messages.at(-1)?.content).slice(0, 60)} · midstream`;
   statusline.address(location.href);
   statusline.show({ state: status, offset: 0, epoch: 0 });
@@ -195,16 +198,16 @@ function report({ type, offset, epoch, outcome }) {
 }
 
 function settle() {
-  const { answer, messages, cut, keptS } = shown;
+  const { answer, messages, cut, ttlS } = current;
   composer.show("idle");
-  if (keptS !== null) noteExpiry(Date.now(), keptS);
+  if (ttlS !== null) noteExpiry(Date.now(), ttlS);
   statusline.announce(`${outcomeTitle(answer.outcome)}.`);
   if (answer.outcome !== "completed") addButton("Try again", () => send({ messages, cut }, false));
 }
 
-/** The broker will not go on: say so, and do not pretend that this was the end. */
+/** Shows that the broker will not go on, so that the text so far does not look like a whole answer. */
 function lose(error, answer) {
-  if (shown?.answer !== answer) return;
+  if (current?.answer !== answer) return;
   answer.lost(error.status === 404 ? absent() : wordsFor(error));
   statusline.show({ connection: "refused" });
   composer.show("idle");
@@ -215,7 +218,7 @@ function leave() {
   if (sending) leaveSubmission(sending);
   if (sending?.typed) prompt.value = "";
   sending = null;
-  forgetTaken();
+  forgetAccepted();
   depart();
   showMessages([]);
   statusline.hide();
@@ -223,35 +226,38 @@ function leave() {
 }
 
 function depart() {
-  shown?.tail.close();
-  shown?.presence.leave();
-  shown = null;
+  current?.tail.close();
+  current?.presence.leave();
+  current = null;
 }
 
 function submit() {
   const content = prompt.value.trim();
   if (!content) return;
-  if (shown) send(nextTurn(shown, content), true);
+  if (current) send(nextTurn(current, content), true);
   else send({ messages: [{ role: "user", content }], cut: new Map() }, true);
 }
 
-/** Starts a stream and shows it. One at a time: what is clicked meanwhile sends nothing. */
+/** Starts a stream and shows it. Meanwhile further clicks send nothing. */
 function send({ messages, cut }, typed) {
   if (composer.state !== "idle") return;
   complain(null);
-  const thread = shown?.thread ?? randomWord();
+  const thread = current?.thread ?? randomWord();
   sending = begin({ model: picker.value || undefined, messages, thread, metadata: metadataOf(cut) }, typed);
   deliver(sending);
 }
 
-/** Sends until the broker takes it; an answer that nobody waits for any more is stopped. False: it was not taken. */
+/**
+ * Sends a request until the broker accepts it. If the page was left meanwhile, stops the stream. Returns whether the
+ * request was accepted.
+ */
 async function deliver(sent) {
   if (!sent.left) composer.show("sending");
   try {
     const stream = await api.start(sent, (error) => sent.left || complain(error, "Trying again."));
     await whileStaying();
     if (sent.left) await api.cancel(stream.id);
-    else showTaken(sent, stream);
+    else showAccepted(sent, stream);
     if (sent.left) forget(sent);
     else forgetSoon(sent);
     return true;
@@ -265,23 +271,23 @@ async function deliver(sent) {
   }
 }
 
-function showTaken({ request: { thread, messages, metadata }, typed }, { id, status, ttl_s: keptS }) {
+function showAccepted({ request: { thread, messages, metadata }, typed }, { id, status, ttl_s: ttlS }) {
   const cut = cutFrom(metadata);
   complain(null);
   if (typed) prompt.value = "";
-  if (shown && messages.length > shown.messages.length) addMessage(messages.at(-1));
+  if (current && messages.length > current.messages.length) addMessage(messages.at(-1));
   else showMessages(messages, cut);
   depart();
   byId("welcome").hidden = true;
   const address = `?stream=${encodeURIComponent(id)}`;
   if (location.search !== address) history.pushState(null, "", address);
-  follow({ id, status, thread, messages, cut, keptS });
+  follow({ id, status, thread, messages, cut, ttlS });
 }
 
-/** Stops the generation itself, for every tab; the end that all of them read says so. */
+/** Stops the generation itself. Every tab reads its end. */
 async function stop() {
   try {
-    await api.cancel(shown.id);
+    await api.cancel(current.id);
     return true;
   } catch (error) {
     complain(error);
@@ -298,7 +304,7 @@ function complain(error, more = "") {
   askForKey();
 }
 
-/** What an error means for who reads this page, who may never have seen an API. */
+/** An error in words for a reader who may never have seen an API. */
 function wordsFor(error) {
   if (error instanceof TypeError) return "The broker cannot be reached.";
   if (error.status === 401) return api.hasKey() ? "This broker does not know that key." : "This broker asks for an API key.";

@@ -1,4 +1,4 @@
-/** The box at the foot of the page: what is typed, Send, and Stop. */
+/** The box at the foot of the page: the prompt, Send, and Stop. */
 
 import { byId } from "./dom.js";
 
@@ -11,7 +11,7 @@ export let state = "idle";
 
 export function show(next) {
   state = next;
-  // Whoever pressed Stop goes on at the keyboard; a button that vanishes would take the focus with it.
+  // The focus moves to the prompt, because a button that vanishes would take it away from the keyboard's user.
   if (state !== "running" && document.activeElement === stopButton) prompt.focus();
   stopButton.hidden = state !== "running";
   stopButton.ariaDisabled = "false";
@@ -19,7 +19,7 @@ export function show(next) {
   sendButton.disabled = prompt.readOnly = state === "sending";
 }
 
-/** Calls `onSubmit` for Enter and Send, and `onStop` for Stop, which is pressed once until it resolves to false. */
+/** Calls `onSubmit` for Enter and Send, and `onStop` for Stop. Stop can be pressed again only if `onStop` resolves to false. */
 export function bind(onSubmit, onStop) {
   byId("composer").addEventListener("submit", (event) => {
     event.preventDefault();

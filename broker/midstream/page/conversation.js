@@ -1,18 +1,18 @@
-/** The turns on the page: prompts, earlier answers, and the one being written. */
+/** The turns on the page: prompts, earlier answers, and the answer that is being written. */
 
 import { Answer, outcomeTitle } from "./answer.js";
 import { byId, element } from "./dom.js";
 
-/** Closer to the end than this, in px, counts as reading along. */
+/** A reader who is closer to the end than this, in px, is kept at the end. */
 const NEAR_PX = 48;
 const scroller = byId("scroller");
 const turns = byId("conversation");
 
-/** Replaces what is shown by a request's messages. `cut` tells which prompts got no whole answer. */
+/** Shows a request's messages in place of what is on the page. `cut` has the prompts without a whole answer. */
 export function showMessages(messages, cut = new Map()) {
   turns.replaceChildren();
   messages.forEach((message, index) => {
-    // The note on a cut answer stands below it, so before the next prompt.
+    // The note on a cut answer belongs below it, which is before the next prompt.
     if (message.role === "user") noteCut(cut, index - 1, messages);
     addMessage(message);
   });
@@ -29,13 +29,13 @@ export function addMessage({ role, content }) {
   toEnd();
 }
 
-/** Adds an empty answer and returns it. `onShown` is called after each frame that showed something. */
-export function addAnswer(onShown) {
+/** Adds an empty answer and returns it. `onFrame` is called after each frame that has shown something. */
+export function addAnswer(onFrame) {
   const answer = new Answer((show) => {
-    const along = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < NEAR_PX;
+    const atEnd = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < NEAR_PX;
     show();
-    if (along) toEnd();
-    onShown();
+    if (atEnd) toEnd();
+    onFrame();
   });
   turns.append(answer.element);
   toEnd();
@@ -49,7 +49,7 @@ export function addButton(label, onClick) {
   toEnd();
 }
 
-/** Takes the buttons away that belong to answers before the one that comes now. */
+/** Removes the buttons below earlier answers. */
 export function removeButtons() {
   turns.querySelectorAll(".again").forEach((button) => button.remove());
 }
@@ -65,7 +65,7 @@ export function textOf(content) {
 }
 
 function noteCut(cut, before, messages) {
-  // Without any text an answer left no message behind: then the prompt itself is the one before.
+  // An answer without text has no message, so the message before is the prompt itself.
   const prompt = messages[before]?.role === "assistant" ? before - 1 : before;
   const outcome = cut.get(prompt);
   if (!outcome) return;

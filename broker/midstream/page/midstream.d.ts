@@ -22,18 +22,18 @@ export type Entry = { offset: number } & (
 export type Connection = "connecting" | "live" | "reconnecting" | "paused" | "ended";
 
 export interface TailOptions {
-  /** Gets each entry once and in order; a `reset` voids what came before it. */
+  /** Gets each entry once and in order. A `reset` makes everything before it void. */
   onEntry(entry: Entry): void;
   onConnection?(state: Connection): void;
   /** For instance `{ Authorization: "Bearer …" }`. */
   headers?: Record<string, string>;
-  /** The last offset that is known already; default 0. */
+  /** The last offset that you have; default 0. */
   after?: number;
   /** Use one connection for all tabs that read this URL (Web Locks and BroadcastChannel); default true. */
   share?: boolean;
 }
 
-/** The broker refused for good; `status` is 0 where it does not let this page's origin in (`MIDSTREAM_CORS_ORIGINS`). */
+/** The broker refused for good; `status` is 0 if it does not permit this page's origin (`MIDSTREAM_CORS_ORIGINS`). */
 export class Refused extends Error {
   constructor(status: number, problem: Record<string, unknown>);
   status: number;
@@ -42,8 +42,8 @@ export class Refused extends Error {
 }
 
 /**
- * Reads a stream's entries to its end, coming back by itself; resolves with the last offset, also when
- * `signal` stops it. The generation goes on either way.
+ * Reads a stream's entries to its end, and reconnects by itself. Resolves with the last offset, also when `signal` stops
+ * it. The generation goes on either way.
  * @param url of the stream's events, `/v1/streams/{id}/events`
  * @throws {Refused} no key, no such stream, or its past is gone
  */
@@ -58,19 +58,19 @@ export class Tail {
 }
 
 export interface ResumableFetchOptions {
-  /** What to ask by; default: the global one. */
+  /** The `fetch` that sends the requests; default: the global one. */
   fetch?: typeof globalThis.fetch;
-  /** How long a broker that cannot be reached is waited for, in ms; default 5 minutes. */
+  /** How long to wait for a broker that cannot be reached, in ms; default 5 minutes. */
   patienceMs?: number;
-  /** Your major of `ai`, if it is 7 or more: then an answer that begins anew does so in its place. */
+  /** Your major version of `ai`, if it is 7 or more. Then an answer that begins anew replaces the text so far. */
   major?: number;
-  /** Read by one connection for all tabs that show the same answer (Web Locks and BroadcastChannel); default true. */
+  /** Use one connection for all tabs that show the same answer (Web Locks and BroadcastChannel); default true. */
   share?: boolean;
 }
 
 /**
- * A `fetch` for the AI SDK: `new DefaultChatTransport({ api, fetch: resumableFetch() })`. Answers go on across
- * lost connections, sleeping phones and restarted brokers, from the last cursor.
+ * A `fetch` for the AI SDK: `new DefaultChatTransport({ api, fetch: resumableFetch() })`. Answers go on over
+ * lost connections, sleeping phones and restarted brokers, after the last cursor.
  */
 export function resumableFetch(options?: ResumableFetchOptions): typeof globalThis.fetch;
 

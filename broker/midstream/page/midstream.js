@@ -1,7 +1,7 @@
 /**
- * Reads midstream's streams from a browser, or from Node, and comes back by itself where it was.
+ * Reads midstream's streams in a browser or in Node, and reconnects by itself after the last entry.
  *
- * fetch() and not EventSource: EventSource cannot send an API key, and hides the status of a refusal.
+ * It uses fetch() because EventSource cannot send an API key, and hides the status of a refusal.
  */
 
 export { resumableFetch } from "./midstream/chat.js";

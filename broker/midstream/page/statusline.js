@@ -1,10 +1,10 @@
-/** The line that says where the stream is. */
+/** The line with the state of the stream. */
 
 import { byId } from "./dom.js";
 
 const line = byId("status");
 
-/** Shows the facts given; the others stay as they are. */
+/** Shows some facts; the others stay as they are. */
 export function show(facts) {
   line.hidden = false;
   for (const [name, value] of Object.entries(facts)) {
@@ -23,7 +23,7 @@ export function hide() {
   line.hidden = true;
 }
 
-/** Tells screen readers, who are not read every number. */
+/** Announces news to screen readers, which do not read every number aloud. */
 export function announce(news) {
   byId("news").textContent = news;
 }

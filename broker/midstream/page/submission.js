@@ -1,71 +1,71 @@
-/** What was sent, until the broker has taken it: one key, however often it is sent, so that it is paid for once. */
+/** A request that is on its way. It has one key however often it is sent, so that it is paid once. */
 
-/** It is kept for this tab, so that a reload does not lose it. */
-const KEPT = "midstream.submission";
-/** How long, in ms, a page that is being left waits for the one that takes its place. */
+/** The submission's name in this tab's session, where a reload does not lose it. */
+const STORAGE_KEY = "midstream.submission";
+/** How long, in ms, a page that is being left waits for the next page. */
 const LEAVING_MS = 5_000;
 
-/** How long, in ms, a submission is kept after it was taken. */
-const TAKEN_MS = 1_000;
+/** How long, in ms, a submission is kept after the broker has accepted it. */
+const ACCEPTED_MS = 1_000;
 
-let taken = null;
+let accepted = null;
 let leavingUntil = 0;
 window.addEventListener("beforeunload", () => (leavingUntil = Date.now() + LEAVING_MS));
 
-/** Ends at once, unless this page is being left: the page that is loaded next deals with the submission, and this one must not. */
+/** Returns at once, unless this page is being left: then the next page handles the submission, and this one must not. */
 export async function whileStaying() {
   while (Date.now() < leavingUntil) await new Promise((resolve) => setTimeout(resolve, leavingUntil - Date.now()));
 }
 
 /**
  * Makes a submission of a request.
- * @param typed whether its prompt stands in the composer
+ * @param typed whether its prompt is in the composer
  */
 export function begin(request, typed) {
-  return keep({ key: randomWord(), request, typed, left: false });
+  return store({ key: randomWord(), request, typed, left: false });
 }
 
-/** Marks a submission whose answer nobody waits for any more. */
+/** Marks a submission whose answer this page will not show. */
 export function leave(submission) {
   submission.left = true;
-  keep(submission);
+  store(submission);
 }
 
 /** The submission that was on its way when this tab was loaded again, or null. */
-export function kept() {
-  return JSON.parse(sessionStorage.getItem(KEPT));
+export function stored() {
+  return JSON.parse(sessionStorage.getItem(STORAGE_KEY));
 }
 
-/** A word that nobody else picks; `crypto.randomUUID` is missing where the page is not served securely. */
+/** A random word. (`crypto.randomUUID` is missing on pages that are not served securely.) */
 export function randomWord() {
   return Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** Forgets a submission that was taken or refused. */
+/** Forgets a submission that was accepted or refused. */
 export function forget({ key }) {
-  if (kept()?.key === key) sessionStorage.removeItem(KEPT);
+  if (stored()?.key === key) sessionStorage.removeItem(STORAGE_KEY);
 }
 
 /**
- * Forgets a submission that was taken, a moment later: a reload that began before this page had the stream's address
- * loads the one before it, and finds its way by the submission's key.
+ * Forgets an accepted submission, but a moment later: a reload that began before this page had the stream's address loads
+ * the address before it, and needs the submission's key to find the stream.
  */
 export function forgetSoon(submission) {
-  taken = submission;
-  setTimeout(() => forget(submission), TAKEN_MS);
+  accepted = submission;
+  setTimeout(() => forget(submission), ACCEPTED_MS);
 }
 
-/** Forgets the submission that was taken last at once: its answer is left. */
-export function forgetTaken() {
-  if (taken) forget(taken);
-  taken = null;
+/** Forgets the submission that was accepted last at once, because the page leaves its answer. */
+export function forgetAccepted() {
+  if (accepted) forget(accepted);
+  accepted = null;
 }
 
-function keep(submission) {
+function store(submission) {
   try {
-    sessionStorage.setItem(KEPT, JSON.stringify(submission));
+    sessionStorage.setItem(STORAGE_KEY, JSON.stringify(submission));
   } catch {
-    sessionStorage.removeItem(KEPT); // it is larger than what a browser keeps: a reload would lose it
+    sessionStorage.removeItem(STORAGE_KEY); // it is too large for the browser's storage, so a reload would lose it
   }
   return submission;
 }

@@ -1,21 +1,21 @@
-/** What the next request says of the turns before it. */
+/** The part of the next request that comes from earlier turns. */
 
 /** The longest value that a stream's metadata takes, in characters. */
 const METADATA_LIMIT = 512;
 
 /**
- * The conversation with the next prompt added. An answer without text is left out: providers refuse
- * empty messages. Whatever was not a whole answer is noted in `cut`, prompt's index → outcome, so that
- * it is not shown as one after a reload, when only the messages are left of it.
+ * The conversation with the next prompt added. An answer without text is left out, because providers refuse
+ * empty messages. Incomplete answers are noted in `cut` (the prompt's index → the outcome), so that they are still shown
+ * as incomplete after a reload, when only the messages are left.
  */
 export function nextTurn({ messages, cut, answer }, content) {
-  const answered = answer.text ? [{ role: "assistant", content: answer.text }] : [];
+  const lastAnswer = answer.text ? [{ role: "assistant", content: answer.text }] : [];
   const next = new Map(cut);
   if (answer.outcome !== "completed") next.set(messages.length - 1, answer.outcome ?? "interrupted");
-  return { messages: [...messages, ...answered, { role: "user", content }], cut: next };
+  return { messages: [...messages, ...lastAnswer, { role: "user", content }], cut: next };
 }
 
-/** The metadata that carries `cut` along. */
+/** The metadata that carries `cut`. */
 export function metadataOf(cut) {
   const pairs = [...cut].map(([index, outcome]) => `${index}:${outcome}`);
   while (pairs.join().length > METADATA_LIMIT) pairs.shift();

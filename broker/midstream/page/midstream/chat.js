@@ -1,17 +1,17 @@
-/** A `fetch` for the AI SDK, whose answers go on across lost connections, sleeping phones and restarts. */
+/** A `fetch` for the AI SDK, whose answers go on over lost connections, sleeping phones and restarts. */
 
-import { CAN_SHARE, Company } from "./company.js";
 import { Cut, Pauses, ask, insist, isHidden, wait, withConnection } from "./network.js";
 import { readEvents } from "./sse.js";
+import { CAN_SHARE, TabGroup } from "./tab_group.js";
 
 const UNREADABLE = { type: "error", errorText: "This answer cannot be read any further." };
 
 /**
  * A `fetch` for the AI SDK's `DefaultChatTransport`.
  *
- * A response that is cut is continued behind its last cursor, in the same body, so that the SDK sees one
- * answer. A POST that is lost before its answer is sent again; the broker knows it, and pays once. Tabs that
- * show the same answer read it by one connection.
+ * A response that is cut is continued after its last cursor, in the same body, so that the SDK sees one answer. A POST
+ * whose answer is lost is sent again; the broker recognises it, and pays once. Tabs that show the same answer share a
+ * connection.
  */
 export function resumableFetch({ fetch = globalThis.fetch, patienceMs = 300_000, major, share = true } = {}) {
   return async (input, init = {}) => {
@@ -21,10 +21,10 @@ export function resumableFetch({ fetch = globalThis.fetch, patienceMs = 300_000,
     const pauses = new Pauses();
     const url = resumeUrl(input, init);
     const shared = share && CAN_SHARE;
-    // A tab that joins replays what there is; then it is seen who reads on.
+    // A tab that joins replays what is logged, and only then takes its place in the group.
     const replays = shared && isGet(init);
-    const asked = () => ask(fetch, replays ? replayUrl(url) : input, { ...init, headers }, pauses);
-    const response = await insist(asked, pauses, signal, patienceMs);
+    const send = () => ask(fetch, replays ? replayUrl(url) : input, { ...init, headers }, pauses);
+    const response = await insist(send, pauses, signal, patienceMs);
     if (!response.headers.has("x-vercel-ai-ui-message-stream") || !response.body) return response;
     const answer = new ResumedAnswer(response, { fetch, signal, pauses, patienceMs, url, headers, shared, replays });
     return new Response(answer.body(), { status: response.status, headers: response.headers });
@@ -35,7 +35,7 @@ function isGet({ method = "GET" }) {
   return method.toUpperCase() === "GET";
 }
 
-/** Where a chat's answer is resumed: the SDK's own convention. */
+/** The address at which a chat's answer is resumed, by the SDK's own convention. */
 function resumeUrl(input, init) {
   const url = String(input?.url ?? input);
   if (isGet(init)) return url;
@@ -47,7 +47,7 @@ function replayUrl(url) {
   return `${url}${url.includes("?") ? "&" : "?"}follow=false`;
 }
 
-/** The offset in a cursor, `<start of the stream id>.<offset>`; below all others where there is none. */
+/** The offset in a cursor, `<start of the stream id>.<offset>`; -1, below all others, if there is none. */
 function offsetOf(cursor) {
   return cursor ? Number(cursor.slice(cursor.lastIndexOf(".") + 1)) : -1;
 }
@@ -58,8 +58,8 @@ class ResumedAnswer {
   #options;
   #streamId;
   #cursor = "";
-  #over = false;
-  #company = null;
+  #isOver = false;
+  #group = null;
   #filling = false;
   #send;
 
@@ -71,63 +71,63 @@ class ResumedAnswer {
 
   body() {
     const encoder = new TextEncoder();
-    const gone = new AbortController();
+    const cancelled = new AbortController();
     return new ReadableStream({
       start: async (controller) => {
-        this.#send = (text) => gone.signal.aborted || controller.enqueue(encoder.encode(text));
+        this.#send = (text) => cancelled.signal.aborted || controller.enqueue(encoder.encode(text));
         try {
-          await this.#run(AbortSignal.any([gone.signal, this.#options.signal]));
-          if (!gone.signal.aborted) controller.close();
+          await this.#run(AbortSignal.any([cancelled.signal, this.#options.signal]));
+          if (!cancelled.signal.aborted) controller.close();
         } catch (error) {
-          if (!gone.signal.aborted) controller.error(error);
+          if (!cancelled.signal.aborted) controller.error(error);
         }
       },
-      cancel: () => gone.abort(),
+      cancel: () => cancelled.abort(),
     });
   }
 
   async #run(signal) {
     if (this.#options.shared) await this.#readTogether(signal);
     else await this.#readAlone(signal);
-    if (!this.#over) signal.throwIfAborted();
+    if (!this.#isOver) signal.throwIfAborted();
   }
 
   async #readTogether(signal) {
     const { url, headers, replays } = this.#options;
     const name = `midstream:${url}:${this.#streamId}:${headers.get("AI-SDK-Major") ?? ""}`;
-    const company = (this.#company = new Company(name, (told) => this.#hear(told, signal)));
-    signal.addEventListener("abort", () => company.close(), { once: true });
+    const group = (this.#group = new TabGroup(name, (piece) => this.#receive(piece, signal)));
+    signal.addEventListener("abort", () => group.close(), { once: true });
     try {
       if (replays) await this.#fill(signal);
-      else await company.leadOrNot((leading) => this.#readAlone(leading));
-      while (!this.#over && !signal.aborted) {
+      else await group.readAtOnce((leading) => this.#readAlone(leading));
+      while (!this.#isOver && !signal.aborted) {
         await this.#untilVisible(signal);
-        await company.lead((leading) => this.#readAlone(leading));
+        await group.lead((leading) => this.#readAlone(leading));
       }
     } finally {
-      company.close();
+      group.close();
     }
   }
 
   async #readAlone(signal) {
-    while (!this.#over && !signal.aborted) {
+    while (!this.#isOver && !signal.aborted) {
       if (isHidden() && !this.#response) {
-        if (this.#company) return; // another tab may be visible
+        if (this.#group) return; // another tab may be visible
         await this.#untilVisible(signal);
       }
       await this.#attempt(signal);
-      if (!this.#over && !isHidden()) await this.#options.pauses.pause(signal);
+      if (!this.#isOver && !isHidden()) await this.#options.pauses.pause(signal);
     }
   }
 
   async #untilVisible(signal) {
-    while (isHidden() && !signal.aborted && !this.#over) await wait(signal);
+    while (isHidden() && !signal.aborted && !this.#isOver) await wait(signal);
   }
 
-  /** Reads one response; a lost one is no error, a broker that will not go on ends the answer. */
+  /** Reads one response. A lost one is no error; a broker that will not go on ends the answer. */
   #attempt(signal, { follow = true } = {}) {
     return withConnection(signal, this.#options.pauses, async (connection) => {
-      const reading = { behind: this.#cursor, id: "", held: [], parted: false };
+      const reading = { after: this.#cursor, id: "", pending: [], isParting: false };
       try {
         const response = this.#response ?? (await this.#reconnect(connection, follow));
         this.#response = null;
@@ -146,53 +146,53 @@ class ResumedAnswer {
     if (this.#cursor) headers.set("Last-Event-ID", this.#cursor);
     const { signal } = connection;
     const init = { headers, signal, cache: "no-store" };
-    const asked = () => (connection.heard(), ask(fetch, follow ? url : replayUrl(url), init, pauses));
-    const response = await insist(asked, pauses, signal, patienceMs);
+    const send = () => (connection.noteBytes(), ask(fetch, follow ? url : replayUrl(url), init, pauses));
+    const response = await insist(send, pauses, signal, patienceMs);
     const ours = response.ok && response.headers.get("Stream-Id") === this.#streamId;
     if (ours && response.status !== 204) return response;
     await response.body?.cancel();
-    if (!this.#over) this.#send(`data: ${JSON.stringify(UNREADABLE)}\n\ndata: [DONE]\n\n`);
-    this.#over = true;
+    if (!this.#isOver) this.#send(`data: ${JSON.stringify(UNREADABLE)}\n\ndata: [DONE]\n\n`);
+    this.#isOver = true;
     return null;
   }
 
-  /** Passes events on in whole entries, whose last event carries the cursor: none is cut in its middle. */
+  /** Passes events on in whole entries, so that no cut divides an entry. Its last event carries the cursor. */
   #take({ id, type, data }, reading) {
-    reading.parted ||= type === "parting";
-    if (this.#over || reading.parted) return; // the broker stops: what it says behind that is for pages without this
+    reading.isParting ||= type === "parting";
+    if (this.#isOver || reading.isParting) return; // the broker stops; the events after that are for pages without this module
     const part = data === "[DONE]" ? { type: data } : JSON.parse(data);
-    // The boundary of a replay: what was continued by a cursor is no replay to the SDK.
-    if (part.type === "data-replay") return reading.behind || this.#send(`data: ${data}\n\n`);
-    reading.held.push(`data: ${data}\n\n`);
+    // The boundary of a replay. To the SDK an answer that goes on after a cursor is no replay.
+    if (part.type === "data-replay") return reading.after || this.#send(`data: ${data}\n\n`);
+    reading.pending.push(`data: ${data}\n\n`);
     const over = part.type === "[DONE]";
-    // Not the answer's cursor: another tab's word may have moved that meanwhile.
+    // The answer's own cursor does not count here, because another tab may have moved it meanwhile.
     if (id === reading.id && !over) return;
-    this.#deliver({ after: reading.id || reading.behind, id, text: reading.held.join(""), over });
-    Object.assign(reading, { id, held: [] });
+    this.#deliver({ after: reading.id || reading.after, id, text: reading.pending.join(""), over });
+    Object.assign(reading, { id, pending: [] });
   }
 
-  /** Passes an entry's events on if it is the next one; false: something is missing before it. */
+  /** Passes an entry's events on if it is the next one. Returns false if entries before it are missing. */
   #deliver({ after, id, text, over }) {
-    const [mine, next] = [offsetOf(this.#cursor), offsetOf(id)];
-    // 0 is outside the log: the broker takes back what was sent so far. What is over without a cursor is an error.
-    const again = next !== 0 && next <= mine && !(over && id === after);
-    if (this.#over || again) return true;
-    if (next !== 0 && offsetOf(after) > mine) return false;
+    const [last, next] = [offsetOf(this.#cursor), offsetOf(id)];
+    // Offset 0 is outside the log: the broker declares void what it has sent so far. An end without a cursor is an error.
+    const again = next !== 0 && next <= last && !(over && id === after);
+    if (this.#isOver || again) return true;
+    if (next !== 0 && offsetOf(after) > last) return false;
     this.#options.pauses.succeeded();
     this.#cursor = id;
-    this.#over = over;
+    this.#isOver = over;
     this.#send(text);
-    this.#company?.tell({ after, id, text, over });
+    this.#group?.send({ after, id, text, over });
     return true;
   }
 
-  async #hear(told, signal) {
-    // What this does not bring, nor a later word, is read when it is this tab's turn to lead.
-    if (!this.#deliver(told)) await this.#fill(signal).catch(() => {});
-    if (this.#over) this.#company.close();
+  async #receive(piece, signal) {
+    // Entries that are still missing after this are read when this tab leads.
+    if (!this.#deliver(piece)) await this.#fill(signal).catch(() => {});
+    if (this.#isOver) this.#group.close();
   }
 
-  /** Reads what there is behind the cursor, unless that is being done. */
+  /** Reads what is logged after the cursor, unless that is being done. */
   async #fill(signal) {
     if (this.#filling) return;
     this.#filling = true;

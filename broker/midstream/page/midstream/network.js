@@ -1,12 +1,12 @@
-/** Asking again and again, at a decent pace, over a network that comes and goes. */
+/** Requests that are sent again, with growing pauses, over a network that comes and goes. */
 
-/** Longest silence, in ms, that is believed: the broker sends a heartbeat every 15 s or sooner. */
+/** A connection that is silent for so long, in ms, is dead: the broker sends a heartbeat every 15 s or sooner. */
 const SILENCE_MS = 20_000;
 /** Longest pause between two tries, in ms. */
 const MAX_PAUSE_MS = 15_000;
-/** A tab hidden for so long, in ms, gives its connection back: HTTP/1.1 browsers allow six per host. */
+/** A tab that is hidden for so long, in ms, closes its connection, because browsers allow six HTTP/1.1 ones per host. */
 const HIDDEN_MS = 2_000;
-const WORTH_ANOTHER_TRY = new Set([408, 425, 429, 500, 502, 503, 504]);
+const PASSING_STATUSES = new Set([408, 425, 429, 500, 502, 503, 504]);
 
 /** The broker refused for good; `problem` is its problem document. */
 export class Refused extends Error {
@@ -17,35 +17,35 @@ export class Refused extends Error {
   }
 }
 
-/** This connection is over, the stream is not: read on from the cursor. */
+/** The connection is over, but the stream is not: it can be read on from the cursor. */
 export class Cut extends Error {}
 
-/** Pauses between tries: full jitter under a growing ceiling; what the broker asked for counts as well. */
+/** Pauses between tries: random below a growing ceiling, in addition to the pause that the broker asks for. */
 export class Pauses {
   retryMs = 1_000;
   retryAfterMs = 0;
-  /** Since when the broker has been asked in vain, or null. */
-  askingSinceMs = null;
+  /** When the first of the requests was sent that had no answer since, or null. */
+  unansweredSinceMs = null;
   /** Whether the broker has ever answered. */
   answered = false;
-  /** How many times in a row this page alone was not answered. */
+  /** How many times in a row this page got no answer although the broker could be reached. */
   shutOut = 0;
   #failures = 0;
-  #hurried = false;
+  #skipsPause = false;
 
   succeeded() {
     this.#failures = 0;
   }
 
-  /** Spares the next pause: there is a network again. */
-  hurry() {
-    this.#hurried = true;
+  /** Skips the next pause, because there is a network again. */
+  skipNext() {
+    this.#skipsPause = true;
   }
 
-  /** Waits; coming online, or back to the tab, ends the wait, and so does `signal`. */
+  /** Waits. `signal` ends the wait, and so does a network or a visible tab that comes back. */
   async pause(signal) {
-    if (this.#hurried) {
-      this.#hurried = false;
+    if (this.#skipsPause) {
+      this.#skipsPause = false;
       return;
     }
     const ceiling = Math.min(MAX_PAUSE_MS, this.retryMs * 2 ** Math.min(this.#failures, 10));
@@ -56,25 +56,29 @@ export class Pauses {
   }
 }
 
-/** Asks, and tells what the answer means: a response to read, or null where another try is worth it. */
+/**
+ * Sends one request and returns its response.
+ * @throws {Cut} There was no answer, or one after which another try is worth it.
+ */
 export async function ask(fetch, url, init, pauses) {
-  pauses.askingSinceMs ??= Date.now();
+  pauses.unansweredSinceMs ??= Date.now();
   const response = await overNetwork(fetch(url, init)).catch(async (error) => {
     await refuseIfShutOut(String(url.url ?? url), pauses);
     throw error;
   });
   pauses.answered = true;
-  if (WORTH_ANOTHER_TRY.has(response.status)) {
+  if (PASSING_STATUSES.has(response.status)) {
     pauses.retryAfterMs = 1_000 * (Number(response.headers.get("Retry-After")) || 0);
     throw new Cut(`the answer was ${response.status}`);
   }
-  pauses.askingSinceMs = null;
+  pauses.unansweredSinceMs = null;
   return response;
 }
 
 /**
- * A browser does not tell a page why another origin's answer was kept from it. Where the broker's public module can be
- * read at the same time, twice in a row, and nothing else ever could, it is because that page's origin is not let in.
+ * A browser does not tell a page why it must not read an answer of another origin. If the page could never read an answer
+ * of the broker, but could read the broker's public module at the same time, twice in a row, then the broker does not
+ * permit the page's origin.
  */
 async function refuseIfShutOut(url, pauses) {
   const here = globalThis.location?.origin;
@@ -88,7 +92,7 @@ async function refuseIfShutOut(url, pauses) {
   throw new Refused(0, { code: "cors", detail });
 }
 
-/** Tries until it succeeds, or the patience is at its end. */
+/** Tries until an attempt succeeds, or the broker has not answered for longer than `patienceMs`. */
 export async function insist(attempt, pauses, signal, patienceMs) {
   for (;;) {
     try {
@@ -96,13 +100,13 @@ export async function insist(attempt, pauses, signal, patienceMs) {
     } catch (error) {
       if (signal.aborted) throw signal.reason;
       if (!(error instanceof Cut)) throw error;
-      if (Date.now() - pauses.askingSinceMs > patienceMs) throw new TypeError("network error: the broker cannot be reached", { cause: error });
+      if (Date.now() - pauses.unansweredSinceMs > patienceMs) throw new TypeError("network error: the broker cannot be reached", { cause: error });
     }
     await pauses.pause(signal);
   }
 }
 
-/** Takes whatever a connection throws for a cut: only what the broker says is a refusal. */
+/** Turns every error of a connection into a cut, because only an answer of the broker is a refusal. */
 export async function overNetwork(promise) {
   try {
     return await promise;
@@ -112,24 +116,23 @@ export async function overNetwork(promise) {
 }
 
 /**
- * Runs `act` with a connection, `act(connection)`. It ends with `signal`, when nothing was heard of it for too long, when a
- * network comes back (whatever was open before that is dead, and nobody says so), in a tab that is hidden for long, and in
- * one that is put to sleep.
+ * Runs `act(connection)`. The connection is cut by `signal`, by a silence that is too long, by a network that comes back
+ * (connections from before are dead, which no event reports), and in a tab that is hidden for long or put to sleep.
  */
 export async function withConnection(signal, pauses, act) {
   const connection = new Connection();
   const scope = { signal: connection.signal };
   const cut = () => connection.abort();
   const sleep = () => {
-    pauses.askingSinceMs = null; // nobody asks meanwhile
+    pauses.unansweredSinceMs = null; // no request is sent meanwhile
     cut();
   };
   const hidden = new Timer(sleep);
   onVisibility(() => (isHidden() ? hidden.start(HIDDEN_MS) : hidden.stop()), scope);
   globalThis.document?.addEventListener("freeze", sleep, scope);
   globalThis.window?.addEventListener("pagehide", sleep, scope);
-  globalThis.window?.addEventListener("online", () => (pauses.hurry(), cut()), scope);
-  // A phone's timers sleep with it: whether the connection has survived is asked when it wakes.
+  globalThis.window?.addEventListener("online", () => (pauses.skipNext(), cut()), scope);
+  // A phone's timers sleep with it, so the silence is looked at when it wakes.
   onWake(() => connection.isSilent() && cut(), scope);
   signal.addEventListener("abort", cut, scope);
   if (signal.aborted) cut();
@@ -141,25 +144,25 @@ export async function withConnection(signal, pauses, act) {
   }
 }
 
-/** Aborts itself when nothing was heard for too long. */
+/** Aborts itself after a silence that is too long. */
 class Connection extends AbortController {
   #silence = new Timer(() => this.abort());
-  #heardMs;
+  #lastBytesMs;
 
   constructor() {
     super();
     this.signal.addEventListener("abort", () => this.#silence.stop());
-    this.heard();
+    this.noteBytes();
   }
 
-  /** Notes that something came. */
-  heard() {
-    this.#heardMs = Date.now();
+  /** Notes that bytes have arrived. */
+  noteBytes() {
+    this.#lastBytesMs = Date.now();
     if (!this.signal.aborted) this.#silence.start(SILENCE_MS);
   }
 
   isSilent() {
-    return Date.now() - this.#heardMs > SILENCE_MS;
+    return Date.now() - this.#lastBytesMs > SILENCE_MS;
   }
 }
 
@@ -171,7 +174,7 @@ function onVisibility(act, scope) {
   globalThis.document?.addEventListener("visibilitychange", act, scope);
 }
 
-/** Calls `act` whenever there is reason to look at the network again: a tab seen, a phone awake, a network back. */
+/** Calls `act` whenever the network may be back: the tab is visible, the phone awake, or the browser online again. */
 export function onWake(act, scope) {
   onVisibility(act, scope);
   globalThis.document?.addEventListener("resume", act, scope);
@@ -179,7 +182,7 @@ export function onWake(act, scope) {
   globalThis.window?.addEventListener("online", act, scope);
 }
 
-/** Waits `ms`, or for ever; waking and `signal` end it. */
+/** Waits for `ms`, or without limit. `signal` ends the wait, and so does everything that `onWake` notices. */
 export function wait(signal, ms) {
   return new Promise((resolve) => {
     const scope = new AbortController();

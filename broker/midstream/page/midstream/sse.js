@@ -2,7 +2,7 @@
 
 import { overNetwork } from "./network.js";
 
-/** Parses `text/event-stream` as the HTML standard says, from text that arrives in any pieces. */
+/** Parses `text/event-stream` by the HTML standard, from text that arrives in any pieces. */
 export class EventStreamParser {
   #onEvent;
   #onRetry;
@@ -17,7 +17,7 @@ export class EventStreamParser {
     this.#onRetry = onRetry;
   }
 
-  /** Takes the next piece; whatever is incomplete waits for the one after it. */
+  /** Takes the next piece. An incomplete line waits for the piece after it. */
   feed(piece) {
     if (piece === "") return;
     const text = this.#rest + (this.#afterCr && piece[0] === "\n" ? piece.slice(1) : piece);
@@ -48,17 +48,17 @@ export class EventStreamParser {
   }
 }
 
-/** Reads a response to its end, in whole events. When the connection is given up, that is an end, too. */
+/** Reads the whole events of a response, until it ends or the connection is cut. */
 export async function readEvents(response, connection, pauses, onEvent) {
   const parser = new EventStreamParser(onEvent, (ms) => (pauses.retryMs = ms));
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-  // The response may be one that was not asked for by this connection's signal.
+  // The response may belong to a request that was sent without this connection's signal.
   connection.signal.addEventListener("abort", () => reader.cancel().catch(() => {}), { once: true });
   try {
     while (!connection.signal.aborted) {
       const { value, done } = await overNetwork(reader.read());
       if (done) return;
-      connection.heard();
+      connection.noteBytes();
       parser.feed(value);
     }
   } finally {

@@ -1,6 +1,6 @@
 /** A stream's entries, each once and in order. */
 
-import { CAN_SHARE, Company } from "./company.js";
+import { CAN_SHARE, TabGroup } from "./tab_group.js";
 import { Cut, Pauses, Refused, ask, isHidden, wait, withConnection } from "./network.js";
 import { readEvents } from "./sse.js";
 
@@ -16,7 +16,7 @@ export class Tail {
   #ended = false;
   #pauses = new Pauses();
   #share;
-  #company = null;
+  #group = null;
   #filling = false;
 
   constructor(url, { onEntry, onConnection = () => {}, headers = {}, after = 0, share = true }) {
@@ -31,18 +31,18 @@ export class Tail {
   /** Stops reading. The generation goes on. */
   close() {
     this.#closing.abort();
-    this.#company?.close();
+    this.#group?.close();
   }
 
   /**
    * Reads until the stream's end, or until `close()`.
-   * @throws {Refused} The broker will not serve this stream: no key, no such stream, its past is gone.
+   * @throws {Refused} The broker refuses: there is no key, no such stream, or its past is gone.
    */
   async follow() {
-    this.#tell("connecting");
+    this.#report("connecting");
     if (this.#share && !this.#done) await this.#followTogether();
     else await this.#followAlone(this.#closing.signal);
-    if (this.#ended) this.#tell("ended");
+    if (this.#ended) this.#report("ended");
   }
 
   get #done() {
@@ -57,52 +57,52 @@ export class Tail {
       }
       await this.#attempt(signal);
       if (this.#done || signal.aborted || isHidden()) continue;
-      this.#tell("reconnecting");
+      this.#report("reconnecting");
       await this.#pauses.pause(signal);
     }
   }
 
-  /** Reads by way of the tab that leads, or is that tab itself. */
+  /** Reads through the leading tab, or as the leading tab. */
   async #followTogether() {
-    this.#company = new Company(`midstream:${this.#url}`, (told) => this.#hear(told));
+    this.#group = new TabGroup(`midstream:${this.#url}`, (message) => this.#receive(message));
     try {
       await this.#fill();
       while (!this.#done) {
         if (isHidden()) await this.#untilVisible();
-        await this.#company.lead((leading) => this.#followAlone(leading));
+        await this.#group.lead((leading) => this.#followAlone(leading));
       }
     } finally {
-      this.#company.close();
+      this.#group.close();
     }
   }
 
-  async #hear({ entry, connection }) {
+  async #receive({ entry, connection }) {
     if (connection) this.#onConnection(connection);
-    // What this does not bring, nor a later word, is read when it is this tab's turn to lead.
+    // Entries that are still missing after this are read when this tab leads.
     else if (!this.#take(entry)) await this.#fill().catch(() => {});
-    if (this.#ended) this.#company.close();
+    if (this.#ended) this.#group.close();
   }
 
-  /** Reads what there is behind the cursor, unless that is being done. */
+  /** Reads what is logged after the cursor, unless that is being done. */
   async #fill() {
     if (this.#filling) return;
     this.#filling = true;
     await this.#attempt(this.#closing.signal, { follow: false }).finally(() => (this.#filling = false));
   }
 
-  #tell(connection) {
+  #report(connection) {
     this.#onConnection(connection);
-    if (connection === "live" || connection === "reconnecting") this.#company?.tell({ connection });
+    if (connection === "live" || connection === "reconnecting") this.#group?.send({ connection });
   }
 
   #attempt(signal, { follow = true } = {}) {
     const headers = { ...this.#headers, Accept: "text/event-stream" };
     if (this.cursor > 0) headers["Last-Event-ID"] = String(this.cursor);
-    const asked = follow ? this.#url : `${this.#url}${this.#url.includes("?") ? "&" : "?"}follow=false`;
+    const url = follow ? this.#url : `${this.#url}${this.#url.includes("?") ? "&" : "?"}follow=false`;
     return withConnection(signal, this.#pauses, async (connection) => {
       try {
         const init = { headers, signal: connection.signal, cache: "no-store" };
-        const response = await ask(fetch, asked, init, this.#pauses);
+        const response = await ask(fetch, url, init, this.#pauses);
         if (response.status === 204) this.#ended = true;
         else if (!response.ok) throw new Refused(response.status, await response.json().catch(() => ({})));
         else await this.#read(response, connection);
@@ -113,35 +113,35 @@ export class Tail {
   }
 
   #read(response, connection) {
-    this.#tell("live");
+    this.#report("live");
     return readEvents(response, connection, this.#pauses, ({ id, data }) => {
       if (!this.#take({ ...JSON.parse(data), offset: Number(id) })) throw new Cut("an offset was skipped");
     });
   }
 
-  /** Takes an entry if it is the next one; false: something is missing before it. */
+  /** Takes an entry if it is the next one. Returns false if entries before it are missing. */
   #take(entry) {
     if (this.#done) return true;
-    // Told by the broker itself and not from the log: what was read so far is void.
+    // This reset is not in the log. The broker sends it to declare everything void that was read so far.
     const outsideLog = entry.type === "reset" && entry.offset === 0;
     if (!outsideLog && entry.offset <= this.cursor) return true;
     if (!outsideLog && entry.offset !== this.cursor + 1) return false;
     this.cursor = entry.offset;
     this.#pauses.succeeded();
     this.#ended = entry.type === "end";
-    this.#company?.tell({ entry });
+    this.#group?.send({ entry });
     this.#onEntry(entry);
     return true;
   }
 
   async #untilVisible() {
-    this.#tell("paused");
+    this.#report("paused");
     while (isHidden() && !this.#done) await wait(this.#closing.signal);
-    this.#tell("reconnecting");
+    this.#report("reconnecting");
   }
 }
 
-/** Reads a stream's entries to its end, or until `signal`; resolves with the last offset. */
+/** Reads a stream's entries to its end, or until `signal`. Resolves with the last offset. */
 export async function tail(url, { signal, ...options }) {
   signal?.throwIfAborted();
   const reader = new Tail(url, options);
