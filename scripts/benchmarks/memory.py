@@ -12,7 +12,7 @@ from midstream.log.connect import connect
 from midstream.log.entries import encode
 from midstream.log.keys import new_id
 from midstream.log.log import Log
-from midstream.log.scripts import Argument
+from midstream.log.values import Ending, NewStream
 from scripts.benchmarks.benchmark import OBVIOUS, OURS, Benchmark, Figures
 from scripts.benchmarks.producer import LEASE_MS, PREFIX, TTL_S
 from scripts.benchmarks.rig import Rig
@@ -30,14 +30,16 @@ async def _ours(redis: Redis, merged: int) -> None:
     """Log one finished answer."""
     log = Log(redis, PREFIX)
     stream = new_id()
-    fields: dict[str, Argument] = {"tenant": "bench", "model": "bench", "ttl_s": TTL_S, "request": orjson.dumps(PROMPT)}
-    await log.create(stream, "0" * 64, fields)
-    fence, tail, state, *_ = await log.claim(stream, "0" * 32, LEASE_MS)
+    request = orjson.dumps(PROMPT)
+    new = NewStream(digest="0" * 64, tenant="bench", model="bench", ttl_s=TTL_S, request=request)
+    await log.create(stream, new, look_in_ms=LEASE_MS)
+    claim = await log.claim(stream, "0" * 32, LEASE_MS)
+    tail = claim.state.tail
     entries = [b"t" + (WORD * merged).encode()] * (TOKENS // merged)
     for entry in entries:
-        tail = await log.append(stream, fence, tail, [entry])
-    end = encode(end_entry("completed", state=state, now_ms=state.started_ms))
-    await log.seal(stream, fence, tail, [end], "completed", TTL_S)
+        tail = await log.append(stream, claim.fence, tail, [entry])
+    end = encode(end_entry("completed", state=claim.state, now_ms=claim.state.started_ms))
+    await log.seal(stream, claim.fence, tail, Ending([end], "completed", TTL_S))
 
 
 async def _obvious(redis: Redis, _merged: int) -> None:

@@ -12,19 +12,18 @@ import hashlib
 import json
 import sys
 import time
-from pathlib import Path
 from subprocess import Popen
 from typing import Any, Final
 
 import hiredis
 
-import midstream.log
 from midstream.lifecycle.ending import end_entry
+from midstream.log.calls import SOURCES
 from midstream.log.connect import connect
 from midstream.log.entries import encode
 from midstream.log.keys import Keys, new_id
-from midstream.log.log import Fence, Log
-from midstream.log.scripts import Argument
+from midstream.log.log import Log
+from midstream.log.values import Ending, Fence, NewStream
 from scripts.benchmarks.load import STAMP_DIGITS
 from scripts.benchmarks.nchan import Publisher
 from scripts.benchmarks.pipeline import Pipeline
@@ -36,7 +35,7 @@ UNPACED: Final = 256
 """Commands on their way at once when there is no pace to keep."""
 LEASE_MS: Final = 3_600_000
 TTL_S: Final = 3_600
-APPEND: Final = (Path(midstream.log.__path__[0]) / "lua" / "append.lua").read_text()
+APPEND: Final = SOURCES["append"]
 MIDSTREAM: Final = "midstream"
 XADD: Final = "xadd"
 NCHAN: Final = "nchan"
@@ -171,12 +170,12 @@ async def _claimed(url: str, streams: int) -> dict[str, tuple[Fence, int]]:
     redis = connect(url, 30.0, 4)
     log = Log(redis, PREFIX)
     tails: dict[str, tuple[Fence, int]] = {}
-    fields: dict[str, Argument] = {"tenant": "bench", "model": "bench", "ttl_s": TTL_S, "request": '{"input":"bench"}'}
+    new = NewStream(digest="bench", tenant="bench", model="bench", ttl_s=TTL_S, request=b'{"input":"bench"}')
     for _ in range(streams):
         stream = new_id()
-        await log.create(stream, "bench", fields)
-        fence, tail, *_ = await log.claim(stream, "bench", LEASE_MS)
-        tails[stream] = fence, tail
+        await log.create(stream, new, look_in_ms=LEASE_MS)
+        claim = await log.claim(stream, "bench", LEASE_MS)
+        tails[stream] = claim.fence, claim.state.tail
     await redis.aclose()
     return tails
 
@@ -188,7 +187,7 @@ async def _seal(url: str, claimed: dict[str, tuple[Fence, int]], tails: dict[str
         state = await log.state(stream)
         assert state is not None  # noqa: S101
         end = encode(end_entry("completed", state=state, now_ms=state.started_ms))
-        await log.seal(stream, fence, tails[stream], [end], "completed", TTL_S)
+        await log.seal(stream, fence, tails[stream], Ending([end], "completed", TTL_S))
     await redis.aclose()
 
 

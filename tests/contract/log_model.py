@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from midstream.log.errors import LeaseHeld, LogError, StaleEpoch, StreamAbsent, StreamSealed
-from midstream.log.log import Fence
+from midstream.log.values import Fence
 
 
 @dataclass

@@ -8,7 +8,9 @@ from midstream.hub.tail import Tail
 from midstream.log import entries
 from midstream.log.entries import Entry, encode
 from midstream.log.keys import new_id
-from midstream.log.log import Fence, Log
+from midstream.log.log import Log
+from midstream.log.values import Ending, Fence
+from tests.contract.new_streams import create
 
 END = encode(Entry(entries.END, {"outcome": "completed"}))
 FACE = NativeFace()
@@ -52,8 +54,9 @@ class Producer:
         self.tail = 0
 
     async def begin(self) -> None:
-        await self.log.create(self.id, "d", {"tenant": "t", "model": "m"})
-        self.fence, self.tail, *_ = await self.log.claim(self.id, "me", 60_000)
+        await create(self.log, self.id)
+        claim = await self.log.claim(self.id, "me", 60_000)
+        self.fence, self.tail = claim.fence, claim.state.tail
 
     async def write(self, count: int) -> None:
         for start in range(0, count, 500):
@@ -61,7 +64,7 @@ class Producer:
             self.tail = await self.log.append(self.id, self.fence, self.tail, batch)
 
     async def end(self) -> None:
-        self.tail = await self.log.seal(self.id, self.fence, self.tail, [END], "completed", 60)
+        self.tail = await self.log.seal(self.id, self.fence, self.tail, Ending([END], "completed", 60))
 
 
 async def join(hub: Hub, stream_id: str, after: int = 0) -> tuple[RecordingSink, Tail]:

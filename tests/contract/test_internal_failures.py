@@ -21,6 +21,7 @@ from midstream_worker.sources.one_connection import OneConnection
 from midstream_worker.sources.providers import Sources
 from midstream_worker.sources.source import Prompt, Source
 from tests import inside
+from tests.contract.new_streams import create
 from tests.contract.worker_runs import client_alone
 
 BODY = b'{"model": "app/odd", "input": "x"}'
@@ -29,9 +30,7 @@ BODY = b'{"model": "app/odd", "input": "x"}'
 async def accepted(redis: Redis, body: bytes, policy: str) -> str:
     """Put a stream on the log as a broker does."""
     stream_id = new_id()
-    fields: dict[str, str | bytes | int] = {"tenant": "default", "model": "app/odd", "ttl_s": 60}
-    fields |= {"policy": policy, "request": body}
-    await Log(redis, "ms").create(stream_id, "digest", fields)
+    await create(Log(redis, "ms"), stream_id, tenant="default", model="app/odd", policy=policy, request=body)
     return stream_id
 
 

@@ -16,7 +16,8 @@ from midstream.cli.setup import UNSENT_BYTES
 from midstream.http.fast_path.wire import WireProtocol
 from midstream.log.entries import END, Entry, encode
 from midstream.log.keys import Keys
-from midstream.log.log import Fence, Log
+from midstream.log.log import Log
+from midstream.log.values import Ending, Fence
 from midstream.settings import Settings
 from tests import inside
 from tests.contract.raw_connections import (
@@ -44,7 +45,7 @@ class Written:
 
     async def end(self) -> None:
         end = encode(Entry(END, {"outcome": "completed"}))
-        self.tail = await self.log.seal(self.id, self.fence, self.tail, [end], "completed", 60)
+        self.tail = await self.log.seal(self.id, self.fence, self.tail, Ending([end], "completed", 60))
 
 
 @pytest.fixture
@@ -57,7 +58,8 @@ async def client(settings: Settings) -> AsyncIterator[httpx2.AsyncClient]:
 async def written(client: httpx2.AsyncClient, redis: Redis) -> AsyncIterator[Written]:
     stream_id = (await client.post("/v1/streams", json={"model": "demo/count", "input": "x"})).json()["id"]
     log = Log(redis, "ms")
-    fence, tail, *_ = await log.claim(stream_id, "me", 60_000)
+    claim = await log.claim(stream_id, "me", 60_000)
+    fence, tail = claim.fence, claim.state.tail
     yield Written(log, stream_id, fence, tail)
     await client.delete(f"/v1/streams/{stream_id}")
     await redis.flushall()  # the slip that no worker has taken

@@ -20,7 +20,9 @@ from midstream.log.errors import (
     TailMismatch,
 )
 from midstream.log.keys import new_id
-from midstream.log.log import Fence, Log
+from midstream.log.log import Log
+from midstream.log.values import Ending, Fence, Notes
+from tests.contract.new_streams import create
 from tests.faults.proxy import Proxy
 from tests.servers import ValkeyProcess, free_port
 
@@ -38,7 +40,7 @@ async def log(redis: Redis) -> AsyncIterator[Log]:
 @pytest.fixture
 async def stream_id(log: Log) -> AsyncIterator[str]:
     stream_id = new_id()
-    await log.create(stream_id, "digest", {"tenant": "t", "model": "demo/story", "request": "{}"})
+    await create(log, stream_id, digest="digest", model="demo/story")
     yield stream_id
     state = await log.state(stream_id)
     if state is not None and not state.ended:
@@ -47,22 +49,23 @@ async def stream_id(log: Log) -> AsyncIterator[str]:
 
 async def test_create_is_idempotent_by_digest(log: Log, stream_id: str) -> None:
     """Create/Idempotent."""
-    assert await log.create(stream_id, "digest", {"tenant": "t"}) is None
+    assert await create(log, stream_id, digest="digest") is None
     with pytest.raises(IdempotencyMismatch):
-        await log.create(stream_id, "another", {"tenant": "t"})
+        await create(log, stream_id, digest="another")
 
 
 async def test_create_is_atomic_among_many(log: Log) -> None:
     """Create/Atomic."""
     stream_id = new_id()
-    made = await asyncio.gather(*(log.create(stream_id, "d", {"tenant": "t"}) for _ in range(50)))
+    made = await asyncio.gather(*(create(log, stream_id) for _ in range(50)))
     assert sum(created is not None for created in made) == 1
     await log.delete(stream_id, 1)
 
 
 async def test_a_claim_raises_the_epoch_and_writes_start(log: Log, stream_id: str) -> None:
     """Claim/Fence."""
-    fence, tail, *_ = await log.claim(stream_id, "me", LEASE_MS)
+    claim = await log.claim(stream_id, "me", LEASE_MS)
+    fence, tail = claim.fence, claim.state.tail
     state, rows = await log.read(stream_id, 0, 10)
     assert (fence, tail) == (Fence(1, "me"), 1)
     assert [decode(r.content, r.offset, r.epoch) for r in rows] == [
@@ -80,9 +83,10 @@ async def test_of_many_claims_one_succeeds(log: Log, stream_id: str) -> None:
 
 async def test_offsets_are_dense_over_batches(log: Log, stream_id: str) -> None:
     """Append/Dense, Read/After."""
-    fence, tail, *_ = await log.claim(stream_id, "me", LEASE_MS)
+    claim = await log.claim(stream_id, "me", LEASE_MS)
+    fence, tail = claim.fence, claim.state.tail
     tail = await log.append(stream_id, fence, tail, [encode(text("a")), encode(text("b"))])
-    tail = await log.append(stream_id, fence, tail, [encode(text("c"))], cursor=9)
+    tail = await log.append(stream_id, fence, tail, [encode(text("c"))], upstream_cursor=9)
     _, rows = await log.read(stream_id, 0, 100)
     state, page = await log.read(stream_id, 2, 1)
     assert [r.offset for r in rows] == [1, 2, 3, 4]
@@ -93,7 +97,8 @@ async def test_offsets_are_dense_over_batches(log: Log, stream_id: str) -> None:
 
 async def test_append_refuses_a_wrong_tail_and_says_which(log: Log, stream_id: str) -> None:
     """Append/Tail."""
-    fence, tail, *_ = await log.claim(stream_id, "me", LEASE_MS)
+    claim = await log.claim(stream_id, "me", LEASE_MS)
+    fence, tail = claim.fence, claim.state.tail
     with pytest.raises(TailMismatch) as refused:
         await log.append(stream_id, fence, tail + 3, [b"tx"])
     assert (refused.value.expected, refused.value.actual) == (4, 1)
@@ -101,12 +106,14 @@ async def test_append_refuses_a_wrong_tail_and_says_which(log: Log, stream_id: s
 
 async def test_an_older_epoch_and_a_foreign_owner_are_fenced(log: Log, stream_id: str) -> None:
     """Append/Fence, I6."""
-    lost, tail, *_ = await log.claim(stream_id, "lost", 1)
+    claim = await log.claim(stream_id, "lost", 1)
+    lost, tail = claim.fence, claim.state.tail
     await _expired(log, stream_id)
     await log.release(stream_id, Fence(lost.epoch, ""))
     with pytest.raises(StaleEpoch):  # fenced at once, before anybody claimed again
         await log.append(stream_id, lost, tail, [b"tx"])
-    fence, tail, *_ = await log.claim(stream_id, "next", LEASE_MS)
+    claim = await log.claim(stream_id, "next", LEASE_MS)
+    fence, tail = claim.fence, claim.state.tail
     for intruder in (lost, Fence(fence.epoch, "lost")):
         with pytest.raises(StaleEpoch) as refused:
             await log.append(stream_id, intruder, tail, [b"tx"])
@@ -114,20 +121,21 @@ async def test_an_older_epoch_and_a_foreign_owner_are_fenced(log: Log, stream_id
         with pytest.raises(StaleEpoch):
             await log.renew(stream_id, intruder, LEASE_MS)
         with pytest.raises(StaleEpoch):
-            await log.seal(stream_id, intruder, tail, [END], "completed", 9)
+            await log.seal(stream_id, intruder, tail, Ending([END], "completed", 9))
 
 
 async def test_a_sealed_stream_refuses_everything_and_expires(log: Log, redis: Redis, stream_id: str) -> None:
     """Append/Sealed, Seal/One."""
-    fence, tail, *_ = await log.claim(stream_id, "me", LEASE_MS)
-    await log.seal(stream_id, fence, tail, [b"tlast", END], "completed", 9)
+    claim = await log.claim(stream_id, "me", LEASE_MS)
+    fence, tail = claim.fence, claim.state.tail
+    await log.seal(stream_id, fence, tail, Ending([b"tlast", END], "completed", 9))
     for refused in (
         log.append(stream_id, fence, tail, [b"tx"]),
-        log.seal(stream_id, fence, tail, [END], "failed", 9),
+        log.seal(stream_id, fence, tail, Ending([END], "failed", 9)),
         log.renew(stream_id, fence, LEASE_MS),
         log.release(stream_id, fence),
         log.claim(stream_id, "other", LEASE_MS),
-        log.cancel(stream_id, END, "cancelled", 9),
+        log.cancel(stream_id, Ending([END], "cancelled", 9)),
     ):
         with pytest.raises(StreamSealed) as sealed:
             await refused
@@ -138,7 +146,8 @@ async def test_a_sealed_stream_refuses_everything_and_expires(log: Log, redis: R
 
 async def test_nothing_re_creates_a_deleted_stream(log: Log, redis: Redis, stream_id: str) -> None:
     """Append/Absent, Create/Idempotent, Delete/Tombstone."""
-    fence, tail, *_ = await log.claim(stream_id, "me", LEASE_MS)
+    claim = await log.claim(stream_id, "me", LEASE_MS)
+    fence, tail = claim.fence, claim.state.tail
     await log.delete(stream_id, 60)
     for refused in (
         log.append(stream_id, fence, tail, [b"tx"]),
@@ -148,7 +157,7 @@ async def test_nothing_re_creates_a_deleted_stream(log: Log, redis: Redis, strea
         with pytest.raises(StreamAbsent):
             await refused
     with pytest.raises(StreamDeleted):
-        await log.create(stream_id, "digest", {"tenant": "t"})
+        await create(log, stream_id, digest="digest")
     assert await redis.exists(log.keys.log(stream_id)) == 0
     assert await log.state(stream_id) is None
 
@@ -157,7 +166,8 @@ async def test_an_append_publishes_what_it_wrote(log: Log, redis: Redis, stream_
     """Append/Published."""
     async with redis.pubsub() as channel:
         await channel.subscribe(log.keys.channel(stream_id))
-        fence, tail, *_ = await log.claim(stream_id, "me", LEASE_MS)
+        claim = await log.claim(stream_id, "me", LEASE_MS)
+        fence, tail = claim.fence, claim.state.tail
         await log.append(stream_id, fence, tail, [b"ta", b"tb"])
         messages = [m["data"] async for m in _first(channel.listen(), 3) if m["type"] == "message"]
     _, rows = await log.read(stream_id, 0, 10)
@@ -166,24 +176,26 @@ async def test_an_append_publishes_what_it_wrote(log: Log, redis: Redis, stream_
 
 async def test_the_reaper_seals_only_what_nobody_holds(log: Log, stream_id: str) -> None:
     """Lease/Expired."""
-    fence, tail, *_ = await log.claim(stream_id, "me", LEASE_MS)
+    claim = await log.claim(stream_id, "me", LEASE_MS)
+    fence, tail = claim.fence, claim.state.tail
     reaper = Fence(fence.epoch, "")
     with pytest.raises(LeaseHeld):
-        await log.seal(stream_id, reaper, tail, [END], "interrupted", 9)
+        await log.seal(stream_id, reaper, tail, Ending([END], "interrupted", 9))
     with pytest.raises(LeaseHeld):
         await log.release(stream_id, reaper)
     await log.renew(stream_id, fence, 1)
     await _expired(log, stream_id)
-    await log.seal(stream_id, reaper, tail, [END], "interrupted", 9)
+    await log.seal(stream_id, reaper, tail, Ending([END], "interrupted", 9))
     with pytest.raises(StreamSealed):
         await log.append(stream_id, fence, tail, [b"tx"])
 
 
 async def test_an_expired_owner_may_renew_until_somebody_took_over(log: Log, stream_id: str) -> None:
     """Lease/Expired."""
-    fence, tail, *_ = await log.claim(stream_id, "me", 1)
+    claim = await log.claim(stream_id, "me", 1)
+    fence, tail = claim.fence, claim.state.tail
     await _expired(log, stream_id)
-    assert await log.renew(stream_id, fence, LEASE_MS, intent=1, upstream_id="resp_1") is False
+    assert await log.renew(stream_id, fence, LEASE_MS, Notes(intent=1, upstream_id="resp_1")) is False
     state = await log.state(stream_id)
     assert state is not None
     assert (state.intent, state.upstream_id) == (1, "resp_1")
@@ -193,24 +205,25 @@ async def test_an_expired_owner_may_renew_until_somebody_took_over(log: Log, str
 async def test_cancel_seals_a_queued_stream_and_flags_a_running_one(log: Log, stream_id: str) -> None:
     """Cancel/Effect."""
     other = new_id()
-    await log.create(other, "d", {"tenant": "t", "model": "m"})
-    assert await log.cancel(other, END, "cancelled", 9) is True
+    await create(log, other)
+    assert await log.cancel(other, Ending([END], "cancelled", 9)) is True
     with pytest.raises(StreamSealed):
-        await log.cancel(other, END, "cancelled", 9)
+        await log.cancel(other, Ending([END], "cancelled", 9))
 
-    fence, _, *_ = await log.claim(stream_id, "me", LEASE_MS)
+    fence = (await log.claim(stream_id, "me", LEASE_MS)).fence
     assert await log.renew(stream_id, fence, LEASE_MS) is False
-    assert await log.cancel(stream_id, END, "cancelled", 9) is False
+    assert await log.cancel(stream_id, Ending([END], "cancelled", 9)) is False
     assert await log.renew(stream_id, fence, LEASE_MS) is True
 
 
 async def test_only_an_ended_log_is_trimmed(log: Log, stream_id: str) -> None:
     """Read/Trimmed."""
-    fence, tail, *_ = await log.claim(stream_id, "me", LEASE_MS)
+    claim = await log.claim(stream_id, "me", LEASE_MS)
+    fence, tail = claim.fence, claim.state.tail
     tail = await log.append(stream_id, fence, tail, [b"ta", b"tb", b"tc"])
     with pytest.raises(StaleEpoch):
         await log.trim(stream_id, 3)
-    await log.seal(stream_id, fence, tail, [END], "completed", 9)
+    await log.seal(stream_id, fence, tail, Ending([END], "completed", 9))
     assert await log.trim(stream_id, 3) == 3
     state, rows = await log.read(stream_id, 0, 10)
     assert [r.offset for r in rows] == [3, 4, 5]
@@ -221,13 +234,14 @@ async def test_only_an_ended_log_is_trimmed(log: Log, stream_id: str) -> None:
 
 async def test_the_terminal_entry_is_written_to_a_full_server(log: Log, redis: Redis, stream_id: str) -> None:
     """Seal/OOM."""
-    fence, tail, *_ = await log.claim(stream_id, "me", LEASE_MS)
+    claim = await log.claim(stream_id, "me", LEASE_MS)
+    fence, tail = claim.fence, claim.state.tail
     used = int((await redis.info("memory"))["used_memory"])
     await redis.config_set("maxmemory", used // 2)
     try:
         with pytest.raises(LogFull):
             await log.append(stream_id, fence, tail, [b"tx"])
-        await log.seal(stream_id, fence, tail, [END], "failed", 9)
+        await log.seal(stream_id, fence, tail, Ending([END], "failed", 9))
     finally:
         await redis.config_set("maxmemory", 0)
 
@@ -237,7 +251,8 @@ async def test_a_page_and_its_state_are_of_one_moment(
     log: Log, redis: Redis, stream_id: str, redis_server: ValkeyProcess, meanwhile: str
 ) -> None:
     """PROTOCOL: Read/Moment, though no transaction holds the two reads together."""
-    fence, tail, *_ = await log.claim(stream_id, "me", LEASE_MS)
+    claim = await log.claim(stream_id, "me", LEASE_MS)
+    fence, tail = claim.fence, claim.state.tail
     tail = await log.append(stream_id, fence, tail, [b"ta"])
     proxy = await Proxy(free_port(), redis_server.port).open()
     between: Redis = Redis(port=proxy.port)
@@ -251,7 +266,7 @@ async def test_a_page_and_its_state_are_of_one_moment(
         case "append":
             await log.append(stream_id, fence, tail, [b"tb"])
         case "seal":
-            await log.seal(stream_id, fence, tail, [END], "completed", 9)
+            await log.seal(stream_id, fence, tail, Ending([END], "completed", 9))
         case _:
             await log.delete(stream_id, 1)
     rule.go.set()

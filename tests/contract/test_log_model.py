@@ -34,8 +34,10 @@ from midstream.log.errors import (
     TailMismatch,
 )
 from midstream.log.keys import new_id
-from midstream.log.log import Fence, Log
+from midstream.log.log import Log
+from midstream.log.values import Ending, Fence
 from tests.contract.log_model import Model
+from tests.contract.new_streams import create
 
 T = TypeVar("T")
 
@@ -102,7 +104,7 @@ class LogMachine(RuleBasedStateMachine):
             refusal = StreamDeleted
         elif model.status and model.digest != digest:
             refusal = IdempotencyMismatch
-        created = self.done(self.log.create(self.stream_id, digest, {"tenant": "t", "model": MODEL_NAME}), refusal)
+        created = self.done(create(self.log, self.stream_id, digest=digest, model=MODEL_NAME), refusal)
         assert (created is not None) == (not model.status)
         if created is not None:
             self.model = Model("queued", digest)
@@ -117,8 +119,8 @@ class LogMachine(RuleBasedStateMachine):
         model.epoch += 1
         model.status, model.owner, model.leased = "running", owner, True
         model.write([b's{"epoch":%d,"model":"%s"}' % (model.epoch, MODEL_NAME.encode())])
-        assert claimed[:2] == (Fence(model.epoch, owner), len(model.rows))
-        return claimed[0]
+        assert (claimed.fence, claimed.state.tail) == (Fence(model.epoch, owner), len(model.rows))
+        return claimed.fence
 
     @precondition(is_running)
     @rule(number=st.integers(1, 3), off_by=OFF_BY)
@@ -176,7 +178,7 @@ class LogMachine(RuleBasedStateMachine):
         model, tail = self.model, len(self.model.rows)
         contents = [b"tlast", end(outcome)]
         refusal = model.gone() or model.fenced(fence) or (TailMismatch if off_by else None)
-        if self.done(self.log.seal(self.stream_id, fence, tail + off_by, contents, outcome, TTL_S), refusal):
+        if self.done(self.log.seal(self.stream_id, fence, tail + off_by, Ending(contents, outcome, TTL_S)), refusal):
             model.write(contents)
             model.end(outcome)
 
@@ -205,7 +207,8 @@ class LogMachine(RuleBasedStateMachine):
         model = self.model
         if model.status == "queued" and not sure:
             return
-        sealed = self.done(self.log.cancel(self.stream_id, end("cancelled"), "cancelled", TTL_S), model.gone())
+        ending = Ending([end("cancelled")], "cancelled", TTL_S)
+        sealed = self.done(self.log.cancel(self.stream_id, ending), model.gone())
         if sealed is not None:
             assert sealed == (model.status == "queued")
             model.cancelled = True

@@ -7,6 +7,7 @@ from redis.asyncio import Redis
 
 from midstream.client.client import Midstream
 from midstream.lifecycle.slips import Slips
+from midstream.log.values import Notes
 from midstream.settings import Settings
 from tests import inside
 from tests.contract.lost_workers import claim_and_vanish
@@ -28,7 +29,7 @@ async def stream_ids(settings: Settings, redis: Redis) -> list[str]:
     """Streams as they stand in a copy that is older than `AGE_MS`: one was queued, one was lost by its worker."""
     async with client_alone(settings) as client:
         ids = [await start(client, Script(words=5), ANTHROPIC, on_worker_loss="restart") for _ in range(2)]
-    await claim_and_vanish(redis, ids[1], intent=1, paid=1)
+    await claim_and_vanish(redis, ids[1], notes=Notes(intent=1, paid=1))
     pipe: Any = redis.pipeline()
     for stream_id in ids:
         pipe.zincrby("ms:due", -AGE_MS, stream_id)

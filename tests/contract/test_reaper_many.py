@@ -12,11 +12,13 @@ from midstream.lifecycle.slips import Slips
 from midstream.log.connect import connect
 from midstream.log.errors import LogError
 from midstream.log.keys import new_id
-from midstream.log.log import Fence, Log
+from midstream.log.log import Log
 from midstream.log.registry import Registry
 from midstream.log.state import State
+from midstream.log.values import Fence, Notes
 from midstream.service.resources import REAPER_CONNECTIONS
 from midstream.settings import Settings
+from tests.contract.new_streams import create
 from tests.servers import ValkeyProcess
 
 STREAMS = 500
@@ -67,9 +69,9 @@ def starved_ms() -> float:
 async def lost(log: Log, policy: str) -> str:
     """A running stream whose call was made, and whose owner is never heard of again."""
     stream_id = new_id()
-    await log.create(stream_id, "d", {"tenant": "t", "model": "m", "ttl_s": 60, "policy": policy}, LEASE_MS)
-    fence, *_ = await log.claim(stream_id, "lost", LEASE_MS)
-    await log.renew(stream_id, fence, LEASE_MS, intent=1)
+    await create(log, stream_id, policy=policy, look_in_ms=LEASE_MS)
+    fence = (await log.claim(stream_id, "lost", LEASE_MS)).fence
+    await log.renew(stream_id, fence, LEASE_MS, Notes(intent=1))
     return stream_id
 
 

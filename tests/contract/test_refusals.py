@@ -23,6 +23,7 @@ from midstream.log.registry import Registry
 from midstream.log.tries import Tries
 from midstream.settings import Settings
 from tests import inside
+from tests.contract.new_streams import create
 from tests.servers import SERVER_KINDS, ValkeyProcess
 
 TIMEOUT_S = 5.0
@@ -42,7 +43,7 @@ class Server:
         tries = Tries(self.redis, "ms")
         chats, slips = Chats(self.redis, "ms"), Slips(self.redis, "ms", 9)
         return {
-            "create": lambda: log.create(new_id(), "d", {"tenant": "t"}),
+            "create": lambda: create(log, new_id()),
             "read": lambda: log.read("s", 0, 9),
             "state": lambda: log.state("s"),
             "ready": registry.ready,
@@ -221,7 +222,7 @@ async def test_an_error_never_holds_what_was_written(server: Server) -> None:
     await server.admin.config_set("maxmemory", "1mb")
     log = Log(server.redis, "ms")
     with pytest.raises(LogFull) as raised:
-        await log.create(new_id(), "d", {"tenant": "t", "request": "a planted prompt"})
+        await create(log, new_id(), request=b"a planted prompt")
     error: BaseException | None = raised.value
     while error is not None:
         assert "planted" not in str(error)

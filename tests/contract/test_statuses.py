@@ -17,6 +17,7 @@ from midstream.log.log import Log
 from midstream.log.registry import Registry
 from midstream.settings import Settings
 from tests import inside
+from tests.contract.new_streams import create
 
 PROTOCOL = (Path(__file__).parents[2] / "broker/PROTOCOL.md").read_text()
 START = {"model": "demo/count", "input": "count", "params": {"words": 5}}
@@ -137,7 +138,7 @@ async def test_a_stream_is_looked_after_before_it_exists(redis: Redis) -> None:
     stream_id = new_id()
     keys = Keys("ms")
     async with redis.monitor() as monitor:
-        await Log(redis, "ms").create(stream_id, "d", {"tenant": "t"}, 1_000)
+        await create(Log(redis, "ms"), stream_id, look_in_ms=1_000)
         seen: list[str] = []
         while not any("HSET" in command for command in seen):
             seen.append((await anext(monitor.listen()))["command"])

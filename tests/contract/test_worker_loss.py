@@ -12,6 +12,7 @@ from midstream.client.client import Midstream
 from midstream.lifecycle.slips import Slips
 from midstream.log.keys import Keys
 from midstream.log.log import Log
+from midstream.log.values import Notes
 from midstream.settings import Settings
 from tests import inside
 from tests.contract.lost_workers import LOST_LEASE_MS, claim_and_vanish
@@ -130,7 +131,7 @@ async def test_continue_quotes_the_answer_so_far_and_goes_on_after_it(
     """Recovery/Begin."""
     async with client_alone(settings) as client:
         stream_id = await start(client, Script(words=5), ANTHROPIC, on_worker_loss="continue")
-        await claim_and_vanish(redis, stream_id, "Half of ", intent=1, paid=1)
+        await claim_and_vanish(redis, stream_id, "Half of ", notes=Notes(intent=1, paid=1))
         async with inside.worker(settings):
             got = await read(client, stream_id)
     assert got.end == ("completed", None)
@@ -152,7 +153,7 @@ async def test_a_queued_stream_that_no_policy_lets_run_again_is_interrupted(
     """
     async with client_alone(settings) as client:
         stream_id = await start(client, Script(words=5), ANTHROPIC)
-        fence = await claim_and_vanish(redis, stream_id, intent=1, paid=1)
+        fence = await claim_and_vanish(redis, stream_id, notes=Notes(intent=1, paid=1))
         await Log(redis, "ms").release(stream_id, fence)
         await Slips(redis, "ms", 60).write(stream_id, fence.epoch)
         async with inside.worker(settings):
@@ -166,7 +167,7 @@ async def test_repeating_a_start_does_not_put_off_the_truth(settings: Settings, 
     """Without a worker: a broker's own reaper ends the stream within its lease and a second (I3)."""
     async with client_alone(settings) as client:
         stream_id = await start(client, LONG, ANTHROPIC, idempotency_key="again and again")
-        await claim_and_vanish(redis, stream_id, intent=1, paid=1)
+        await claim_and_vanish(redis, stream_id, notes=Notes(intent=1, paid=1))
         lost_s = time.monotonic()
         while (await client.state(stream_id))["status"] != "ended":
             assert time.monotonic() - lost_s < LOST_LEASE_MS / 1_000 + settings.lease_ms / 1_000 + 1

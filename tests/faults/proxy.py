@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from hashlib import sha1
 from typing import Literal, Self
 
-from midstream.log import scripts
+from midstream.log.calls import SOURCES
 
 Command = list[bytes]
 Action = Literal["hold", "hold_reply", "drop_reply", "cut", "late"]
 
-SCRIPT_OF = {sha1(source.encode(), usedforsecurity=False).hexdigest(): name for name, source in scripts._SOURCE.items()}
+SCRIPT_OF = {sha1(source.encode(), usedforsecurity=False).hexdigest(): name for name, source in SOURCES.items()}
 CHUNK = 65_536
 
 

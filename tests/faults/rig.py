@@ -12,7 +12,7 @@ from typing import Self
 import httpx2
 from redis.asyncio import Redis
 
-from midstream.log import scripts
+from midstream.log.calls import SOURCES
 from tests.faults.members import ROOT, Member, base_environment
 from tests.fork_server import ForkServer
 from tests.provider.client import ProviderServer
@@ -111,7 +111,7 @@ class Rig:
 
     async def load_scripts(self) -> None:
         """Have the server know all scripts, so that a proxy's rule meets no command that is refused for that."""
-        for source in scripts._SOURCE.values():
+        for source in SOURCES.values():
             await self.redis.script_load(source)
 
     async def start_broker(self, at: int, preload: dict[str, str] | None = None) -> Member:

@@ -12,9 +12,9 @@ from typing import Final
 
 from midstream.log.errors import LogFull, LogUnavailable, StaleEpoch, StreamAbsent, StreamSealed, TailMismatch
 from midstream.log.fsync import Fsync
-from midstream.log.log import Fence, Log, Watched
-from midstream.log.scripts import Argument
+from midstream.log.log import Log
 from midstream.log.state import State
+from midstream.log.values import NO_NOTES, Ending, Fence, Look, Notes
 from midstream_worker.parts import WorkerParts
 
 logger = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class Attempt:
         fence: Epoch and owner, which the server compares with its own at every write.
         tail: The last offset that is known to be written.
         sealed: The end is written, so there is no lease any more.
-        watched: When a reaper was to look at the stream next, as of the claim; None: the claim's answer was lost.
+        look: When a reaper was to look at the stream next, as of the claim; None: the claim's answer was lost.
     """
 
     def __init__(self, log: Log, fsync: Fsync, stream_id: str, state: State, fence: Fence, lease_ms: int) -> None:
@@ -49,12 +49,12 @@ class Attempt:
         self._log = log
         self._fsync = fsync
         self._lease_ms = lease_ms
-        self._notes: dict[str, Argument] = {}
+        self._notes = NO_NOTES
         self._reclaiming = asyncio.Lock()
         self._base = state.tail
         self._written: list[bytes] = []
         self._claimed_s = time.monotonic()
-        self.watched: Watched | None = None
+        self.look: Look | None = None
 
     @classmethod
     async def claim(cls, parts: WorkerParts, stream_id: str, owner: str) -> tuple["Attempt", bytes]:
@@ -66,17 +66,17 @@ class Attempt:
         """
         claims, lease_ms = parts.claims, parts.settings.lease_ms
         try:
-            fence, _, state, request, watched = await claims.claim(stream_id, owner, lease_ms)
+            claim = await claims.claim(stream_id, owner, lease_ms)
         except LogUnavailable:
-            state_now = await claims.state(stream_id)
-            if state_now is None or state_now.owner != owner:
+            state = await claims.state(stream_id)
+            if state is None or state.owner != owner:
                 raise
             # Only the answer was lost: nobody else knows the owner's word.
-            fence, state, request = Fence(state_now.epoch, owner), state_now, await claims.request(stream_id)
-            watched = None
-        attempt = cls(parts.log, parts.fsync, stream_id, state, fence, lease_ms)
-        attempt.watched = watched
-        return attempt, request
+            request = await claims.request(stream_id)
+            return cls(parts.log, parts.fsync, stream_id, state, Fence(state.epoch, owner), lease_ms), request
+        attempt = cls(parts.log, parts.fsync, stream_id, claim.state, claim.fence, lease_ms)
+        attempt.look = claim.look
+        return attempt, claim.request
 
     @property
     def now_ms(self) -> int:
@@ -86,7 +86,7 @@ class Attempt:
     async def append(self, contents: list[bytes], cursor: int | None = None) -> None:
         """Append entries, however long Redis is away."""
         await self._write(
-            contents, lambda rest: self._log.append(self.stream_id, self.fence, self.tail, rest, cursor=cursor)
+            contents, lambda rest: self._log.append(self.stream_id, self.fence, self.tail, rest, upstream_cursor=cursor)
         )
 
     async def seal(self, contents: list[bytes], outcome: str) -> None:
@@ -106,39 +106,40 @@ class Attempt:
                 return
 
     async def _seal(self, contents: list[bytes], outcome: str) -> None:
+        async def seal(rest: list[bytes]) -> int:
+            ending = Ending(rest, outcome, self.state.ttl_s)
+            return await self._log.seal(self.stream_id, self.fence, self.tail, ending)
+
         try:
-            await self._write(
-                contents,
-                lambda rest: self._log.seal(self.stream_id, self.fence, self.tail, rest, outcome, self.state.ttl_s),
-            )
+            await self._write(contents, seal)
         except StreamSealed as sealed:
             # The answer to a first try may have been lost: the seal is ours if its epoch, owner and outcome are.
             if (sealed.epoch, sealed.owner, sealed.outcome) != (self.fence.epoch, self.fence.owner, outcome):
                 raise
 
-    async def renew(self, **notes: Argument) -> bool:
-        """Renew the lease once, note state fields with it, and return whether a client has asked for a cancel.
+    async def renew(self, notes: Notes = NO_NOTES) -> bool:
+        """Renew the lease once, write notes with it, and return whether a client has asked for a cancel.
 
         Raises:
             LogUnavailable: Redis did not answer.
         """
         try:
-            is_cancelled = await self._log.renew(self.stream_id, self.fence, self._lease_ms, **notes)
+            is_cancelled = await self._log.renew(self.stream_id, self.fence, self._lease_ms, notes)
         except StaleEpoch as stale:
             await self._reclaim(stale)
-            is_cancelled = await self._log.renew(self.stream_id, self.fence, self._lease_ms, **notes)
-        self._notes |= notes
+            is_cancelled = await self._log.renew(self.stream_id, self.fence, self._lease_ms, notes)
+        self._notes = self._notes.followed_by(notes)
         return is_cancelled
 
-    async def note(self, **notes: Argument) -> None:
-        """Note state fields, however long Redis is away."""
-        await self._insist(lambda: self.renew(**notes))
+    async def note(self, notes: Notes) -> None:
+        """Write notes, however long Redis is away."""
+        await self._insist(lambda: self.renew(notes))
 
-    async def note_durably(self, **notes: Argument) -> None:
-        """Note state fields and return when they are on the server's disk, however long that takes."""
+    async def note_durably(self, notes: Notes) -> None:
+        """Write notes and return when they are on the server's disk, however long that takes."""
 
         async def act() -> None:
-            await self.renew(**notes)
+            await self.renew(notes)
             if not await self._fsync.wait():
                 raise LogUnavailable("the mark is not on the server's disk yet")
 
@@ -184,18 +185,18 @@ class Attempt:
             raise stale
         async with self._reclaiming:
             try:
-                fence, tail, *_ = await self._log.claim(self.stream_id, self.fence.owner, self._lease_ms)
+                claim = await self._log.claim(self.stream_id, self.fence.owner, self._lease_ms)
             except StaleEpoch:
                 state = await self._log.state(self.stream_id)
                 if state is None or (state.epoch, state.owner) != (self.fence.epoch, self.fence.owner):
                     raise stale from None
                 return
-            if (fence, tail) != (self.fence, self._base):
-                raise StaleEpoch(fence.epoch)
+            if (claim.fence, claim.state.tail) != (self.fence, self._base):
+                raise StaleEpoch(claim.fence.epoch)
             logger.warning("stream %s: the server had lost our claim; writing everything again", self.stream_id)
             self.tail = self._base
-            if self._notes:
-                await self._log.renew(self.stream_id, self.fence, self._lease_ms, **self._notes)
+            if self._notes != NO_NOTES:
+                await self._log.renew(self.stream_id, self.fence, self._lease_ms, self._notes)
 
     async def _insist(self, act: Callable[[], Awaitable[object]]) -> None:
         tries = 0

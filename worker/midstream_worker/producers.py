@@ -52,8 +52,8 @@ class Producers:
         """
         attempt, body = await Attempt.claim(self._parts, stream_id, secrets.token_hex(8))
         unwatched_ms = 0
-        if attempt.watched is not None and attempt.watched.due_ms is not None:
-            unwatched_ms = self._parts.clock.age_ms(attempt.watched.due_ms, attempt.watched.now_ms)
+        if attempt.look is not None and attempt.look.due_ms is not None:
+            unwatched_ms = self._parts.clock.age_ms(attempt.look.due_ms, attempt.look.now_ms)
         generation = Generation(self._parts, attempt, body, unwatched_ms)
         self.leases.add(generation)
         task = asyncio.create_task(self._run(generation), name=f"generation {stream_id}")
@@ -85,18 +85,10 @@ class Producers:
         try:
             if await generation.run():
                 await self._parts.slips.write(stream_id, generation.attempt.fence.epoch)
-            else:
-                await self._unwatch(stream_id)
         except LogError as error:
             logger.warning("stream %s is left to the reaper: %s", stream_id, error)
         finally:
             self.leases.remove(generation)
-
-    async def _unwatch(self, stream_id: str) -> None:
-        """Take a stream that has ended off the reapers' index; one that another attempt runs stays on it."""
-        state = await self._parts.log.state(stream_id)
-        if state is None or state.ended:
-            await self._parts.registry.unwatch(stream_id)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         del self._running[task]

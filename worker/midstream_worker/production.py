@@ -8,6 +8,7 @@ from typing import Final
 
 from midstream.lifecycle import verdict
 from midstream.log.entries import STATUS
+from midstream.log.values import Notes
 from midstream.requests.request import GenerationRequest
 from midstream_worker.attempt import Attempt
 from midstream_worker.conclusion import Call
@@ -128,7 +129,7 @@ class Production:
         self._paid_calls += int(source.paid)
         attempt = self._attempt
         note = attempt.note_durably if self._parts.settings.durable_intent else attempt.note
-        await note(intent=attempt.fence.epoch, paid=self._paid_calls, upstream_id="", upstream_cursor=-1)
+        await note(Notes(intent=attempt.fence.epoch, paid=self._paid_calls, upstream_id="", upstream_cursor=-1))
         self._called, self._upstream_id = True, ""
 
     async def _read_with_retries(self, source: Source, beginning: Beginning) -> None:
@@ -162,7 +163,7 @@ class Production:
         await self._writer.put(Other(STATUS, status))
         if paid:
             self._paid_calls += 1
-            await self._attempt.note(paid=self._paid_calls)
+            await self._attempt.note(Notes(paid=self._paid_calls))
         await asyncio.sleep(delay_s)
 
     async def _read(self, source: Source, beginning: Beginning) -> None:
@@ -194,5 +195,5 @@ class Production:
         """PROTOCOL: Intent/Upstream."""
         if upstream.resumable and upstream.id != self._upstream_id:
             self._writer.hold = True
-            await self._attempt.note(upstream_id=upstream.id)
+            await self._attempt.note(Notes(upstream_id=upstream.id))
             self._upstream_id = upstream.id

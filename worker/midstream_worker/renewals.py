@@ -16,7 +16,8 @@ import uvloop
 from redis.asyncio import Redis
 
 from midstream.log.errors import LogError, LogUnavailable
-from midstream.log.log import Fence, Log
+from midstream.log.log import Log
+from midstream.log.values import Fence
 from midstream_worker.loop_watch import BEAT_S, LoopWatch
 
 logger = logging.getLogger(__name__)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from redis.asyncio import Redis
 
+from midstream.log import calls
 from midstream.log.keys import Keys
 from midstream.log.redis_errors import executed
 from midstream.log.scripts import Scripts
@@ -11,13 +12,13 @@ from midstream.log.scripts import Scripts
 
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """Where a chat stands; turn 0: nobody has said anything.
+    """Where a chat stands; turn 0: it has not begun.
 
     Attributes:
-        turn: How many generations it has had.
-        digest: Of the request that began the last one.
+        turn: The number of its generations so far.
+        digest: The digest of the request that began the last one.
         stream_id: The last one's stream, which may not exist yet.
-        seen: Whether somebody was sent that stream's end.
+        seen: Whether a client was sent that stream's end.
     """
 
     turn: int = 0
@@ -43,13 +44,14 @@ class Chats:
         return Chat(int(turn or 0), digest, stream_id, seen=bool(stream_id) and seen == stream_id)
 
     async def begin(self, tenant: str, chat_id: str, turn: int, digest: str, stream_id: str, keep_s: int) -> bool:
-        """Begin a turn; return whether it was the next one, and nobody else's."""
+        """Begin a turn; return whether it was the next one, and not begun already."""
         key = self._keys.chat(tenant, chat_id)
-        answer = await self._scripts.run("chat", [key], [turn, digest, stream_id, keep_s])
+        call = calls.BeginTurn(chat=key, turn=turn, digest=digest, stream_id=stream_id, keep_s=keep_s)
+        answer = await self._scripts.run(call)
         return bool(answer[0] == b"ok")
 
     async def note_seen(self, tenant: str, chat_id: str, stream_id: str, keep_s: int) -> None:
-        """Note that somebody was sent a stream's end."""
+        """Note that a client was sent a stream's end."""
         key = self._keys.chat(tenant, chat_id)
         async with self._redis.pipeline(transaction=True) as pipe:
             pipe.hset(key, "seen", stream_id)

@@ -1,7 +1,7 @@
 """Waiting until writes are on the server's disk, where it can say so (WAITAOF: Redis 7.2, Valkey).
 
-One marker is written and waited for at a time, for all who wait: the append-only file is in one order, so
-what was written before the marker is on disk when the marker is.
+One marker at a time is written and waited for, on behalf of all callers: the append-only file keeps the order of
+writes, so what was written before the marker is on disk when the marker is.
 """
 
 import asyncio
@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from redis.asyncio import Redis
 
+from midstream.log import calls
 from midstream.log.errors import LogUnavailable
 from midstream.log.keys import Keys
 from midstream.log.redis_errors import executed
@@ -18,14 +19,15 @@ WAIT_MS: Final = 2_000
 """Longest wait for one fsync; `appendfsync everysec` takes up to about 1 s."""
 MARKER_TTL_S: Final = 60
 _UNABLE: Final = ("unknown command", "appendonly is disabled")
-"""What a server says that cannot tell, and never will: it is too old, or has no append-only file."""
+"""The errors of a server that can never say so: it is too old, or has no append-only file."""
 
 
 class Fsync:
     """Group commit over one connection.
 
     Attributes:
-        each_write: The server answers no write before it is on disk (`appendfsync always`): nothing to wait for.
+        each_write: The server answers no write before it is on disk (`appendfsync always`), so there is nothing to
+            wait for.
     """
 
     def __init__(self, redis: Redis, prefix: str) -> None:
@@ -38,14 +40,14 @@ class Fsync:
         self._next: asyncio.Task[bool] | None = None
 
     async def wait(self) -> bool:
-        """Return True once all that was written before is on disk, False where the server did not say so in time.
+        """Return True once all that was written before is on disk, False if the server did not say so in time.
 
         Raises:
-            LogUnavailable: It went away meanwhile: what was written before may be lost.
+            LogUnavailable: The server went away meanwhile, so what was written before may be lost.
         """
         if self.each_write or not self._able:
             return self.each_write
-        # A round that is under way may have placed its marker before the caller's write.
+        # The caller joins the next round: one under way may have written its marker before the caller's write.
         if self._next is None:
             self._next = asyncio.create_task(self._commit(self._round), name="fsync")
         return await asyncio.shield(self._next)
@@ -55,13 +57,13 @@ class Fsync:
             await asyncio.wait([before])
         self._round, self._next = asyncio.current_task(), None
         async with self._redis.pipeline(transaction=False) as pipe:
-            await self._scripts.queue(pipe, "mark", [self._keys.marker], [MARKER_TTL_S])
+            await self._scripts.queue(pipe, calls.Mark(marker=self._keys.marker, ttl_s=MARKER_TTL_S))
             pipe.execute_command("WAITAOF", 1, 0, WAIT_MS)
             try:
                 answers: list[Any] = await executed(pipe)
             except LogUnavailable as error:
                 if not any(words in str(error) for words in _UNABLE):
                     raise
-                self._able = False  # start-up has said so, see durability.py
+                self._able = False  # the log file has said so since the start, see durability.py
                 return False
         return bool(answers[1][0])

@@ -3,6 +3,10 @@
 import hashlib
 import secrets
 from dataclasses import dataclass
+from typing import Final, NewType
+
+Key = NewType("Key", str)
+ID_CHARS: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,58 +15,55 @@ class Keys:
 
     prefix: str
 
-    def state(self, stream_id: str) -> str:
+    def state(self, stream_id: str) -> Key:
         """Return the state hash's key."""
-        return f"{self.prefix}:{{{stream_id}}}:state"
+        return Key(f"{self.prefix}:{{{stream_id}}}:state")
 
-    def log(self, stream_id: str) -> str:
+    def log(self, stream_id: str) -> Key:
         """Return the key of the Redis stream that holds the entries."""
-        return f"{self.prefix}:{{{stream_id}}}:log"
+        return Key(f"{self.prefix}:{{{stream_id}}}:log")
 
     def channel(self, stream_id: str) -> str:
         """Return the channel on which a stream's appends are published."""
         return f"{self.prefix}:{{{stream_id}}}"
 
-    def index(self, tenant: str) -> str:
+    def index(self, tenant: str) -> Key:
         """Return the key of a tenant's list of streams by time of creation."""
-        return f"{self.prefix}:index:{tenant}"
+        return Key(f"{self.prefix}:index:{tenant}")
 
-    def chat(self, tenant: str, chat_id: str) -> str:
+    def chat(self, tenant: str, chat_id: str) -> Key:
         """Return the key of a tenant's chat; hashed, because a chat's id is the client's and may hold anything."""
-        named = hashlib.sha256(f"{tenant}\0{chat_id}".encode()).hexdigest()
-        return f"{self.prefix}:chat:{named[:ID_CHARS]}"
+        digest = hashlib.sha256(f"{tenant}\0{chat_id}".encode()).hexdigest()
+        return Key(f"{self.prefix}:chat:{digest[:ID_CHARS]}")
 
-    def tried(self, digest: str) -> str:
+    def tries(self, digest: str) -> Key:
         """Return the key that holds the tries of a request."""
-        return f"{self.prefix}:tried:{digest}"
+        return Key(f"{self.prefix}:tried:{digest}")
 
     @property
-    def brokers(self) -> str:
+    def brokers(self) -> Key:
         """The key of the set of brokers by the time of their last sign of life."""
-        return f"{self.prefix}:brokers"
+        return Key(f"{self.prefix}:brokers")
 
     @property
-    def due(self) -> str:
+    def due(self) -> Key:
         """The key of the set of live streams by the time at which a reaper looks at them."""
-        return f"{self.prefix}:due"
+        return Key(f"{self.prefix}:due")
 
     @property
     def control(self) -> str:
-        """The channel on which workers are woken and told to cancel."""
+        """The channel on which workers are woken, and told to cancel."""
         return f"{self.prefix}:control"
 
     @property
-    def marker(self) -> str:
-        """The key that is written to wait for the disk."""
-        return f"{self.prefix}:fsync"
+    def marker(self) -> Key:
+        """The key that is written so that the disk can be waited for."""
+        return Key(f"{self.prefix}:fsync")
 
     @property
-    def queue(self) -> str:
+    def queue(self) -> Key:
         """The key of arq's queue."""
-        return f"{self.prefix}:queue"
-
-
-ID_CHARS = 32
+        return Key(f"{self.prefix}:queue")
 
 
 def new_id() -> str:

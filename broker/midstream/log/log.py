@@ -1,193 +1,195 @@
-"""The durable log of all streams: the only door to their keys.
+"""The durable log of all streams, and the only way to their keys.
 
-Every write is one script (`lua/`), so that each invariant is kept or refused in one place. See PROTOCOL.
+Every write is one script (`lua/`), so that each invariant is kept, or a call refused, in one place. See PROTOCOL.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from redis.asyncio import Redis
 
+from midstream.log import calls
 from midstream.log.entries import Stored, stored_rows
 from midstream.log.errors import LeaseHeld, StaleEpoch, StreamAbsent, StreamSealed, TailMismatch
-from midstream.log.fence import Fence
 from midstream.log.keys import Keys
 from midstream.log.many import Many
-from midstream.log.scripts import Argument, Scripts, refuse
+from midstream.log.registry import Registry
+from midstream.log.scripts import Scripts, accepted
 from midstream.log.state import FIELDS, State
-
-__all__ = ["Fence", "Log"]
-
-
-@dataclass(frozen=True, slots=True)
-class Watched:
-    """When a stream was to be looked at next, as of its claim; both are times of the server's clock.
-
-    `due_ms` is None where nobody was to look at it any more.
-    """
-
-    now_ms: int
-    due_ms: int | None
+from midstream.log.values import NO_NOTES, Claim, Ending, Fence, Look, NewStream, Notes
 
 
 class Log:
     """All streams under one key prefix of one Redis.
 
-    Every method raises `LogUnavailable` when Redis does not answer, and `StreamAbsent` for a stream that
-    does not exist (unless it says that it returns None).
+    Every method raises `LogUnavailable` when Redis does not answer, and `StreamAbsent` for a stream that does not
+    exist, unless it says that it returns None.
+
+    Whatever ends a stream here also takes it off the list that reapers go by.
     """
 
     def __init__(self, redis: Redis, prefix: str) -> None:
         self.keys = Keys(prefix)
         self._scripts = Scripts(redis)
-        self.many = Many(self._scripts, self.keys)
+        self._registry = Registry(redis, prefix)
+        self.many = Many(self._scripts, self.keys, self._registry)
 
-    async def create(
-        self, stream_id: str, digest: str, fields: Mapping[str, Argument], look_in_ms: int = 5_000
-    ) -> int | None:
+    async def create(self, stream_id: str, new: NewStream, *, look_in_ms: int) -> int | None:
         """Create a stream and return its time of creation in ms; None if the same start created it before.
 
-        A reaper looks at it in `look_in_ms`, even if we are gone by then (PROTOCOL: Create/Registered).
+        A reaper looks at it in `look_in_ms`, even if this process is gone by then (PROTOCOL: Create/Registered).
 
         Raises:
-            IdempotencyMismatch: It exists and was created by another body.
-            StreamDeleted: It was deleted and its tombstone stands.
+            IdempotencyMismatch: It exists, and was created with another digest.
+            StreamDeleted: It was deleted, and its tombstone stands.
         """
-        flat: list[Argument] = [word for pair in fields.items() for word in pair]
+        state = self.keys.state(stream_id)
         _, answer = await self._scripts.run_in_order(
-            # NX: a client that repeats a start would else put off the look at its own lost stream for ever.
-            ("watch", [self.keys.due], [look_in_ms, stream_id, "NX"]),
-            ("create", [self.keys.state(stream_id)], [digest, *flat]),
+            calls.Watch(due=self.keys.due, delay_ms=look_in_ms, stream_id=stream_id),
+            calls.Create(state=state, digest=new.digest, fields=new.fields()),
         )
-        if answer[0] == b"created":
-            return int(answer[1])
         if answer[0] == b"found":
+            if answer[1] == b"ended":
+                await self._registry.unwatch_ended(stream_id)
             return None
-        refuse(stream_id, answer)
+        (created_ms,) = accepted(stream_id, answer)
+        return int(created_ms)
 
-    async def claim(self, stream_id: str, owner: str, lease_ms: int) -> tuple[Fence, int, State, bytes, Watched]:
-        """Take a queued stream for a new attempt; return its fence, tail, state, the request as JSON, and its watch.
+    async def claim(self, stream_id: str, owner: str, lease_ms: int) -> Claim:
+        """Take a queued stream for a new attempt.
 
         Raises:
             StaleEpoch: Somebody else holds it.
             StreamSealed: It has ended.
         """
-        args: list[Argument] = [owner, lease_ms, self.keys.channel(stream_id), "request", *FIELDS]
-        watch: tuple[tuple[Argument, ...], ...] = (("ZSCORE", self.keys.due, stream_id), ("TIME",))
-        (due_ms, time), answer = await self._scripts.run_behind(watch, "claim", self._both(stream_id), args)
-        if answer[0] != b"ok":
-            refuse(stream_id, answer)
-        request, *values = answer[1]
+        look, answer = await self._scripts.run_after(
+            (("ZSCORE", self.keys.due, stream_id), ("TIME",)),
+            calls.Claim(
+                state=self.keys.state(stream_id),
+                log=self.keys.log(stream_id),
+                owner=owner,
+                lease_ms=lease_ms,
+                channel=self.keys.channel(stream_id),
+                answer_fields=("request", *FIELDS),
+            ),
+        )
+        ((request, *values),) = accepted(stream_id, answer)
         state = State.parse(values)
-        assert state is not None  # noqa: S101 - it was claimed in the same script
-        watched = Watched(int(time[0]) * 1000 + int(time[1]) // 1000, None if due_ms is None else int(float(due_ms)))
-        return Fence(state.epoch, owner), state.tail, state, bytes(request or b"{}"), watched
+        assert state is not None  # noqa: S101 - the same script has just claimed it
+        return Claim(Fence(state.epoch, owner), state, bytes(request or b"{}"), _look(*look))
 
     async def append(
-        self, stream_id: str, fence: Fence, tail: int, contents: Sequence[bytes], *, cursor: int | None = None
+        self, stream_id: str, fence: Fence, tail: int, contents: Sequence[bytes], *, upstream_cursor: int | None = None
     ) -> int:
-        """Append stored entries behind `tail` and return the new tail.
+        """Append stored entries after offset `tail`, which must be the last one, and return the new tail.
 
-        `cursor` is the upstream's position behind these entries.
+        `upstream_cursor` is the provider's own position after these entries.
 
         Raises:
             StaleEpoch, TailMismatch, StreamSealed, LogFull: Nothing was written.
         """
-        return await self._append("append", stream_id, fence, tail, contents, cursor, "", 0)
+        call = calls.Append(
+            state=self.keys.state(stream_id),
+            log=self.keys.log(stream_id),
+            epoch=fence.epoch,
+            owner=fence.owner,
+            expected_tail=tail,
+            channel=self.keys.channel(stream_id),
+            upstream_cursor="" if upstream_cursor is None else upstream_cursor,
+            entries=contents,
+        )
+        (new_tail,) = accepted(stream_id, await self._scripts.run(call))
+        return int(new_tail)
 
-    async def seal(
-        self, stream_id: str, fence: Fence, tail: int, contents: Sequence[bytes], outcome: str, ttl_s: int
-    ) -> int:
-        """Append the last entries, the terminal one last, and end the stream; return the new tail.
+    async def seal(self, stream_id: str, fence: Fence, tail: int, ending: Ending) -> int:
+        """Append the last entries after offset `tail`, end the stream, and return the new tail.
 
         Raises:
             StaleEpoch, TailMismatch, StreamSealed: Nothing was written.
-            LeaseHeld: A fence without an owner (the reaper's) came while an owner holds the lease.
+            LeaseHeld: A reaper's fence was used while an owner holds the lease.
         """
-        return await self._append("seal", stream_id, fence, tail, contents, None, outcome, ttl_s * 1000)
+        call = calls.Seal(
+            state=self.keys.state(stream_id),
+            log=self.keys.log(stream_id),
+            epoch=fence.epoch,
+            owner=fence.owner,
+            expected_tail=tail,
+            channel=self.keys.channel(stream_id),
+            outcome=ending.outcome,
+            ttl_ms=ending.ttl_s * 1000,
+            entries=ending.contents,
+        )
+        (new_tail,) = accepted(stream_id, await self._scripts.run(call))
+        await self._registry.unwatch_ended(stream_id)
+        return int(new_tail)
 
-    async def _append(
-        self,
-        script: str,
-        stream_id: str,
-        fence: Fence,
-        tail: int,
-        contents: Sequence[bytes],
-        cursor: int | None,
-        outcome: str,
-        ttl_ms: int,
-    ) -> int:
-        args: list[Argument] = [fence.epoch, fence.owner, tail, self.keys.channel(stream_id)]
-        args += ["" if cursor is None else cursor, outcome, ttl_ms, *contents]
-        answer = await self._scripts.run(script, self._both(stream_id), args)
-        if answer[0] != b"ok":
-            refuse(stream_id, answer, tail)
-        return int(answer[1])
-
-    async def renew(self, stream_id: str, fence: Fence, lease_ms: int, **notes: Argument) -> bool:
-        """Renew the lease, note state fields with it, and return whether a cancel was asked for.
+    async def renew(self, stream_id: str, fence: Fence, lease_ms: int, notes: Notes = NO_NOTES) -> bool:
+        """Renew the lease, write notes with it, and return whether a cancel was asked for.
 
         Raises:
             StaleEpoch, StreamSealed: The lease is lost; the caller must stop.
         """
-        flat: list[Argument] = [word for pair in notes.items() for word in pair]
-        args: list[Argument] = [fence.epoch, fence.owner, lease_ms, *flat]
-        answer = await self._scripts.run("renew", [self.keys.state(stream_id)], args)
-        if answer[0] != b"ok":
-            refuse(stream_id, answer)
-        return bool(answer[1])
+        call = calls.Renew(
+            state=self.keys.state(stream_id),
+            epoch=fence.epoch,
+            owner=fence.owner,
+            lease_ms=lease_ms,
+            notes=[word for note in notes.changes().items() for word in note],
+        )
+        (cancel_ms,) = accepted(stream_id, await self._scripts.run(call))
+        return bool(cancel_ms)
 
     async def release(self, stream_id: str, fence: Fence) -> None:
-        """Give a running stream back to the queue; a fence without an owner is the reaper's.
+        """Give a running stream back to the queue.
 
         Raises:
             StaleEpoch, StreamSealed, LeaseHeld: It is not, or no longer, the caller's to give back.
         """
-        answer = await self._scripts.run("release", [self.keys.state(stream_id)], [fence.epoch, fence.owner])
-        if answer[0] != b"ok":
-            refuse(stream_id, answer)
+        call = calls.Release(state=self.keys.state(stream_id), epoch=fence.epoch, owner=fence.owner)
+        accepted(stream_id, await self._scripts.run(call))
 
-    async def cancel(self, stream_id: str, end: bytes, outcome: str, ttl_s: int) -> bool:
-        """Ask for a stop; return whether this call sealed the stream, as it does while it is queued.
+    async def cancel(self, stream_id: str, ending: Ending) -> bool:
+        """Ask the owner to stop, or seal the stream if it is still queued; return whether this call sealed it.
 
         Raises:
             StreamSealed: It has ended already.
         """
+        call = calls.Cancel(state=self.keys.state(stream_id), control=self.keys.control, message=f"cancel {stream_id}")
         while True:
-            message = f"cancel {stream_id}"
-            answer = await self._scripts.run("cancel", [self.keys.state(stream_id)], [self.keys.control, message])
-            if answer[0] == b"ok":
-                return False
+            answer = await self._scripts.run(call)
             if answer[0] != b"queued":
-                refuse(stream_id, answer)
+                accepted(stream_id, answer)
+                return False
             state = await self.state(stream_id)
             if state is None:
                 continue
             try:
-                await self.seal(stream_id, Fence(state.epoch, ""), state.tail, [end], outcome, ttl_s)
-            except (LeaseHeld, StaleEpoch, TailMismatch):
-                continue  # a worker claimed it in between: now it is running, and the flag will reach the worker
-            except StreamSealed:
-                continue
+                await self.seal(stream_id, Fence.of_reaper(state.epoch), state.tail, ending)
+            except (LeaseHeld, StaleEpoch, TailMismatch, StreamSealed):
+                continue  # a worker claimed it in between: what runs now is asked to stop
             return True
 
     async def delete(self, stream_id: str, tombstone_s: int) -> None:
-        """Forget a stream; its fence stands for `tombstone_s` more seconds."""
-        args: list[Argument] = [tombstone_s * 1000, self.keys.channel(stream_id)]
-        answer = await self._scripts.run("delete", self._both(stream_id), args)
-        if answer[0] != b"ok":
-            refuse(stream_id, answer)
+        """Forget a stream; its tombstone stands for `tombstone_s` more seconds."""
+        call = calls.Delete(
+            state=self.keys.state(stream_id),
+            log=self.keys.log(stream_id),
+            tombstone_ms=tombstone_s * 1000,
+            channel=self.keys.channel(stream_id),
+        )
+        accepted(stream_id, await self._scripts.run(call))
+        await self._registry.unwatch_ended(stream_id)
 
     async def trim(self, stream_id: str, first: int) -> int:
         """Drop an ended stream's entries before offset `first`; return the first offset that is left.
 
+        Nothing calls this yet: it is kept for the operators' commands (PROTOCOL: Read/Trimmed).
+
         Raises:
             StaleEpoch: The stream has not ended; a live log is never trimmed.
         """
-        answer = await self._scripts.run("trim", self._both(stream_id), [first])
-        if answer[0] != b"ok":
-            refuse(stream_id, answer)
-        return int(answer[1])
+        call = calls.Trim(state=self.keys.state(stream_id), log=self.keys.log(stream_id), first_kept=first)
+        (first_left,) = accepted(stream_id, await self._scripts.run(call))
+        return int(first_left)
 
     async def state(self, stream_id: str) -> State | None:
         """Return the state, or None where there is no stream."""
@@ -201,23 +203,23 @@ class Log:
     async def read(self, stream_id: str, after: int, limit: int) -> tuple[State | None, list[Stored]]:
         """Return the state and up to `limit` entries after offset `after`, as both were at one moment."""
         state, rows = await self._page(stream_id, after, limit)
-        if state is not None and _something_went(state, rows, after):
-            # The log was deleted, trimmed, or expired just after its state was read: see it as it is now.
+        if state is not None and _is_incomplete(state, rows, after):
+            # The log was deleted, trimmed or expired just after its state was read: read both as they are now.
             state, rows = await self._page(stream_id, after, limit)
         return state, rows
 
     async def _page(self, stream_id: str, after: int, limit: int) -> tuple[State | None, list[Stored]]:
         """Read the state, then the entries; what was appended between the two reads is left out.
 
-        Not in MULTI: Redis 7.0 refuses whatever is queued in one while it is full, reads too. One connection's
-        commands run in their order, and a log only grows behind its tail: the entries up to the tail of a state that
-        was read before them are those of its moment.
+        They are not read in MULTI, because Redis 7.0 refuses whatever is queued in one while it is full, even reads.
+        The commands of one connection run in order, and a log only grows after its tail, so the entries up to the tail
+        of a state that was read before them are those of that moment.
         """
-        values, found = await self._scripts.in_order(
+        values, rows_read = await self._scripts.in_order(
             ("HMGET", self.keys.state(stream_id), *FIELDS),
             ("XRANGE", self.keys.log(stream_id), after + 1, "+", "COUNT", limit),
         )
-        state, rows = State.parse(values), stored_rows(found)
+        state, rows = State.parse(values), stored_rows(rows_read)
         if state is None:
             return None, []
         while rows and rows[-1].offset > state.tail:
@@ -232,20 +234,22 @@ class Log:
         return request
 
     async def origin(self, stream_id: str) -> bytes:
-        """Return what the face that started the stream has to remember; empty where it is nothing."""
+        """Return what the face that started the stream has to remember; empty: nothing."""
         (origin,) = await self._fields(stream_id, "origin")
         return origin or b""
 
     async def _fields(self, stream_id: str, *names: str) -> list[bytes | None]:
         (values,) = await self._scripts.in_order(("HMGET", self.keys.state(stream_id), *names))
-        found: list[bytes | None] = values
-        return found
-
-    def _both(self, stream_id: str) -> list[str]:
-        return [self.keys.state(stream_id), self.keys.log(stream_id)]
+        typed: list[bytes | None] = values
+        return typed
 
 
-def _something_went(state: State, rows: list[Stored], after: int) -> bool:
-    """Tell whether entries are missing that the state says are there."""
+def _look(due_ms: bytes | None, time: list[bytes]) -> Look:
+    seconds, microseconds = map(int, time)
+    return Look(seconds * 1000 + microseconds // 1000, None if due_ms is None else int(float(due_ms)))
+
+
+def _is_incomplete(state: State, rows: list[Stored], after: int) -> bool:
+    """Tell whether entries are missing that should be there by the state."""
     first = max(after + 1, state.first)
     return first <= state.tail and (not rows or rows[0].offset != first)

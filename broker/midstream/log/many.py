@@ -1,34 +1,27 @@
 """What is done to many streams at once, in one round trip each: renewals, and a reaper's looks and verdicts."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from midstream.log import calls
 from midstream.log.errors import LogError
-from midstream.log.fence import Fence
 from midstream.log.keys import Keys
-from midstream.log.scripts import Argument, Call, Scripts, refuse
+from midstream.log.registry import Registry
+from midstream.log.scripts import Scripts, refusal
 from midstream.log.state import FIELDS, State
+from midstream.log.values import Ending, Fence
 
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """How a stream ends that nobody holds: what `Log.seal` takes, with a fence without an owner."""
-
-    stream_id: str
-    epoch: int
-    tail: int
-    end: bytes
-    outcome: str
-    ttl_s: int
+Errors = dict[str, LogError | None]
+"""For each stream why it was refused, None where it was done."""
 
 
 class Many:
     """Raises `LogUnavailable` where Redis does not answer at all; else each stream has its own answer or error."""
 
-    def __init__(self, scripts: Scripts, keys: Keys) -> None:
+    def __init__(self, scripts: Scripts, keys: Keys, registry: Registry) -> None:
         self._scripts = scripts
         self._keys = keys
+        self._registry = registry
 
     async def states(self, stream_ids: Sequence[str]) -> list[State | LogError | None]:
         """Return the state of each, None where there is no stream."""
@@ -37,51 +30,66 @@ class Many:
 
     async def renew(self, leases: Sequence[tuple[str, Fence]], lease_ms: int) -> list[bool | LogError]:
         """Renew leases; return for each what `Log.renew` would have returned or raised."""
-        calls: list[Call] = [
-            ("renew", [self._keys.state(stream_id)], [fence.epoch, fence.owner, lease_ms])
-            for stream_id, fence in leases
-        ]
-        answers = await self._run([stream_id for stream_id, _ in leases], calls)
+        answers = await self._run(
+            [stream_id for stream_id, _ in leases],
+            [
+                calls.Renew(
+                    state=self._keys.state(stream_id),
+                    epoch=fence.epoch,
+                    owner=fence.owner,
+                    lease_ms=lease_ms,
+                    notes=(),
+                )
+                for stream_id, fence in leases
+            ],
+        )
         return [answer if isinstance(answer, LogError) else bool(answer[1]) for answer in answers]
 
-    async def release(self, lost: Sequence[tuple[str, int]]) -> list[LogError | None]:
-        """Give streams (with their epochs) whose leases have run out back to the queue."""
-        calls: list[Call] = [("release", [self._keys.state(each)], [epoch, ""]) for each, epoch in lost]
-        return _errors(await self._run([each for each, _ in lost], calls))
+    async def release(self, epochs: Mapping[str, int]) -> Errors:
+        """Give streams, at these epochs, back to the queue, because their leases have run out."""
+        return await self._run_on(
+            {each: calls.Release(state=self._keys.state(each), epoch=epoch, owner="") for each, epoch in epochs.items()}
+        )
 
-    async def shorten(self, leased: Sequence[tuple[str, int]]) -> list[LogError | None]:
-        """End leases (of streams with their epochs) in their usual time, that a clock set back has made longer."""
-        calls: list[Call] = [("shorten", [self._keys.state(each)], [epoch]) for each, epoch in leased]
-        return _errors(await self._run([each for each, _ in leased], calls))
+    async def shorten(self, epochs: Mapping[str, int]) -> Errors:
+        """End the leases of streams, at these epochs, in their usual time: a clock set back has made them longer."""
+        return await self._run_on(
+            {each: calls.Shorten(state=self._keys.state(each), epoch=epoch) for each, epoch in epochs.items()}
+        )
 
-    async def seal(self, endings: Sequence[Ending]) -> list[LogError | None]:
-        """End streams that nobody holds."""
-        calls: list[Call] = []
-        for ending in endings:
-            each = ending.stream_id
-            args: list[Argument] = [ending.epoch, "", ending.tail, self._keys.channel(each)]
-            args += ["", ending.outcome, ending.ttl_s * 1000, ending.end]
-            calls.append(("seal", [self._keys.state(each), self._keys.log(each)], args))
-        return _errors(await self._run([ending.stream_id for ending in endings], calls))
+    async def seal(self, endings: Mapping[str, tuple[State, Ending]]) -> Errors:
+        """End streams that nobody holds, if they are still as these states say."""
+        errors = await self._run_on(
+            {
+                each: calls.Seal(
+                    state=self._keys.state(each),
+                    log=self._keys.log(each),
+                    epoch=state.epoch,
+                    owner="",
+                    expected_tail=state.tail,
+                    channel=self._keys.channel(each),
+                    outcome=ending.outcome,
+                    ttl_ms=ending.ttl_s * 1000,
+                    entries=ending.contents,
+                )
+                for each, (state, ending) in endings.items()
+            }
+        )
+        await self._registry.unwatch_ended(*(each for each, error in errors.items() if error is None))
+        return errors
 
-    async def _run(self, stream_ids: Sequence[str], calls: Sequence[Call]) -> list[list[Any] | LogError]:
-        if not calls:
+    async def _run_on(self, call_of: Mapping[str, calls.Call]) -> Errors:
+        answers = await self._run([*call_of], [*call_of.values()])
+        return {
+            each: answer if isinstance(answer, LogError) else None
+            for each, answer in zip(call_of, answers, strict=True)
+        }
+
+    async def _run(self, stream_ids: Sequence[str], each: Sequence[calls.Call]) -> list[list[Any] | LogError]:
+        if not each:
             return []
-        answers = await self._scripts.run_each(*calls)
-        return [_refused(each, answer) or answer for each, answer in zip(stream_ids, answers, strict=True)]
-
-
-def _refused(stream_id: str, answer: list[Any] | LogError) -> LogError | None:
-    """Return the error that an answer is, or that its refusal stands for."""
-    if isinstance(answer, LogError):
-        return answer
-    try:
-        if answer[0] != b"ok":
-            refuse(stream_id, answer)
-    except LogError as refusal:
-        return refusal
-    return None
-
-
-def _errors(answers: Sequence[list[Any] | LogError]) -> list[LogError | None]:
-    return [answer if isinstance(answer, LogError) else None for answer in answers]
+        answers = await self._scripts.run_each(each)
+        return [
+            answer if isinstance(answer, LogError) else refusal(stream_id, answer) or answer
+            for stream_id, answer in zip(stream_ids, answers, strict=True)
+        ]

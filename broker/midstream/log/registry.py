@@ -1,21 +1,26 @@
-"""Which streams there are: those that a reaper still looks after, and each tenant's, newest first.
+"""Which streams there are: those that reapers still look after, and each tenant's, newest first.
 
-Neither set shares a stream's slot, so neither is written in the stream's own scripts. `due` is therefore
-always a superset of the live streams: written before a stream exists, cleared after it ended.
+Neither set shares a stream's hash tag, so the stream's own scripts write neither. `due` therefore always holds at least
+the live streams: a stream is put there before it exists, and taken off after it has ended.
 """
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from redis.asyncio import Redis
 
+from midstream.log import calls
+from midstream.log.errors import LogUnavailable
 from midstream.log.keys import Keys
 from midstream.log.redis_errors import executed, translated
 from midstream.log.scripts import Scripts
 
+logger = logging.getLogger(__name__)
+
 SAME_MS: Final = 64
-"""Rows of one millisecond that are read over at once, to come to those after a row in it."""
+"""How many rows of one millisecond are skipped at once, to come to those after a row of that millisecond."""
 INDEX_LIMIT: Final = 100_000
 """The newest streams of a tenant that can be listed."""
 
@@ -46,28 +51,35 @@ class Registry:
             await self._redis.ping()
 
     async def ready(self) -> None:
-        """Raise as `Scripts.run` unless Redis accepts what a start writes; a ping is answered by a full one too."""
-        await self._scripts.run("writable", [], [])
-
-    async def watch(self, stream_id: str, delay_ms: int) -> None:
-        """Have a reaper look at the stream in `delay_ms`."""
-        await self._scripts.run("watch", [self._keys.due], [delay_ms, stream_id])
+        """Raise as `Scripts.run` unless Redis accepts what a start writes: a full one answers a ping too."""
+        await self._scripts.run(calls.Writable())
 
     async def unwatch(self, *stream_ids: str) -> None:
-        """Look after the streams no longer: they have ended."""
+        """Have reapers look at the streams no more: they have ended, or are gone."""
         if stream_ids:
             with translated:
                 await self._redis.zrem(self._keys.due, *stream_ids)
 
+    async def unwatch_ended(self, *stream_ids: str) -> None:
+        """Do as `unwatch` for streams that have just been ended, if Redis answers.
+
+        The end stands either way. A reaper that is handed an ended stream unwatches it then.
+        """
+        try:
+            await self.unwatch(*stream_ids)
+        except LogUnavailable as error:
+            logger.warning("%d ended streams are left to the reapers: %s", len(stream_ids), error)
+
     async def due(self, again_ms: int, limit: int, furthest_ms: int) -> tuple[int, dict[str, int]]:
         """Return the server's time, and the streams to look at now with the times at which they were due, in ms.
 
-        Each is handed to one caller, and to another one after `again_ms` unless it was re-watched. Due is also what
-        lies further ahead than `furthest_ms`.
+        Each is handed to one caller, and to another one after `again_ms`, unless a later look was set by then. A look
+        that lies further ahead than `furthest_ms` is due too.
         """
-        now_ms, flat = await self._scripts.run("due", [self._keys.due], [again_ms, limit, furthest_ms])
-        ids, scores = flat[::2], flat[1::2]
-        return int(now_ms), {each.decode(): int(float(score)) for each, score in zip(ids, scores, strict=True)}
+        call = calls.TakeDue(due=self._keys.due, again_ms=again_ms, limit=limit, furthest_ms=furthest_ms)
+        now_ms, words = await self._scripts.run(call)
+        ids, due_ms = words[::2], words[1::2]
+        return int(now_ms), {each.decode(): int(float(time)) for each, time in zip(ids, due_ms, strict=True)}
 
     async def watch_again(self, looks_ms: Mapping[str, int]) -> None:
         """Have reapers look at streams at these times of the server's clock; one that has left the set stays out."""
@@ -88,19 +100,19 @@ class Registry:
     async def listed(self, tenant: str, before: Listed | None, limit: int) -> list[Listed]:
         """Return up to `limit` of the tenant's streams, newest first, after the row `before`."""
         newest = "+inf" if before is None else before.created_ms
-        found: list[Listed] = []
+        rows_after: list[Listed] = []
         start, count = 0, limit + SAME_MS
-        while len(found) < limit:
+        while len(rows_after) < limit:
             with translated:
                 rows = await self._redis.zrevrangebyscore(
                     self._keys.index(tenant), newest, "-inf", start=start, num=count, withscores=True
                 )
             page = [Listed(member.decode(), int(score)) for member, score in rows]
-            found += [row for row in page if before is None or row.after(before)]
+            rows_after += [row for row in page if before is None or row.after(before)]
             if len(rows) < count:
                 break
             start += count
-        return found[:limit]
+        return rows_after[:limit]
 
     async def drop(self, tenant: str, stream_ids: list[str]) -> None:
         """Take streams off the tenant's list."""

@@ -8,7 +8,7 @@ Status = Literal["queued", "running", "ended"]
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The state of one stream; times are milliseconds of the server's clock, 0 where not yet reached."""
+    """The state of one stream; times are milliseconds of the server's clock, 0: not reached yet."""
 
     tenant: str = ""
     status: Status = "queued"
@@ -28,14 +28,14 @@ class State:
     ended_ms: int = 0
     lease_until_ms: int = 0
     lease_ms: int = 0
-    """How long the lease of the last claim is, from one renewal on."""
+    """How long the lease lasts from each renewal on, as of the last claim."""
     intent: int = 0
-    """The epoch that last marked that it is about to make a paid call; 0: none did."""
+    """The last epoch that noted that it is about to make a paid call; 0: none did."""
     paid: int = 0
     """How many paid calls were begun."""
     upstream_id: str = ""
     upstream_cursor: int = -1
-    """The provider's own position behind the last logged entry; -1: unknown."""
+    """The provider's own position after the last logged entry; -1: unknown."""
     cancel_ms: int = 0
     outcome: str = ""
 
@@ -49,12 +49,12 @@ class State:
         """Return the state from its hash's values in the order of `FIELDS`; None where there is no stream."""
         if values[_STATUS] in (None, b"deleted"):
             return None
-        known: dict[str, Any] = {
+        present: dict[str, Any] = {
             name: int(value) if kind is int else value.decode()
             for (name, kind), value in zip(_KINDS, values, strict=True)
             if value is not None
         }
-        return cls(**known)
+        return cls(**present)
 
 
 _KINDS: Final = tuple((f.name, int if f.type in (int, "int") else str) for f in fields(State))

@@ -1,19 +1,22 @@
 """Which tries of an SDK's requests are under way or were lost, and which brokers live (PROTOCOL: Faces/Retries)."""
 
+from collections.abc import Sequence
 from typing import Final, Literal
 
 from redis.asyncio import Redis
 
+from midstream.log import calls
+from midstream.log.calls import Argument
 from midstream.log.keys import Keys
-from midstream.log.scripts import Argument, Scripts
+from midstream.log.scripts import Scripts
 
 WINDOW_MS: Final = 15_000
 """How long a lost try waits for its retry: the SDKs' longest back-off of 8 s, and a connection attempt of 5 s."""
 KEEP_MS: Final = 3_600_000
-"""How long a try is remembered whose connection stays open: an answer takes no longer."""
+"""How long a try whose connection stays open is remembered: no answer takes longer."""
 BROKERS_KEEP_MS: Final = 60_000
 
-Found = tuple[Literal["new", "joined", "late"], str]
+Place = tuple[Literal["new", "joined", "late"], str]
 
 
 class Tries:
@@ -25,32 +28,51 @@ class Tries:
 
     async def beat(self, broker: str) -> None:
         """Note that a broker lives."""
-        await self._scripts.run("beat", [self._keys.brokers], [broker, BROKERS_KEEP_MS])
+        await self._scripts.run(calls.Beat(brokers=self._keys.brokers, broker=broker, keep_ms=BROKERS_KEEP_MS))
 
-    async def first(self, digest: str, stream_id: str, broker: str) -> Found:
-        """Note a first try; its stream is the one of a retry that has overtaken it, else the given one."""
-        found = await self._find(digest, [0, stream_id, broker, WINDOW_MS, KEEP_MS, "last"])
-        if found is None:
-            raise AssertionError("a first try was told to wait")
-        return found
+    async def first(self, digest: str, stream_id: str, broker: str) -> Place:
+        """Note a first try; its stream is that of a retry which has overtaken it, else `stream_id`."""
+        place = await self._begin(digest, stream_id, broker, 0, patient=False)
+        if place is None:
+            raise AssertionError("a first try was made to wait")
+        return place
 
-    async def retry(self, digest: str, stream_id: str, broker: str, count: int, *, patient: bool) -> Found | None:
-        """Note a retry; its stream is that of an earlier try that was lost, else the given one.
+    async def retry(self, digest: str, stream_id: str, broker: str, count: int, *, patient: bool) -> Place | None:
+        """Note a retry; its stream is that of an earlier try that was lost, else `stream_id`.
 
         Returns:
-            None to a `patient` caller: no try was lost yet, but some are under way, and one of them may be this one's.
+            None to a `patient` caller if no try is lost yet but some are under way: one of them may be the one that is
+            tried again here.
         """
-        (brokers,) = await self._scripts.in_order(("ZRANGE", self._keys.brokers, 0, -1, "WITHSCORES"))
-        patience = "patient" if patient else "last"
-        return await self._find(digest, [count, stream_id, broker, WINDOW_MS, KEEP_MS, patience, *brokers])
+        (beats,) = await self._scripts.in_order(("ZRANGE", self._keys.brokers, 0, -1, "WITHSCORES"))
+        return await self._begin(digest, stream_id, broker, count, beats, patient=patient)
 
     async def over(self, digest: str, stream_id: str, broker: str, count: int, *, delivered: bool) -> None:
         """Note that a try's connection is over, and whether its answer was delivered by it."""
-        how = "delivered" if delivered else "lost"
-        await self._scripts.run("tried_over", [self._keys.tried(digest)], [stream_id, broker, how, KEEP_MS, count])
+        call = calls.EndTry(
+            tries=self._keys.tries(digest),
+            stream_id=stream_id,
+            broker=broker,
+            result="delivered" if delivered else "lost",
+            keep_ms=KEEP_MS,
+            count=count,
+        )
+        await self._scripts.run(call)
 
-    async def _find(self, digest: str, arguments: list[Argument]) -> Found | None:
-        match await self._scripts.run("tried", [self._keys.tried(digest)], arguments):
+    async def _begin(
+        self, digest: str, stream_id: str, broker: str, count: int, beats: Sequence[Argument] = (), *, patient: bool
+    ) -> Place | None:
+        call = calls.BeginTry(
+            tries=self._keys.tries(digest),
+            count=count,
+            new_stream_id=stream_id,
+            broker=broker,
+            window_ms=WINDOW_MS,
+            keep_ms=KEEP_MS,
+            patience="patient" if patient else "last",
+            beats=beats,
+        )
+        match await self._scripts.run(call):
             case [b"wait"]:
                 return None
             case [b"joined", stream_id]:
@@ -59,4 +81,4 @@ class Tries:
                 return "late", stream_id.decode()
             case [_, stream_id]:
                 return "new", stream_id.decode()
-        raise AssertionError("a script gave an answer that nobody knows")
+        raise AssertionError("a script gave an unknown answer")

@@ -15,6 +15,7 @@ from midstream.log.entries import Json, Stored
 from midstream.log.errors import LogUnavailable, StreamAbsent
 from midstream.log.keys import idempotent_id, new_id
 from midstream.log.state import State
+from midstream.log.values import NewStream
 from midstream.requests.catalogue import resolve
 from midstream.requests.request import GenerationRequest, IdleTimeoutError, UnwritableRequestError
 from midstream.service.listing import Filter, Listed
@@ -63,19 +64,21 @@ class CallerStreams:
         body, stored_origin, digest = _encoded(request, origin)
         stream_id = (stream_id or new_id()) if idempotency_key is None else idempotent_id(self._tenant, idempotency_key)
         ttl_s = settings.retention_s if request.ttl_s is None else request.ttl_s
-        fields: Json = {
-            "tenant": self._tenant,
-            "model": model,
+        new = NewStream(
+            digest=digest,
+            tenant=self._tenant,
+            model=model,
             # `auto` means `reattach`, which falls back to `interrupt` where the upstream cannot be re-attached.
-            "policy": "reattach" if request.on_worker_loss == "auto" else request.on_worker_loss,
-            "thread": request.thread or "",
-            "metadata": orjson.dumps(request.metadata).decode(),
-            "ttl_s": ttl_s,
-        }
-        stored = fields | {"request": body, "origin": stored_origin}
-        created_ms = await self._resources.log.create(stream_id, digest, stored, look_again_ms(settings))
+            policy="reattach" if request.on_worker_loss == "auto" else request.on_worker_loss,
+            thread=request.thread or "",
+            metadata=orjson.dumps(request.metadata).decode(),
+            ttl_s=ttl_s,
+            request=body,
+            origin=stored_origin,
+        )
+        created_ms = await self._resources.log.create(stream_id, new, look_in_ms=look_again_ms(settings))
         if created_ms is None:
-            return await self._started_before(stream_id), False
+            return await self.find(stream_id), False
         try:
             await asyncio.gather(
                 self._resources.slips.write(stream_id, 0, new=True),
@@ -86,14 +89,7 @@ class CallerStreams:
         except LogUnavailable:
             # The stream exists, so the start has succeeded: the reaper writes the slip.
             logger.warning("stream %s was created but its slip was not written yet", stream_id)
-        state = State(**fields, created_ms=created_ms, queued_ms=created_ms)
-        return StreamHandle(self._resources, stream_id, state), True
-
-    async def _started_before(self, stream_id: str) -> StreamHandle:
-        stream = await self.find(stream_id)
-        if stream.state.ended:
-            await self._resources.registry.unwatch(stream_id)  # `create` put it among those to look at
-        return stream
+        return StreamHandle(self._resources, stream_id, new.as_state(created_ms)), True
 
     async def find(self, stream_id: str) -> StreamHandle:
         """Return a stream of the caller's, with its state.

@@ -1,5 +1,6 @@
 """One stream of a caller's, in the caller's hands: what can be asked of it and done with it."""
 
+import contextlib
 import time
 from collections.abc import AsyncIterator
 
@@ -11,6 +12,7 @@ from midstream.log.entries import CANCELLED, RESET, Json, Stored, decode, encode
 from midstream.log.errors import StreamAbsent, StreamSealed
 from midstream.log.reading import read_answer, read_entries
 from midstream.log.state import State
+from midstream.log.values import Ending
 from midstream.requests.request import GenerationRequest
 from midstream.service.listing import summary
 from midstream.service.resources import Resources
@@ -117,12 +119,8 @@ class StreamHandle:
         """
         state = await self.refresh()  # the end's timings are made of it
         end = end_entry(CANCELLED, state=state, now_ms=time.time_ns() // 1_000_000)
-        try:
-            sealed = await self._resources.log.cancel(self.id, encode(end), CANCELLED, state.ttl_s)
-        except StreamSealed:
-            sealed = False
-        if sealed:
-            await self._resources.registry.unwatch(self.id)
+        with contextlib.suppress(StreamSealed):
+            await self._resources.log.cancel(self.id, Ending([encode(end)], CANCELLED, state.ttl_s))
         return await self.refresh()
 
     async def delete(self) -> None:
@@ -133,5 +131,4 @@ class StreamHandle:
         """
         await self.cancel()
         await self._resources.log.delete(self.id, self._resources.settings.tombstone_s)
-        await self._resources.registry.unwatch(self.id)
         await self._resources.registry.drop(self.state.tenant, [self.id])

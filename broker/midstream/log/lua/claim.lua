@@ -1,15 +1,12 @@
--- Raise the epoch, take the lease, append `start` (PROTOCOL: Claim).
--- KEYS state, log; ARGV owner, lease_ms, channel, then the state's fields to answer with
-local s = redis.call('HMGET', KEYS[1], 'status', 'epoch', 'tail', 'model', 'outcome', 'owner')
-if not s[1] or s[1] == 'deleted' then return {'absent'} end
-if s[1] == 'ended' then return {'sealed', s[5], s[2], s[6]} end
-if s[1] ~= 'queued' then return {'stale', s[2]} end
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local epoch, tail = s[2] + 1, s[3] + 1
-local stored = 's{"epoch":' .. epoch .. ',"model":' .. cjson.encode(s[4]) .. '}'
-redis.call('XADD', KEYS[2], tail .. '-' .. epoch, 'e', stored)
-redis.call('HSET', KEYS[1], 'status', 'running', 'epoch', epoch, 'owner', ARGV[1], 'tail', tail,
-  'started_ms', now, 'lease_until_ms', now + ARGV[2], 'lease_ms', ARGV[2])
-redis.call('PUBLISH', ARGV[3], tail .. '-' .. epoch .. '\255' .. stored)
-return {'ok', redis.call('HMGET', KEYS[1], unpack(ARGV, 4))}
+-- Raise the epoch, take the lease and append `start` (PROTOCOL: Claim/Fence); answer with fields of the new state.
+local refusal = closed(stream)
+if refusal then return refusal end
+if stream.status ~= 'queued' then return stale(stream) end
+local now, epoch, tail = now_ms(), stream.epoch + 1, stream.tail + 1
+local model = cjson.encode(stream.model)
+local id, start = tail .. '-' .. epoch, 's{"epoch":' .. epoch .. ',"model":' .. model .. '}'
+redis.call('XADD', log, id, 'e', start)
+redis.call('HSET', state, 'status', 'running', 'epoch', epoch, 'owner', owner, 'tail', tail,
+  'started_ms', now, 'lease_until_ms', now + lease_ms, 'lease_ms', lease_ms)
+publish(channel, id, {start})
+return {'ok', redis.call('HMGET', state, unpack(answer_fields))}

@@ -1,9 +1,8 @@
--- Forget a stream, but leave a tombstone that nothing can be created or written over (PROTOCOL: Delete).
--- KEYS state, log; ARGV tombstone_ms, channel
-local status = redis.call('HGET', KEYS[1], 'status')
-if not status or status == 'deleted' then return {'absent'} end
-redis.call('DEL', KEYS[1], KEYS[2])
-redis.call('HSET', KEYS[1], 'status', 'deleted')
-redis.call('PEXPIRE', KEYS[1], ARGV[1])
-redis.call('PUBLISH', ARGV[2], 'deleted')
+-- Forget a stream, but leave a tombstone, so that nothing creates it again or writes to it (PROTOCOL: Delete/Tombstone).
+local refusal = absent(stream)
+if refusal then return refusal end
+redis.call('DEL', state, log)
+redis.call('HSET', state, 'status', 'deleted')
+redis.call('PEXPIRE', state, tombstone_ms)
+redis.call('PUBLISH', channel, 'deleted')
 return {'ok'}

@@ -1,4 +1,3 @@
--- Write something, also to a full server, so that there is something to wait for on its disk (PROTOCOL: Seal/Durable).
--- KEYS marker; ARGV ttl_s
-redis.call('SET', KEYS[1], 1, 'EX', ARGV[1])
+-- Write something, even to a full server, so that the caller can wait until it is on disk (PROTOCOL: Seal/Durable).
+redis.call('SET', marker, 1, 'EX', ttl_s)
 return {'ok'}

@@ -1,11 +1,6 @@
--- Renew the lease and note what the attempt knows: intent, upstream id (PROTOCOL: Lease, Intent).
--- KEYS state; ARGV epoch, owner, lease_ms, then field, value, …
-local s = redis.call('HMGET', KEYS[1], 'status', 'epoch', 'owner', 'outcome', 'cancel_ms')
-if not s[1] or s[1] == 'deleted' then return {'absent'} end
-if s[1] == 'ended' then return {'sealed', s[4], s[2], s[3]} end
-if s[2] ~= ARGV[1] or s[3] ~= ARGV[2] then return {'stale', s[2]} end
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-redis.call('HSET', KEYS[1], 'lease_until_ms', now + ARGV[3])
-if #ARGV > 3 then redis.call('HSET', KEYS[1], unpack(ARGV, 4)) end
-return {'ok', s[5] or ''}
+-- Renew the lease, and note fields of the state with it (PROTOCOL: Lease/Renew, Intent/Mark, Intent/Upstream).
+local refusal = closed(stream)
+if refusal then return refusal end
+if stream.epoch ~= epoch or stream.owner ~= owner then return stale(stream) end
+redis.call('HSET', state, 'lease_until_ms', now_ms() + lease_ms, unpack(notes))
+return {'ok', stream.cancel_ms or ''}

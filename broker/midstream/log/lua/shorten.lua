@@ -1,10 +1,7 @@
--- End a lease in its usual time, where the server's clock was set back behind its last renewal (PROTOCOL: Recovery/Clock).
--- KEYS state; ARGV epoch
-local s = redis.call('HMGET', KEYS[1], 'status', 'epoch', 'owner', 'outcome', 'lease_until_ms', 'lease_ms')
-if not s[1] or s[1] == 'deleted' then return {'absent'} end
-if s[1] == 'ended' then return {'sealed', s[4], s[2], s[3]} end
-if s[2] ~= ARGV[1] or s[1] ~= 'running' or not s[6] then return {'stale', s[2]} end
-local time = redis.call('TIME')
-local usual = time[1] * 1000 + math.floor(time[2] / 1000) + s[6]
-if tonumber(s[5]) > usual then redis.call('HSET', KEYS[1], 'lease_until_ms', usual) end
+-- End a lease in its usual time, where the server's clock was set back since its last renewal (PROTOCOL: Recovery/Clock).
+local refusal = closed(stream)
+if refusal then return refusal end
+if stream.epoch ~= epoch or stream.status ~= 'running' or not stream.lease_ms then return stale(stream) end
+local usual_ms = now_ms() + stream.lease_ms
+if tonumber(stream.lease_until_ms) > usual_ms then redis.call('HSET', state, 'lease_until_ms', usual_ms) end
 return {'ok'}

@@ -1,11 +1,11 @@
--- Drop the entries before an offset. Only of an ended stream: faces need a live log's front (docs/findings.md: Clients).
--- KEYS state, log; ARGV first offset to keep
-local s = redis.call('HMGET', KEYS[1], 'status', 'tail', 'first', 'epoch')
-if not s[1] or s[1] == 'deleted' then return {'absent'} end
-if s[1] ~= 'ended' then return {'stale', s[4]} end
-local first = math.min(tonumber(ARGV[1]), tonumber(s[2]))
-if first > tonumber(s[3]) then
-  redis.call('XTRIM', KEYS[2], 'MINID', first .. '-0')
-  redis.call('HSET', KEYS[1], 'first', first)
-end
-return {'ok', math.max(first, tonumber(s[3]))}
+-- Drop the entries of an ended stream before an offset, but never the last one (PROTOCOL: Read/Trimmed).
+-- A live log is not trimmed, because faces need its beginning (docs/findings.md: Clients).
+local refusal = absent(stream)
+if refusal then return refusal end
+if stream.status ~= 'ended' then return stale(stream) end
+local first = tonumber(stream.first)
+local new_first = math.min(tonumber(first_kept), tonumber(stream.tail))
+if new_first <= first then return {'ok', first} end
+redis.call('XTRIM', log, 'MINID', new_first .. '-0')
+redis.call('HSET', state, 'first', new_first)
+return {'ok', new_first}

@@ -1,10 +1,4 @@
--- Have a reaper look at a stream after a while, by the server's clock.
--- KEYS due; ARGV delay_ms, id, and NX where a look that is already due must stay as it is
-local time = redis.call('TIME')
-local at = time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[1]
-if ARGV[3] then
-  redis.call('ZADD', KEYS[1], ARGV[3], at, ARGV[2])
-else
-  redis.call('ZADD', KEYS[1], at, ARGV[2])
-end
+-- Have a reaper look at a stream after `delay_ms`, unless a look is set already: a client that repeats a start would
+-- otherwise put off the look at its own lost stream for ever.
+redis.call('ZADD', due, 'NX', now_ms() + delay_ms, stream_id)
 return {'ok'}

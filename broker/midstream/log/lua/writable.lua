@@ -1,2 +1,2 @@
--- Answer if the server would take what makes a log grow: a script without `allow-oom` is refused where that would be.
+-- Answer whether a log may grow: this script is without `allow-oom`, so a server that is out of memory refuses it.
 return {'ok'}

@@ -1,0 +1,141 @@
+"""What the log's methods take and give: small frozen values."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Final, Self
+
+from midstream.log.calls import Argument
+from midstream.log.state import State
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """What lets a producer in: the epoch of its claim, and the random word that it claimed with.
+
+    A fence with an empty owner is a reaper's. It lets nobody in while an owner's lease lasts.
+    """
+
+    epoch: int
+    owner: str
+
+    @classmethod
+    def of_reaper(cls, epoch: int) -> Self:
+        """Return the fence of a reaper that has seen the stream at this epoch."""
+        return cls(epoch, "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewStream:
+    """What a stream is created with; each attribute is stored under its name in the stream's state.
+
+    Attributes:
+        digest: Of all that was asked for. A start with the same stream id and the same digest is the same start.
+        tenant: Whose it is.
+        model: What generates it: `provider/name`.
+        policy: What becomes of it if its worker is lost (PROTOCOL: Recovery/Verdict).
+        thread: The conversation it belongs to; empty: none.
+        metadata: The client's own, as JSON.
+        ttl_s: How long it is kept after its end.
+        request: What to generate, as JSON.
+        origin: What the face that starts it has to remember; empty: nothing.
+    """
+
+    digest: str
+    tenant: str
+    model: str
+    policy: str = "interrupt"
+    thread: str = ""
+    metadata: str = "{}"
+    ttl_s: int
+    request: bytes
+    origin: bytes = b""
+
+    def fields(self) -> list[Argument]:
+        """Return names and values, in turn, of all but the digest."""
+        return [word for name in _NEW_FIELDS for word in (name, getattr(self, name))]
+
+    def as_state(self, created_ms: int) -> State:
+        """Return the state that the stream has as it is created."""
+        return State(
+            tenant=self.tenant,
+            model=self.model,
+            policy=self.policy,
+            thread=self.thread,
+            metadata=self.metadata,
+            ttl_s=self.ttl_s,
+            created_ms=created_ms,
+            queued_ms=created_ms,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """When a reaper was to look at a stream next, as of its claim; both are times of the server's clock in ms.
+
+    `due_ms` is None where no reaper was to look at it any more.
+    """
+
+    now_ms: int
+    due_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a claim gives to the new owner of a stream.
+
+    Attributes:
+        fence: What lets the owner append.
+        state: The state at the claim; its tail is the offset of the attempt's `start` entry.
+        request: What to generate, as JSON.
+        look: When a reaper was to look at the stream.
+    """
+
+    fence: Fence
+    state: State
+    request: bytes
+    look: Look
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notes:
+    """What an owner notes in the state of its stream while it renews its lease; None leaves a field as it is.
+
+    Attributes:
+        intent: The epoch that is about to make a paid call.
+        paid: How many paid calls were begun.
+        upstream_id: The provider's id of the response.
+        upstream_cursor: The provider's own position after the last logged entry; -1: unknown.
+    """
+
+    intent: int | None = None
+    paid: int | None = None
+    upstream_id: str | None = None
+    upstream_cursor: int | None = None
+
+    def changes(self) -> dict[str, Any]:
+        """Return what is noted, by the names of the state's fields."""
+        return {name: value for name in _NOTES if (value := getattr(self, name)) is not None}
+
+    def followed_by(self, later: "Notes") -> "Notes":
+        """Return these notes with those of a later renewal put over them."""
+        return replace(self, **later.changes())
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a stream ends.
+
+    Attributes:
+        contents: The last entries as they are stored, the terminal one last.
+        outcome: The outcome that the terminal entry names.
+        ttl_s: How long the stream is kept from then on.
+    """
+
+    contents: Sequence[bytes]
+    outcome: str
+    ttl_s: int
+
+
+_NEW_FIELDS: Final = tuple(field.name for field in fields(NewStream) if field.name != "digest")
+_NOTES: Final = tuple(field.name for field in fields(Notes))
+NO_NOTES: Final = Notes()

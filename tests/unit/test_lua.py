@@ -1,0 +1,73 @@
+"""The log's Lua uses no name that it was not given: a server would find a slip only when it comes to that line."""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from midstream.log import calls
+from midstream.log.keys import Key
+
+FOLDER = Path(calls.__file__).parent / "lua"
+CALLS = {call.name: call for call in (*calls.Call.__subclasses__(), *calls.Append.__subclasses__())}
+SCRIPTS = {name: (FOLDER / f"{'append' if name == 'seal' else name}.lua").read_text() for name in CALLS}
+OF_REDIS = {"redis", "cjson", "KEYS", "ARGV", "ipairs", "math", "string", "table", "tonumber", "unpack"}
+KEYWORD = re.compile(
+    "and|break|do|else|elseif|end|false|for|function|if|in|local|nil|not|or|repeat|return|then|true|until|while"
+)
+COMMENT_OR_STRING = re.compile(r"--.*|^#!.*|'(?:\\.|[^'\\])*'", re.MULTILINE)
+
+
+def code_of(source: str) -> str:
+    """Return Lua without comments and strings."""
+    return COMMENT_OR_STRING.sub("", source)
+
+
+def undeclared(source: str) -> set[str]:
+    """Return the names that Lua uses without having declared them anywhere."""
+    code = code_of(source)
+    declarations = re.findall(r"\b(?:local|for) ([\w, ]+)", code) + re.findall(r"\bfunction \w+\(([\w, ]+)", code)
+    declared = set(re.findall(r"\w+", " ".join(declarations)))
+    used = set(re.findall(r"(?<![\w.])[A-Za-z_]\w*(?!\w)", re.sub(r"([{,])\s*\w+ = ", r"\1", code)))
+    return {name for name in used - declared - OF_REDIS if not KEYWORD.fullmatch(name)}
+
+
+@pytest.mark.parametrize("name", calls.SOURCES)
+def test_every_name_is_declared(name: str) -> None:
+    assert undeclared(calls.SOURCES[name]) == set()
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["return ownr", "local a = 1\nb = a", "local a = {c = d}", "local function f(a)\n  return a + c\nend"],
+)
+def test_a_slip_is_noticed(source: str) -> None:
+    assert len(undeclared(source)) == 1
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_script_uses_what_it_is_given_and_counts_nothing(name: str) -> None:
+    code = code_of(SCRIPTS[name])
+    assert {field.name for field in fields(CALLS[name])} <= set(re.findall(r"\w+", code))  # type: ignore[arg-type]
+    assert not re.search(r"\bKEYS\b|\bARGV\b", code)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_script_reads_the_fields_of_the_stream_that_it_uses(name: str) -> None:
+    code = code_of(SCRIPTS[name])
+    used = set(re.findall(r"\bstream\.(\w+)", code)) | ({"lease_until_ms"} if "fenced(" in code else set())
+    read = re.search(r"\nlocal stream = {(.*)}\n", calls.SOURCES[name])
+    assert used <= set(re.findall(r"(\w+) =", read.group(1)) if read else ())
+
+
+def test_every_file_belongs_to_a_call() -> None:
+    assert {path.stem for path in FOLDER.glob("*.lua")} == CALLS.keys() - {"seal"} | {"prelude"}
+
+
+def test_what_does_not_fit_is_refused_at_import() -> None:
+    with pytest.raises(TypeError, match="keys come first"):
+
+        class Odd(calls.Call, file="mark"):
+            ttl_s: int
+            marker: Key
