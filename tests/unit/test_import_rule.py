@@ -20,7 +20,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "midstream.sync": ("midstream.client",),
     "midstream.faces": ("midstream.log.entries",),
     "midstream.hub": ("midstream.log", "midstream.faces"),
-    "midstream.service": ("midstream.log", "midstream.faces", "midstream.hub", *GROUND),
+    "midstream.service": ("midstream.log", "midstream.hub", *GROUND),
     # Not the log, the registry or the hub themselves: whatever concerns a stream goes through a `Caller` (I7).
     "midstream.http": (
         *("midstream.log.answer", "midstream.log.entries", "midstream.log.errors", "midstream.log.keys"),
