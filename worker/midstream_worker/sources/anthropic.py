@@ -13,8 +13,6 @@ from midstream_worker.sources.deltas import (
     Finish,
     FinishReason,
     Other,
-    Reasoning,
-    Text,
     ToolCall,
     ToolInput,
     Upstream,
@@ -24,6 +22,7 @@ from midstream_worker.sources.one_connection import OneConnection
 from midstream_worker.sources.provider_json import Budget, figure, member, piece, text, usage, written
 from midstream_worker.sources.source import Prompt
 from midstream_worker.sources.surrogates import SurrogateJoiner
+from midstream_worker.sources.text_runs import TextRuns
 from midstream_worker.sources.upstream_events import events
 
 _REASONS: dict[str, FinishReason] = {
@@ -31,7 +30,7 @@ _REASONS: dict[str, FinishReason] = {
     "model_context_window_exceeded": "length",
     "tool_use": "tool_calls",
     "refusal": "refusal",
-    "pause_turn": "length",  # tools that run at the provider paused: what there is is not the whole answer
+    "pause_turn": "length",  # tools that run at the provider have paused, so the answer is not whole
 }
 
 
@@ -77,13 +76,12 @@ class AnthropicMessages(OneConnection):
 
 
 class _EventReader:
-    """Reads one message's events; `finished` once its `message_stop` has come."""
+    """Reads one message's events; it is `finished` after the `message_stop`."""
 
     def __init__(self, budget: Budget) -> None:
         self.finished = False
         self._budget = budget
-        self._text = SurrogateJoiner()
-        self._reasoning = SurrogateJoiner()
+        self._runs = TextRuns()
         self._input = SurrogateJoiner()
         self._block: Json = {}
         self._arguments: list[str] = []
@@ -100,8 +98,7 @@ class _EventReader:
                 yield Upstream(text(message, "id"))
             case "content_block_start":
                 self._block, self._arguments, self._signature = member(event, "content_block"), [], []
-                if words := self._text.push(piece(self._block, "text")):
-                    yield Text(words)
+                yield from self._runs.text(piece(self._block, "text"))
             case "content_block_delta":
                 yield from self._read_delta(member(event, "delta"))
             case "content_block_stop":
@@ -118,17 +115,15 @@ class _EventReader:
     def _read_delta(self, delta: Json) -> Iterator[Delta]:
         match delta.get("type"):
             case "text_delta":
-                if words := self._text.push(piece(delta, "text")):
-                    yield Text(words)
+                yield from self._runs.text(piece(delta, "text"))
             case "thinking_delta":
-                if thinking := self._reasoning.push(piece(delta, "thinking")):
-                    yield Reasoning(thinking)
+                yield from self._runs.reasoning(piece(delta, "thinking"))
             case "signature_delta":
-                self._signature.append(self._held(text(delta, "signature")))
-            # Tools that run at the provider write their input by the same deltas, but nobody is asked to call them.
+                self._signature.append(self._hold(text(delta, "signature")))
+            # Tools that run at the provider write their input by the same deltas, but the client does not call them.
             case "input_json_delta" if self._block.get("type") == "tool_use":
                 if words := self._input.push(piece(delta, "partial_json")):
-                    self._arguments.append(self._held(words))
+                    self._arguments.append(self._hold(words))
                     yield ToolInput(text(self._block, "id"), text(self._block, "name"), words)
             case "citations_delta":
                 cited = member(delta, "citation")
@@ -136,10 +131,8 @@ class _EventReader:
                     yield Other("source", {"id": url, "url": url, "title": text(cited, "title") or None})
 
     def _end_block(self) -> Iterator[Delta]:
-        if rest := self._reasoning.flush():
-            yield Reasoning(rest)
-        if rest := self._text.flush():
-            yield Text(rest)
+        yield from self._runs.end_reasoning()
+        yield from self._runs.end_text()
         match self._block.get("type"):
             case "tool_use":
                 # Compatible servers send a call's whole input at its start.
@@ -150,7 +143,8 @@ class _EventReader:
             case "redacted_thinking":
                 yield Other("data", {"kind": "redacted_reasoning", "data": text(self._block, "data")})
 
-    def _held(self, words: str) -> str:
+    def _hold(self, words: str) -> str:
+        """Count words that are held back until the end of their block, and return them."""
         self._budget.spend(len(words))
         return words
 

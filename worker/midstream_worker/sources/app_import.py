@@ -15,7 +15,7 @@ def import_app(path: str) -> AppFunction:
     """Import and return the function.
 
     Raises:
-        AppImportError: It cannot be had. Importing runs the user's code, which may raise anything.
+        AppImportError: There is no such function, or importing it failed. The user's code may raise anything.
     """
     module, _, name = path.partition(":")
     try:

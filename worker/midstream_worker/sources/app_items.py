@@ -1,4 +1,4 @@
-"""Checks what an app yields, where it enters: what is let in can be written to the log, and read at every door."""
+"""Checks what an app yields before it goes further: what passes can be logged, and read at every door."""
 
 from collections.abc import Iterator
 from typing import Any, Final, get_args
@@ -30,7 +30,7 @@ _FIELDS: Final = {
     "encrypted_reasoning": "content",
     "stop_sequence": "sequence",
 }
-"""The kinds of `data` that doors have words of their own for, and the text that they take from each."""
+"""The kinds of `data` that faces translate, and the field whose text they take from each."""
 
 
 class UnfitItemError(Exception):
@@ -93,7 +93,7 @@ def _problems_of_other(other: Other) -> Iterator[str]:
 
 
 def _not_text(name: str, value: Any, *, halves: bool = False) -> Iterator[str]:
-    """Yield what is wrong with a text; `halves` says that a character's other half may follow in the next one."""
+    """Yield what is wrong with a text; with `halves`, half of a character is allowed at its end."""
     if not isinstance(value, str):
         yield f"`{name}` is {_kind(value)}, not a string"
     elif not halves and joined(value) != value:

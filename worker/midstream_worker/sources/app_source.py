@@ -15,7 +15,7 @@ from midstream_worker.sources.one_connection import OneConnection
 from midstream_worker.sources.source import Prompt
 from midstream_worker.sources.surrogates import SurrogateJoiner
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class App(OneConnection):
@@ -51,7 +51,7 @@ class App(OneConnection):
                         yield Text(rest)
                     finished = finished or isinstance(delta, Finish)
                     yield delta
-        # An app that calls `sys.exit` ends itself, and not the worker with everybody's generations.
+        # An app that calls `sys.exit` ends only its own generation, not the worker.
         except (Exception, SystemExit, KeyboardInterrupt, asyncio.CancelledError) as error:  # noqa: BLE001
             raise self._failure(error) from None
         if rest := joiner.flush():
@@ -63,18 +63,18 @@ class App(OneConnection):
         """Do nothing: the app's connections are its own."""
 
     def _failure(self, error: BaseException) -> BaseException:
-        """Return what a generator's error is to others; logs it."""
+        """Log a generator's error, and return what the client is to see of it."""
         task = asyncio.current_task()
         if isinstance(error, SourceError):
             return error
-        # Where nobody has stopped the generator, a task of its own was cancelled, and it waited for that one.
+        # A cancellation that is not ours comes from a task of the app's own that it has waited for.
         if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
             return error
         if isinstance(error, UnfitItemError):
-            log.error("the app %s yielded %s", self._name, error)
+            logger.error("the app %s yielded %s", self._name, error)
             return SourceError("source_error", f"The app {self._name} yielded {error}.")
-        # Its text may hold anything, and the client sees our message: the details are for the log.
-        log.error("app %s failed", self._name, exc_info=error)
+        # The client sees our message, and an app's error may contain anything: only the log has the details.
+        logger.error("app %s failed", self._name, exc_info=error)
         return SourceError("source_error", f"The app {self._name} raised {type(error).__name__}.")
 
     def _items(self, prompt: Prompt) -> Any:
@@ -91,6 +91,6 @@ class App(OneConnection):
 
 
 async def _each(items: AsyncIterable[Any]) -> AsyncGenerator[Any]:
-    """Yield the items of what is no generator, and so has nothing to close."""
+    """Yield the items of an async iterable that is no generator, so that it can be closed like one."""
     async for item in items:
         yield item

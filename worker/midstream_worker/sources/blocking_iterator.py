@@ -11,20 +11,20 @@ _END = object()
 
 
 async def in_a_thread(iterator: Iterator[Any], name: str) -> AsyncGenerator[Any]:
-    """Yield the iterator's items; each is asked for only when it is wanted.
+    """Yield the iterator's items; each is read only when the consumer asks for it.
 
-    Closing this closes the iterator as soon as it can be: code that blocks cannot be interrupted. The thread is a
-    daemon, and no pool's, so that it keeps neither the process alive nor others waiting for a thread.
+    Closing this generator closes the iterator as soon as its blocking call returns, which cannot be interrupted. The
+    thread is a daemon outside of all pools, so that it neither keeps the process alive nor occupies a pool's thread.
 
     Args:
-        iterator: What blocks.
+        iterator: The blocking iterator.
         name: The thread's name.
     """
     loop = asyncio.get_running_loop()
-    wanted: queue.SimpleQueue[asyncio.Future[Any] | None] = queue.SimpleQueue()
+    requests: queue.SimpleQueue[asyncio.Future[Any] | None] = queue.SimpleQueue()
 
     def read() -> None:
-        while (answer := wanted.get()) is not None:
+        while (answer := requests.get()) is not None:
             item: Any = _END
             failure: BaseException | None = None
             try:
@@ -41,17 +41,17 @@ async def in_a_thread(iterator: Iterator[Any], name: str) -> AsyncGenerator[Any]
     try:
         while True:
             answer = loop.create_future()
-            wanted.put(answer)
+            requests.put(answer)
             item = await answer
             if item is _END:
                 return
             yield item
     finally:
-        wanted.put(None)
+        requests.put(None)
 
 
 def _settle(answer: "asyncio.Future[Any]", item: Any, error: BaseException | None) -> None:
-    if answer.done():  # nobody waits any more
+    if answer.done():  # the reader is gone
         return
     if error is None:
         answer.set_result(item)

@@ -1,8 +1,8 @@
 """What a source yields. Deltas are never stored as such: the worker batches them into entries.
 
-The order a source keeps to: any number of content deltas, at most one `Usage`, then exactly one
-`Finish`. A source that runs out without a `Finish` was cut short, and the worker seals the stream
-as failed: never as completed (docs/findings.md: Upstream. A clean EOF without a terminal event looks like success).
+The order in which a source yields them: any number of content deltas, at most one `Usage`, then exactly one
+`Finish`. A source that ends without a `Finish` was cut short, and the worker seals the stream
+as failed, never as completed (docs/findings.md: Upstream. A clean EOF without a terminal event looks like success).
 """
 
 from dataclasses import dataclass, field
@@ -50,7 +50,7 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class Other:
-    """Any further typed entry, as is: `source`, `file`, `data` (with its `kind`), `tool_result`, `status`, `reset`."""
+    """Any other typed entry, as it is: `source`, `file`, `data` (with its `kind`), `tool_result`, `status`, `reset`."""
 
     type: str
     data: dict[str, Any]
@@ -58,10 +58,10 @@ class Other:
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """The provider's own id of this generation, as soon as it is known.
+    """The provider's own id of this generation, as soon as the provider sends it.
 
     `resumable` says that another process could go on reading the same generation by this id. `cursor` is
-    the upstream's own position (sequence number) of the last event behind the deltas so far.
+    the upstream's own position (sequence number) after the deltas so far.
     """
 
     id: str
@@ -71,7 +71,7 @@ class Upstream:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What the provider says that it counted."""
+    """The tokens that the provider has counted."""
 
     input_tokens: int
     output_tokens: int
@@ -80,7 +80,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The provider's own word that the generation is over, and why."""
+    """The provider has reported the end of the generation, with this reason."""
 
     reason: FinishReason
 
@@ -93,10 +93,10 @@ class SourceError(Exception):
 
     Attributes:
         code: One of PROTOCOL's failure codes, e.g. `provider_overloaded`.
-        message: A sentence that may be shown to the client; no key, no URL with credentials. Whoever makes the error,
-            it is cut, and holds no control characters: it goes to logs, terminals and pages.
-        retry: `safe` (surely not billed), `ambiguous` (may have been billed) or `never`.
-        retry_after_s: The provider's Retry-After in seconds, if it gave one.
+        message: A sentence that clients may see; it holds no key and no URL with credentials. It is cut to
+            `MESSAGE_CHARS` and has no control characters, because it goes to logs, terminals and pages.
+        retry: Whether to try again: `safe` (surely not billed), `ambiguous` (may have been billed) or `never`.
+        retry_after_s: The provider's Retry-After in seconds, if it sent one.
     """
 
     def __init__(

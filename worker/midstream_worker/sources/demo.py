@@ -1,4 +1,4 @@
-"""A source that needs no key: canned text at a readable pace, plainly labelled as what it is."""
+"""A source that needs no key: canned text at a readable pace, labelled as such."""
 
 import asyncio
 import itertools

@@ -22,7 +22,7 @@ Retry = Literal["safe", "ambiguous", "never"]
 Verdict = tuple[str, Retry]
 
 READ_CHARS: Final = 8_192
-"""How much of a provider's message is looked at; what is shown is shorter still (`SourceError`)."""
+"""How much of a provider's message is examined; `SourceError` cuts it further."""
 
 _OVERLOADED: Final = 529  # Anthropic's own status
 
@@ -48,7 +48,7 @@ _BY_STATUS: Final[Mapping[int, Verdict]] = {
     _OVERLOADED: _BUSY,
 }
 
-# Where the status says nothing (an error reported in mid-stream comes with 200), the body's own words do.
+# Where the status does not tell (an error in mid-stream comes with 200), the body's type or code does.
 _BY_KIND: Final[Mapping[str, Verdict]] = {
     "overloaded_error": _BUSY,
     "rate_limit_error": _RATE_LIMITED,
@@ -71,12 +71,12 @@ _SECRET_SHAPES: Final = re.compile(
 
 
 class Failures:
-    """The failures of one provider, as its SDK shows them.
+    """The failures of one provider, as its SDK raises them.
 
     Args:
         sdk: `openai` or `anthropic`; both name their exceptions alike.
         provider: The provider's name, for messages.
-        secrets: What must never occur in a message, however the provider echoes it.
+        secrets: Texts that are removed from every message, because providers echo them.
     """
 
     def __init__(self, sdk: ModuleType, provider: str, secrets: Iterable[str]) -> None:
@@ -85,18 +85,18 @@ class Failures:
         self._secrets = [secret for secret in secrets if secret]
 
     def of_exception(self, error: Exception, *, started: bool) -> SourceError:
-        """Return the failure behind an exception of the SDK or of the HTTP client below it.
+        """Return the failure that an exception of the SDK, or of the HTTP client below it, stands for.
 
         Args:
             error: What was raised.
-            started: Whether the provider has begun to answer: then no call is surely unbilled any more.
+            started: Whether the provider has begun to answer: then the call may have been billed.
 
         Raises:
-            Exception: The error itself, where it is none of theirs: a fault of our own.
+            Exception: The error itself, if it comes from neither: it is a fault of our own.
         """
         if isinstance(error, self._sdk.APIStatusError):
             return self.of_report(error.body, status=error.status_code, headers=error.response.headers, started=started)
-        # The SDKs wrap the HTTP client's exceptions, but not everywhere: anthropic lets them out in mid-stream.
+        # The SDKs wrap the HTTP client's exceptions, but anthropic's does not do so in mid-stream.
         transport = error.__cause__ if isinstance(error, self._sdk.APIConnectionError) else error
         if isinstance(transport, RefusedAnswerError):
             return self._failure((transport.code, "never"), str(transport), started=started)
@@ -107,7 +107,7 @@ class Failures:
             return self.of_report(error.body, started=started)
         if isinstance(error, MisfitError):
             return self._failure(_ERROR, str(error), started=started)
-        if isinstance(error, (ValueError, RecursionError)):  # of JSON: text that is none, or nested too deeply
+        if isinstance(error, (ValueError, RecursionError)):  # raised by the JSON parser, also for deep nesting
             return self._failure(_ERROR, "sent something that is not a stream of JSON events", started=started)
         raise error
 
@@ -120,9 +120,9 @@ class Failures:
         started: bool = True,
     ) -> SourceError:
         """Return the failure that a provider reports, by an HTTP status or by an event in mid-stream."""
-        kinds, said = _read(body)
+        kinds, text = _read(body)
         verdict = _verdict(status, kinds)
-        message = f"answered: {said}" if said else "reported a failure"
+        message = f"answered: {text}" if text else "reported a failure"
         if verdict == _AUTH:  # providers like to repeat the key that they refuse
             message = "refused the API key"
         if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
@@ -144,7 +144,7 @@ class Failures:
         return SourceError(code, self._clean(f"{self._provider} {message}"), retry, retry_after_s)
 
     def _clean(self, message: str) -> str:
-        """Return a message without secrets. It is cut first: to clean what nobody sees could take seconds."""
+        """Return a message without secrets. It is cut first: cleaning a huge one could take seconds."""
         was_cut = len(message) > READ_CHARS
         message = message[:READ_CHARS]
         for secret in self._secrets:
@@ -171,7 +171,7 @@ def _of_transport(error: httpx2.TransportError) -> tuple[Verdict, str]:
 
 
 def _verdict(status: int, kinds: frozenset[str]) -> Verdict:
-    if kinds & _QUOTA_KINDS:  # OpenAI says it under 429, where waiting would not help
+    if kinds & _QUOTA_KINDS:  # OpenAI sends this with 429, although waiting does not help
         return _QUOTA
     if verdict := _BY_STATUS.get(status):
         return verdict

@@ -1,4 +1,4 @@
-"""What sources share whose generations live and die with one connection."""
+"""Base of sources whose generations end with their connection."""
 
 from collections.abc import AsyncGenerator
 
@@ -6,7 +6,7 @@ from midstream_worker.sources.deltas import Delta, SourceError, Upstream
 
 
 class OneConnection:
-    """Base of the sources that cannot be re-attached: closing their iterator stops the generation."""
+    """A source that cannot be re-attached: closing its iterator stops the generation."""
 
     resumable = False
 

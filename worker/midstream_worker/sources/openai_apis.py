@@ -1,4 +1,4 @@
-"""OpenAI by its Responses API, and by chat completions where the params of a call are known there alone."""
+"""OpenAI by its Responses API, or by chat completions for params that only these have."""
 
 from collections.abc import AsyncGenerator
 
@@ -13,8 +13,8 @@ class OpenAI:
     """Calls the one API that a prompt can be run by (PROTOCOL: Faces/Lacking).
 
     Args:
-        responses: What runs all that it can: its generations can be re-attached.
-        chat: What runs the rest; the two share one client, which `responses` closes.
+        responses: Runs every prompt that it can, because its generations can be re-attached.
+        chat: Runs the others. The two share one client, which `responses` closes.
     """
 
     paid = True
@@ -29,7 +29,7 @@ class OpenAI:
         return (self._chat if chat_only(prompt.params) else self._responses).open(prompt)
 
     def reattach(self, upstream_id: str, after: int | None, delivered_text: str) -> AsyncGenerator[Delta]:
-        """Go on reading a response: of a completion, no id is ever stored."""
+        """Go on reading a response; ids of completions are never stored."""
         return self._responses.reattach(upstream_id, after, delivered_text)
 
     async def cancel(self, upstream_id: str) -> None:

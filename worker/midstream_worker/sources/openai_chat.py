@@ -15,8 +15,6 @@ from midstream_worker.sources.deltas import (
     Finish,
     FinishReason,
     Other,
-    Reasoning,
-    Text,
     ToolCall,
     ToolInput,
     Upstream,
@@ -37,6 +35,7 @@ from midstream_worker.sources.provider_json import (
 )
 from midstream_worker.sources.source import Prompt
 from midstream_worker.sources.surrogates import SurrogateJoiner, joined
+from midstream_worker.sources.text_runs import TextRuns
 from midstream_worker.sources.upstream_events import events
 
 _REASONS: dict[str, FinishReason] = {
@@ -46,7 +45,7 @@ _REASONS: dict[str, FinishReason] = {
     "content_filter": "content_filter",
 }
 _BROKEN_OFF = "error"
-"""The finish reason by which routers (OpenRouter) say that the server behind them failed in mid-answer."""
+"""The finish reason of routers (OpenRouter) whose own upstream failed in mid-answer."""
 
 
 class OpenAIChat(OneConnection):
@@ -106,14 +105,13 @@ class _Call:
 
 
 class _ChunkReader:
-    """Reads one completion's chunks; `reason` is the provider's finish reason as soon as it has come."""
+    """Reads one completion's chunks; `reason` is the provider's finish reason, once it has come."""
 
     def __init__(self, budget: Budget) -> None:
         self.reason: str | None = None
         self._budget = budget
         self._announced = False
-        self._text = SurrogateJoiner()
-        self._reasoning = SurrogateJoiner()
+        self._runs = TextRuns()
         self._refusal: list[str] = []
         self._calls: list[_Call] = []
         self._call_at: dict[int, _Call] = {}
@@ -129,15 +127,15 @@ class _ChunkReader:
             yield from self._read_delta(member(choice, "delta"))
 
     def _read_delta(self, delta: Json) -> Iterator[Delta]:
-        # Reasoning is no part of the API; servers that have it name it in one of two ways.
+        # OpenAI's API has no reasoning here; other servers have it under one of two names.
         thought = delta.get("reasoning_content") or delta.get("reasoning")
-        if isinstance(thought, str) and (thinking := self._reasoning.push(thought)):
-            yield Reasoning(thinking)
-        if isinstance(delta.get("content"), list):  # Mistral's, where a model reasons
+        if isinstance(thought, str):
+            yield from self._runs.reasoning(thought)
+        if isinstance(delta.get("content"), list):  # Mistral's models that reason
             for part in objects(delta, "content"):
                 yield from self._read_part(part)
-        elif words := self._text.push(piece(delta, "content")):
-            yield Text(words)
+        else:
+            yield from self._runs.text(piece(delta, "content"))
         if refused := piece(delta, "refusal"):
             self._budget.spend(len(refused))
             self._refusal.append(refused)
@@ -146,10 +144,8 @@ class _ChunkReader:
 
     def _read_part(self, part: Json) -> Iterator[Delta]:
         for thought in objects(part, "thinking"):
-            if thinking := self._reasoning.push(piece(thought, "text")):
-                yield Reasoning(thinking)
-        if words := self._text.push(piece(part, "text")):
-            yield Text(words)
+            yield from self._runs.reasoning(piece(thought, "text"))
+        yield from self._runs.text(piece(part, "text"))
 
     def _read_call(self, position: int, fragment: Json) -> Iterator[Delta]:
         function = member(fragment, "function")
@@ -162,9 +158,9 @@ class _ChunkReader:
     def _call_of(self, position: int, fragment: Json, name: str) -> _Call:
         """Return the call that a fragment belongs to.
 
-        Some servers send each call whole, and all at index 0 (Ollama) or at none (Gemini): there a name with another
-        id, or with neither index nor id, begins the next call. An id alone does not: vLLM made one up for each
-        fragment.
+        Some servers send each call whole, and all of them at index 0 (Ollama) or without an index (Gemini): there, a
+        name with another id, or with neither index nor id, begins the next call. An id alone does not begin one: vLLM
+        made up an id for each fragment.
         """
         call_id, index = text(fragment, "id"), figure(fragment, "index")
         at = position if index is None else index
@@ -179,11 +175,9 @@ class _ChunkReader:
         return call
 
     def ending(self) -> Iterator[Delta]:
-        """Yield what is known only when all chunks have been read."""
-        if rest := self._reasoning.flush():
-            yield Reasoning(rest)
-        if rest := self._text.flush():
-            yield Text(rest)
+        """Yield what is certain only after the last chunk."""
+        yield from self._runs.end_reasoning()
+        yield from self._runs.end_text()
         for call in self._calls:
             yield ToolCall(call.id, call.name, "".join(call.arguments) or "{}")
         if self._refusal:
@@ -200,7 +194,7 @@ class _ChunkReader:
 
 
 def _arguments(function: Json) -> str:
-    """Return a piece of a call's arguments; some servers of one's own send them as an object."""
+    """Return a piece of a call's arguments; some local servers send them as an object."""
     if isinstance(whole := function.get("arguments"), dict):
         return written(whole)
     return piece(function, "arguments")

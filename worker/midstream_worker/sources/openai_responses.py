@@ -1,4 +1,4 @@
-"""OpenAI by its Responses API: the one upstream that another process can go on reading (background mode)."""
+"""OpenAI by its Responses API, whose background mode lets another process go on reading a generation."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -25,7 +25,7 @@ from midstream_worker.sources.responses_events import (
 from midstream_worker.sources.source import Prompt
 from midstream_worker.sources.upstream_events import events
 
-_TOO_OLD = "no longer be streamed"  # of the sentence by which OpenAI refuses to stream a response of some age
+_TOO_OLD = "no longer be streamed"  # part of the sentence by which OpenAI refuses to stream an old response
 _LIVE = ("queued", "in_progress")
 
 REATTACH_PAUSES_S: Final = (0.1, 0.5, 1.0, 2.0, 5.0)
@@ -43,14 +43,14 @@ _CUTS: Final = frozenset(
 
 @dataclass(slots=True)
 class _Progress:
-    """How far one response was read."""
+    """How far one response has been read."""
 
     resumable: bool
     id: str = ""
     cursor: int | None = None
     text: list[str] = field(default_factory=list)
     over: bool = False
-    """The response itself has ended, as it should or not: there is nothing more to read."""
+    """The response itself has ended, well or badly, so there is nothing more to read."""
 
     def note(self, delta: Delta) -> None:
         if isinstance(delta, Upstream):
@@ -60,16 +60,16 @@ class _Progress:
 
 
 class OpenAIResponses:
-    """Yields a response's deltas; one in the background over as many connections as it takes.
+    """Yields a response's deltas; a background response is read over as many connections as it takes.
 
     Args:
         client: An SDK client that never retries.
         failures: The provider's table of failures.
         background: Whether generations go on without us, so that they can be re-attached.
         max_output_bytes: Most bytes of one answer that are held back until its end.
-        poll_s: Pause between two looks at a response that is too old to be streamed.
-        reattach_pauses_s: Pauses before each try to read on a response whose connection was cut; a try that brings
-            something starts over.
+        poll_s: Pause between two polls of a response that is too old to be streamed.
+        reattach_pauses_s: Pauses before each new connection to a response whose last one was cut; a connection that
+            brings something starts them over.
     """
 
     paid = True
@@ -93,7 +93,7 @@ class OpenAIResponses:
 
     async def open(self, prompt: Prompt) -> AsyncGenerator[Delta]:
         """Make the one upstream call and yield its deltas."""
-        # What must not be stored cannot be generated in the background, nor read again.
+        # A response that must not be stored can neither be generated in the background nor read again.
         resumable = self.resumable and prompt.params.get("store") is not False
         body = responses_input.body(prompt, background=resumable) | {"stream": True}
         call = self._client.post(
@@ -104,10 +104,10 @@ class OpenAIResponses:
                 yield delta
 
     async def reattach(self, upstream_id: str, after: int | None, delivered_text: str) -> AsyncGenerator[Delta]:
-        """Go on reading a background response; it is read from its start, and what was delivered is dropped.
+        """Go on reading a background response: it is read from its start, and what was delivered is dropped.
 
-        With `starting_after` the events of a tool call in progress would come without its name, and a character
-        cut in half without its first half.
+        With `starting_after`, the events of a tool call in progress would come without its name, and a character
+        that was cut in half without its first half.
         """
         if not self.resumable:
             raise SourceError("reattach_unsupported", "Only background responses can be re-attached.")
@@ -186,7 +186,7 @@ class OpenAIResponses:
         parts = content(response)
         whole = "".join(text(part, "text") for part in parts if part.get("type") == "output_text")
         delivered = "".join(progress.text)
-        # Which of its tool calls were delivered is not known, and none may be made twice.
+        # It is unknown which of its tool calls were delivered, and none may be made twice.
         if makes_calls(response) or not whole.startswith(delivered):
             raise SourceError("reattach_mismatch", "The answer at the provider does not go on from what was delivered.")
         if missing := whole.removeprefix(delivered):
@@ -211,5 +211,5 @@ class OpenAIResponses:
 
 
 def _path(upstream_id: str) -> str:
-    """Return a response's path; the id is the provider's, and must not lead anywhere else."""
+    """Return a response's path; the id comes from the provider, so it is quoted."""
     return f"/responses/{quote(upstream_id, safe='')}"

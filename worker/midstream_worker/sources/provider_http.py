@@ -1,4 +1,4 @@
-"""The HTTP client below the SDKs: what a provider can send through it is bounded, whoever runs the provider."""
+"""The HTTP client below the SDKs, which bounds what any provider can send."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -9,18 +9,18 @@ import httpx2
 
 CONNECT_TIMEOUT_S: Final = 5.0
 KEPT_S: Final = 2.0
-"""Idle connections are closed before a server does (uvicorn, which most servers of one's own run on: after 5 s).
+"""Idle connections are closed before the server closes them (uvicorn, which most local servers use: after 5 s).
 
-A call that meets its connection's end halfway breaks off, and nobody knows whether it was billed.
+A call on a connection that the server is just closing breaks off, and it is unclear whether it was billed.
 """
 MAX_ERROR_BYTES: Final = 65_536
-"""The rest of an error's body is not read: its status says enough."""
+"""The rest of an error's body is not read: its status is enough."""
 _BLANK_LINES: Final = (b"\n\n", b"\n\r\n", b"\r\r")
 _LONGEST_BLANK_LINE: Final = 3
 
 
 class RefusedAnswerError(httpx2.TransportError):
-    """The provider's answer is one that we do not read on; the message says why.
+    """We refuse to read on; the message says why.
 
     Attributes:
         code: PROTOCOL's failure code.
@@ -44,13 +44,13 @@ def provider_client(limits: AnswerLimits, *, silence_s: float) -> httpx2.AsyncCl
 
     Args:
         limits: What an answer may measure; beyond them, reading it raises `RefusedAnswerError`.
-        silence_s: Silence that somebody else ends: this client's own time-out comes later.
+        silence_s: The silence after which the generation ends the call; this client's own time-out comes later.
     """
 
     async def bound(response: httpx2.Response) -> None:
         encoding = response.headers.get("content-encoding", "identity").strip().lower()
         if encoding not in ("", "identity"):
-            # A few kilobytes of gzip can stand for gigabytes, and nobody was asked to compress.
+            # A few kilobytes of gzip can unpack to gigabytes, and our requests accept no compression.
             raise RefusedAnswerError("provider_error", "compressed its answer, which it was asked not to do")
         assert isinstance(response.stream, httpx2.AsyncByteStream)  # noqa: S101
         if response.status_code >= HTTPStatus.BAD_REQUEST:
@@ -62,15 +62,15 @@ def provider_client(limits: AnswerLimits, *, silence_s: float) -> httpx2.AsyncCl
         timeout=httpx2.Timeout(silence_s + CONNECT_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
         limits=httpx2.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=KEPT_S),
         headers={"Accept-Encoding": "identity"},
-        # A redirect would carry the prompt, and maybe the key, to a place that nobody has configured.
+        # A redirect would send the prompt, and maybe the key, to an address that is not configured.
         follow_redirects=False,
-        # A hook and not a transport: with a transport of our own the client would ignore HTTPS_PROXY.
+        # This is a hook because a client with a transport of its own ignores HTTPS_PROXY.
         event_hooks={"response": [bound]},
     )
 
 
 def _asks_for_events(request: httpx2.Request) -> bool:
-    """Tell whether a request of ours is answered by events: the answer's own word is the provider's to choose."""
+    """Tell whether our request asks for events; the answer's own content type could be anything."""
     return bool(request.content) or "stream" in request.url.params
 
 
@@ -93,7 +93,7 @@ class _Beginning(httpx2.AsyncByteStream):
 
 
 class _Bounded(httpx2.AsyncByteStream):
-    """A body that is read up to its limits: of events, each of which ends with a blank line, or of one document."""
+    """A body that is read up to its limits. It is one document, or events that each end with a blank line."""
 
     def __init__(self, stream: httpx2.AsyncByteStream, limits: AnswerLimits, *, events: bool) -> None:
         self._stream = stream

@@ -1,6 +1,6 @@
-"""Reads a provider's JSON, in which nothing is sure to have the type that the provider's API promises.
+"""Reads a provider's JSON, whose values may not have the types that the provider's API promises.
 
-Every value that becomes part of a delta passes through here, so a delta always holds what its fields say.
+Every value that becomes part of a delta is checked here, so that the types of a delta's fields are always true.
 """
 
 import json
@@ -12,9 +12,9 @@ from midstream_worker.sources.deltas import SourceError, Usage
 from midstream_worker.sources.surrogates import joined
 
 MOST_TOKENS: Final = 2**53 - 1
-"""Clients in JavaScript read figures exactly up to here."""
+"""Clients in JavaScript read integers exactly up to here."""
 CALL_BYTES: Final = 1_024
-"""What one tool call is taken to weigh in memory besides its texts."""
+"""What one tool call counts in memory, besides its texts."""
 
 
 class MisfitError(ValueError):
@@ -66,7 +66,7 @@ def member(holder: Json, name: str) -> Json:
 
 
 def objects(holder: Json, name: str) -> Iterator[Json]:
-    """Yield the objects of a member that is a list; none for null or nothing."""
+    """Yield the objects of a member that is a list; none for null or an absent one."""
     value = holder.get(name)
     if value is None:
         return
@@ -77,7 +77,7 @@ def objects(holder: Json, name: str) -> Iterator[Json]:
 
 
 def piece(holder: Json, name: str) -> str:
-    """Return a member that is a piece of a text, maybe cut within a character; the empty text for null or nothing."""
+    """Return a member that is a piece of a text, maybe cut within a character; empty for null or an absent one."""
     value = holder.get(name)
     if value is None:
         return ""
@@ -87,25 +87,25 @@ def piece(holder: Json, name: str) -> str:
 
 
 def text(holder: Json, name: str) -> str:
-    """Return a member that is a whole text, as valid Unicode; the empty text for null or nothing."""
+    """Return a member that is a whole text, as valid Unicode; empty for null or an absent one."""
     return joined(piece(holder, name))
 
 
 def written(value: Json) -> str:
-    """Return an object as the JSON text that it might have come as: with any number, and in valid Unicode."""
+    """Return an object as JSON text, with numbers of any size, and in valid Unicode."""
     return joined(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
 
 
 def figure(holder: object, name: str) -> int | None:
-    """Return an object's member that is a count; `None` for everything that is no count, or no object."""
+    """Return an object's member that is a count; `None` for anything else."""
     value = holder.get(name) if isinstance(holder, dict) else None
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_TOKENS else None
 
 
 def usage(counted: Json, fields: tuple[str, str], details: dict[str, int | None]) -> Usage | None:
-    """Return what the provider counted, or `None` where it counted nothing that can be read.
+    """Return what the provider counted, or `None` if none of it can be read.
 
-    Figures that cannot be read are left out: they are no reason to lose an answer that is paid for.
+    Figures that cannot be read are left out: an answer that is paid for must not fail because of them.
 
     Args:
         counted: The provider's object.
@@ -115,5 +115,5 @@ def usage(counted: Json, fields: tuple[str, str], details: dict[str, int | None]
     tokens = [figure(counted, name) for name in fields]
     if all(count is None for count in tokens):
         return None
-    known = {name: count for name, count in details.items() if count is not None}
-    return Usage(tokens[0] or 0, tokens[1] or 0, known)
+    counts = {name: count for name, count in details.items() if count is not None}
+    return Usage(tokens[0] or 0, tokens[1] or 0, counts)

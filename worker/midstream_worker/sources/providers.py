@@ -1,4 +1,4 @@
-"""Finds the source of a model, and makes each one when it is first asked for."""
+"""Finds the source of a model, and makes each source when it is first needed."""
 
 import contextlib
 import logging
@@ -19,11 +19,11 @@ from midstream_worker.sources.source import Source
 
 logger = logging.getLogger(__name__)
 
-# The SDKs are imported when a source of theirs is made: they take about a second each.
+# An SDK is imported when its first source is made, because importing one takes about a second.
 
 
 class Sources:
-    """One source for each provider that was asked for; a source serves any number of generations at once."""
+    """One source for each provider, made when it is first needed; it serves any number of generations at once."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -44,7 +44,7 @@ class Sources:
         return self._made[key], name
 
     def warm(self) -> None:
-        """Make the sources that are likely to be asked for, apps among them: importing blocks the loop for seconds."""
+        """Make the sources that are likely to be needed, also apps: a later import would block the loop for seconds."""
         settings = self._settings
         likely = {
             "openai": settings.openai_api_key,
@@ -54,7 +54,7 @@ class Sources:
         for provider in (*(name for name, configured in likely.items() if configured), *settings.providers):
             self.get(f"{provider}/any")
         for app in settings.apps:
-            with contextlib.suppress(SourceError):  # it was logged, and is told to who asks for this app
+            with contextlib.suppress(SourceError):  # it is logged, and every request for this app fails with it
                 self.get(f"app/{app}")
 
     async def aclose(self) -> None:
@@ -89,7 +89,7 @@ class Sources:
             except AppImportError as error:
                 where = Path.cwd()
                 logger.error("the app %s (%s, looked for in %s) cannot be imported: %s", name, path, where, error)  # noqa: TRY400
-                # Not tried again: what fails may take seconds to do so, and blocks everybody meanwhile.
+                # It is not tried again: failing may take seconds, and blocks every other generation meanwhile.
                 self._broken.add(path)
         raise SourceError("source_error", f"The app {name} could not be imported.")
 
@@ -123,7 +123,7 @@ class Sources:
 
         secret = _revealed(key) or os.environ.get(key_variable(provider), "")
         client = openai.AsyncOpenAI(
-            api_key=secret or "none",  # most servers of one's own want none, but the SDK insists
+            api_key=secret or "none",  # the SDK insists on a key, which most local servers do not need
             base_url=base_url,
             max_retries=0,
             http_client=self._http_client(),
@@ -154,7 +154,7 @@ class Sources:
     def _http_client(self) -> httpx2.AsyncClient:
         settings = self._settings
         limits = AnswerLimits(settings.max_provider_event_bytes, settings.max_provider_answer_bytes)
-        # The generation's own idle time-out comes first; this one is for calls that it does not watch.
+        # The generation's own idle time-out comes first; this one is for calls outside of generations.
         return provider_client(limits, silence_s=settings.longest_idle_s)
 
 

@@ -9,7 +9,6 @@ from midstream_worker.sources.deltas import (
     FinishReason,
     Other,
     Reasoning,
-    Text,
     ToolCall,
     ToolInput,
     Upstream,
@@ -27,13 +26,14 @@ from midstream_worker.sources.provider_json import (
     usage,
 )
 from midstream_worker.sources.surrogates import SurrogateJoiner
+from midstream_worker.sources.text_runs import TextRuns
 
 
 class ResponseReader:
     """Reads one response's events, in order and from its first one.
 
-    The events of a tool call's arguments do not repeat its name, and a character may be cut in half: so what an
-    event means depends on those before it.
+    The events of a tool call's arguments do not repeat its name, and a character may be cut in half, so the meaning
+    of an event depends on the events before it.
 
     Args:
         failures: The provider's table of failures.
@@ -52,14 +52,13 @@ class ResponseReader:
         self._after = after
         self._resumable = resumable
         self._id = ""
-        self._text = SurrogateJoiner()
-        self._reasoning = SurrogateJoiner()
+        self._runs = TextRuns()
         self._arguments = SurrogateJoiner()
         self._calls: dict[str, Json] = {}
         self._refused = False
 
     def read(self, event: Json) -> Iterator[Delta]:
-        """Yield what the event brings, and its position behind that.
+        """Yield the deltas of an event, and then its position.
 
         Raises:
             SourceError: The response failed.
@@ -71,7 +70,8 @@ class ResponseReader:
             yield Upstream(self._id, self._resumable, cursor)
         deltas = list(self._read(event))
         if position is None:
-            # Signs of life have none, nor have servers of others; but what is read again must not be delivered twice.
+            # Signs of life and compatible servers have no positions; but without one, a second reading would deliver
+            # the same deltas twice.
             if deltas and self._resumable:
                 raise MisfitError("sent an event without a `sequence_number`")
             yield from deltas
@@ -96,21 +96,21 @@ class ResponseReader:
                 raise self._failures.of_report({"code": event.get("code"), "message": event.get("message")})
             case _:
                 yield from self._words(event)
-                yield from _cipher(event)
+                yield from _encrypted_reasoning(event)
                 yield from self._tool_call(event)
 
     def _words(self, event: Json) -> Iterator[Delta]:
         match event.get("type"):
             case "response.output_text.delta":
-                yield from _text(self._text.push(piece(event, "delta")))
+                yield from self._runs.text(piece(event, "delta"))
             case "response.output_text.done":
-                yield from _text(self._text.flush())
+                yield from self._runs.end_text()
             case "response.output_text.annotation.added":
                 yield from _citation(event)
             case "response.reasoning_summary_text.delta" | "response.reasoning_text.delta":
-                yield from _reasoning(self._reasoning.push(piece(event, "delta")))
+                yield from self._runs.reasoning(piece(event, "delta"))
             case "response.reasoning_summary_text.done" | "response.reasoning_text.done":
-                yield from _reasoning(self._reasoning.flush())
+                yield from self._runs.end_reasoning()
             case "response.reasoning_summary_part.added" if figure(event, "summary_index"):
                 yield Reasoning("\n\n")
 
@@ -130,13 +130,13 @@ class ResponseReader:
                 yield ToolCall(text(item, "call_id"), text(item, "name"), text(item, "arguments"))
 
 
-def refusal(said: str) -> Other:
-    """Return the entry that tells what a model said instead of an answer."""
-    return Other("data", {"kind": "refusal", "text": said})
+def refusal(words: str) -> Other:
+    """Return the delta of what a model wrote in place of an answer."""
+    return Other("data", {"kind": "refusal", "text": words})
 
 
 def ending(response: Json, *, refused: bool, called: bool) -> Iterator[Delta]:
-    """Yield usage and finish of a response that ended as it should."""
+    """Yield usage and finish of a response that was completed, or cut at a limit."""
     counted = member(response, "usage")
     details = {
         "cached_tokens": figure(counted.get("input_tokens_details"), "cached_tokens"),
@@ -148,7 +148,7 @@ def ending(response: Json, *, refused: bool, called: bool) -> Iterator[Delta]:
 
 
 def failed(response: Json, failures: Failures) -> Exception:
-    """Return the failure that a failed or cancelled response tells of."""
+    """Return the failure of a response that failed or was cancelled."""
     error = member(response, "error") or {"message": f"the response is {piece(response, 'status')}"}
     return failures.of_report({"code": error.get("code"), "message": error.get("message")})
 
@@ -177,22 +177,12 @@ def _reason(response: Json, *, refused: bool, called: bool) -> FinishReason:
     return "tool_calls" if called else "stop"
 
 
-def _text(words: str) -> Iterator[Delta]:
-    if words:
-        yield Text(words)
-
-
-def _reasoning(words: str) -> Iterator[Delta]:
-    if words:
-        yield Reasoning(words)
-
-
-def _cipher(event: Json) -> Iterator[Delta]:
-    """Yield a reasoning item's content in cipher, which is there if `include` asked for it."""
+def _encrypted_reasoning(event: Json) -> Iterator[Delta]:
+    """Yield a reasoning item's encrypted content, which is there if `include` asks for it."""
     if event.get("type") == "response.output_item.done":
         item = member(event, "item")
-        if item.get("type") == "reasoning" and (cipher := text(item, "encrypted_content")):
-            yield Other("data", {"kind": "encrypted_reasoning", "content": cipher})
+        if item.get("type") == "reasoning" and (encrypted := text(item, "encrypted_content")):
+            yield Other("data", {"kind": "encrypted_reasoning", "content": encrypted})
 
 
 def _citation(event: Json) -> Iterator[Delta]:

@@ -1,4 +1,4 @@
-"""The one shape that every upstream dialect is brought to."""
+"""The interface of a source: every upstream dialect is read through it."""
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
@@ -31,18 +31,18 @@ class Source(Protocol):
         Closing the iterator closes the upstream connection. Never retries by itself.
 
         Raises:
-            SourceError: From the iterator, for every way in which the upstream can fail.
+            SourceError: The iterator raises it for every way in which the upstream can fail.
         """
         ...
 
     def reattach(self, upstream_id: str, after: int | None, delivered_text: str) -> AsyncGenerator[Delta]:
-        """Go on reading the generation `upstream_id` behind its position `after`; makes no paid call.
+        """Go on reading the generation `upstream_id` after the position `after`, without a paid call.
 
         Args:
             upstream_id: The id of the last `Upstream` that was stored.
             after: The cursor of the last `Upstream` that was stored; `None` reads from the start.
-            delivered_text: All `Text` up to `after`, joined: what is missing of an upstream that is too old
-                to be streamed is found by it.
+            delivered_text: All `Text` up to `after`, joined. An upstream that is too old to be streamed can only be
+                read whole; the missing text is what comes after this.
 
         Raises:
             SourceError: As in `open`; code `reattach_unsupported` where `resumable` is false, and
@@ -51,7 +51,7 @@ class Source(Protocol):
         ...
 
     async def cancel(self, upstream_id: str) -> None:
-        """Ask the provider to stop a generation that goes on without us; a no-op where it cannot."""
+        """Ask the provider to stop a generation that goes on without us, if it can do so."""
         ...
 
     async def aclose(self) -> None:

@@ -17,8 +17,8 @@ async def events(call: Awaitable[Any], failures: Failures, read: Reader) -> Asyn
 
     Args:
         call: An SDK's call with `stream=True` that yields JSON as it came (`cast_to=object`): the SDK's own models
-            of events take any type for any field, and 30 µs for each nested object that a provider cares to send.
-            It is made when the first event is asked for.
+            of events accept any type for any field, and take 30 µs for each nested object that a provider sends.
+            The call is made when the first event is read.
         failures: The provider's table of failures.
         read: Makes the deltas of one event.
 
@@ -31,10 +31,10 @@ async def events(call: Awaitable[Any], failures: Failures, read: Reader) -> Asyn
             async for event in stream:
                 started = True
                 yield list(read(as_object(event)))
-                # What came in one piece is handed out without a pause, half a second of it: the others wait too long.
+                # Events that came in one piece would be read without a pause, for half a second: others wait too long.
                 await asyncio.sleep(0)
     except SourceError:
         raise
     except Exception as error:  # noqa: BLE001  `of_exception` raises what is not theirs
-        # Nothing of the SDK's error is chained: it carries the request, and the key in its headers.
+        # The SDK's error is not chained: it carries the request, with the key in its headers.
         raise failures.of_exception(error, started=started) from None
