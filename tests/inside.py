@@ -4,6 +4,7 @@ For faults that need a process to kill there is `tests/system.py`.
 """
 
 import asyncio
+import logging
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -53,6 +54,9 @@ class PromptServer(uvicorn.Server):
                 while self.server_state.connections or self.server_state.tasks:
                     await asyncio.sleep(0.002)
         except TimeoutError:
+            logging.getLogger("uvicorn.error").log(
+                logging.ERROR, "%d requests are cancelled", len(self.server_state.tasks)
+            )
             for task in self.server_state.tasks:
                 task.cancel()
         await self.lifespan.shutdown()

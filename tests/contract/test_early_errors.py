@@ -11,6 +11,7 @@ import openai
 import pytest
 
 from midstream.settings import Settings
+from midstream_worker.sources.openai_responses import REATTACH_PAUSES_S, OpenAIResponses
 from tests import inside
 from tests.contract.sdk_clients import Doors, ask, doors, events, on_provider
 from tests.provider.client import ProviderServer
@@ -58,15 +59,21 @@ async def test_it_is_the_same_error_streamed_and_not(served: Doors, call: Call, 
 
 
 @pytest.mark.parametrize("call", CALLS)
-async def test_a_failure_after_the_first_word_is_told_in_the_stream(served: Doors, call: Call) -> None:
-    stream = await call(served, Script(words=5, fail="reset", fail_at=3), stream=True)
+async def test_a_failure_after_the_first_word_is_told_in_the_stream(
+    settings: Settings, provider: ProviderServer, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A worker reads a cut response on five times before it gives it up, and pauses for 8.6 s in all.
+    defaults: Any = OpenAIResponses.__init__.__kwdefaults__
+    monkeypatch.setitem(defaults, "reattach_pauses_s", (0.01,) * len(REATTACH_PAUSES_S))
     came: list[Any] = []
-    try:
-        await events(stream, came)
-    except (openai.APIError, anthropic.APIStatusError):
-        pass
-    else:
-        assert came[-1].type == "response.failed"
+    async with doors(on_provider(settings, provider, retry_attempts=1)) as served:
+        stream = await call(served, Script(words=5, fail="reset", fail_at=3), stream=True)
+        try:
+            await events(stream, came)
+        except (openai.APIError, anthropic.APIStatusError):
+            pass
+        else:
+            assert came[-1].type == "response.failed"
     assert len(came) > 2
 
 
@@ -110,7 +117,7 @@ async def test_a_broker_that_stops_before_the_first_word_sends_to_another(
     redis_url: str, tmp_path: Path, path: str
 ) -> None:
     """As unstreamed: the SDKs try a 503 again, and an error in a stream never."""
-    asked = {"model": "demo/count", "max_tokens": 9, "delay_ms": 3_000, "words": 1, "stream": True}
+    asked = {"model": "demo/count", "max_tokens": 9, "delay_ms": 2_000, "words": 1, "stream": True}
     asked |= {"input": "x"} if path == "/v1/responses" else {"messages": [{"role": "user", "content": "x"}]}
     async with System(redis_url, tmp_path, broker_drain_ms=300) as system:
         await system.start()

@@ -19,6 +19,12 @@ every_dialect_of_one_connection = pytest.mark.parametrize(
 )
 
 
+@pytest.fixture
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give up a silent upstream soon: in a worker, what watches a generation's silence is first by five seconds."""
+    monkeypatch.setattr("midstream_worker.sources.provider_http.CONNECT_TIMEOUT_S", 0.5)
+
+
 async def failure(source: Source, asked: Prompt, into: Read | None = None) -> SourceError:
     with pytest.raises(SourceError) as caught:
         await read(source.open(asked), into)
@@ -87,6 +93,7 @@ async def test_retry_after_is_passed_on(provider: ProviderServer, dialect: str) 
     ],
 )
 @pytest.mark.parametrize("fail_at", [0, 3, 99])
+@pytest.mark.usefixtures("_impatient")
 async def test_a_broken_stream_fails_after_all_that_came(
     provider: ProviderServer, dialect: str, fail: str, code: str, fail_at: int
 ) -> None:
@@ -102,6 +109,7 @@ async def test_a_broken_stream_fails_after_all_that_came(
 
 @every_dialect
 @pytest.mark.parametrize(("fail", "code"), [("reset", "provider_disconnected"), ("stall", "provider_timeout")])
+@pytest.mark.usefixtures("_impatient")
 async def test_a_break_before_the_headers_may_have_been_billed(
     provider: ProviderServer, dialect: str, fail: str, code: str
 ) -> None:

@@ -142,7 +142,7 @@ async def test_a_flood_is_cut_off(settings: Settings, provider: ProviderServer) 
 
 
 async def test_the_first_entry_leaves_at_once_and_later_ones_together(client: Midstream) -> None:
-    script = Script(words=30, delay_ms=5)
+    script = Script(words=30, delay_ms=20)
     merged = await answer(client, script, chunking={"flush_ms": 5_000, "flush_bytes": 65_536})
     assert [data["text"] for data in merged.of("text")] == ["w0 ", script.text().removeprefix("w0 ")]
     single = await answer(client, script, chunking={"flush_ms": 0})
