@@ -96,7 +96,7 @@ class Tail:
 
     Attributes:
         face: The wire format it is sent in.
-        sink: Where it goes; None before `begin`.
+        sink: Where it goes; None before `begin`, and once it is closed.
         cursor: The last offset handed to the sink.
         until: Stop after this offset; None: after the terminal entry.
         mark: An offset and a frame to send once, right after the frame of that offset; None: nothing to mark.
@@ -124,11 +124,11 @@ class Tail:
 
         `opening` leads the first chunk, and goes out now even if there is none yet.
         """
-        self.sink = sink
         self._opening = opening
         if self._is_closed():
             sink.close()
             return
+        self.sink = sink
         if reset is not None:
             self.restart(reset)
         self.pump()
@@ -222,10 +222,11 @@ class Tail:
             return
         self._state = state
         self._reader.leave(self)
-        if self.sink is not None:
+        sink, self.sink = self.sink, None  # a sink holds its tail: held both ways, they would wait for the collector
+        if sink is not None:
             if self._opening:
-                self._write(self.sink, b"")
-            self.sink.close()
+                self._write(sink, b"")
+            sink.close()
 
     def _end_with(self, frame: bytes) -> None:
         if self._state in _LIVE:
