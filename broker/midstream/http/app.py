@@ -39,7 +39,9 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         responses={
-            "default": {"description": "An error: a problem document, or in the shape of the peer whose path it is"}
+            "default": {
+                "description": "An error, as a problem document or in the shape of the SDK that the path belongs to."
+            }
         },
     )
     problems.install(app)

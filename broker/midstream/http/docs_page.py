@@ -27,17 +27,18 @@ _SOCKET: Final[dict[str, Any]] = {
         "tags": ["streams"],
         "summary": "WebSocket",
         "operationId": "websocket",
-        "description": "Start, tail and cancel any number of streams on one socket: one JSON object per text message. "
-        'Send `{"type": "start", "request": {…}}`, where `request` is the body of `POST /v1/streams`; '
-        '`{"type": "tail", "id": "…", "after": 0}`; `leave`, `cancel`, `ping`. Where there are keys and none came as a '
-        'header, the first message is `{"type": "auth", "key": "…"}`. Each may hold a `ref`, which its answer repeats. '
-        "The answers are in PROTOCOL: WebSocket. This page cannot open one; `examples/websocket/ask.mjs` does.",
+        "description": "Start, tail and cancel streams, any number of them on one socket. Each message is JSON. "
+        'To start one, send `{"type": "start", "request": {…}}`, where `request` is the body of `POST /v1/streams`. '
+        'To tail one, send `{"type": "tail", "id": "…", "after": 0}`. Other types are `leave`, `cancel` and `ping`. If '
+        "the broker has keys and the request has no key in a header, the first message is "
+        '`{"type": "auth", "key": "…"}`. Every message may have a `ref`, which the answer to it repeats. '
+        "PROTOCOL: WebSocket lists the answers. This page cannot open a socket; `examples/websocket/ask.mjs` does.",
         "parameters": [
             {"name": "Upgrade", "in": "header", "required": True, "schema": {"type": "string", "enum": ["websocket"]}}
         ],
         "responses": {
-            "101": {"description": "The socket is open; without a key it is closed with 4401."},
-            "default": {"description": "No socket was asked for: a problem document."},
+            "101": {"description": "The socket is open. Without a key it is closed with 4401."},
+            "default": {"description": "The request does not ask for a socket; the answer is a problem document."},
         },
     }
 }

@@ -16,9 +16,9 @@ router = APIRouter(prefix="/v1/models", tags=["models"])
 @router.get("", response_class=Response)
 async def models(
     caller: ACaller,
-    anthropic_version: Annotated[str | None, Header(description="present: the list is of Anthropic's shape")] = None,
+    anthropic_version: Annotated[str | None, Header(description="If present, the list has Anthropic's shape.")] = None,
 ) -> Response:
-    """List the models that can be asked for; `default` marks the one used when none is named."""
+    """List the available models. `default` marks the one that is used if a request names none."""
     catalogue = available(caller.settings)
     if anthropic_version is not None:
         data = [_anthropic_model(each) for each in catalogue]
@@ -33,12 +33,12 @@ async def models(
 async def model(
     model: str,
     caller: ACaller,
-    anthropic_version: Annotated[str | None, Header(description="present: the model is of Anthropic's shape")] = None,
+    anthropic_version: Annotated[str | None, Header(description="If present, the model has Anthropic's shape.")] = None,
     x_stainless_lang: Annotated[
-        str | None, Header(description="present: the request is that of an SDK of OpenAI's")
+        str | None, Header(description="If present, the request comes from an SDK of OpenAI.")
     ] = None,
 ) -> Response:
-    """Show one model that can be asked for, also one that is not listed."""
+    """Show an available model, even if it is not listed."""
     of_anthropic = anthropic_version is not None
     peer = "anthropic" if of_anthropic else "openai" if x_stainless_lang is not None else None
     # For a peer's SDK a name without a provider is one of that peer's models, as it is where a model is run.

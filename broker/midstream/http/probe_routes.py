@@ -11,12 +11,12 @@ router = APIRouter(tags=["probes"])
 
 @router.get("/healthz", response_class=Response)
 async def healthz() -> Response:
-    """Answer while the process lives."""
+    """Answer 200 while the process lives."""
     return JsonResponse({"status": "ok"})
 
 
 @router.get("/readyz", response_class=Response)
 async def readyz(services: AServices) -> Response:
-    """Answer 200 when generations can be started, else 503 `log_unavailable` or `log_full`."""
+    """Answer 200 if generations can be started, otherwise 503 `log_unavailable` or `log_full`."""
     await services.check_ready()
     return JsonResponse({"status": "ok", "model": resolve(None, services.settings)})

@@ -30,12 +30,16 @@ class IdleTimeoutError(UnfitRequestError):
 
 
 class Chunking(BaseModel):
-    """How deltas are batched into entries; unset fields take the worker's settings."""
+    """How deltas are batched into entries. Fields that are not set are those of the worker's settings."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    flush_ms: int | None = Field(default=None, ge=0, le=5_000, description="longest wait of a delta, in ms")
-    flush_bytes: int | None = Field(default=None, ge=1, le=65_536, description="size that flushes at once")
+    flush_ms: int | None = Field(
+        default=None, ge=0, le=5_000, description="Longest time that a delta waits for its batch, in milliseconds."
+    )
+    flush_bytes: int | None = Field(
+        default=None, ge=1, le=65_536, description="Size at which a batch is written at once, in bytes."
+    )
 
 
 class GenerationRequest(BaseModel):
@@ -43,25 +47,35 @@ class GenerationRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    model: str | None = Field(default=None, max_length=200, description="`provider/name`; default: the best available")
-    input: str | list[dict[str, Any]] | None = Field(default=None, description="a prompt, or input items")
-    messages: list[dict[str, Any]] | None = Field(default=None, description="chat messages with role and content")
-    params: dict[str, Any] = Field(default_factory=dict, description="passed on to the provider as they are")
+    model: str | None = Field(
+        default=None, max_length=200, description="`provider/name`. Without it the broker's default model is used."
+    )
+    input: str | list[dict[str, Any]] | None = Field(default=None, description="A prompt, or input items.")
+    messages: list[dict[str, Any]] | None = Field(default=None, description="Chat messages with role and content.")
+    params: dict[str, Any] = Field(default_factory=dict, description="Parameters that are passed on to the provider.")
     chunking: Chunking = Chunking()
     on_worker_loss: WorkerLossPolicy = Field(
-        default="auto", description="`auto` is `reattach` where the provider can, else `interrupt`"
+        default="auto",
+        description="What to do if the worker is lost. `auto`: `reattach` if the provider can, else `interrupt`.",
     )
     retry: RetryPolicy = Field(
         default="safe",
-        description="failures before the first delta: `safe` repeats what was surely not billed, `ambiguous` also "
-        "what may have been (it can cost a second time), `never` nothing",
+        description="Which failures before the first delta are tried again. `safe`: those that were surely not billed; "
+        "`ambiguous`: also those that may have been, so a second call may be paid; `never`: none.",
     )
     idle_timeout_s: float | None = Field(
-        default=None, gt=0, allow_inf_nan=False, description="longest silence of the source; default: the worker's"
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Longest silence of the source, in seconds. By default that of the settings.",
     )
-    thread: str | None = Field(default=None, max_length=200, description="groups streams for listing")
+    thread: str | None = Field(
+        default=None, max_length=200, description="The conversation that the stream belongs to, for lists."
+    )
     metadata: Metadata = Field(default_factory=dict, max_length=16)
-    ttl_s: int | None = Field(default=None, ge=1, le=31_536_000, description="kept this long after its end")
+    ttl_s: int | None = Field(
+        default=None, ge=1, le=31_536_000, description="How long the stream is kept after its end, in seconds."
+    )
 
     @model_validator(mode="after")
     def _exactly_one_prompt(self) -> Self:

@@ -29,7 +29,8 @@ _MAJOR: Final = re.compile("[0-9]{1,9}")
 router = APIRouter(prefix="/api/chat", tags=["ai-sdk"], route_class=JsonRoute)
 
 Major = Annotated[
-    str | None, Header(alias="AI-SDK-Major", description="the client's major of `ai`, if it is 7 or more")
+    str | None,
+    Header(alias="AI-SDK-Major", description="The major version of the client's `ai` package, if it is 7 or more."),
 ]
 
 
@@ -96,7 +97,7 @@ def _is_resetting(major: str | None) -> bool:
 
 @router.post("", response_class=Response)
 async def post_chat(body: ChatRequest, caller: ACaller, ai_sdk_major: Major = None) -> Response:
-    """Begin the chat's next answer, or join it if this very request began it; answer with its UI message stream."""
+    """Begin the chat's next answer, or join it if an equal request began it. The response is its UI message stream."""
     try:
         request = body.generation()
     except ValidationError as error:
@@ -113,14 +114,15 @@ async def resume_chat(
     chat_id: str,
     caller: ACaller,
     last_event_id: Annotated[
-        str | None, Header(description="the last `id` you have; without it, all is replayed")
+        str | None, Header(description="The last `id` that you have. Without it everything is replayed.")
     ] = None,
     follow: Annotated[
-        bool, Query(description="false: stop at the tail, without `[DONE]`; for a client that goes on by another way")
+        bool,
+        Query(description="`false`: stop at the tail, without `[DONE]`, for a client that reads on in another way."),
     ] = True,
     ai_sdk_major: Major = None,
 ) -> Response:
-    """Replay the chat's answer and follow it, or send what comes after the cursor."""
+    """Replay the chat's answer and follow it. With a cursor, send only what comes after it."""
     chat = caller.chat(chat_id)
     tag, _, offset = (last_event_id or "").partition(".")
     stream = await chat.stream() if tag else None
@@ -138,17 +140,17 @@ async def resume_chat(
 
 
 class StopRequest(BaseModel):
-    """Which stream to stop, if it is not simply the one that the chat is at."""
+    """The stream to stop, if it is not the chat's current one."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     stream_id: str | None = Field(
-        default=None, description="stop only this stream; one that is not the chat's any more stops nothing"
+        default=None, description="Stop only this stream. If it is no longer the chat's, nothing is stopped."
     )
 
 
 @router.post("/{chat_id:path}/stop", response_class=Response)
 async def stop_chat(chat_id: str, caller: ACaller, body: StopRequest | None = None) -> Response:
-    """Stop the chat's answer in every tab. Idempotent."""
+    """Stop the chat's answer in every tab. The request can be repeated."""
     stopped, stream_id = await caller.chat(chat_id).stop(body.stream_id if body else None)
     return JsonResponse({"stopped": stopped, "stream_id": stream_id}, 202 if stopped else 200)

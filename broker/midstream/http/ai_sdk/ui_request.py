@@ -17,24 +17,30 @@ _ANSWERED: Final = ("output-available", "output-error", "output-denied")
 
 
 class ChatRequest(BaseModel):
-    """What `useChat` sends. Fields of the app's own are ignored."""
+    """A request of `useChat`. Fields that the app adds are ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    id: str = Field(min_length=1, max_length=200, description="the chat")
-    messages: list[dict[str, Any]] = Field(min_length=1, description="UI messages")
+    id: str = Field(min_length=1, max_length=200, description="The id of the chat.")
+    messages: list[dict[str, Any]] = Field(min_length=1, description="The chat's UI messages.")
     trigger: Literal["submit-message", "regenerate-message"] = "submit-message"
-    message_id: str | None = Field(default=None, alias="messageId", description="what is regenerated or replaced")
-    model: str | None = Field(default=None, max_length=200, description="`provider/name`; default: the best available")
-    system: str | None = Field(default=None, description="instructions before the messages")
-    params: dict[str, Any] = Field(default_factory=dict, description="passed on to the provider as they are")
+    message_id: str | None = Field(
+        default=None, alias="messageId", description="The message that is regenerated or replaced."
+    )
+    model: str | None = Field(
+        default=None, max_length=200, description="`provider/name`. Without it the broker's default model is used."
+    )
+    system: str | None = Field(default=None, description="Instructions before the messages.")
+    params: dict[str, Any] = Field(default_factory=dict, description="Parameters that are passed on to the provider.")
     chunking: Chunking = Chunking()
     on_worker_loss: WorkerLossPolicy = "auto"
     retry: RetryPolicy = "safe"
     idle_timeout_s: float | None = Field(
-        default=None, gt=0, allow_inf_nan=False, description="longest silence of the source"
+        default=None, gt=0, allow_inf_nan=False, description="Longest silence of the source, in seconds."
     )
-    ttl_s: int | None = Field(default=None, ge=1, le=31_536_000, description="kept this long after its end")
+    ttl_s: int | None = Field(
+        default=None, ge=1, le=31_536_000, description="How long the stream is kept after its end, in seconds."
+    )
 
     @property
     def regenerates(self) -> bool:

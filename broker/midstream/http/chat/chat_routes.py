@@ -19,13 +19,13 @@ router = APIRouter(tags=["OpenAI"], route_class=HeadersRoute)
 
 
 class StreamOptions(BaseModel):
-    """How the stream is written."""
+    """Options of the streamed answer."""
 
     include_usage: bool | None = None
 
 
 class ChatRequest(BaseModel):
-    """The body of a chat completion; what is not named here is for the provider to judge."""
+    """A chat completion to create. The provider judges fields that are not named here."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -48,7 +48,7 @@ class ChatRequest(BaseModel):
 
 @router.post("/v1/chat/completions", response_class=Response)
 async def create_completion(body: ChatRequest, request: Request, caller: ACaller) -> Response:
-    """Complete a chat, durably: `Stream-Id` is the stream to come back to."""
+    """Complete a chat. Its stream is durable; the header `Stream-Id` names it."""
     refuse_for_chat(body.params)
     generation = generations.generation_request(
         model=generations.model_of(body.model, "openai", caller.settings),

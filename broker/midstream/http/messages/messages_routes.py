@@ -18,7 +18,7 @@ router = APIRouter(tags=["Anthropic"], route_class=HeadersRoute)
 
 
 class MessagesRequest(BaseModel):
-    """The body of a message; what is not named here is for the provider to judge."""
+    """A message to create. The provider judges fields that are not named here."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -31,7 +31,7 @@ class MessagesRequest(BaseModel):
 
 
 class CountRequest(BaseModel):
-    """What to count the tokens of; what is not named here is for Anthropic to judge."""
+    """A message whose tokens are to be counted. Anthropic judges fields that are not named here."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -41,7 +41,7 @@ class CountRequest(BaseModel):
 
 @router.post("/v1/messages", response_class=Response)
 async def create_message(body: MessagesRequest, request: Request, caller: ACaller) -> Response:
-    """Answer with a message, durably: `Stream-Id` is the stream to come back to."""
+    """Create a message. Its stream is durable; the header `Stream-Id` names it."""
     model = generations.model_of(body.model, "anthropic", caller.settings)
     params = {**(body.model_extra or {}), "max_tokens": body.max_tokens}
     if betas := [*_betas(request), *(body.betas or ())]:
@@ -63,7 +63,7 @@ async def create_message(body: MessagesRequest, request: Request, caller: ACalle
 
 @router.post("/v1/messages/count_tokens", response_class=Response)
 async def count_tokens(body: CountRequest, request: Request, caller: ACaller) -> Response:
-    """Count a message's tokens, at Anthropic."""
+    """Let Anthropic count the tokens of a message."""
     model = generations.model_of(body.model, "anthropic", caller.settings)
     counted = body.model_dump(exclude_unset=True, exclude={"model", "betas"})
     betas = [*_betas(request), *(body.betas or ())]

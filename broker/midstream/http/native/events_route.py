@@ -75,21 +75,23 @@ def events(
             "content": {
                 "text/event-stream": {"example": 'id: 2\nevent: text\ndata: {"type":"text","text":"Hello"}\n\n'}
             },
-            "description": "The entries behind the cursor, then those to come, up to the `end` event.",
+            "description": "The entries after the cursor and all that follow, up to the `end` event.",
         },
-        204: {"description": "Ended, and the cursor is at the tail: EventSource stops."},
+        204: {"description": "The stream has ended, and the cursor is at its tail. This answer stops an EventSource."},
         404: {"description": "`stream_not_found`"},
-        410: {"description": "`cursor_trimmed`: the entries behind the cursor are gone."},
+        410: {"description": "`cursor_trimmed`: the entries after the cursor are gone."},
     },
 )
 async def get_events(
     stream_id: str,
     caller: ACaller,
-    last_event_id: Annotated[str | None, Header(description="the last offset you have; wins over `after`")] = None,
-    after: Annotated[str | None, Query(description="the last offset you have")] = None,
-    follow: Annotated[bool, Query(description="false: stop at the tail instead of waiting for more")] = True,
+    last_event_id: Annotated[
+        str | None, Header(description="The last offset that you have. It wins over `after`.")
+    ] = None,
+    after: Annotated[str | None, Query(description="The last offset that you have.")] = None,
+    follow: Annotated[bool, Query(description="`false`: stop at the tail instead of waiting for more entries.")] = True,
 ) -> Response:
-    """Tail a stream: replay what is behind the cursor, then follow."""
+    """Tail a stream: replay the entries after the cursor, then follow."""
     return await _answer(caller, stream_id, cursor(last_event_id, after), follow=follow)
 
 

@@ -22,9 +22,9 @@ Status = Literal["queued", "running", "ended", "completed", "failed", "cancelled
 
 
 class StartRequest(GenerationRequest):
-    """The body of a start: a generation, and how to answer."""
+    """A generation to start, and how to answer."""
 
-    stream: bool = Field(default=False, description="true: answer with the events themselves")
+    stream: bool = Field(default=False, description="`true`: answer with the stream's events.")
 
 
 EXAMPLES: Any = {
@@ -47,8 +47,8 @@ EXAMPLES: Any = {
     response_class=Response,
     openapi_extra={"requestBody": {"content": {"application/json": {"examples": EXAMPLES}}}},
     responses={
-        201: {"description": "Started; `Location` is the stream."},
-        200: {"description": "This idempotency key started the stream before."},
+        201: {"description": "The stream has started; `Location` is its address."},
+        200: {"description": "An earlier request with this idempotency key started the stream."},
         410: {"description": "`stream_deleted`"},
         413: {"description": "`body_too_large`"},
         422: {"description": "`unknown_model`, `missing_provider_key`, `idempotency_mismatch`"},
@@ -57,7 +57,10 @@ EXAMPLES: Any = {
 async def post_stream(
     body: StartRequest,
     caller: ACaller,
-    idempotency_key: Annotated[str | None, Header(max_length=255, description="the same key starts once")] = None,
+    idempotency_key: Annotated[
+        str | None,
+        Header(max_length=255, description="A second request with the same key finds the first one's stream."),
+    ] = None,
 ) -> Response:
     """Start a generation."""
     request = GenerationRequest.model_validate(body.model_dump(exclude={"stream"}))
@@ -75,12 +78,12 @@ async def post_stream(
 @router.get("", response_class=Response)
 async def list_streams(
     caller: ACaller,
-    status: Annotated[Status | None, Query(description="a status or an outcome")] = None,
+    status: Annotated[Status | None, Query(description="Only streams with this status or outcome.")] = None,
     thread: Annotated[str | None, Query(max_length=200)] = None,
     limit: Annotated[int, Query(ge=1)] = 50,
-    cursor: Annotated[str | None, Query(description="`next_cursor` of the page before")] = None,
+    cursor: Annotated[str | None, Query(description="The `next_cursor` of the page before.")] = None,
 ) -> Response:
-    """List streams, newest first. A page may be short: while there is a `next_cursor`, there may be more."""
+    """List streams, newest first. A page may be short; a `next_cursor` means that there may be more."""
     before = None
     if cursor is not None:
         created_ms, _, last_id = cursor.partition("-")
@@ -97,11 +100,13 @@ async def list_streams(
 async def get_stream(
     stream_id: str,
     caller: ACaller,
-    wait: Annotated[float | None, Query(ge=0, description="seconds to wait for the end; includes the output")] = None,
+    wait: Annotated[
+        float | None, Query(ge=0, description="Seconds to wait for the stream's end. The answer includes the output.")
+    ] = None,
 ) -> Response:
-    """Show a stream's state; with `wait`, once it has ended, and with its output.
+    """Show a stream's state. With `wait`, wait for its end first, and include its output.
 
-    `tails` counts those in the process that answers.
+    `tails` is the number of tails in the process that answers.
     """
     if wait is not None:
         await caller.streams.wait_for_end(stream_id, min(wait, caller.settings.max_wait_s))
@@ -113,7 +118,7 @@ async def get_stream(
 async def get_entries(
     stream_id: str,
     caller: ACaller,
-    after: Annotated[str | None, Query(description="the last offset you have")] = None,
+    after: Annotated[str | None, Query(description="The last offset that you have.")] = None,
     limit: Annotated[int, Query(ge=1)] = 100,
 ) -> Response:
     """Read a page of entries as JSON."""
@@ -133,7 +138,7 @@ async def get_entries(
 
 @router.post("/{stream_id}/cancel", response_class=Response, status_code=202)
 async def cancel_stream(stream_id: str, caller: ACaller) -> Response:
-    """Stop a generation. Idempotent; a stream that has ended stays as it ended."""
+    """Stop a generation. A stream that has ended stays as it is, so the request can be repeated."""
     stream = await caller.streams.find(stream_id)
     await stream.cancel()
     return JsonResponse(stream.summary(), 202, {"Stream-Id": stream_id})
@@ -141,7 +146,7 @@ async def cancel_stream(stream_id: str, caller: ACaller) -> Response:
 
 @router.delete("/{stream_id}", response_class=Response, status_code=204)
 async def delete_stream(stream_id: str, caller: ACaller) -> Response:
-    """Forget a stream and its entries; one that still runs is cancelled first."""
+    """Delete a stream and its entries. A stream that still runs is cancelled first."""
     stream = await caller.streams.find(stream_id)
     await stream.delete()
     return Response(status_code=204, headers={"Stream-Id": stream_id})

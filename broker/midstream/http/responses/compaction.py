@@ -34,7 +34,7 @@ _UNCOUNTED: Final = {"input_tokens": 0, "output_tokens": 0}
 
 
 class CompactRequest(BaseModel):
-    """A conversation to compact; what is not named here is for the provider to judge."""
+    """A conversation to compact. The provider judges fields that are not named here."""
 
     model_config = ConfigDict(extra="allow")
 

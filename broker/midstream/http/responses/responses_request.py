@@ -12,7 +12,7 @@ _OUR_ITEM: Final = re.compile(r"(msg|rs|fc|cmp)_[0-9a-f]{32}_\d+")
 
 
 class ResponsesRequest(BaseModel):
-    """A response to create; what is not named here is for the provider to judge."""
+    """A response to create. The provider judges fields that are not named here."""
 
     model_config = ConfigDict(extra="allow")
 

@@ -38,7 +38,7 @@ Order = Literal["asc", "desc"]
 
 @router.post("", response_class=Response)
 async def create_response(body: ResponsesRequest, request: Request, caller: ACaller) -> Response:
-    """Create a response, durably; `Stream-Id` is its stream."""
+    """Create a response. Its stream is durable; the header `Stream-Id` names it."""
     background, store = bool(body.background), body.store is not False
     if background and not store:
         raise Problem(400, "bad_request", "A background response has to be stored.", param="background")
@@ -74,7 +74,7 @@ async def create_response(body: ResponsesRequest, request: Request, caller: ACal
 
 @router.post("/compact", response_class=Response)
 async def compact_conversation(body: CompactRequest, request: Request, caller: ACaller) -> Response:
-    """Compact a conversation: the model summarises it, durably; what is left goes on as the next input."""
+    """Compact a conversation: the model summarises it, and `output` takes its place in the next input."""
     refuse_for_responses(body.params, body.items)
     earlier = await history(caller, body.previous_response_id)
     items = _conversation(earlier, body)
@@ -96,7 +96,7 @@ async def compact_conversation(body: CompactRequest, request: Request, caller: A
 
 @router.post("/input_tokens", response_class=Response)
 async def count_input_tokens(body: ResponsesRequest, caller: ACaller) -> Response:
-    """Count the tokens of an input, at OpenAI; a previous response of ours is counted in full."""
+    """Let OpenAI count the tokens of an input, with all of a previous response."""
     model = generations.model_of(body.model, "openai", caller.settings)
     earlier = await history(caller, body.previous_response_id)
     counted = body.model_dump(exclude_unset=True, exclude={"model", "previous_response_id"})
@@ -108,11 +108,14 @@ async def count_input_tokens(body: ResponsesRequest, caller: ACaller) -> Respons
 async def get_response(
     response_id: str,
     caller: ACaller,
-    stream: Annotated[bool, Query(description="answer with the events")] = False,
-    starting_after: Annotated[int | None, Query(ge=0, description="the last `sequence_number` you have")] = None,
-    include: Annotated[list[str] | None, Query(alias="include[]", description="beyond what create asked for")] = None,
+    stream: Annotated[bool, Query(description="`true`: stream the events.")] = False,
+    starting_after: Annotated[int | None, Query(ge=0, description="The last `sequence_number` that you have.")] = None,
+    include: Annotated[
+        list[str] | None,
+        Query(alias="include[]", description="Values of `include` in addition to those of the create."),
+    ] = None,
 ) -> Response:
-    """Retrieve a response as it is, or its events."""
+    """Retrieve a response as it is now, or stream its events."""
     encrypted = encrypted_of(include)
     past, face = await find_response(caller, response_id)
     face = replace(face, encrypted=encrypted or face.encrypted)
@@ -134,7 +137,7 @@ async def get_response(
 
 @router.post("/{response_id}/cancel", response_class=Response)
 async def cancel_response(response_id: str, caller: ACaller) -> Response:
-    """Stop a response. As with OpenAI, one that has ended otherwise cannot be cancelled."""
+    """Stop a response. As at OpenAI, a response that has ended otherwise cannot be cancelled."""
     stream, face = await find_response(caller, response_id)
     if caller.settings.strict_openai and not face.background:
         raise Problem(400, "bad_request", "Only a background response can be cancelled.")
@@ -148,7 +151,7 @@ async def cancel_response(response_id: str, caller: ACaller) -> Response:
 
 @router.delete("/{response_id}", response_class=Response)
 async def delete_response(response_id: str, caller: ACaller) -> Response:
-    """Forget a response and its stream; one that still runs is cancelled first."""
+    """Delete a response and its stream. A response that still runs is cancelled first."""
     stream, _ = await find_response(caller, response_id)
     await stream.delete()
     return _json({"id": response_id, "object": "response", "deleted": True}, stream)
@@ -162,7 +165,7 @@ async def list_input_items(
     order: Order = "desc",
     after: str | None = None,
 ) -> Response:
-    """List the input of a response, its history included."""
+    """List the input of a response, with the history before it."""
     stream, _ = await find_response(caller, response_id)
     items = input_items(stream.id, await input_of(stream))
     if order == "desc":
