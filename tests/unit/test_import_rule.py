@@ -55,6 +55,15 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "midstream.service.resources": ("midstream.service",),
 }
 
+# what gives access to streams: the only file that makes it, after the check that it needs (I7)
+MADE_ONLY_IN: dict[str, str] = {
+    "caller": "midstream.http.auth",  # of `Services`: the credential was verified
+    "Caller": "midstream.service.services",
+    "CallerStreams": "midstream.service.caller",
+    "CallerChat": "midstream.service.caller",
+    "StreamHandle": "midstream.service.caller_streams",  # the tenant was compared
+}
+
 # faces are pure functions: no I/O, no clock
 NOT_IN_FACES = ("asyncio", "redis", "socket", "time")
 
@@ -123,6 +132,18 @@ def test_a_package_stays_in_its_rooms(package: str) -> None:
         if within(name, (package,)) and not within(module, ONLY_IN[package])
     ]
     assert not astray, f"{package} belongs in {ONLY_IN[package]}"
+
+
+@pytest.mark.parametrize("name", MADE_ONLY_IN)
+def test_access_to_streams_is_given_in_one_place(name: str) -> None:
+    """I7."""
+    makers = {
+        module
+        for path, module in FILES.items()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) == name
+    }
+    assert makers == {MADE_ONLY_IN[name]}
 
 
 def test_faces_are_pure() -> None:
