@@ -4,17 +4,21 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Any
 
 import httpx2
 import pytest
 from fastapi import FastAPI
 
+from midstream.faces.chat import ChatFace
+from midstream.faces.face import Face
 from midstream.faces.native import NativeFace
+from midstream.faces.responses import ResponsesFace
 from midstream.http.app import create_app
 from midstream.hub.frames import CHUNK_BYTES
 from midstream.hub.hub import Hub
 from midstream.hub.segment import SEGMENT_ENTRIES, Segment
-from midstream.hub.window import Window
+from midstream.hub.window import CHUNKS_SHARE
 from midstream.log.connect import connect
 from midstream.log.log import Log
 from midstream.service.services import Services
@@ -61,14 +65,20 @@ async def hub(redis_url: str, producer: Producer) -> AsyncIterator[Hub]:
     await client.aclose()
 
 
-def kept(window: Window) -> int:
-    """Return what the segments of a window hold in their entries and frames."""
-    segments: list[Segment] = list(window._segments.values())
+def kept(hub: Hub) -> int:
+    """Return what a hub holds in entries, frames and chunks."""
+    segments: list[Segment] = list(hub._window._segments.values())
     return sum(
         sum(len(entry.content) for entry in segment.entries)
         + sum(len(frame) for framing in segment._framings.values() for frame in framing.frames)
         for segment in segments
-    )
+    ) + chunk_bytes(hub)
+
+
+def chunk_bytes(hub: Hub) -> int:
+    """Return what a hub holds in chunks."""
+    chunks = [chunk for follower in hub._followers.values() for chunk in follower.frames._chunks.values()]
+    return sum(len(chunk.frames) for chunk in chunks)
 
 
 async def test_frames_of_every_face_are_counted_in_the_window(hub: Hub, producer: Producer) -> None:
@@ -79,7 +89,7 @@ async def test_frames_of_every_face_are_counted_in_the_window(hub: Hub, producer
     class Measuring(RecordingSink):
         def write(self, chunk: bytes) -> None:
             super().write(chunk)
-            most.append(kept(hub._window))
+            most.append(kept(hub))
 
     books = [Measuring() for _ in faces]
     async with hub.follow(producer.id) as follower:
@@ -89,6 +99,47 @@ async def test_frames_of_every_face_are_counted_in_the_window(hub: Hub, producer
     await asyncio.gather(*(asyncio.wait_for(book.closed.wait(), 30) for book in books))
     assert all(book.ids == list(range(1, producer.tail + 1)) for book in books)
     assert max(most) <= WINDOW_BYTES
+
+
+async def test_chunks_of_many_faces_are_dropped_where_they_take_too_much(hub: Hub, producer: Producer) -> None:
+    await producer.write(SEGMENT_ENTRIES)
+    sinks = [RecordingSink() for _ in range(20)]
+    most: list[int] = []
+    async with hub.follow(producer.id) as follower:
+        for number, sink in enumerate(sinks):
+            follower.join(NumberedFace(number), 0).begin(sink)
+            most.append(chunk_bytes(hub))
+            assert hub._window._chunk_bytes == most[-1]
+        one = most[0]
+        assert one < WINDOW_BYTES // CHUNKS_SHARE < one * len(sinks)
+        assert max(most) <= WINDOW_BYTES // CHUNKS_SHARE
+        follower.frames.drop_chunks()
+        assert (hub._window._chunk_bytes, chunk_bytes(hub)) == (0, 0)
+    await producer.end()
+    await asyncio.gather(*(asyncio.wait_for(sink.closed.wait(), 5) for sink in sinks))
+    assert all(sink.ids == list(range(1, producer.tail + 1)) for sink in sinks)
+
+
+@pytest.mark.parametrize(("face", "text_bytes"), [(ResponsesFace("s", 0, b"{}"), 107), (ChatFace("s", 0, "m"), 0)])
+async def test_text_that_a_face_remembers_is_counted_as_long_as_the_stream_is_read(
+    hub: Hub, producer: Producer, face: Face[Any], text_bytes: int
+) -> None:
+    await producer.write(SEGMENT_ENTRIES * 8)
+    sink = RecordingSink()
+    async with hub.follow(producer.id) as follower:
+        tail = follower.join(face, 0)
+        tail.begin(sink)
+        async with asyncio.timeout(5):
+            while tail.cursor < producer.tail:
+                await asyncio.sleep(0)
+        follower.frames.drop_chunks()
+        window = hub._window
+        beside_segments = window.size_bytes - sum(segment.size_bytes for segment in window._segments.values())
+        assert beside_segments == pytest.approx(SEGMENT_ENTRIES * 8 * text_bytes, rel=0.02)
+        assert window.size_bytes <= WINDOW_BYTES
+        tail.close()
+    await asyncio.sleep(0)
+    assert (hub._followers, window.size_bytes) == ({}, 0)
 
 
 async def test_a_window_too_small_for_one_page_lets_every_tail_go_on(redis_url: str, producer: Producer) -> None:

@@ -47,6 +47,7 @@ class ChatFace:
     include_usage: bool = False
 
     heartbeat: ClassVar[bytes] = HEARTBEAT
+    remembers_text: ClassVar[bool] = False
 
     def begin(self) -> ChatState:
         """Return the state in which nothing has been sent."""

@@ -33,6 +33,11 @@ class Face(Protocol[State]):
         """A frame that tells a client only that the connection is alive; empty where the format has none."""
         ...
 
+    @property
+    def remembers_text(self) -> bool:
+        """Whether a state holds the text of all entries before it, which the hub counts as memory."""
+        ...
+
     def begin(self) -> State:
         """Return the state before the log's first entry; None where the face remembers nothing."""
         ...

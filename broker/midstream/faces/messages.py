@@ -56,6 +56,7 @@ class MessagesFace:
     model: str
 
     heartbeat: ClassVar[bytes] = PING
+    remembers_text: ClassVar[bool] = True
 
     def begin(self) -> MessagesState:
         """Return the state in which nothing has been sent."""

@@ -20,6 +20,7 @@ class NativeFace:
     """Frames with `id`, `event` and `data`."""
 
     heartbeat: ClassVar[bytes] = HEARTBEAT
+    remembers_text: ClassVar[bool] = False
 
     def begin(self) -> None:
         """Return nothing: this face has no state."""

@@ -13,6 +13,7 @@ class ObjectsFace:
     """An object per entry, each followed by a comma."""
 
     heartbeat: ClassVar[bytes] = b""  # a socket has pings of its own
+    remembers_text: ClassVar[bool] = False
 
     def begin(self) -> None:
         """Return nothing: this face has no state."""

@@ -36,6 +36,7 @@ class ResponsesFace:
     encrypted: bool = False
 
     heartbeat: ClassVar[bytes] = HEARTBEAT
+    remembers_text: ClassVar[bool] = True
 
     @property
     def response_id(self) -> str:

@@ -67,6 +67,7 @@ class UiMessagesFace:
     after_reset: int = 0
 
     heartbeat: ClassVar[bytes] = HEARTBEAT
+    remembers_text: ClassVar[bool] = False
 
     def begin(self) -> UiMessagesState:
         """Return the state in which nothing has been sent."""

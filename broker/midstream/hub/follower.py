@@ -135,8 +135,8 @@ class Follower:
             await asyncio.wait((self._reading,))
 
     def beat(self, beats_of_silence: int) -> None:
-        """One of the hub's beats: let each tail's pass, and let go of chunks that nobody may ask for again."""
-        self.frames.let_go()
+        """One of the hub's beats: let each tail's pass, and drop the chunks, for which nobody may ask again."""
+        self.frames.drop_chunks()
         self._for_each(self.tails, lambda tail: tail.beat(beats_of_silence))
 
     def forget(self, reason: str) -> None:
@@ -147,6 +147,7 @@ class Follower:
     def stop(self) -> list[asyncio.Task[None]]:
         """Drop all memory and end all waits; return the background tasks that were cancelled."""
         self.sync.close()
+        self.frames.clear()
         for wait in self.waits:
             wait.finish()
         tasks = [task for task in (*self._tasks, self.opening) if task and task is not asyncio.current_task()]
@@ -224,7 +225,7 @@ class Follower:
 
     def _start_over(self) -> None:
         """The log was rewritten: every tail that was sent any of it will tell its client to forget it."""
-        self.frames.forget()
+        self.frames.clear()
         self._for_each([tail for tail in self.tails if tail.cursor], lambda tail: tail.restart("rewritten"))
 
     async def _load(self, index: int) -> None:

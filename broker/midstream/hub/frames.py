@@ -1,6 +1,6 @@
 """What the faces make of one stream: chunks of frames, and the states that are needed to begin in its middle."""
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from midstream.faces.face import Face
 from midstream.hub.log_sync import LogSync
@@ -11,14 +11,28 @@ CHUNK_BYTES: Final = 262_144
 """Size at which a chunk is handed to a sink rather than grown."""
 
 
+class _Chunk(NamedTuple):
+    """The frames of the entries after `span[0]` up to `last`, made for a tail that asked for all up to `span[1]`."""
+
+    span: tuple[int, int]
+    frames: bytes
+    last: int
+
+
 class Frames:
-    """The frames of one stream, made of the segments in memory."""
+    """The frames of one stream, made of the segments in memory.
+
+    The window counts all that is kept here. Each face's last chunk is kept until the next beat, or until the window
+    wants its memory back. The state of a face before a segment is made of all earlier ones, so it is kept as long as
+    the stream is followed; of a face that remembers text it holds that text, of others a few hundred bytes at most.
+    """
 
     def __init__(self, sync: LogSync, window: Window) -> None:
         self._sync = sync
         self._window = window
-        self._states: dict[tuple[Face[Any], int], Any] = {}  # the state of each face that remembers, before a segment
-        self._chunks: dict[Face[Any], tuple[tuple[int, int], bytes, int]] = {}  # each face's last chunk, after its span
+        self._chunks: dict[Face[Any], _Chunk] = {}
+        self._states: dict[tuple[Face[Any], int], Any] = {}  # of each face that remembers, before a segment
+        self._text_bytes = 0
 
     def chunk(self, face: Face[Any], after: int, target: int) -> tuple[bytes, int]:
         """Return frames of the entries after `after`, at most up to `target`, and the last offset in them.
@@ -28,15 +42,18 @@ class Frames:
         """
         # Tails move in step, those that keep up and those that replay: the next one asks for the same span.
         span = (after, target)
-        last = self._chunks.get(face)
-        if last is None or last[0] != span:
-            last = self._chunks[face] = (span, *self._made(face, after, target))
-        return last[1], last[2]
+        chunk = self._chunks.get(face)
+        if chunk is None or chunk.span != span:
+            chunk = _Chunk(span, *self._make(face, after, target))
+            replaced = self._chunks.get(face)
+            self._window.keep_chunk(self, len(chunk.frames), len(replaced.frames) if replaced else 0)
+            self._chunks[face] = chunk
+        return chunk.frames, chunk.last
 
-    def _made(self, face: Face[Any], after: int, target: int) -> tuple[bytes, int]:
+    def _make(self, face: Face[Any], after: int, target: int) -> tuple[bytes, int]:
         parts: list[bytes] = []
-        size = 0
-        while after < target and size < CHUNK_BYTES:
+        size_bytes = 0
+        while after < target and size_bytes < CHUNK_BYTES:
             index = index_of(after + 1)
             segment = self._window.get(self._sync.stream_id, index)
             if segment is None or not segment.first <= after + 1 <= segment.last:
@@ -46,10 +63,10 @@ class Frames:
             upto = min(segment.last, target)
             frames = segment.frames(face, self._state_before(face, index), after, upto)
             frames_bytes = sum(map(len, frames))
-            if size + frames_bytes > CHUNK_BYTES:
-                frames = _up_to(frames, CHUNK_BYTES - size)
+            if size_bytes + frames_bytes > CHUNK_BYTES:
+                frames = _up_to(frames, CHUNK_BYTES - size_bytes)
             parts += frames
-            size += frames_bytes
+            size_bytes += frames_bytes
             after += len(frames)
         return (parts[0] if len(parts) == 1 else b"".join(parts)), after
 
@@ -67,16 +84,23 @@ class Frames:
             if segment is None:
                 raise NotInMemory(earlier)
             state = self._states[face, earlier + 1] = segment.state_after(face, state)
+            if face.remembers_text:
+                self._text_bytes += segment.text_bytes
+                self._window.grow(segment.text_bytes)
         return state
 
-    def let_go(self) -> None:
-        """Drop the chunks: nobody may ask for them again."""
-        self._chunks.clear()
+    def drop_chunks(self) -> None:
+        """Drop the chunks: at a beat, because nobody may ask for them again, or because their memory is wanted."""
+        if self._chunks:
+            self._window.drop_chunks(self, sum([len(chunk.frames) for chunk in self._chunks.values()]))
+            self._chunks.clear()
 
-    def forget(self) -> None:
-        """Drop everything: the log was rewritten."""
+    def clear(self) -> None:
+        """Drop everything: the log was rewritten, or is followed no more."""
+        self.drop_chunks()
         self._states.clear()
-        self._chunks.clear()
+        self._window.grow(-self._text_bytes)
+        self._text_bytes = 0
 
 
 def _up_to(frames: list[bytes], size_bytes: int) -> list[bytes]:

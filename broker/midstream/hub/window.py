@@ -1,16 +1,38 @@
 """The segments that a process keeps in memory, bounded in total."""
 
 from collections import OrderedDict
+from typing import Final, Protocol
 
 from midstream.hub.segment import Segment, index_of, start_of
 from midstream.log.entries import Stored
 
+CHUNKS_SHARE: Final = 4
+"""Chunks take at most one part in so many of the window, or one chunk where that is more."""
+
+
+class ChunkHolder(Protocol):
+    """A stream's frames, which keep chunks."""
+
+    def drop_chunks(self) -> None:
+        """Drop the chunks, and tell the window by `Window.drop_chunks`."""
+        ...
+
 
 class Window:
-    """All followed streams' segments and their frames, least recently used first out, at most about `limit_bytes`."""
+    """What a process keeps of all streams that it follows, at most about `limit_bytes`.
+
+    That is their segments with the frames made of them, least recently used first out; the chunks that are being sent,
+    which are all dropped when there is no more room for them; and what faces remember of a stream, which stays as
+    long as the stream is followed, so that segments yield to it. One segment is kept in any case.
+
+    Attributes:
+        size_bytes: What all of that takes.
+    """
 
     def __init__(self, limit_bytes: int) -> None:
         self._limit_bytes = limit_bytes
+        self._chunk_bytes = 0
+        self._chunk_holders: set[ChunkHolder] = set()
         self._segments: OrderedDict[tuple[str, int], Segment] = OrderedDict()
         self._by_stream: dict[str, set[int]] = {}
         self.size_bytes = 0
@@ -55,16 +77,34 @@ class Window:
             self._let_go(present)
             del self._segments[key]
         self._segments[key] = segment
-        segment.grown = self._grow
+        segment.grown = self.grow
         self._by_stream.setdefault(stream_id, set()).add(key[1])
-        self._grow(segment.size_bytes)
+        self.grow(segment.size_bytes)
 
     def forget(self, stream_id: str) -> None:
         """Drop all of a stream's segments."""
         for index in self._by_stream.pop(stream_id, ()):
             self._let_go(self._segments.pop((stream_id, index)))
 
-    def _grow(self, by_bytes: int) -> None:
+    def keep_chunk(self, holder: ChunkHolder, size_bytes: int, replaced_bytes: int) -> None:
+        """Make room for a chunk, which takes another one's place; the holder keeps it after this."""
+        by_bytes = size_bytes - replaced_bytes
+        if self._chunk_bytes + by_bytes > self._limit_bytes // CHUNKS_SHARE:
+            for other in tuple(self._chunk_holders):
+                other.drop_chunks()
+            by_bytes = size_bytes
+        self._chunk_holders.add(holder)
+        self._chunk_bytes += by_bytes
+        self.grow(by_bytes)
+
+    def drop_chunks(self, holder: ChunkHolder, size_bytes: int) -> None:
+        """Know that a holder has dropped all of its chunks."""
+        self._chunk_holders.discard(holder)
+        self._chunk_bytes -= size_bytes
+        self.size_bytes -= size_bytes
+
+    def grow(self, by_bytes: int) -> None:
+        """Count so much more, and drop segments as far as that is too much."""
         self.size_bytes += by_bytes
         while self.size_bytes > self._limit_bytes and len(self._segments) > 1:
             (stream_id, index), segment = self._segments.popitem(last=False)
