@@ -38,7 +38,7 @@ FOLDERS_OF_HTTP: dict[str, tuple[str, ...]] = {
     "tails": ("fast_path",),
     "native": ("tails",),
     "socket": ("fast_path",),
-    "ai_sdk": ("native", "tails"),
+    "ai_sdk": ("tails",),
     "peers": ("fast_path", "tails"),
     "responses": ("peers",),
     "chat": ("peers",),

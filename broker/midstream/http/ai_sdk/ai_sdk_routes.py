@@ -14,7 +14,6 @@ from midstream.http.ai_sdk.ui_request import MESSAGE_ID, ChatRequest
 from midstream.http.auth import ACaller
 from midstream.http.json_response import JsonResponse
 from midstream.http.json_route import JsonRoute
-from midstream.http.native.events_route import MAX_CURSOR_DIGITS
 from midstream.http.tails.event_response import EventResponse
 from midstream.log.errors import StreamAbsent
 from midstream.service.caller import Caller
@@ -24,6 +23,8 @@ from midstream.service.stream_handle import StreamHandle
 PROTOCOL_HEADER: Final = {"X-Vercel-AI-UI-Message-Stream": "v1"}
 NOTHING: Final = 204
 _MAJOR: Final = re.compile("[0-9]{1,9}")
+_EVENT_ID: Final = re.compile(r"(?P<tag>[^.]+)\.(?P<offset>[0-9]{1,15})[0-9]*")
+"""What a client has to go on from; no log has an offset of more digits."""
 
 
 router = APIRouter(prefix="/api/chat", tags=["ai-sdk"], route_class=JsonRoute)
@@ -124,11 +125,7 @@ async def resume_chat(
 ) -> Response:
     """Replay the chat's answer and follow it. With a cursor, send only what comes after it."""
     chat = caller.chat(chat_id)
-    tag, _, offset = (last_event_id or "").partition(".")
-    stream = await chat.stream() if tag else None
-    after = 0
-    if stream is not None and stream.id[:TAG_CHARS] == tag and offset.isascii() and offset.isdigit():
-        after = int(offset[:MAX_CURSOR_DIGITS])
+    stream, after = await _position(chat, last_event_id)
     if not after:
         stream = await chat.unseen_stream()
     if stream is None:
@@ -137,6 +134,15 @@ async def resume_chat(
         return await _tail(caller, chat, stream, _Reading(ai_sdk_major, mark=True, after=after, follow=follow))
     except StreamAbsent:
         return Response(status_code=NOTHING)
+
+
+async def _position(chat: CallerChat, last_event_id: str | None) -> tuple[StreamHandle | None, int]:
+    """Return the chat's stream and the offset that an id names; 0 where it names none of that stream."""
+    named = _EVENT_ID.fullmatch(last_event_id or "")
+    stream = await chat.stream() if named else None
+    if named is None or stream is None or stream.id[:TAG_CHARS] != named["tag"]:
+        return stream, 0
+    return stream, int(named["offset"])
 
 
 class StopRequest(BaseModel):
