@@ -106,10 +106,24 @@ async def redis(redis_url: str) -> AsyncIterator[Redis]:
     await client.aclose()
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what is marked `both_ways` with the fast path, and once more with the server's own protocol."""
+    marked = metafunc.definition.get_closest_marker
+    if marked("both_ways") and not marked("wire_only") and "fast_path" in metafunc.fixturenames:
+        metafunc.parametrize("fast_path", ["auto", "off"], ids=["wire", "send"])
+
+
 @pytest.fixture
-def settings(redis_url: str) -> Settings:
+def fast_path() -> str:
+    """How the broker serves: `MIDSTREAM_FAST_PATH`."""
+    return "auto"
+
+
+@pytest.fixture
+def settings(redis_url: str, fast_path: str) -> Settings:
     """Settings on the empty server, quick enough to wait for: leases of a second, no paced demo."""
     return Settings(
+        fast_path=fast_path,
         redis_url=SecretStr(redis_url),
         redis_timeout_s=5.0,
         port=0,

@@ -6,8 +6,10 @@ For faults that need a process to kill there is `tests/system.py`.
 import asyncio
 import logging
 import socket
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import httpx2
 import uvicorn
@@ -15,9 +17,7 @@ from fastapi import FastAPI
 
 from midstream.cli.setup import listen
 from midstream.http.app import create_app
-from midstream.http.fast_path.wire import WireProtocol
-from midstream.http.fast_path.ws_protocol import WsProtocol
-from midstream.http.native.events_route import FastLane
+from midstream.http.fast_path.server_config import server_config
 from midstream.settings import Settings
 from midstream_worker.process import Process
 
@@ -63,24 +63,16 @@ class PromptServer(uvicorn.Server):
 
 
 @asynccontextmanager
-async def broker(settings: Settings, *, wire: bool = True) -> AsyncIterator[httpx2.AsyncClient]:
-    """Serve on a free port and yield a client of it; without `wire`, as a server does that has nothing but the app."""
-    async with served(settings, create_app(settings), wire=wire) as client:
+async def broker(settings: Settings, **options: Any) -> AsyncIterator[httpx2.AsyncClient]:
+    """Serve on a free port and yield a client of it; `options` are uvicorn's."""
+    async with served(settings, create_app(settings), **options) as client:
         yield client
 
 
 @asynccontextmanager
-async def served(settings: Settings, app: FastAPI, *, wire: bool = True) -> AsyncIterator[httpx2.AsyncClient]:
+async def served(settings: Settings, app: FastAPI, **options: Any) -> AsyncIterator[httpx2.AsyncClient]:
     """Serve an app that the test may have added to."""
-    config = uvicorn.Config(
-        FastLane(app) if wire else app,
-        log_level="warning",
-        timeout_graceful_shutdown=1,
-        lifespan="on",
-        ws=WsProtocol.bounded(settings.ws_auth_bytes) if wire else "auto",
-        ws_max_size=settings.max_body_bytes,
-        http=WireProtocol.bounded(settings.max_head_bytes, settings.head_timeout_ms / 1_000) if wire else "httptools",
-    )
+    config = server_config(app, settings, log_level="warning", timeout_graceful_shutdown=1, lifespan="on", **options)
     server = PromptServer(config)
     listener = listen("127.0.0.1", 0)
     serving = asyncio.create_task(server.serve([listener]))
@@ -88,8 +80,10 @@ async def served(settings: Settings, app: FastAPI, *, wire: bool = True) -> Asyn
         while not server.started:
             assert not serving.done(), "the broker did not start"
             await asyncio.sleep(0.005)
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        async with httpx2.AsyncClient(base_url=url, timeout=20) as client:
+        certificate = options.get("ssl_certfile")
+        verify = ssl.create_default_context(cafile=certificate) if certificate else True
+        url = f"{'https' if certificate else 'http'}://127.0.0.1:{listener.getsockname()[1]}"
+        async with httpx2.AsyncClient(base_url=url, timeout=20, verify=verify) as client:
             yield client
     finally:
         server.stop()

@@ -58,6 +58,12 @@ class Settings(BaseSettings):
         description="`key:tenant,key:tenant`; required beyond loopback, with keys of 32 characters or more "
         "(`midstream keys new`)",
     )
+    fast_path: str = Field(
+        default="auto",
+        pattern=r"^(auto|off)$",
+        description="`auto`: tails write past the server to their connections, where the installed server is one that "
+        "this was tested with; `off`: never",
+    )
     cors_origins: str = Field(
         default="",
         description="`https://app.example,…`: other origins whose pages may use the broker; `*` stands for all",

@@ -13,12 +13,14 @@ from midstream.service.resources import open_resources
 from midstream.settings import Settings
 from tests import inside, sse
 
+pytestmark = pytest.mark.both_ways
+
 START = {"model": "demo/count", "input": "count", "params": {"words": 12}}
 
 
-@pytest.fixture(params=["wire", "send"])
-async def client(settings: Settings, request: pytest.FixtureRequest) -> AsyncIterator[httpx2.AsyncClient]:
-    async with inside.worker(settings), inside.broker(settings, wire=request.param == "wire") as client:
+@pytest.fixture
+async def client(settings: Settings) -> AsyncIterator[httpx2.AsyncClient]:
+    async with inside.worker(settings), inside.broker(settings) as client:
         yield client
 
 

@@ -13,7 +13,7 @@ import uvloop
 from redis.asyncio import Redis
 
 from midstream.cli.setup import UNSENT_BYTES
-from midstream.http.fast_path.wire import WireProtocol
+from midstream.http.fast_path.wire_protocol import WireProtocol
 from midstream.log.entries import END, Entry, encode
 from midstream.log.keys import Keys
 from midstream.log.log import Log
@@ -28,6 +28,8 @@ from tests.contract.raw_connections import (
     unread_tail,
     until_no_tails,
 )
+
+pytestmark = pytest.mark.both_ways
 
 QUICK = {"send_timeout_ms": 500}
 PARTS = [{"type": "text", "text": "x"}]
@@ -84,6 +86,7 @@ async def lagging_tail(client: httpx2.AsyncClient, written: Written) -> socket.s
     return connection
 
 
+@pytest.mark.wire_only
 async def test_a_deaf_client_that_has_closed_its_half_is_gone(client: httpx2.AsyncClient, written: Written) -> None:
     """Read/Left."""
     await written.write(*[b"t" + b"x" * 500] * 330)  # more than the kernel takes, less than makes the tail wait
@@ -137,6 +140,7 @@ async def test_nobody_has_seen_an_end_who_had_left_before_it(settings: Settings)
         assert b"[DONE]" in answer.content
 
 
+@pytest.mark.wire_only
 async def test_connections_are_freed_without_the_collector(client: httpx2.AsyncClient, written: Written) -> None:
     await written.write(b"tx")
     await written.end()
@@ -190,6 +194,7 @@ async def test_an_ended_stream_is_gone_when_it_is_deleted(client: httpx2.AsyncCl
             await asyncio.sleep(0.01)
 
 
+@pytest.mark.wire_only
 async def test_a_stop_waits_for_no_deaf_client(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
     async with inside.worker(settings):
         async with inside.broker(settings) as client:
@@ -202,6 +207,7 @@ async def test_a_stop_waits_for_no_deaf_client(settings: Settings, caplog: pytes
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
+@pytest.mark.wire_only
 async def test_a_client_that_does_not_take_the_end_is_cut_too(
     client: httpx2.AsyncClient, written: Written, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -219,6 +225,7 @@ async def test_a_client_that_does_not_take_the_end_is_cut_too(
     assert not (await rest_of(connection)).endswith(b"0\r\n\r\n")
 
 
+@pytest.mark.wire_only
 async def test_a_client_that_reads_slowly_is_not_cut(settings: Settings) -> None:
     """Read/Left."""
     quick = settings.model_copy(update=QUICK)

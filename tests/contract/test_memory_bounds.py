@@ -199,12 +199,12 @@ async def _most_faces(hub: Hub, asking: "asyncio.Task[httpx2.Response]") -> int:
     return most
 
 
-@pytest.mark.parametrize("wire", [True, False], ids=["wire", "send"])
-async def test_what_is_on_its_way_to_deaf_clients_is_bounded_in_sum(settings: Settings, wire: bool) -> None:
+@pytest.mark.both_ways
+async def test_what_is_on_its_way_to_deaf_clients_is_bounded_in_sum(settings: Settings) -> None:
     limit_bytes = 2_000_000
     bounded = settings.model_copy(update={"unsent_bytes": limit_bytes})
     app = create_app(bounded)
-    async with inside.worker(bounded), inside.served(bounded, app, wire=wire) as client:
+    async with inside.worker(bounded), inside.served(bounded, app) as client:
         stream_id = (await client.post("/v1/streams", json=LONG)).json()["id"]
         await client.get(f"/v1/streams/{stream_id}", params={"wait": 20})
         connections: list[socket.socket] = []

@@ -34,8 +34,8 @@ async def test_who_shows_no_key_is_not_waited_for_long_nor_listened_to_at_length
     """Ws/Key."""
     closed = settings.model_copy(update={"api_keys": SecretStr("ka:alice"), "ws_auth_s": 0.2})
     large = {**START, "model": "demo/nothing", "params": {"pad": "x" * 200_000}}
-    for wire in (True, False):
-        async with inside.broker(closed, wire=wire) as client:
+    for way in ("auto", "off"):
+        async with inside.broker(closed.model_copy(update={"fast_path": way})) as client:
             async with dial(client) as mute, asyncio.timeout(5):
                 assert await closing_code(mute) == 4401
             async with dial(client) as wordy:

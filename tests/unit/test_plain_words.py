@@ -43,9 +43,6 @@ ALLOWED = re.compile(
 # Rooms that are not clean yet. A room that is clean leaves this list, and it stays clean.
 NOT_YET = (
     "broker/midstream/cli",
-    "broker/midstream/http/fast_path",
-    "broker/midstream/http/native",
-    "broker/midstream/http/tails",
     "broker/midstream/lifecycle",
     "broker/midstream/log",
     "tests",

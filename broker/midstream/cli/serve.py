@@ -16,9 +16,7 @@ from midstream.cli.supervisor import Command, Supervisor, supervise
 from midstream.cli.watchdog import watched
 from midstream.http.app import create_app
 from midstream.http.fast_path.open_files import raise_limit
-from midstream.http.fast_path.wire import WireProtocol
-from midstream.http.fast_path.ws_protocol import WsProtocol
-from midstream.http.native.events_route import FastLane
+from midstream.http.fast_path.server_config import server_config
 from midstream.service.services import Services
 from midstream.settings import Settings
 
@@ -38,16 +36,14 @@ class DrainingServer(uvicorn.Server):
         self._app = app
         self._drain_s = settings.broker_drain_ms / 1_000
         self._stall_s = settings.loop_stall_ms / 1_000
-        config = uvicorn.Config(
-            FastLane(app),
-            access_log=False,
-            http=WireProtocol.bounded(settings.max_head_bytes, settings.head_timeout_ms / 1_000),
-            log_level=settings.foreign_log_level,  # at `debug` it writes every message of a WebSocket
-            ws=WsProtocol.bounded(settings.ws_auth_bytes),
-            ws_max_size=settings.max_body_bytes,
-            timeout_graceful_shutdown=math.ceil(self._drain_s) + STOP_MARGIN_S,
+        super().__init__(
+            server_config(
+                app,
+                settings,
+                log_level=settings.foreign_log_level,  # at `debug` it writes every message of a WebSocket
+                timeout_graceful_shutdown=math.ceil(self._drain_s) + STOP_MARGIN_S,
+            )
         )
-        super().__init__(config)
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve until told to stop; a process whose loop stands still meanwhile is ended."""

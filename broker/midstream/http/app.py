@@ -3,8 +3,10 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from typing import Any
 
 from fastapi import FastAPI
+from starlette.types import Receive, Scope, Send
 
 from midstream.http import cors, docs_page, model_routes, probe_routes, problems, site
 from midstream.http.ai_sdk import ai_sdk_routes
@@ -22,6 +24,23 @@ from midstream.service.services import open_services
 from midstream.settings import Settings
 
 
+class BrokerApp(FastAPI):
+    """FastAPI's app, inside the rules that hold for every request, whatever answers it.
+
+    Limits and measurements of requests belong among these rules. `add_middleware` is for what concerns FastAPI's routes
+    alone: tails do not pass through it.
+    """
+
+    def __init__(self, settings: Settings, **options: Any) -> None:
+        super().__init__(**options)
+        self._with_rules = cors.allowed(RequestIds(events_route.Shortcut(super().__call__)), settings)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        scope["app"] = self
+        await self._with_rules(scope, receive, send)
+
+
 def create_app(settings: Settings) -> FastAPI:
     """Return the ASGI app of one broker process; it connects when its lifespan starts."""
 
@@ -31,7 +50,8 @@ def create_app(settings: Settings) -> FastAPI:
             app.state.services = services
             yield
 
-    app = FastAPI(
+    app = BrokerApp(
+        settings,
         title="midstream",
         description="A resumable stream broker with a durable event log. See broker/PROTOCOL.md.",
         version=version("midstream"),
@@ -50,7 +70,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(Deliveries)
     app.add_middleware(BodyLimit, settings=settings)
     app.include_router(stream_routes.router)
-    app.include_router(events_route.router)
+    events_route.install(app)
     app.include_router(ws.router)
     app.include_router(ai_sdk_routes.router)
     app.include_router(responses_routes.router)
@@ -60,7 +80,5 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(model_routes.router)
     app.include_router(probe_routes.router)
     site.install(app)
-    docs_page.install(app)
-    app.add_middleware(RequestIds)
-    cors.install(app, settings)
+    docs_page.install(app, {events_route.PATH: events_route.DESCRIPTION})
     return app

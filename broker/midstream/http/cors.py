@@ -3,9 +3,9 @@
 from typing import Final
 from urllib.parse import urlsplit
 
-from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp
 
 from midstream.settings import Settings
 
@@ -23,19 +23,19 @@ PREFLIGHT_S: Final = 7_200
 """How long a browser need not ask again; Chromium takes no longer time than this."""
 
 
-def install(app: FastAPI, settings: Settings) -> None:
-    """Let the pages of `MIDSTREAM_CORS_ORIGINS` in. Call this last, so that they can read refusals as well."""
-    if settings.allowed_origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=settings.allowed_origins,
-            allow_methods=("GET", "POST", "DELETE"),
-            allow_headers=(
-                "*",
-            ),  # SDKs send headers of their own; cookies, with which that would be unsafe, are not used
-            expose_headers=EXPOSED,
-            max_age=PREFLIGHT_S,
-        )
+def allowed(app: ASGIApp, settings: Settings) -> ASGIApp:
+    """Let the pages of `MIDSTREAM_CORS_ORIGINS` use the app. They can read what is inside of this, refusals as well."""
+    if not settings.allowed_origins:
+        return app
+    return CORSMiddleware(
+        app,
+        allow_origins=settings.allowed_origins,
+        allow_methods=("GET", "POST", "DELETE"),
+        # SDKs send headers of their own; cookies, with which that would be unsafe, are not used.
+        allow_headers=("*",),
+        expose_headers=EXPOSED,
+        max_age=PREFLIGHT_S,
+    )
 
 
 def is_foreign(connection: HTTPConnection, settings: Settings) -> bool:

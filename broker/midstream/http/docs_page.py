@@ -44,14 +44,15 @@ _SOCKET: Final[dict[str, Any]] = {
 }
 
 
-def install(app: FastAPI) -> None:
-    """Serve `/docs`, and complete the description that it shows."""
+def install(app: FastAPI, paths: dict[str, Any]) -> None:
+    """Serve `/docs`, and complete the description that it shows: by `paths` too, which FastAPI does not know."""
     described = app.openapi
 
     def openapi() -> dict[str, Any]:
         document = described()
         document.setdefault("components", {})["securitySchemes"] = _SCHEMES
         document["security"] = [{}, *({name: []} for name in _SCHEMES)]  # {}: a broker without keys asks for none
+        document["paths"].update(paths)
         document["paths"]["/v1/ws"] = _SOCKET
         for path in _OPEN_PATHS:
             document["paths"][path]["get"]["security"] = []

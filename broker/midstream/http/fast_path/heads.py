@@ -13,25 +13,25 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 LINGER_S: Final = 1.0
 LINGER_BYTES: Final = 16_777_216
-"""What is read, and for how long, behind a refusal: who is reset while sending may never read it."""
+"""What is read after a refusal, and for how long: a client that is reset while it sends may never read the refusal."""
 RETRY_AFTER_S: Final = 1
 
 
 class HeadTooLargeError(Exception):
-    """Raised inside of the parser, to have it stop."""
+    """Raised in a callback of the parser, which stops then."""
 
 
 class BoundedHeads(HttpToolsProtocol):
-    """Refuses heads over `max_head_bytes`, and such as are not there `head_timeout_s` after they were begun.
+    """Refuses heads that are larger than `max_head_bytes`, or not there `head_timeout_s` after they began.
 
-    Trailers and what else stands between a body's chunks count as heads do.
+    Trailers and the lines between a body's chunks count as heads do.
     """
 
     max_head_bytes = 65_536
     head_timeout_s = 10.0
     _in_head = True
     _loose_bytes = 0
-    """Received since the last piece of a body, or end of a head; more than those in one read are not told apart."""
+    """Bytes that came since the last piece of a body, or the end of a head, in whole reads."""
     _deadline: asyncio.TimerHandle | None = None
     _refused_bytes: int | None = None
 
@@ -41,7 +41,7 @@ class BoundedHeads(HttpToolsProtocol):
         return type(cls.__name__, (cls,), {"max_head_bytes": max_head_bytes, "head_timeout_s": head_timeout_s})
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Wait for a head."""
+        """Take a connection, and wait for a head."""
         super().connection_made(transport)
         self._deadline = self.loop.call_later(self.head_timeout_s, self._is_late)
 
@@ -60,7 +60,7 @@ class BoundedHeads(HttpToolsProtocol):
             self._deadline = self.loop.call_later(self.head_timeout_s, self._is_late)
 
     def on_headers_complete(self) -> None:
-        """Begin a request, unless its head alone is too large; what follows it may have been read with it."""
+        """Begin a request, unless its head is too large without what was read with it."""
         if self._loose_bytes > self.max_head_bytes:
             head_bytes = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
             if head_bytes > self.max_head_bytes:
@@ -81,7 +81,7 @@ class BoundedHeads(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """The request is complete; what comes now is the next one's head."""
+        """The request is complete: a head comes next."""
         self._loose_bytes = 0
         self._in_head = True
         super().on_message_complete()
@@ -105,8 +105,12 @@ class BoundedHeads(HttpToolsProtocol):
         else:
             super().send_400_response(msg)
 
+    def is_answering(self) -> bool:
+        """Whether a response is on its way, or a request waits for one."""
+        return self.cycle is not None and not self.cycle.response_complete and not self.cycle.disconnected
+
     def shutdown(self) -> None:
-        """The server stops: a request that has not come whole is not waited for; it has had no effect yet."""
+        """The server stops. It waits for no request that has not come whole: such a one has had no effect yet."""
         cycle = self.cycle
         if cycle is not None and not cycle.response_complete and cycle.more_body and not cycle.response_started:
             cycle.disconnected = True
@@ -122,8 +126,7 @@ class BoundedHeads(HttpToolsProtocol):
 
     def _is_late(self) -> None:
         self._deadline = None
-        if self.cycle is not None and not self.cycle.response_complete:
-            # One behind another, which is being answered: nothing may have been read meanwhile.
+        if self.is_answering():  # the next request's head, of which nothing may have been read meanwhile
             self._deadline = self.loop.call_later(self.head_timeout_s, self._is_late)
         elif not self._loose_bytes:
             self.transport.close()  # it never asked for anything
@@ -132,12 +135,11 @@ class BoundedHeads(HttpToolsProtocol):
             self._refuse(408, "head_timeout", f"The head of the request did not come within {limit}.")
 
     def _refuse(self, status: int, code: str, detail: str, **facts: Any) -> None:
-        """Say why, and close; in the middle of another answer there is no place for words."""
+        """Answer why, and close; a refusal in the middle of another answer could not be read, so that is cut."""
         self._forget_deadline()
         if self._refused_bytes is not None or self.transport.is_closing():
             return
-        cycle = self.cycle
-        if cycle is not None and not cycle.response_complete and not cycle.disconnected:
+        if self.is_answering():
             self.transport.abort()
             return
         self._refused_bytes = 0
@@ -151,7 +153,8 @@ class BoundedHeads(HttpToolsProtocol):
             f"content-length: {len(body)}\r\n{retry}connection: close\r\n\r\n"
         )
         self.transport.write(head.encode() + body)
-        self.transport.write_eof()
+        if self.transport.can_write_eof():  # TLS cannot
+            self.transport.write_eof()
         self._deadline = self.loop.call_later(LINGER_S, self.transport.abort)
 
     def _forget_deadline(self) -> None:

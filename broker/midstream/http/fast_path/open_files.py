@@ -8,8 +8,8 @@ from typing import Final
 logger = logging.getLogger(__name__)
 
 MARGIN: Final = 16
-"""How near to the limit it is told. At the limit itself new connections are closed before we see them."""
-TOLD_AGAIN_S: Final = 60.0
+"""So many files below the limit it is logged. At the limit itself new connections are closed before we see them."""
+LOG_AGAIN_S: Final = 60.0
 
 
 def raise_limit() -> None:
@@ -19,15 +19,15 @@ def raise_limit() -> None:
         return
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    except (ValueError, OSError) as error:  # macOS says that there is no limit, and takes none so high
+    except (ValueError, OSError) as error:  # macOS reports no limit, and accepts none so high
         logger.info("at most %d files can be open: %s", soft, error)
 
 
 class OpenFiles:
-    """Says when the limit is near, from the number of each new file: the lowest free one is always taken."""
+    """Logs when the limit is near. It knows that by the number of a new file, because the lowest free one is taken."""
 
     def __init__(self) -> None:
-        self._told_s: float | None = None
+        self._logged_s: float | None = None
 
     def opened(self, descriptor: int) -> None:
         """Note a new file."""
@@ -35,8 +35,8 @@ class OpenFiles:
         if limit == resource.RLIM_INFINITY or descriptor + MARGIN < limit:
             return
         now_s = time.monotonic()
-        if self._told_s is None or now_s - self._told_s > TOLD_AGAIN_S:
-            self._told_s = now_s
+        if self._logged_s is None or now_s - self._logged_s > LOG_AGAIN_S:
+            self._logged_s = now_s
             logger.warning(
                 "%d files are open of at most %d: further clients will be turned away; raise the limit (ulimit -n), or "
                 "run more brokers",

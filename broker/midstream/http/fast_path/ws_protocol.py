@@ -1,11 +1,11 @@
-"""WebSockets of uvicorn's, whose messages are small until somebody is known (PROTOCOL: WebSocket)."""
+"""uvicorn's WebSockets, whose messages are small until the client has shown a key (PROTOCOL: Ws/Key)."""
 
-from typing import Any, Final
+from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
 
-EXTENSION: Final = "midstream.socket"
+from midstream.http.fast_path.wire import SOCKET_EXTENSION
 
 
 class WsProtocol(WebSocketsSansIOProtocol):
@@ -26,7 +26,7 @@ class WsProtocol(WebSocketsSansIOProtocol):
         """Begin a conversation."""
         super().handle_connect(event)
         if self.response.status_code == 101:  # noqa: PLR2004
-            self.scope["extensions"][EXTENSION] = self  # type: ignore[assignment]
+            self.scope["extensions"][SOCKET_EXTENSION] = self  # type: ignore[assignment]
 
     def admit(self) -> None:
         """Take messages of any allowed size from now on."""

@@ -1,47 +1,43 @@
 """`GET /v1/streams/{id}/events`: the log as server-sent events (PROTOCOL: Reading)."""
 
 import logging
-import re
-from collections.abc import Mapping
-from typing import Annotated, Final
+from typing import Any, Final
 
-from fastapi import APIRouter, FastAPI, Header, Query, Response
-from starlette.datastructures import Headers, QueryParams
-from starlette.requests import HTTPConnection
-from starlette.types import Receive, Scope, Send
+from fastapi import FastAPI, Request, Response
+from pydantic import TypeAdapter, ValidationError
+from starlette.routing import Route, compile_path
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from midstream.faces.native import NativeFace
 from midstream.faces.sse_frames import with_retry
-from midstream.http import request_ids
-from midstream.http.auth import ACaller, caller_of
-from midstream.http.problems import Problem, problem_of
+from midstream.http.auth import caller_of
+from midstream.http.problems import Problem, misfit, problem_of
 from midstream.http.tails.event_response import EventResponse
 from midstream.hub.follower import Follower
-from midstream.service.caller import Caller
 from midstream.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-router = APIRouter(tags=["streams"])
-
+PATH: Final = "/v1/streams/{stream_id}/events"
 NATIVE: Final = NativeFace()
 MAX_CURSOR_DIGITS: Final = 15
-_EVENTS_PATH: Final = re.compile(r"/v1/streams/([^/]+)/events")
+_EVENTS_PATH: Final = compile_path(PATH)[0]
+_FOLLOW: Final = TypeAdapter(bool)
 
 
 def cursor(header: str | None, query: str | None) -> int:
-    """Return the offset to read behind; `Last-Event-ID` wins over `?after=` (PROTOCOL: Read/After).
+    """Return the offset to read after; `Last-Event-ID` wins over `?after=` (PROTOCOL: Read/After).
 
     Raises:
         Problem: 400 `bad_cursor`.
     """
-    given = header or query
-    if not given:
+    text = header or query
+    if not text:
         return 0
-    if not (given.isascii() and given.isdigit()) or len(given) > MAX_CURSOR_DIGITS:
+    if not (text.isascii() and text.isdigit()) or len(text) > MAX_CURSOR_DIGITS:
         where = "Last-Event-ID" if header else "after"
-        raise Problem(400, "bad_cursor", f"{where} must be an offset: decimal digits.", cursor=given[:64])
-    return int(given)
+        raise Problem(400, "bad_cursor", f"{where} must be an offset: decimal digits.", cursor=text[:64])
+    return int(text)
 
 
 def events(
@@ -67,77 +63,108 @@ def events(
     )
 
 
-@router.get(
-    "/v1/streams/{stream_id}/events",
-    response_class=Response,
-    responses={
-        200: {
-            "content": {
-                "text/event-stream": {"example": 'id: 2\nevent: text\ndata: {"type":"text","text":"Hello"}\n\n'}
-            },
-            "description": "The entries after the cursor and all that follow, up to the `end` event.",
-        },
-        204: {"description": "The stream has ended, and the cursor is at its tail. This answer stops an EventSource."},
-        404: {"description": "`stream_not_found`"},
-        410: {"description": "`cursor_trimmed`: the entries after the cursor are gone."},
-    },
-)
-async def get_events(
-    stream_id: str,
-    caller: ACaller,
-    last_event_id: Annotated[
-        str | None, Header(description="The last offset that you have. It wins over `after`.")
-    ] = None,
-    after: Annotated[str | None, Query(description="The last offset that you have.")] = None,
-    follow: Annotated[bool, Query(description="`false`: stop at the tail instead of waiting for more entries.")] = True,
-) -> Response:
+async def get_events(request: Request) -> Response:
     """Tail a stream: replay the entries after the cursor, then follow."""
-    return await _answer(caller, stream_id, cursor(last_event_id, after), follow=follow)
-
-
-async def _answer(caller: Caller, stream_id: str, after: int, *, follow: bool) -> Response:
+    caller = caller_of(request)
+    stream_id: str = request.path_params["stream_id"]
+    query = request.query_params
+    after = cursor(request.headers.get("last-event-id"), query.get("after"))
+    follows = _follows(query.get("follow"))
     async with caller.streams.follow(stream_id, after) as follower:
         if follower.ended and after == follower.tail:
             return Response(status_code=204, headers={"Stream-Id": stream_id})
-        return events(follower, caller.settings, after=after, follow=follow)
+        return events(follower, caller.settings, after=after, follow=follows)
 
 
-class FastLane:
-    """Answers `GET …/events` as `get_events` does, ahead of the app, its layers and FastAPI's reading of parameters.
+def _follows(query: str | None) -> bool:
+    if query is None:
+        return True
+    try:
+        return _FOLLOW.validate_python(query)
+    except ValidationError as error:
+        raise misfit([{**fault, "loc": ("query", "follow")} for fault in error.errors()]) from error
 
-    All tails come back at once after a deploy, and stay for long: those layers are three quarters of what a request
-    costs, and their frames most of what an idle tail keeps. What is asked for seldom takes the road: `follow`, and
-    pages of another origin, for which the app has rules.
+
+async def _answer(request: Request) -> Response:
+    """Answer a request, an error as its problem."""
+    try:
+        return await get_events(request)
+    except Exception as error:
+        problem = problem_of(error)
+        if problem.code == "internal":
+            logger.exception("%s could not be answered", request.scope["path"])
+        return problem.response(request.scope)
+
+
+def install(app: FastAPI) -> None:
+    """Serve the endpoint as a route of the app, which also refuses other methods."""
+    route = Route(PATH, _answer)
+    route.methods = {"GET"}  # not HEAD, which Starlette adds (PROTOCOL: Read/Bare)
+    app.router.routes.insert(0, route)
+
+
+class Shortcut:
+    """Asks the endpoint before FastAPI, whose layers no tail needs.
+
+    All tails come back at once after a deploy. Of 2,000, each costs the front 0.10 ms of CPU so; as a route inside
+    FastAPI's layers 0.13 ms, and with FastAPI's reading of parameters 0.25 ms.
     """
 
-    def __init__(self, app: FastAPI) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, or pass the request on."""
-        response = await self._response(scope) if scope["type"] == "http" and scope["method"] == "GET" else None
-        await (self._app if response is None else response)(scope, receive, send)
+        """Answer the request if it is for events, else pass it on."""
+        match = _EVENTS_PATH.match(scope["path"]) if scope["type"] == "http" and scope["method"] == "GET" else None
+        if match is None:
+            await self._app(scope, receive, send)
+            return
+        scope["path_params"] = match.groupdict()
+        response = await _answer(Request(scope))
+        await response(scope, receive, send)
 
-    async def _response(self, scope: Scope) -> Response | None:
-        found = _EVENTS_PATH.fullmatch(scope["path"])
-        if found is None:
-            return None
-        query: Mapping[str, str] = QueryParams(scope["query_string"]) if scope["query_string"] else {}
-        headers = Headers(scope=scope)
-        if "follow" in query or "origin" in headers:
-            return None
-        scope["app"] = self._app
-        response = await self._answered(scope, found[1], headers, query)
-        request_ids.add_to(scope, response.raw_headers)
-        return response
 
-    async def _answered(self, scope: Scope, stream_id: str, headers: Headers, query: Mapping[str, str]) -> Response:
-        try:
-            caller = caller_of(HTTPConnection(scope))
-            behind = cursor(headers.get("last-event-id"), query.get("after"))
-            return await _answer(caller, stream_id, behind, follow=True)
-        except Exception as error:
-            problem = problem_of(error)
-            if problem.code == "internal":
-                logger.exception("%s could not be answered", scope["path"])
-            return problem.response(scope)
+DESCRIPTION: Final[dict[str, Any]] = {
+    "get": {
+        "tags": ["streams"],
+        "summary": "Get Events",
+        "operationId": "get_events",
+        "description": "Tail a stream: replay the entries after the cursor, then follow.",
+        "parameters": [
+            {"name": "stream_id", "in": "path", "required": True, "schema": {"type": "string"}},
+            {
+                "name": "last-event-id",
+                "in": "header",
+                "description": "The last offset that you have. It wins over `after`.",
+                "schema": {"type": "string"},
+            },
+            {
+                "name": "after",
+                "in": "query",
+                "description": "The last offset that you have.",
+                "schema": {"type": "string"},
+            },
+            {
+                "name": "follow",
+                "in": "query",
+                "description": "`false`: stop at the tail instead of waiting for more entries.",
+                "schema": {"type": "boolean", "default": True},
+            },
+        ],
+        "responses": {
+            "200": {
+                "description": "The entries after the cursor and all that follow, up to the `end` event.",
+                "content": {
+                    "text/event-stream": {"example": 'id: 2\nevent: text\ndata: {"type":"text","text":"Hello"}\n\n'}
+                },
+            },
+            "204": {
+                "description": "The stream has ended, and the cursor is at its tail. This answer stops an EventSource."
+            },
+            "404": {"description": "`stream_not_found`"},
+            "410": {"description": "`cursor_trimmed`: the entries after the cursor are gone."},
+            "default": {"description": "An error: a problem document"},
+        },
+    }
+}
+"""The endpoint in OpenAPI; FastAPI describes its own routes alone."""

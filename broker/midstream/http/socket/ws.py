@@ -12,7 +12,7 @@ from starlette.websockets import WebSocketDisconnect
 from midstream.faces.objects import ObjectsFace
 from midstream.http.auth import caller_of, caller_with_key, services_of
 from midstream.http.cors import is_foreign
-from midstream.http.fast_path.ws_protocol import EXTENSION
+from midstream.http.fast_path.wire import SOCKET_EXTENSION
 from midstream.http.json_route import read_json
 from midstream.http.problems import Problem, misfit, problem_of
 from midstream.http.socket.ws_socket import Outbox, SocketSink
@@ -254,7 +254,7 @@ class _Conversation:
 
 
 def _allow_large(socket: WebSocket) -> None:
-    protocol = socket.scope.get("extensions", {}).get(EXTENSION)
+    protocol = socket.scope.get("extensions", {}).get(SOCKET_EXTENSION)
     if protocol is not None:
         protocol.admit()
 

@@ -2,18 +2,16 @@
 
 import asyncio
 import functools
-import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from midstream.http.fast_path.wire import Wire, wire_of
-from midstream.http.tails.sinks import BareSink, SendSink, WireSink
+from midstream.http.fast_path.wire import Wire, prepared_wire
+from midstream.http.tails.send_sink import SendSink
+from midstream.http.tails.wire_sink import BareSink, WireSink
 from midstream.hub.tail import Tail
-
-logger = logging.getLogger(__name__)
 
 
 class EventResponse(Response):
@@ -52,47 +50,34 @@ class EventResponse(Response):
         self._send_timeout_s = send_timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send until the tail has ended or the client is gone; where there is a wire, leave that to it."""
-        wire = wire_of(scope)
+        """Send the head, then lend the connection to the tail; where there is none to lend, send all until the end."""
+        wire = prepared_wire(scope)
         try:
-            bare = wire is not None and wire.bare
-            if wire is not None:
-                wire.begin()
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             if wire is None:
                 await self._send_all(receive, send)
             else:
                 # Nothing of this response is kept for a tail that stays for long, unless somebody waits for its end.
-                over = None if self._over is None else functools.partial(self._run_over, wire)
-                sink = (BareSink if bare else WireSink)(wire, self.tail, self._send_timeout_s, over)
+                on_over = None if self._over is None else functools.partial(self._run_over, wire)
+                sink_type = BareSink if scope["http_version"] == "1.0" else WireSink
+                sink = sink_type(wire, scope, self.tail, self._send_timeout_s, on_over)
                 self.tail.begin(sink, self._reset, opening=self.opening)
         except BaseException:
             self.tail.fail()
             raise
 
     async def _send_all(self, receive: Receive, send: Send) -> None:
-        task = asyncio.current_task()
-        timed_out = False
-
-        def cut() -> None:
-            nonlocal timed_out
-            timed_out = True
-            if task is not None:
-                task.cancel()
-
-        sink = SendSink(send, self.tail, self._send_timeout_s, cut)
+        sink = SendSink(self.tail, self._send_timeout_s)
         try:
-            self.tail.begin(sink, self._reset, opening=self.opening)
-            # `receive` returns when the client has gone, or when the last chunk was sent (ASGI).
-            while (await receive())["type"] != "http.disconnect":
-                pass
-        except asyncio.CancelledError:
-            if not timed_out:
-                raise
-            if not self.tail.failed:
-                logger.info("a tail took nothing for %g s and was cut", self._send_timeout_s)
+            async with asyncio.TaskGroup() as group:
+                leaving = group.create_task(_disconnected(receive), name="the client of a tail")
+                await asyncio.sleep(0)  # a client that has left already is sent nothing, and has seen no end
+                if not leaving.done():
+                    sending = sink.task = group.create_task(sink.run(send), name="a tail")
+                    sending.add_done_callback(lambda _: leaving.cancel())
+                    leaving.add_done_callback(lambda _: sending.cancel())
+                    self.tail.begin(sink, self._reset, opening=self.opening)
         finally:
-            sink.drop()
             self.sent = sink.sent
             gone = not self.tail.closed
             self.tail.close()
@@ -103,3 +88,9 @@ class EventResponse(Response):
         self.sent = sent
         if self._over is not None:
             wire.run(self._over(not self.tail.closed))
+
+
+async def _disconnected(receive: Receive) -> None:
+    """Return when the client has gone, or when the response is complete (ASGI)."""
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,37 @@
+"""How uvicorn serves the app: by the fast path, or plainly where that is switched off or does not fit."""
+
+import logging
+from typing import Any
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from midstream.http.fast_path.tested_server import misfit
+from midstream.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+
+def server_config(app: ASGIApp, settings: Settings, **options: Any) -> uvicorn.Config:
+    """Return the configuration of a server for the app; `options` are further ones of uvicorn's.
+
+    A plain server parses by h11, which bounds the size of a head; httptools does not.
+    """
+    why_plain = misfit() if settings.fast_path == "auto" else "it is switched off (MIDSTREAM_FAST_PATH)"
+    if why_plain is None:
+        # Imported here, because an import that fails must not keep the broker from serving.
+        from midstream.http.fast_path.wire_protocol import WireProtocol  # noqa: PLC0415
+        from midstream.http.fast_path.ws_protocol import WsProtocol  # noqa: PLC0415
+
+        options["http"] = WireProtocol.bounded(settings.max_head_bytes, settings.head_timeout_ms / 1_000)
+        options["ws"] = WsProtocol.bounded(settings.ws_auth_bytes)
+    else:
+        logger.warning(
+            "The fast path is not used: %s. Tails cost more memory and time, and these bounds do not hold: "
+            "MIDSTREAM_HEAD_TIMEOUT_MS; MIDSTREAM_WS_AUTH_BYTES, instead of which MIDSTREAM_MAX_BODY_BYTES holds; "
+            "MIDSTREAM_SEND_TIMEOUT_MS after the end of a response. docs/limits.md has more.",
+            why_plain,
+        )
+        options["http"] = "h11"
+        options["h11_max_incomplete_event_size"] = settings.max_head_bytes
+    return uvicorn.Config(app, access_log=False, ws_max_size=settings.max_body_bytes, **options)

@@ -1,0 +1,81 @@
+"""Writes a tail's chunks by ASGI's `send`: the plain way, for any server and under any middleware."""
+
+import asyncio
+import logging
+from typing import Final
+
+from starlette.types import Send
+
+from midstream.hub.tail import Tail
+
+logger = logging.getLogger(__name__)
+
+PIECE_BYTES: Final = 16_384
+"""A chunk is sent in pieces of this size, so that a slow client is seen to take some of it."""
+
+
+class SendSink:
+    """Has `run`, in a task of its own, await `send` for one chunk after the other.
+
+    Attributes:
+        ready: The server has taken the last chunk.
+        sent: The server has taken all of the response.
+        task: Where `run` runs. Cancelled, it leaves the response incomplete, and the server closes the connection.
+    """
+
+    task: asyncio.Task[None]
+
+    def __init__(self, tail: Tail, timeout_s: float) -> None:
+        self.tail = tail
+        self.ready = True
+        self.sent = False
+        self._timeout_s = timeout_s
+        self._chunk = b""
+        self._closed = False
+        self._changed = asyncio.Event()
+
+    def write(self, chunk: bytes) -> None:
+        """Have a chunk sent."""
+        self.ready = False
+        self._chunk = chunk
+        self._changed.set()
+
+    def close(self) -> None:
+        """Have the response ended after what is on its way; if the tail has failed, have it cut."""
+        self._closed = True
+        self._changed.set()
+        if self.tail.failed:
+            self.cut()
+
+    def cut(self) -> None:
+        """End the response in the middle."""
+        self.task.cancel()
+
+    async def run(self, send: Send) -> None:
+        """Send until the tail is closed, or the client has taken nothing for `timeout_s`."""
+        try:
+            while not self._closed or self._chunk:
+                await self._changed.wait()
+                self._changed.clear()
+                if self._chunk:
+                    for start in range(0, len(self._chunk), PIECE_BYTES):
+                        await self._take(send, self._chunk[start : start + PIECE_BYTES])
+                    self._chunk = b""
+                    self.ready = True
+                    self.tail.pump()
+            await self._take(send, b"")
+            self.sent = True
+        except TimeoutError:
+            logger.info("a tail took nothing for %g s and was cut", self._timeout_s)
+        except OSError as error:
+            logger.debug("a tail's connection broke: %r", error)
+
+    async def _take(self, send: Send, piece: bytes) -> None:
+        """Have the server take a piece, the empty one as the end. While `send` has to wait, this is a laggard."""
+        lags = asyncio.get_running_loop().call_soon(self.tail.lagging.add, self, len(self._chunk))
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await send({"type": "http.response.body", "body": piece, "more_body": bool(piece)})
+        finally:
+            lags.cancel()
+            self.tail.lagging.remove(self)
