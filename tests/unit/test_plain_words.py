@@ -43,8 +43,6 @@ ALLOWED = re.compile(
 # Rooms that are not clean yet. A room that is clean leaves this list, and it stays clean.
 NOT_YET = (
     "broker/midstream/cli",
-    "broker/midstream/lifecycle",
-    "broker/midstream/log",
     "tests",
     "tests/contract",
     "tests/e2e",

@@ -6,7 +6,7 @@ from redis._parsers.base import BaseParser
 from redis.asyncio.client import Pipeline
 
 from midstream.log.errors import LogFull, LogUnavailable
-from midstream.log.redis_errors import MEANING, code_of, ours, text_of, translated
+from midstream.log.redis_errors import MEANING, code_of, log_error, log_errors, text_of
 
 # redis-py has one class for the two, and takes the code off
 SAME = {"WRONGPASS": "NOAUTH"}
@@ -32,8 +32,8 @@ def test_every_code_is_known_again(code: str) -> None:
     for error in (parsed(reply), in_a_pipeline(parsed(reply))):
         assert code_of(error) == expected
         assert text_of(error).endswith("some words about it.")
-        assert isinstance(ours(error), LogFull) == (code == "OOM")
-        assert ours(error).code == expected
+        assert isinstance(log_error(error), LogFull) == (code == "OOM")
+        assert log_error(error).code == expected
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_every_code_is_known_again(code: str) -> None:
 )
 def test_what_a_reply_wraps_is_found(reply: str, code: str) -> None:
     assert code_of(parsed(reply)) == code
-    assert ours(parsed(reply)).code == code
+    assert log_error(parsed(reply)).code == code
 
 
 def test_causes_are_walked() -> None:
@@ -76,7 +76,7 @@ def test_causes_are_walked() -> None:
     ],
 )
 def test_silence_is_waited_out(error: Exception) -> None:
-    with pytest.raises(LogUnavailable) as raised, translated:
+    with pytest.raises(LogUnavailable) as raised, log_errors:
         raise error
     assert raised.value.code == ""
     assert str(raised.value)
@@ -84,9 +84,9 @@ def test_silence_is_waited_out(error: Exception) -> None:
 
 @pytest.mark.parametrize("error", [exceptions.DataError("a list"), KeyError("ours")])
 def test_a_bug_of_ours_stays_one(error: Exception) -> None:
-    with pytest.raises(type(error)), translated:
+    with pytest.raises(type(error)), log_errors:
         raise error
 
 
 def test_a_prompt_never_reaches_a_message() -> None:
-    assert "prompt" not in str(ours(in_a_pipeline(parsed("MISCONF cannot save."))))
+    assert "prompt" not in str(log_error(in_a_pipeline(parsed("MISCONF cannot save."))))

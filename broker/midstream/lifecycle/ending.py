@@ -1,4 +1,4 @@
-"""The one terminal entry, made the same way by whoever writes it: a worker, a reaper, a cancel."""
+"""The terminal entry, which workers, reapers and cancels make the same way."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ def end_entry(
     usage: dict[str, Any] | None = None,
     first_ms: int | None = None,
 ) -> Entry:
-    """Return the terminal entry; all times are the server's clock, `first_ms` that of the first delta."""
+    """Return the terminal entry. All times are of the server's clock; `first_ms` is that of the first delta."""
     timings = {
         "queued_ms": max(0, (state.started_ms or now_ms) - state.created_ms),
         "first_delta_ms": None if first_ms is None else max(0, first_ms - state.created_ms),

@@ -101,9 +101,9 @@ class Reaper:
     async def _page(self) -> bool:
         """Look at a page of the streams that are due; return whether there may be more."""
         try:
-            asked_s = time.monotonic()
+            sent_s = time.monotonic()
             now_ms, due_ms = await self._registry.due(AGAIN_MS, PAGE, self._furthest_ms)
-            self._note_answer(now_ms, asked_s)
+            self._note_answer(now_ms, sent_s)
             await self._look(due_ms, now_ms)
         except LogUnavailable as error:
             logger.warning("reaper: %s", error)
@@ -113,10 +113,10 @@ class Reaper:
             return len(due_ms) >= PAGE
         return False
 
-    def _note_answer(self, now_ms: int, asked_s: float) -> None:
+    def _note_answer(self, now_ms: int, sent_s: float) -> None:
         """Note that the log has answered; be patient for a lease if it was silent for long, or its clock was set."""
         now_s = time.monotonic()
-        set_ms = self._clock.hear(now_ms, asked_s, now_s)
+        set_ms = self._clock.hear(now_ms, sent_s, now_s)
         silent_s, self._answered_s = now_s - self._answered_s, now_s
         if set_ms:
             logger.warning("reaper: the clock of Redis was set by %.1f s; waiting a lease", set_ms / 1000)

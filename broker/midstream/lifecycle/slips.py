@@ -1,7 +1,7 @@
-"""The job slip: how a generation is put on the queue, by name.
+"""The job slip, by which a generation is put on the queue.
 
-arq is a wake-up and never the record of truth (docs/findings.md: arq): a slip carries the stream's id alone, a worker
-that takes it must still claim the stream, and a lost slip is written again by the reaper.
+arq only wakes workers, and the log alone is the truth (docs/findings.md: arq). A slip carries nothing but the stream's
+id, a worker that takes it must still claim the stream, and a reaper writes a lost slip again.
 """
 
 from collections.abc import Mapping
@@ -14,21 +14,21 @@ from arq.utils import timestamp_ms
 from redis.asyncio import Redis
 
 from midstream.log.keys import Keys
-from midstream.log.redis_errors import executed
+from midstream.log.redis_errors import execute
 
 GENERATE: Final = "generate"
 WAKE: Final = b"wake"
 CLOCKS_APART_MS: Final = 86_400_000
-"""arq takes a slip when the worker's own clock has reached its time: by so much a worker's clock may be behind ours."""
+"""How far a worker's clock may lag ours. arq takes a slip once the worker's own clock has reached the slip's time."""
 
 
 def serialize(job: dict[str, Any]) -> bytes:
-    """Return a slip's bytes. JSON, because arq's default, pickle, runs code for whoever can write to Redis."""
+    """Return a slip as JSON. arq's default is pickle, with which anybody who can write to Redis can run code here."""
     return orjson.dumps(job, default=str)
 
 
 def deserialize(slip: bytes) -> dict[str, Any]:
-    """Return the slip whose bytes these are."""
+    """Return the slip that `serialize` has made these bytes of."""
     job: dict[str, Any] = orjson.loads(slip)
     return job
 
@@ -42,10 +42,10 @@ class Slips:
         self._redis = redis
 
     async def write(self, stream_id: str, epoch: int, *, new: bool = False) -> None:
-        """Queue a stream for the attempt behind `epoch` and wake the workers.
+        """Queue a stream for the attempt after `epoch`, unless it is queued, and wake the workers.
 
-        Nothing is queued if the slip still lies there; a `new` stream cannot have one. arq's own `enqueue_job`
-        takes four round trips to make sure of what is known here, and refuses a job of which half was lost.
+        A `new` stream cannot be queued yet, so nothing is looked up for it. arq's own `enqueue_job` takes four round
+        trips to look, and refuses a job of which half was lost.
 
         Raises:
             LogUnavailable: Redis did not answer; the reaper will write the slip.
@@ -53,16 +53,16 @@ class Slips:
         job_id = f"{stream_id}.{epoch}"
         now_ms = timestamp_ms()
         job = serialize_job(GENERATE, (stream_id,), {}, None, now_ms, serializer=serialize)
-        queued = not new and not await self._missing([job_id])
+        is_queued = not new and not await self._missing([job_id])
         async with self._redis.pipeline(transaction=True) as pipe:
-            if not queued:
+            if not is_queued:
                 pipe.set(job_key_prefix + job_id, job, px=self._expires_ms)
                 pipe.zadd(self._keys.queue, {job_id: now_ms - CLOCKS_APART_MS})
             pipe.publish(self._keys.control, WAKE)
-            await executed(pipe)
+            await execute(pipe)
 
     async def write_many(self, epochs: Mapping[str, int]) -> None:
-        """Do as `write` for many streams, in two round trips. Raises as that."""
+        """Do as `write` for many streams with their epochs, in two round trips. Raises as `write`."""
         missing = await self._missing([f"{stream_id}.{epoch}" for stream_id, epoch in epochs.items()])
         now_ms = timestamp_ms()
         async with self._redis.pipeline(transaction=False) as pipe:
@@ -71,19 +71,20 @@ class Slips:
                 pipe.set(job_key_prefix + job_id, job, px=self._expires_ms)
                 pipe.zadd(self._keys.queue, {job_id: now_ms - CLOCKS_APART_MS})
             pipe.publish(self._keys.control, WAKE)
-            await executed(pipe)
+            await execute(pipe)
 
     async def _missing(self, job_ids: list[str]) -> list[str]:
-        """Return the slips that cannot be taken.
+        """Return those slips that no worker can take.
 
-        A worker that died between the slip and the claim has left arq's mark on it, for as long as a job may run;
-        a worker that still lives loses nothing by its mark's removal: one claim alone succeeds.
+        A worker that died after it took a slip, and before its claim, has left arq's mark on the slip for as long as a
+        job may run. All marks are removed: a worker that still lives loses nothing by that, because only one claim
+        succeeds.
         """
         async with self._redis.pipeline(transaction=False) as pipe:
             for job_id in job_ids:
                 pipe.delete(in_progress_key_prefix + job_id)
                 pipe.exists(job_key_prefix + job_id)
                 pipe.zscore(self._keys.queue, job_id)
-            answers = await executed(pipe)
-        found = zip(job_ids, answers[1::3], answers[2::3], strict=True)
-        return [job_id for job_id, exists, score in found if not exists or score is None]
+            answers = await execute(pipe)
+        slips = zip(job_ids, answers[1::3], answers[2::3], strict=True)
+        return [job_id for job_id, exists, score in slips if not exists or score is None]

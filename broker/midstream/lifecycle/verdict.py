@@ -8,7 +8,7 @@ from midstream.log.state import State
 from midstream.settings import Settings
 
 ROOM_MS: Final = 1_000
-"""A lease that ends by so much later than one can was taken before the server's clock was set back."""
+"""A lease that ends so much later than a lease from now was taken before the server's clock was set back."""
 OUTDATED: Final = "outdated"
 
 
@@ -47,11 +47,11 @@ def judge(
     """Decide what becomes of a stream that has not ended.
 
     Args:
-        state: The stream's.
+        state: The state of the stream.
         now_ms: The server's time.
-        settings: Of this deployment.
-        queued_for_ms: How long it has been queued; None: what the server's clock says.
-        unwatched_ms: For how long nothing looked after it although it was due.
+        settings: The settings of this deployment.
+        queued_for_ms: How long it has been queued; None: by the server's clock.
+        unwatched_ms: For how long nothing has looked after it although it was due.
     """
     if state.status == "queued":
         waited_ms = now_ms - state.queued_ms if queued_for_ms is None else queued_for_ms
@@ -68,8 +68,8 @@ def judge(
         return Seal(CANCELLED, "", "")
     if state.epoch >= settings.max_attempts:
         return Seal(INTERRUPTED, "attempts_exhausted", f"{state.epoch} workers were lost")
-    again = not state.intent or state.policy in ("continue", "restart")
-    if again or (state.policy == "reattach" and state.upstream_id):
+    may_call = not state.intent or state.policy in ("continue", "restart")
+    if may_call or (state.policy == "reattach" and state.upstream_id):
         if is_outdated(unwatched_ms, settings):
             return Seal(INTERRUPTED, OUTDATED, outdated_message(unwatched_ms))
         return Requeue()
@@ -77,12 +77,12 @@ def judge(
 
 
 def is_outdated(unwatched_ms: int, settings: Settings) -> bool:
-    """Tell whether a stream was left alone for so long that its log may be an old copy, and must not be run again."""
+    """Tell whether a stream was left alone for so long that its log may be an old copy, so that it is not run again."""
     return unwatched_ms > settings.outdated_after_s * 1000
 
 
 def outdated_message(unwatched_ms: int) -> str:
-    """Say why an outdated stream ends."""
+    """Return why an outdated stream ends, for people."""
     return (
         f"nothing had looked after the stream for {unwatched_ms / 1000:.0f} s: a restored log, or a long outage; "
         "it was not run again"
@@ -90,8 +90,9 @@ def outdated_message(unwatched_ms: int) -> str:
 
 
 def look_again_ms(settings: Settings) -> int:
-    """Return when to look at a queued stream again.
+    """Return after how many ms to look at a queued stream again.
 
-    At most a lease: were it claimed in between and its worker lost at once, it is due when that lease runs out.
+    That is at most a lease: if the stream is claimed in between and its worker lost at once, the look is due when that
+    lease has run out.
     """
     return min(settings.requeue_ms, settings.lease_ms)

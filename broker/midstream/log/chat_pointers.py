@@ -6,7 +6,7 @@ from redis.asyncio import Redis
 
 from midstream.log import calls
 from midstream.log.keys import Keys
-from midstream.log.redis_errors import executed
+from midstream.log.redis_errors import execute
 from midstream.log.scripts import Scripts
 
 
@@ -39,7 +39,7 @@ class Chats:
         """Return where a tenant's chat stands."""
         async with self._redis.pipeline(transaction=False) as pipe:
             pipe.hmget(self._keys.chat(tenant, chat_id), ["turn", "digest", "stream", "seen"])
-            (values,) = await executed(pipe)
+            (values,) = await execute(pipe)
         turn, digest, stream_id, seen = ((value or b"").decode() for value in values)
         return Chat(int(turn or 0), digest, stream_id, seen=bool(stream_id) and seen == stream_id)
 
@@ -56,4 +56,4 @@ class Chats:
         async with self._redis.pipeline(transaction=True) as pipe:
             pipe.hset(key, "seen", stream_id)
             pipe.expire(key, keep_s)
-            await executed(pipe)
+            await execute(pipe)

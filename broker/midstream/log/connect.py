@@ -1,4 +1,4 @@
-"""How a process is connected to Redis: every wait bounded, every cancellation heard, no demoted server kept."""
+"""How a process connects to Redis: every wait is bounded, a cancellation is never lost, a demoted server is left."""
 
 import asyncio
 import time
@@ -17,15 +17,15 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from midstream.log.redis_errors import DEMOTED, code_of
 
 REDIAL_S: Final = 1.0
-"""Shortest time between two rounds of dialling anew, while the address still leads to a server that is demoted."""
+"""The shortest time between two rounds of dialling, while the address still leads to a server that was demoted."""
 
 
 class Address:
-    """What all connections of a process to one URL share: the round in which they have to have been dialled.
+    """What all connections of a process to one URL share: the present round of dialling.
 
-    A planned failover leaves the old connections open, and the server behind them a read-only replica; only who
-    dials anew is led to the new primary. One connection that is told so speaks for all of them, whichever pool or
-    thread they belong to: readers are never told.
+    A planned failover leaves the old connections open, but their server is a read-only replica from then on; only a
+    new connection leads to the new primary. When one connection gets such an answer, all of them are dialled anew,
+    whichever pool or thread they belong to: connections that only read never get it.
     """
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class Address:
         self._handed_over: weakref.WeakSet[Bounded] = weakref.WeakSet()
 
     def demoted(self, connection: "Bounded") -> None:
-        """Begin a new round, because a connection of the present one was told that its server is not the primary."""
+        """Begin a new round, because the server of a connection of the present one is not the primary."""
         now_s = time.monotonic()
         if connection.dialled_in != self.round or now_s - self._begun_s < REDIAL_S:
             return
@@ -44,7 +44,7 @@ class Address:
             other.abort()
 
     def handed_over(self, connection: "Bounded") -> None:
-        """Know a connection that no pool looks at any more."""
+        """Note a connection that no pool looks after any more, so that a new round can break it."""
         self._handed_over.add(connection)
 
 
@@ -52,10 +52,10 @@ _addresses: weakref.WeakValueDictionary[str, Address] = weakref.WeakValueDiction
 
 
 class Bounded(AbstractConnection):
-    """Bounds each command by `timeout_s`, in place of redis-py's `socket_timeout`.
+    """A connection that bounds each command by `timeout_s`, in place of redis-py's `socket_timeout`.
 
-    That one wraps each send in `asyncio.wait_for`, which costs a task per command and, before Python 3.12,
-    swallows a cancellation that arrives just as the send is done: the cancelled task goes on for ever.
+    redis-py wraps each send in `asyncio.wait_for`. That costs a task for each command and, before Python 3.12, loses a
+    cancellation that arrives just as the send is done: the cancelled task never ends.
     """
 
     timeout_s: float
@@ -80,21 +80,21 @@ class Bounded(AbstractConnection):
                 await super().send_packed_command(command, check_health)
         except TimeoutError:
             await self._give_up("sent")
-        except RuntimeError as error:  # how uvloop says that the transport has just been closed
+        except RuntimeError as error:  # uvloop's error for a transport that was closed just now
             await self.disconnect(nowait=True)
             raise RedisConnectionError(str(error)) from error
 
     def pack_command(self, *args: Any) -> list[bytes]:
         """Pack a command by hiredis: redis-py packs each word in Python, which took half of a busy reaper's time."""
-        name, *further = args
-        words = name.encode().split() if isinstance(name, str) else name.split()  # as in `CONFIG GET`
-        return [hiredis.pack_command((*words, *further))]
+        name, *words = args
+        parts = name.encode().split() if isinstance(name, str) else name.split()  # as in `CONFIG GET`
+        return [hiredis.pack_command((*parts, *words))]
 
     async def read_response(self, *args: Any, timeout: float | None = None, **options: Any) -> Any:  # noqa: ASYNC109
-        """Return a reply, or None where a `timeout` of the caller's own has run out.
+        """Return a reply; None if the caller gave a `timeout` and it has run out.
 
         Raises:
-            redis.exceptions.TimeoutError: There was no reply in time; the connection is closed.
+            redis.exceptions.TimeoutError: There was no reply within `timeout_s`; the connection is closed.
         """
         if timeout is not None:
             return await super().read_response(*args, timeout=timeout, **options)  # type: ignore[misc]
@@ -109,12 +109,12 @@ class Bounded(AbstractConnection):
             raise
 
     def hang_up_if_old(self) -> None:
-        """Close the connection if it was dialled in an earlier round; it is dialled anew when it is used."""
+        """Close the connection if it was dialled in an earlier round; its next use dials it anew."""
         if self.dialled_in != self.address.round:
             self._close()  # type: ignore[no-untyped-call]
 
     def hand_over(self, protocol: asyncio.Protocol) -> None:
-        """Give the connected transport to a protocol of the caller's; `disconnect` still closes it."""
+        """Give the connected transport to a protocol of the caller; `disconnect` still closes it."""
         transport = self._writer.transport  # type: ignore[union-attr]
         transport.set_protocol(protocol)
         protocol.connection_made(transport)
@@ -140,22 +140,22 @@ class _Pool(BlockingConnectionPool):
         return ensured
 
     async def shed(self, keep: int) -> None:
-        """Close idle connections, those first that were idle for longest; keep so many."""
+        """Close idle connections until `keep` are left; those that were idle for longest go first."""
         while len(self._available_connections) > keep:
             await self._available_connections.pop(0).disconnect()
 
 
 async def shed(redis: Redis, keep: int = 1) -> None:
-    """Close a client's idle connections but for so many: what a burst has opened is not kept for ever."""
+    """Close a client's idle connections except `keep`, so that those of a burst do not stay."""
     pool = redis.connection_pool
     if isinstance(pool, _Pool):
         await pool.shed(keep)
 
 
 def connect(url: str, timeout_s: float, connections: int) -> Redis:
-    """Return a client with every wait and the pool bounded (docs/findings.md: redis-py. It bounds neither by itself).
+    """Return a client whose waits and whose pool are bounded; redis-py bounds neither (docs/findings.md: redis-py).
 
-    Nothing is retried here: a repeated write whose first reply was lost would count twice.
+    Nothing is repeated here: a write whose reply was lost would count twice.
     """
     options: dict[str, Any] = {} if urlsplit(url).scheme == "unix" else {"socket_keepalive": True}
     pool = _Pool.from_url(
@@ -166,7 +166,8 @@ def connect(url: str, timeout_s: float, connections: int) -> Redis:
         health_check_interval=15,
         **options,
     )
-    # The URL chose the class, plain, TLS or a Unix socket: it does the connecting, so it comes after ours in the order.
+    # The URL has chosen a class: plain, TLS or a Unix socket. That class connects, so it comes after ours in the order
+    # of bases.
     shared = {"timeout_s": timeout_s, "address": _addresses.setdefault(url, Address())}
     pool.connection_class = type("Bounded", (Bounded, pool.connection_class), shared)
     return Redis.from_pool(pool)

@@ -1,8 +1,8 @@
-"""Whether what the server confirms as written survives a power loss: tried at the start, not read off a version.
+"""Whether what the server confirms survives a power loss. That is tried at the start, and not judged by a version.
 
-With `appendfsync always` every answer comes behind the disk. With `everysec` the server writes to the disk once a
-second, so two confirmations (WAITAOF) in a row are about a second apart. One that confirms sooner, again and again,
-has not waited: Valkey 9.1.2 answers within a tenth of a second and calls no fsync.
+With `appendfsync always` the server answers once a write is on its disk. With `everysec` it writes to the disk once a
+second, so two confirmations (WAITAOF) in a row are about a second apart. A server that confirms sooner, again and
+again, has not waited for its disk: Valkey 9.1.2 answers within a tenth of a second and calls no fsync.
 """
 
 import time
@@ -13,23 +13,23 @@ from redis.asyncio import Redis
 from midstream.log.durability import setting
 from midstream.log.errors import UnfitServer
 from midstream.log.fsync import Fsync
-from midstream.log.redis_errors import translated
+from midstream.log.redis_errors import log_errors
 
 ROUNDS: Final = 3
-"""The first one only meets the disk's rhythm."""
+"""How often a confirmation is asked for. The first one has no other before it, so its time says nothing."""
 LEAST_S: Final = 0.5
 """Half of the time between two writes of `everysec` to the disk."""
 _INSTEAD: Final = "MIDSTREAM_DURABLE_INTENT cannot hold here: {}. Set `appendfsync always` on the server."
 
 
 async def prove_disk(redis: Redis, fsync: Fsync) -> None:
-    """Return if `fsync.wait` comes back behind the disk; takes up to three seconds.
+    """Return if `fsync.wait` returns only once writes are on disk; this takes up to three seconds.
 
     Raises:
-        UnfitServer: It does not, or it cannot be shown; the text says why.
+        UnfitServer: It returns sooner, or that cannot be found out; the text says why.
         LogUnavailable: Redis did not answer.
     """
-    with translated:
+    with log_errors:
         persistence = await redis.info("persistence")
         policy = await setting(redis, "appendfsync")
     if not int(persistence.get("aof_enabled", 0)):

@@ -1,4 +1,7 @@
-"""Whether the server can hold a log, and what it would lose: said at start-up (docs/findings.md: Redis)."""
+"""Whether the server can hold a log, and what it could lose; processes log this at their start.
+
+Where the figures come from is in docs/findings.md: Redis.
+"""
 
 import logging
 from typing import Any, Final
@@ -7,7 +10,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from midstream.log.errors import LogUnavailable, UnfitServer
-from midstream.log.redis_errors import translated
+from midstream.log.redis_errors import log_errors
 
 logger = logging.getLogger(__name__)
 
@@ -21,23 +24,24 @@ _UNFIT: Final = {
 
 
 async def refuse_unfit(redis: Redis) -> None:
-    """Return if the server is of a kind that can hold a log, or does not answer yet.
+    """Return if the server is of a kind that can hold a log, or if it does not answer yet.
 
     Raises:
         UnfitServer: It is a node of a cluster, or a Sentinel.
     """
     try:
-        with translated:
+        with log_errors:
             server: dict[str, Any] = await redis.info("server")
     except LogUnavailable:
         return
-    why = _UNFIT.get(str(server.get("server_mode") or server.get("redis_mode")))  # Valkey's name, Redis' name
+    mode = server.get("server_mode") or server.get("redis_mode")  # Valkey's name, and Redis'
+    why = _UNFIT.get(str(mode))
     if why:
         raise UnfitServer(f"MIDSTREAM_REDIS_URL {why}.")
 
 
 async def examine(redis: Redis) -> list[str]:
-    """Return a sentence for each way in which this server may lose what it acknowledged; empty: it may not."""
+    """Return a sentence for each way in which this server may lose what it acknowledged."""
     try:
         persistence: dict[str, Any] = await redis.info("persistence")
         server: dict[str, Any] = await redis.info("server")
@@ -83,7 +87,7 @@ def _about_version(server: dict[str, Any]) -> list[str]:
 
 
 async def setting(redis: Redis, name: str) -> str:
-    """Return a setting of the server, empty where it does not tell."""
+    """Return a setting of the server; empty if it does not tell."""
     try:
         answer: dict[str, str] = await redis.config_get(name)
     except ResponseError:  # hosted servers often forbid CONFIG

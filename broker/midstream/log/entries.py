@@ -1,9 +1,8 @@
 """The typed entries of a stream, and their form on the log.
 
-A stored entry is one type byte and its payload (PROTOCOL: Entries/Codec). `text` and `reasoning`, which are
-nearly all of a generation, store their bare UTF-8; every other type stores compact JSON. Stored entries
-are always valid UTF-8, so the byte 0xFF can never occur in one: it separates the entries of a published
-batch without any escaping.
+A stored entry is one type byte and its payload (PROTOCOL: Entries/Codec). `text` and `reasoning`, which are nearly all
+of a generation, are stored as bare UTF-8, and every other type as compact JSON. Stored entries are always valid UTF-8,
+so the byte 0xFF never occurs in one, and separates the entries of a published batch without any escaping.
 """
 
 from dataclasses import dataclass
@@ -103,7 +102,7 @@ def encode(entry: Entry) -> bytes:
 
 
 def decode(stored: bytes, offset: int, epoch: int) -> Entry:
-    """Return the entry whose stored form this is.
+    """Return the entry that is stored in this form.
 
     Raises:
         ValueError: The bytes are not a stored entry; the log was written by something else.
@@ -122,7 +121,7 @@ def is_end(stored: bytes) -> bool:
 
 
 def is_word(stored: bytes) -> bool:
-    """Tell whether a stored entry is something that the source has said, without decoding it."""
+    """Tell whether a stored entry is something that the source has produced, without decoding it."""
     return stored[:1] not in _NO_WORDS
 
 

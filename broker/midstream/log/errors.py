@@ -1,4 +1,4 @@
-"""What the log refuses, each with its facts."""
+"""The log's errors, each with its facts."""
 
 
 class LogError(Exception):
@@ -14,12 +14,12 @@ class StreamAbsent(LogError):
 
 
 class StreamSealed(LogError):
-    """The stream has ended and refuses everything.
+    """The stream has ended and refuses every write.
 
     Attributes:
         outcome: How it ended.
-        epoch: The attempt that was the last one.
-        owner: Who held it; tells a producer whether a seal of unknown effect was its own.
+        epoch: The epoch of the last attempt.
+        owner: The owner of the last attempt. By it a producer knows its own seal again, if the answer was lost.
     """
 
     def __init__(self, outcome: str, epoch: int, owner: str) -> None:
@@ -30,7 +30,7 @@ class StreamSealed(LogError):
 
 
 class StaleEpoch(LogError):
-    """Another attempt holds the stream, or none does any more; `current` is the stream's epoch."""
+    """The caller's attempt does not hold the stream, or not any more; `current` is the stream's epoch."""
 
     def __init__(self, current: int) -> None:
         super().__init__(f"fenced: the stream's epoch is {current}")
@@ -38,7 +38,7 @@ class StaleEpoch(LogError):
 
 
 class TailMismatch(LogError):
-    """The tail is not where the appender expected it."""
+    """The stream's tail is not the one that the producer expected."""
 
     def __init__(self, expected: int, actual: int) -> None:
         super().__init__(f"expected the tail at {expected}, it is at {actual}")
@@ -47,7 +47,7 @@ class TailMismatch(LogError):
 
 
 class LeaseHeld(LogError):
-    """The lease has not run out, so nobody else may act; `until_ms` is the server's clock."""
+    """The owner's lease has not run out, so a reaper may not act; `until_ms` is of the server's clock."""
 
     def __init__(self, until_ms: int) -> None:
         super().__init__(f"the lease is held until {until_ms}")
@@ -59,14 +59,14 @@ class IdempotencyMismatch(LogError):
 
 
 class StreamDeleted(LogError):
-    """The idempotency key's stream was deleted and its tombstone still stands."""
+    """The stream of the idempotency key was deleted, and its tombstone still stands."""
 
 
 class LogUnavailable(LogError):
-    """Redis did not answer, or refuses for now; where it did not answer, whether a command took effect is unknown.
+    """Redis did not answer, or refuses for now. If it did not answer, the command may have taken effect or not.
 
     Attributes:
-        code: What it refused with, e.g. `READONLY`; empty where it did not answer.
+        code: The code of the refusal, e.g. `READONLY`; empty if Redis did not answer.
     """
 
     def __init__(self, detail: str, code: str = "") -> None:

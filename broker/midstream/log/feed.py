@@ -1,8 +1,8 @@
-"""One pub/sub connection for a whole process: what was appended, as it is appended.
+"""One pub/sub connection for a whole process, by which it gets what is appended to streams.
 
-redis-py's own PubSub costs several times as much per message, has no answer to a connection that went
-dead without a word, and does not say when messages may have been missed. Here redis-py connects and greets
-the server; then the connection's transport is ours, read by a protocol of our own on hiredis' parser.
+redis-py's own PubSub costs several times as much for each message, does not notice a connection that has gone dead, and
+does not say when messages may have been missed. Here redis-py opens the connection and greets the server. Then its
+transport is read by a protocol of our own, with hiredis' parser.
 """
 
 import asyncio
@@ -21,20 +21,20 @@ from midstream.log.forever import forever
 logger = logging.getLogger(__name__)
 
 PING_AFTER_S: Final = 5.0
-"""Silence after which the server is asked for a sign of life; as much again, and the connection is given up."""
+"""After so much silence the server is sent a ping; after as much again the connection is given up."""
 REST_S: Final = 0.005
-"""Rest between reads while messages come faster than this (PROTOCOL: Read/Together).
+"""The rest between two reads, while messages come faster than this (PROTOCOL: Read/Together).
 
-At 800 messages a second, rests of 2, 5 and 12 ms cost 42, 35 and 29 us of the front per delivery.
+At 800 messages a second a delivery costs a broker 42, 35 and 29 us with rests of 2, 5 and 12 ms.
 """
 BACKOFF_S: Final = (0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
 
 
 class Feed:
-    """Hands channel and message of whatever is published to `deliver`, in order, as many at a time as came together.
+    """Hands what is published to `deliver`: channels and messages in order, as many at a time as came together.
 
-    Messages are lost whenever the connection is: then all channels are subscribed again and `regained` is
-    called, and the owner has to read what it may have missed.
+    When the connection is lost, messages are lost. Then all channels are subscribed again and `regained` is called, and
+    the owner has to read what it may have missed.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Feed:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def subscribe(self, channel: str) -> None:
-        """Return once the server has confirmed that it will send what is published from now on.
+        """Return once the server has confirmed that it sends what is published from now on.
 
         Raises:
             LogUnavailable: It did not confirm in time; the channel is not subscribed.
@@ -91,7 +91,7 @@ class Feed:
         self._send("UNSUBSCRIBE", channel)
 
     def _send(self, *command: str) -> None:
-        if self._intake is not None:  # else the next connection subscribes to what is wanted by then
+        if self._intake is not None:  # otherwise the next connection subscribes to all channels of that time
             self._intake.send(*command)
 
     async def _run(self) -> None:
@@ -121,19 +121,19 @@ class Feed:
         else:
             self._regained()
         while True:
-            intake.heard = False
+            intake.is_silent = True
             await intake.wait(PING_AFTER_S)
-            if not intake.heard:
+            if intake.is_silent:
                 intake.send("PING")
                 await intake.wait(PING_AFTER_S)
-                if not intake.heard:
-                    raise LostError
+                if intake.is_silent:
+                    raise NoReplyError
 
     def _take(self, replies: list[Any]) -> None:
         messages = []
         for reply in replies:
             if not isinstance(reply, list):
-                continue  # PONG outside of subscribed mode
+                continue  # PONG while no channel is subscribed
             kind, *rest = reply
             if kind == b"message":
                 messages.append((rest[0].decode(), rest[1]))
@@ -152,13 +152,13 @@ class Feed:
 
 
 class _Intake(asyncio.Protocol):
-    """Reads replies off a transport, and rests where they come faster than `REST_S`: one wake-up serves many.
+    """Reads replies off a transport, and rests if they come faster than `REST_S`, so that one wake-up serves many.
 
-    A message that comes after a pause never waits: the rest is what is left of the time since the last read.
+    A message that comes after a pause does not wait, because the rest begins with the last read.
     """
 
     def __init__(self, take: Callable[[list[Any]], None]) -> None:
-        self.heard = False
+        self.is_silent = True
         self._take = take
         self._parser = hiredis.Reader()
         self._loop = asyncio.get_running_loop()
@@ -172,7 +172,7 @@ class _Intake(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Hand on the replies that are complete."""
-        self.heard = True
+        self.is_silent = False
         self._parser.feed(data)
         try:
             replies = []
@@ -180,7 +180,7 @@ class _Intake(asyncio.Protocol):
                 replies.append(reply)
             self._take(replies)
         except Exception:
-            logger.exception("feed: a reply could not be taken")  # what it held may be missing: begin anew
+            logger.exception("feed: a reply could not be taken")  # its messages may be missing, so connect again
             self._transport.abort()
             return
         now_s = self._loop.time()
@@ -191,29 +191,29 @@ class _Intake(asyncio.Protocol):
             self._loop.call_later(left_s, self._resume)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wake whoever waits."""
+        """Wake the task that waits."""
         if not self._lost.done():
             self._lost.set_exception(ConnectionError(str(exc or "the server closed the connection")))
-            self._lost.exception()  # retrieved here, for when nobody waits any more
+            self._lost.exception()  # marks it as retrieved, in case no task waits any more
 
     def send(self, *command: str) -> None:
-        """Send a command; its reply comes as any other, and is waited for: no rest before it."""
+        """Send a command, and end a rest, so that its reply is read at once."""
         if not self._transport.is_closing():
             self._transport.write(hiredis.pack_command(command))  # type: ignore[arg-type]
             self._transport.resume_reading()
 
     async def wait(self, wait_s: float) -> None:
-        """Let so much time pass.
+        """Return after `wait_s`.
 
         Raises:
-            ConnectionError: The connection was lost meanwhile.
+            ConnectionError: The connection was lost before.
         """
         await asyncio.wait((self._lost,), timeout=wait_s)
         if self._lost.done():
             self._lost.result()
 
     async def closed(self) -> None:
-        """Close the transport, whatever is still in it, and wait until it is."""
+        """Close the transport without sending what is still in it, and wait until it is closed."""
         self._transport.abort()
         await asyncio.wait((self._lost,))
 
@@ -222,8 +222,8 @@ class _Intake(asyncio.Protocol):
             self._transport.resume_reading()
 
 
-class LostError(OSError):
-    """The server gave no sign of life."""
+class NoReplyError(OSError):
+    """The server did not answer a ping."""
 
     def __init__(self) -> None:
         super().__init__(f"no reply to a ping within {PING_AFTER_S} s")

@@ -1,4 +1,4 @@
-"""Loops that others live by: one that breaks is begun anew, and says so."""
+"""Loops that others depend on: one that fails is logged and started again (PROTOCOL: Lease/Supervised)."""
 
 import asyncio
 import logging
@@ -11,12 +11,12 @@ PAUSE_S: Final = 0.5
 
 
 async def forever(name: str, loop: Callable[[], Awaitable[object]]) -> NoReturn:
-    """Run `loop` until this task is cancelled; where it raises, or returns, log it and begin it anew."""
+    """Run `loop` until this task is cancelled; whenever it raises or returns, log that and start it again."""
     while True:
         try:
             await loop()
         except Exception:
-            logger.exception("%s has failed and is begun anew", name)
+            logger.exception("%s has failed and is started again", name)
         else:
-            logger.error("%s has ended by itself and is begun anew", name)
+            logger.error("%s has ended by itself and is started again", name)
         await asyncio.sleep(PAUSE_S)

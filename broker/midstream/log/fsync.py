@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from midstream.log import calls
 from midstream.log.errors import LogUnavailable
 from midstream.log.keys import Keys
-from midstream.log.redis_errors import executed
+from midstream.log.redis_errors import execute
 from midstream.log.scripts import Scripts
 
 WAIT_MS: Final = 2_000
@@ -60,7 +60,7 @@ class Fsync:
             await self._scripts.queue(pipe, calls.Mark(marker=self._keys.marker, ttl_s=MARKER_TTL_S))
             pipe.execute_command("WAITAOF", 1, 0, WAIT_MS)
             try:
-                answers: list[Any] = await executed(pipe)
+                answers: list[Any] = await execute(pipe)
             except LogUnavailable as error:
                 if not any(words in str(error) for words in _UNABLE):
                     raise

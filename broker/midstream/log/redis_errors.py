@@ -1,8 +1,8 @@
-"""The one place where what a server answers, or redis-py raises, becomes the log's own errors (PROTOCOL: Log/Refusals).
+"""Makes the log's own errors of a server's answers and redis-py's; no other place does (PROTOCOL: Log/Refusals).
 
-redis-py strips the code from the text of the errors that it knows, and wraps errors of pipelines in texts of its own,
-with the whole command in them. Errors are therefore told apart by class first and by code second, and a command's
-arguments (which hold prompts) never reach a message of ours.
+redis-py strips the code from the text of the errors that it knows, and puts its own text with the whole command around
+the errors of pipelines. Errors are therefore told apart by class first and by code second, and no message of ours ever
+holds the arguments of a command, which hold prompts.
 """
 
 import logging
@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 MEANING: Final = {
     "OOM": "is out of memory and refuses what would make it grow",
-    # It cannot be written now, and may be in a moment.
+    # Nothing can be written now, but perhaps in a moment.
     "READONLY": "is a read-only replica",
     "MASTERDOWN": "is a replica that has lost its primary",
     "UNBLOCKED": "has just become a replica",
@@ -55,7 +55,7 @@ MEANING: Final = {
     "NOSCRIPT": "has forgotten a script, which is sent again",
     "EXECABORT": "has discarded a transaction",
     "IOERR": "failed in its input or output",
-    # It has to be set up otherwise.
+    # The server or the settings must be changed.
     "NOAUTH": "wants another user or password",
     "WRONGPASS": "wants another user or password",
     "NOPERM": "does not allow this user that command",
@@ -67,11 +67,11 @@ MEANING: Final = {
     "WRONGTYPE": "holds a value of another kind under a key of ours",
     "ERR": "refused a command",
 }
-"""Every error that a server can answer to a command of ours, by its code; what is in nobody's table is waited out."""
+"""Every error that a server can answer to a command of ours, by its code. Any other error is waited out too."""
 DEMOTED: Final = frozenset(("READONLY", "MASTERDOWN", "UNBLOCKED", "REDIRECT"))
-"""Codes by which a server says that it is no longer the one to talk to, while the connection to it stays open."""
+"""Codes of a server that is not the primary any more, while the connection to it stays open."""
 NOTED_AGAIN_S: Final = 30.0
-"""A code that was not heard for this long is news, and is logged again."""
+"""A code is logged again when it comes after none for this long."""
 
 _OF_CLASS: Final[dict[type, str]] = {
     OutOfMemoryError: "OOM",
@@ -96,7 +96,7 @@ _noted_s: dict[str, float] = {}
 
 
 def code_of(error: BaseException) -> str:
-    """Return the code of the server's reply that an error stands for; empty: no server has answered."""
+    """Return the code of the server's reply that an error stands for; empty: the server did not answer."""
     link: BaseException | None = error
     while link is not None:
         for kind in type(link).__mro__:
@@ -105,22 +105,22 @@ def code_of(error: BaseException) -> str:
         if isinstance(link, ResponseError):
             text = text_of(link)
             discarded = _DISCARDED.match(text)
-            known = _CODE.match(text[discarded.end() :] if discarded else text)
-            if known:
-                return known.group(1)
+            code = _CODE.match(text[discarded.end() :] if discarded else text)
+            if code:
+                return code.group(1)
             return "EXECABORT" if "EXEC" in type(link).__name__.upper() else "ERR"
         link = link.__cause__
     return ""
 
 
 def text_of(error: BaseException) -> str:
-    """Return an error's text without the command that redis-py puts into it."""
+    """Return an error's text without the command that redis-py adds to it."""
     _, wrapped, text = str(error).rpartition(_PIPELINE)
     return text.removeprefix("(").removesuffix(",)").strip("'\"") if wrapped else text
 
 
-def ours(error: BaseException) -> LogUnavailable:
-    """Return the log's error for one of redis-py's; a server's refusal is logged when it begins."""
+def log_error(error: BaseException) -> LogUnavailable:
+    """Return the log's error for one of redis-py's, and log a server's refusal when it begins."""
     code, text = code_of(error), text_of(error)
     if not code:
         return LogUnavailable(text or type(error).__name__)
@@ -131,8 +131,8 @@ def ours(error: BaseException) -> LogUnavailable:
     return (LogFull if code == "OOM" else LogUnavailable)(text, code)
 
 
-class _Translated:
-    """Raises the log's errors in place of redis-py's. One for all: it has no state, and costs an append nothing."""
+class _LogErrors:
+    """A context that raises the log's errors in place of redis-py's. It has no state, so one serves all."""
 
     __slots__ = ()
 
@@ -140,23 +140,23 @@ class _Translated:
         pass
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        # A DataError never reached a server: it is a bug of ours, and no wait mends it.
+        # A command with a DataError never reached a server: that is a bug of ours, and waiting does not help.
         if isinstance(error, RedisError | RedisClusterException | OSError) and not isinstance(error, DataError):
-            raise ours(error) from error
+            raise log_error(error) from error
 
 
-translated: Final = _Translated()
+log_errors: Final = _LogErrors()
 
 
-async def executed(pipe: Pipeline) -> list[Any]:
+async def execute(pipe: Pipeline) -> list[Any]:
     """Run a pipeline and return its answers.
 
     Raises:
-        LogUnavailable: Redis did not answer, or refused one of the commands; the others may have been run.
+        LogUnavailable: Redis did not answer, or refused one of the commands; the others may have taken effect.
         LogFull: It is out of memory.
     """
-    with translated:
-        # redis-py would put the whole command into the text of its error.
+    with log_errors:
+        # If redis-py raised the error, its text would hold the whole command.
         answers: list[Any] = await pipe.execute(raise_on_error=False)
         for answer in answers:
             if isinstance(answer, Exception):

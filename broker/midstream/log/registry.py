@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from midstream.log import calls
 from midstream.log.errors import LogUnavailable
 from midstream.log.keys import Keys
-from midstream.log.redis_errors import executed, translated
+from midstream.log.redis_errors import execute, log_errors
 from midstream.log.scripts import Scripts
 
 logger = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class Registry:
 
     async def ping(self) -> None:
         """Raise `LogUnavailable` unless Redis answers."""
-        with translated:
+        with log_errors:
             await self._redis.ping()
 
     async def ready(self) -> None:
@@ -57,7 +57,7 @@ class Registry:
     async def unwatch(self, *stream_ids: str) -> None:
         """Have reapers look at the streams no more: they have ended, or are gone."""
         if stream_ids:
-            with translated:
+            with log_errors:
                 await self._redis.zrem(self._keys.due, *stream_ids)
 
     async def unwatch_ended(self, *stream_ids: str) -> None:
@@ -74,7 +74,7 @@ class Registry:
         """Return the server's time, and the streams to look at now with the times at which they were due, in ms.
 
         Each is handed to one caller, and to another one after `again_ms`, unless a later look was set by then. A look
-        that lies further ahead than `furthest_ms` is due too.
+        further ahead than `furthest_ms` is due too.
         """
         call = calls.TakeDue(due=self._keys.due, again_ms=again_ms, limit=limit, furthest_ms=furthest_ms)
         now_ms, words = await self._scripts.run(call)
@@ -84,7 +84,7 @@ class Registry:
     async def watch_again(self, looks_ms: Mapping[str, int]) -> None:
         """Have reapers look at streams at these times of the server's clock; one that has left the set stays out."""
         if looks_ms:
-            with translated:
+            with log_errors:
                 await self._redis.zadd(self._keys.due, dict(looks_ms), xx=True)
 
     async def add(self, tenant: str, stream_id: str, created_ms: int, keep_s: int) -> None:
@@ -95,7 +95,7 @@ class Registry:
             pipe.zremrangebyrank(key, 0, -INDEX_LIMIT - 1)
             pipe.expire(key, keep_s, nx=True)
             pipe.expire(key, keep_s, gt=True)
-            await executed(pipe)
+            await execute(pipe)
 
     async def listed(self, tenant: str, before: Listed | None, limit: int) -> list[Listed]:
         """Return up to `limit` of the tenant's streams, newest first, after the row `before`."""
@@ -103,7 +103,7 @@ class Registry:
         rows_after: list[Listed] = []
         start, count = 0, limit + SAME_MS
         while len(rows_after) < limit:
-            with translated:
+            with log_errors:
                 rows = await self._redis.zrevrangebyscore(
                     self._keys.index(tenant), newest, "-inf", start=start, num=count, withscores=True
                 )
@@ -116,5 +116,5 @@ class Registry:
 
     async def drop(self, tenant: str, stream_ids: list[str]) -> None:
         """Take streams off the tenant's list."""
-        with translated:
+        with log_errors:
             await self._redis.zrem(self._keys.index(tenant), *stream_ids)

@@ -18,7 +18,7 @@ from midstream.log.errors import (
     StreamSealed,
     TailMismatch,
 )
-from midstream.log.redis_errors import executed, ours, translated
+from midstream.log.redis_errors import execute, log_error, log_errors
 
 Command = tuple[Argument, ...]
 """A plain command: its name and its words."""
@@ -41,7 +41,7 @@ class Scripts:
             LogUnavailable: Redis did not answer, or refuses for now.
             LogFull: Redis is out of memory.
         """
-        with translated:
+        with log_errors:
             answer: list[Any] = await self._scripts[call.name](*call.words())
         return answer
 
@@ -50,7 +50,7 @@ class Scripts:
         async with self._redis.pipeline(transaction=False) as pipe:
             for call in calls:
                 await self.queue(pipe, call)
-            return await executed(pipe)
+            return await execute(pipe)
 
     async def queue(self, pipe: Pipeline, call: Call) -> None:
         """Put one script into the caller's pipeline."""
@@ -62,13 +62,13 @@ class Scripts:
         async with self._redis.pipeline(transaction=False) as pipe:
             _put(pipe, commands)
             pipe.execute_command("EVALSHA", self._scripts[call.name].sha, len(keys), *keys, *arguments)
-            with translated:
+            with log_errors:
                 *answers, last = await pipe.execute(raise_on_error=False)
         if isinstance(last, NoScriptError):
             last = await self.run(call)
         for answer in (*answers, last):
             if isinstance(answer, RedisError):
-                raise ours(answer) from answer
+                raise log_error(answer) from answer
         return answers, last
 
     async def run_each(self, calls: Sequence[Call]) -> list[list[Any] | LogError]:
@@ -96,7 +96,7 @@ class Scripts:
         """
         async with self._redis.pipeline(transaction=False) as pipe:
             _put(pipe, commands)
-            return await executed(pipe)
+            return await execute(pipe)
 
 
 def _put(pipe: Pipeline, commands: Sequence[Command]) -> None:
@@ -106,9 +106,9 @@ def _put(pipe: Pipeline, commands: Sequence[Command]) -> None:
 
 
 async def _each(pipe: Pipeline) -> list[Any]:
-    with translated:
+    with log_errors:
         answers: list[Any] = await pipe.execute(raise_on_error=False)
-    return [ours(answer) if isinstance(answer, RedisError) else answer for answer in answers]
+    return [log_error(answer) if isinstance(answer, RedisError) else answer for answer in answers]
 
 
 def accepted(stream_id: str, answer: list[Any]) -> list[Any]:

@@ -1,4 +1,4 @@
--- Have a reaper look at a stream after `delay_ms`, unless a look is set already: a client that repeats a start would
--- otherwise put off the look at its own lost stream for ever.
+-- Have a reaper look at a stream after `delay_ms`, unless a look is set already: otherwise a client that goes on
+-- repeating a start would put off the look at its own lost stream again and again.
 redis.call('ZADD', due, 'NX', now_ms() + delay_ms, stream_id)
 return {'ok'}
