@@ -304,6 +304,9 @@ async def test_an_expired_stream_closes_its_tails(settings: Settings, redis: Any
             await anext(events)
             await redis.delete(keys.state(stream_id), keys.log(stream_id))  # nobody is told of this
             last = [event async for event in events][-1]
+        async with asyncio.timeout(10):
+            while await redis.zcard(keys.due):  # until the reaper has found that it is gone
+                await asyncio.sleep(0.01)
     assert (last.type, last.data["reason"]) == ("reset", "gone")
 
 
