@@ -147,6 +147,24 @@ def test_words_are_noted() -> None:
     assert reader.sync.has_word
 
 
+def test_what_came_during_a_read_that_is_stale_is_not_added_to_what_it_read() -> None:
+    """Read/Rewritten: the reply was on its way when the server lost an entry, and another attempt wrote two."""
+    reader = following(b"ta")
+    server = reader.server
+    server.append(b"tb")
+    reader.sync.miss()
+    reader.step()
+    reader.step()  # the reply with `tb` is on its way
+    del server.history[1:]
+    server.restarts += 1
+    server.epoch += 1
+    reader.sync.miss()
+    server.append(b"tc")
+    reader.offer(server.append(END))
+    reader.settle()
+    assert (reader.sent, reader.sync.ended) == (server.history, True)
+
+
 class AnyOrder(RuleBasedStateMachine):
     """Appends, lost and late publications, reads that fail, and servers that lose writes, in any order."""
 

@@ -170,10 +170,12 @@ class LogSync:
         is_stale = self.phase is Phase.STALE
         self._move(Event.READ_APPLIED)
         kept, self._kept = self._kept, []
-        for entries in kept:
-            self.offer(entries)
         if is_stale:
+            # What was kept may go on after another history than the one that was read. All of it is read again.
             self.miss()
+        else:
+            for entries in kept:
+                self.offer(entries)
         return True
 
     def close(self) -> None:
