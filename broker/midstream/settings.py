@@ -12,10 +12,11 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
+
+from midstream.access.access_settings import LOOPBACK_HOSTS, AccessSettings, listed
 
 PREFIX = "MIDSTREAM_"
-LOOPBACK_HOSTS = frozenset(("127.0.0.1", "::1", "localhost"))
 OPEN_TENANT = "default"
 MIN_KEY_CHARS = 32
 """Length of the shortest API key that a broker accepts if it listens beyond loopback."""
@@ -26,7 +27,7 @@ APP_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s*]+")
 
 
-class Settings(BaseSettings):
+class Settings(AccessSettings):
     """All settings with their defaults.
 
     Raises:
@@ -53,11 +54,6 @@ class Settings(BaseSettings):
 
     host: str = Field(default="127.0.0.1", description="address that the broker listens on")
     port: int = Field(default=8080, ge=0, le=65_535, description="port that the broker listens on")
-    api_keys: SecretStr = Field(
-        default=SecretStr(""),
-        description="`key:tenant,key:tenant`; required beyond loopback, with keys of 32 characters or more "
-        "(`midstream keys new`)",
-    )
     fast_path: str = Field(
         default="auto",
         pattern=r"^(auto|off)$",
@@ -186,19 +182,6 @@ class Settings(BaseSettings):
     )
     log_level: str = Field(default="info", pattern=r"^(debug|info|warning|error)$", description="lowest level logged")
 
-    @field_validator("api_keys")
-    @classmethod
-    def _well_formed_keys(cls, value: SecretStr) -> SecretStr:
-        keys = set()
-        for pair in _listed(value.get_secret_value()):
-            key, _, tenant = pair.partition(":")
-            if not key or not tenant or not tenant.replace("-", "").replace("_", "").isalnum():
-                raise ValueError("each API key is `key:tenant`, the tenant of letters, digits, - and _")
-            if key in keys:
-                raise ValueError(f"a key of the tenant {tenant} is there twice; list each key once, for one tenant")
-            keys.add(key)
-        return value
-
     @field_validator("redis_url")
     @classmethod
     def _redis_url(cls, value: SecretStr) -> SecretStr:
@@ -241,7 +224,7 @@ class Settings(BaseSettings):
     @field_validator("cors_origins")
     @classmethod
     def _well_formed_origins(cls, value: str) -> str:
-        for origin in _listed(value):
+        for origin in listed(value):
             if origin != "*" and not ORIGIN.fullmatch(origin):
                 raise ValueError(f"{origin} is not an origin: write `https://host`, `https://host:port` or `*` for all")
         return value
@@ -251,8 +234,8 @@ class Settings(BaseSettings):
         if self.host in LOOPBACK_HOSTS:
             return None
         reachable = f"{PREFIX}HOST={self.host} is reachable from other machines"
-        if not self.tenants_by_key:
-            return f"{reachable}: set {PREFIX}API_KEYS=key:tenant; `midstream keys new` makes a key"
+        if self.is_open:
+            return f"{reachable}: set {PREFIX}API_KEYS or {PREFIX}KEYS_FILE; `midstream keys new` makes a key"
         short = sorted({tenant for key, tenant in self.tenants_by_key.items() if len(key) < MIN_KEY_CHARS})
         if short:
             return (
@@ -274,17 +257,7 @@ class Settings(BaseSettings):
     @cached_property
     def allowed_origins(self) -> tuple[str, ...]:
         """The other origins whose pages may use the broker; `*` stands for all."""
-        return _listed(self.cors_origins)
-
-    @cached_property
-    def tenants_by_key(self) -> dict[str, str]:
-        """The tenant of each API key; empty means that the broker runs open."""
-        pairs = (pair.partition(":") for pair in _listed(self.api_keys.get_secret_value()))
-        return {key: tenant for key, _, tenant in pairs}
-
-
-def _listed(value: str) -> tuple[str, ...]:
-    return tuple(filter(None, map(str.strip, value.split(","))))
+        return listed(self.cors_origins)
 
 
 def _check_url(url: str, schemes: tuple[str, ...]) -> None:

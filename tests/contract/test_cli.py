@@ -103,7 +103,7 @@ SHORT, LONG = "k" * 31, "k" * 32
 @pytest.mark.parametrize(
     ("keys", "told"),
     [
-        ("", "set MIDSTREAM_API_KEYS=key:tenant; `midstream keys new` makes a key"),
+        ("", "set MIDSTREAM_API_KEYS or MIDSTREAM_KEYS_FILE; `midstream keys new` makes a key"),
         ("key:tenant", "MIDSTREAM_API_KEYS has keys of less than 32 characters (of tenant)"),
         (f"{LONG}:acme,{SHORT}:zeta", "MIDSTREAM_API_KEYS has keys of less than 32 characters (of zeta)"),
     ],

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from jsonschema import Draft7Validator
 
-from midstream.settings import LOOPBACK_HOSTS, Settings
+from midstream.access.access_settings import LOOPBACK_HOSTS
+from midstream.settings import Settings
 from midstream_worker.producers import CANCEL_S, END_S
 from midstream_worker.production import LINGER_S
 from tests.compose import ROOT, MissingVariableError, compose_file, seconds

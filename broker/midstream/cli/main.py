@@ -1,7 +1,6 @@
 """`midstream`: the command line. Each command imports only what it needs, so that `midstream tail` starts at once."""
 
 import os
-import secrets
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,12 +9,12 @@ from typing import Any, Final, TypeVar
 import click
 
 from midstream.cli import stream_commands as streams
+from midstream.cli.key_commands import keys
 from midstream.cli.terminal import echo, harmless_line
 from midstream.client.client import MidstreamError
 
 EXTRAS: Final = {"up": "up", "broker": "server", "worker": "server", "config": "server"}
 """The extra that a command needs to be installed; the other commands need only the client's dependencies."""
-KEY_BYTES: Final = 32
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
@@ -118,20 +117,6 @@ def worker() -> None:
     os.execv(sys.executable, (sys.executable, "-P", "-m", "midstream_worker"))  # noqa: S606
 
 
-@main.group()
-def keys() -> None:
-    """Make API keys for a broker."""
-
-
-@keys.command()
-def new() -> None:
-    """Print a new random key.
-
-    A broker accepts it if its MIDSTREAM_API_KEYS contains KEY:TENANT.
-    """
-    echo(secrets.token_hex(KEY_BYTES))
-
-
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list, for programs.")
 def config(as_json: bool) -> None:
@@ -142,5 +127,6 @@ def config(as_json: bool) -> None:
     table.print_settings(load_settings(), as_json=as_json)
 
 
+main.add_command(keys)
 for command in streams.COMMANDS:
     main.add_command(command)

@@ -138,7 +138,7 @@ class _Up:
 
     def _greet(self, problems: Mapping[str, str]) -> None:
         model = available(self._settings.model_copy(update={"local_url": self._local_url}))[0].id
-        key = " -H 'Authorization: Bearer YOUR_KEY'" if self._settings.tenants_by_key else ""
+        key = " -H 'Authorization: Bearer YOUR_KEY'" if not self._settings.is_open else ""
         body = json.dumps({"input": "Tell me about rivers.", "stream": True})
         apps = (
             f"  app    app/{name}, {problems.get(name, path)}" for name, path in sorted(self._settings.apps.items())

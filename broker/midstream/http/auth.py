@@ -1,7 +1,6 @@
 """Who is calling: a credential becomes a `Caller` here, and nothing after this sees the credential."""
 
-import hmac
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import Depends
 from starlette.requests import HTTPConnection
@@ -10,7 +9,9 @@ from starlette.types import Scope
 from midstream.http.problems import Problem
 from midstream.service.caller import Caller
 from midstream.service.services import Services
-from midstream.settings import OPEN_TENANT, Settings
+
+IN_URLS: Final = ("token", "access_token", "key", "api_key")
+"""Names under which credentials are put into URLs, where proxies, histories and logs keep them."""
 
 
 def services_of(scope: Scope) -> Services:
@@ -19,48 +20,44 @@ def services_of(scope: Scope) -> Services:
     return services
 
 
-def caller_of(connection: HTTPConnection) -> Caller:
-    """Return the caller whose key a request carries, as a bearer key or as `x-api-key`, which is Anthropic's way.
-
-    In open mode there is one tenant, and everybody is it.
+def credentials_of(connection: HTTPConnection) -> list[str]:
+    """Return the credentials of a request: a bearer key or token, and `x-api-key`, which is Anthropic's way.
 
     Raises:
-        Problem: 401 `unauthorized`.
+        Problem: 400 `credential_in_url`.
     """
-    scheme, _, key = connection.headers.get("authorization", "").partition(" ")
-    bearer = key.strip().encode() if scheme.lower() == "bearer" else b""
-    services = services_of(connection.scope)
-    caller = caller_with_key(services, bearer, connection.headers.get("x-api-key", "").encode())
-    if caller is None:
-        detail = "Send a known key: Authorization: Bearer …"
-        raise Problem(401, "unauthorized", detail, headers={"WWW-Authenticate": "Bearer"})
-    return caller
+    if b"=" in connection.scope.get("query_string", b""):
+        for name in IN_URLS:
+            if name in connection.query_params:
+                detail = f"A credential in a URL can be read by others: send `{name}` as Authorization: Bearer …"
+                raise Problem(400, "credential_in_url", detail)
+    scheme, _, bearer = connection.headers.get("authorization", "").partition(" ")
+    offered = (bearer.strip() if scheme.lower() == "bearer" else "", connection.headers.get("x-api-key", ""))
+    return [credential for credential in offered if credential]
 
 
-def caller_with_key(services: Services, *keys: bytes) -> Caller | None:
-    """Return the caller that one of these keys belongs to, or None; in open mode no key is needed."""
-    tenant = _tenant_of(services.settings, keys)
-    return None if tenant is None else services.caller(tenant)
+async def caller_of(connection: HTTPConnection) -> Caller:
+    """Return the caller whose credential a request carries. In open mode there is one tenant, and everybody is it.
+
+    Raises:
+        AccessError: There is no valid credential.
+        Problem: 400 `credential_in_url`.
+    """
+    return await caller_with(services_of(connection.scope), *credentials_of(connection))
 
 
-def _tenant_of(settings: Settings, keys: tuple[bytes, ...]) -> str | None:
-    if not settings.tenants_by_key:
-        return OPEN_TENANT
-    tenant = None
-    for valid_key, its_tenant in settings.tenants_by_key.items():  # all are compared, so that the time tells nothing
-        for key in keys:
-            if hmac.compare_digest(valid_key.encode(), key):
-                tenant = its_tenant
-    return tenant
+async def caller_with(services: Services, *credentials: str) -> Caller:
+    """Return the caller that the first valid one of these keys and tokens belongs to.
+
+    Raises:
+        AccessError: None of them is valid.
+    """
+    return await services.caller(*credentials)
 
 
 async def _services(connection: HTTPConnection) -> Services:
     return services_of(connection.scope)
 
 
-async def _caller(connection: HTTPConnection) -> Caller:
-    return caller_of(connection)
-
-
 AServices = Annotated[Services, Depends(_services)]
-ACaller = Annotated[Caller, Depends(_caller)]
+ACaller = Annotated[Caller, Depends(caller_of)]

@@ -13,7 +13,11 @@ _POLICY: Final = (
     "frame-ancestors 'none'; base-uri 'none'"
 )
 _SCHEMES: Final[dict[str, Any]] = {
-    "bearer": {"type": "http", "scheme": "bearer", "description": "One of `MIDSTREAM_API_KEYS`."},
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An API key, a token of your identity provider, or a read token.",
+    },
     "x-api-key": {
         "type": "apiKey",
         "in": "header",

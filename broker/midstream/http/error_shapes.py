@@ -22,7 +22,11 @@ _SHARED_PATHS: Final = ("/v1/models",)
 
 # Codes for which the peers have another status than the native API.
 _STATUSES: Final = {"unknown_model": 404, "missing_provider_key": 400, "idempotency_mismatch": 400}
-_OPENAI_CODES: Final = {"unknown_model": "model_not_found", "unauthorized": "invalid_api_key"}
+_OPENAI_CODES: Final = {
+    "unknown_model": "model_not_found",
+    "unauthorized": "invalid_api_key",
+    "token_expired": "invalid_api_key",
+}
 _MOST_REASONS: Final = 3
 
 Peer = Literal["openai", "anthropic", "ai-sdk"]

@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
+from midstream.access.refusals import AccessError
 from midstream.http import request_ids
 from midstream.http.error_shapes import peer_response
 from midstream.log.errors import (
@@ -78,6 +79,11 @@ def _full(_: LogFull) -> Problem:
     return Problem(503, "log_full", why, headers=_RETRY)
 
 
+def _refused(error: AccessError) -> Problem:
+    headers = {"WWW-Authenticate": "Bearer"} if error.status == HTTPStatus.UNAUTHORIZED else None
+    return Problem(error.status, error.code, error.detail, headers=headers)
+
+
 def _unfit(error: UnfitRequestError) -> Problem:
     return Problem(400, "bad_request", str(error), errors=[{"at": error.at, "message": str(error)}])
 
@@ -108,6 +114,7 @@ _PROBLEMS: Final[dict[type[Exception], Callable[[Any], Problem]]] = {
     MissingProviderKey: lambda e: Problem(
         422, "missing_provider_key", str(e), provider=e.provider, variable=e.variable
     ),
+    AccessError: _refused,
     LogUnavailable: _unavailable,
     LogFull: _full,
     UnfitRequestError: _unfit,

@@ -46,6 +46,11 @@ class Keys:
         return Key(f"{self.prefix}:brokers")
 
     @property
+    def secret(self) -> Key:
+        """The key of the installation's secret."""
+        return Key(f"{self.prefix}:secret")
+
+    @property
     def due(self) -> Key:
         """The key of the set of live streams by the time at which a reaper looks at them."""
         return Key(f"{self.prefix}:due")

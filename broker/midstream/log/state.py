@@ -11,6 +11,8 @@ class State:
     """The state of one stream; times are milliseconds of the server's clock, 0: not reached yet."""
 
     tenant: str = ""
+    user: str = ""
+    """The user of the tenant whose it is; empty: none is named."""
     status: Status = "queued"
     epoch: int = 0
     owner: str = ""

@@ -31,6 +31,7 @@ class NewStream:
     Attributes:
         digest: Of all that was asked for. A start with the same stream id and the same digest is the same start.
         tenant: Whose it is.
+        user: The user of the tenant whose it is; empty: it is all of the tenant's.
         model: What generates it: `provider/name`.
         policy: What becomes of it if its worker is lost (PROTOCOL: Recovery/Verdict).
         thread: The conversation it belongs to; empty: none.
@@ -42,6 +43,7 @@ class NewStream:
 
     digest: str
     tenant: str
+    user: str = ""
     model: str
     policy: str = "interrupt"
     thread: str = ""
@@ -58,6 +60,7 @@ class NewStream:
         """Return the state that the stream has as it is created."""
         return State(
             tenant=self.tenant,
+            user=self.user,
             model=self.model,
             policy=self.policy,
             thread=self.thread,

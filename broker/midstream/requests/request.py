@@ -29,6 +29,12 @@ class IdleTimeoutError(UnfitRequestError):
     at = "idle_timeout_s"
 
 
+class UserError(UnfitRequestError):
+    """The request names another user than its credential does."""
+
+    at = "user"
+
+
 class Chunking(BaseModel):
     """How deltas are batched into entries. Fields that are not set are those of the worker's settings."""
 
@@ -71,6 +77,12 @@ class GenerationRequest(BaseModel):
     )
     thread: str | None = Field(
         default=None, max_length=200, description="The conversation that the stream belongs to, for lists."
+    )
+    user: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=200,
+        description="Whose stream it is; only a key of the whole tenant may name one.",
     )
     metadata: Metadata = Field(default_factory=dict, max_length=16)
     ttl_s: int | None = Field(

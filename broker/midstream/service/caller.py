@@ -1,7 +1,11 @@
 """What one caller may do. Every endpoint is handed one of these objects, and no other way to a stream."""
 
 import hashlib
+import time
 
+from midstream.access.grant import Grant, Scope
+from midstream.access.read_tokens import Subject
+from midstream.access.refusals import InsufficientScopeError
 from midstream.service.caller_chat import CallerChat
 from midstream.service.caller_streams import CallerStreams
 from midstream.service.resources import Resources
@@ -18,12 +22,12 @@ class Caller:
         streams: The caller's streams.
     """
 
-    __slots__ = ("_resources", "_tenant", "streams")
+    __slots__ = ("_grant", "_resources", "streams")
 
-    def __init__(self, resources: Resources, tenant: str) -> None:
+    def __init__(self, resources: Resources, grant: Grant) -> None:
         self._resources = resources
-        self._tenant = tenant
-        self.streams = CallerStreams(resources, tenant)
+        self._grant = grant
+        self.streams = CallerStreams(resources, grant)
 
     @property
     def settings(self) -> Settings:
@@ -35,9 +39,38 @@ class Caller:
         """Whether this process is stopping: it parts from every tail."""
         return self._resources.hub.draining
 
+    def require(self, scope: Scope) -> None:
+        """Do nothing where the credential has the scope.
+
+        Raises:
+            InsufficientScopeError: It has not.
+        """
+        self._grant.require(scope)
+
+    async def mint(
+        self, stream_id: str | None, thread: str | None, scopes: frozenset[Scope], ttl_s: int
+    ) -> tuple[str, int]:
+        """Return a read token for one stream or one thread, and when it ends, in seconds since 1970.
+
+        Raises:
+            InsufficientScopeError: The credential lacks one of the scopes, or is a read token itself.
+            StreamAbsent: The credential opens no such stream.
+            LogUnavailable: Redis did not answer.
+        """
+        for scope in scopes:
+            self._grant.require(scope)
+        if self._grant.is_narrow:
+            raise InsufficientScopeError(Scope.START)
+        if stream_id is not None:
+            await self.streams.find(stream_id)
+        now_s = time.time()
+        subject = Subject(self._grant.tenant, self._grant.user, stream_id, thread)
+        token = self._resources.credentials.read_tokens.mint(subject, scopes, now_s=now_s, ttl_s=ttl_s)
+        return token, int(now_s) + ttl_s
+
     def chat(self, chat_id: str) -> CallerChat:
         """Return the caller's chat of that id, which need not have begun."""
-        return CallerChat(self._resources, self._tenant, self.streams, chat_id)
+        return CallerChat(self._resources, self._grant.owner, self.streams, chat_id)
 
     async def begin_try(self, path: str, body: bytes, count: int) -> Try:
         """Begin an SDK's try of a request, 0 for the first one (PROTOCOL: Faces/Retries).
@@ -48,5 +81,5 @@ class Caller:
             LogUnavailable: Redis did not answer.
         """
         body_digest = hashlib.sha256(body).hexdigest()
-        digest = hashlib.sha256(f"{self._tenant}\0{path}\0{body_digest}".encode()).hexdigest()
+        digest = hashlib.sha256(f"{self._grant.owner}\0{path}\0{body_digest}".encode()).hexdigest()
         return await self._resources.retries.begin(digest, count)

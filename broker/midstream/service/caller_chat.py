@@ -25,11 +25,11 @@ SEEN_GRACE_S: Final = 0.2
 class CallerChat:
     """One chat of a caller's. Every method raises `LogUnavailable` when Redis does not answer."""
 
-    __slots__ = ("_chat_id", "_resources", "_streams", "_tenant")
+    __slots__ = ("_chat_id", "_owner", "_resources", "_streams")
 
-    def __init__(self, resources: Resources, tenant: str, streams: CallerStreams, chat_id: str) -> None:
+    def __init__(self, resources: Resources, owner: str, streams: CallerStreams, chat_id: str) -> None:
         self._resources = resources
-        self._tenant = tenant
+        self._owner = owner
         self._streams = streams
         self._chat_id = chat_id
 
@@ -48,9 +48,9 @@ class CallerChat:
             turn = chat.turn
             if chat.digest != digest or not await self._is_repeated(chat, regenerate=regenerate):
                 turn += 1
-                stream_id = idempotent_id(self._tenant, self._key(turn, digest))
+                stream_id = idempotent_id(self._owner, self._key(turn, digest))
                 if not await self._resources.chats.begin(
-                    self._tenant, self._chat_id, turn, digest, stream_id, _keep_s(settings)
+                    self._owner, self._chat_id, turn, digest, stream_id, _keep_s(settings)
                 ):
                     continue
                 previous = await self._existing(chat.stream_id)
@@ -93,13 +93,13 @@ class CallerChat:
         """Note that somebody was sent the end of this stream. Without the note, the end may be replayed once more."""
         try:
             await self._resources.chats.note_seen(
-                self._tenant, self._chat_id, stream_id, _keep_s(self._resources.settings)
+                self._owner, self._chat_id, stream_id, _keep_s(self._resources.settings)
             )
         except LogUnavailable:
             logger.warning("it was not noted that the end of %s was sent", stream_id)
 
     async def _pointer(self) -> Chat:
-        return await self._resources.chats.find(self._tenant, self._chat_id)
+        return await self._resources.chats.find(self._owner, self._chat_id)
 
     async def _existing(self, stream_id: str) -> StreamHandle | None:
         with contextlib.suppress(StreamAbsent):

@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 
 import orjson
 
+from midstream.access.grant import Grant, Scope
+from midstream.access.refusals import InsufficientScopeError
 from midstream.hub.follower import Follower
 from midstream.hub.wait import Milestone
 from midstream.lifecycle.verdict import look_again_ms
@@ -17,7 +19,7 @@ from midstream.log.keys import idempotent_id, new_id
 from midstream.log.state import State
 from midstream.log.values import NewStream
 from midstream.requests.catalogue import resolve
-from midstream.requests.request import GenerationRequest, IdleTimeoutError, UnwritableRequestError
+from midstream.requests.request import GenerationRequest, IdleTimeoutError, UnwritableRequestError, UserError
 from midstream.service.listing import Filter, Listed
 from midstream.service.resources import Resources
 from midstream.service.stream_handle import StreamHandle
@@ -26,16 +28,18 @@ logger = logging.getLogger(__name__)
 
 
 class CallerStreams:
-    """The streams of one caller. Another tenant's stream raises `StreamAbsent`, like one that never was (I7).
+    """The streams of one caller.
+
+    A stream that the credential does not open raises `StreamAbsent`, like one that never was (I7).
 
     Every method raises `LogUnavailable` when Redis does not answer.
     """
 
-    __slots__ = ("_resources", "_tenant")
+    __slots__ = ("_grant", "_resources")
 
-    def __init__(self, resources: Resources, tenant: str) -> None:
+    def __init__(self, resources: Resources, grant: Grant) -> None:
         self._resources = resources
-        self._tenant = tenant
+        self._grant = grant
 
     async def start(
         self,
@@ -50,23 +54,31 @@ class CallerStreams:
         `origin` is what the endpoint has to remember of the start. `stream_id` is used where there is no key.
 
         Raises:
+            InsufficientScopeError: The credential starts nothing.
             UnknownModel, MissingProviderKey: No such model here.
             UnwritableRequestError: It cannot be stored.
+            UserError: It names a user that the credential is not of.
             IdleTimeoutError: It would wait too long.
             IdempotencyMismatch, StreamDeleted: See PROTOCOL: Create/Idempotent.
             StreamAbsent: The stream that the same start began has expired just now.
             LogUnavailable: Redis did not answer. The same start with the same key is safe.
         """
+        self._grant.require(Scope.START)
+        try:
+            grant = self._grant.acting_for(request.user)
+        except ValueError:
+            raise UserError("The credential is of another user, and starts streams for that one alone.") from None
         settings = self._resources.settings
         model = resolve(request.model, settings)
         if (request.idle_timeout_s or 0) > settings.longest_idle_s:
             raise IdleTimeoutError(f"At most {settings.longest_idle_s:g} s (MIDSTREAM_MAX_IDLE_TIMEOUT_S).")
         body, stored_origin, digest = _encoded(request, origin)
-        stream_id = (stream_id or new_id()) if idempotency_key is None else idempotent_id(self._tenant, idempotency_key)
+        stream_id = (stream_id or new_id()) if idempotency_key is None else idempotent_id(grant.owner, idempotency_key)
         ttl_s = settings.retention_s if request.ttl_s is None else request.ttl_s
         new = NewStream(
             digest=digest,
-            tenant=self._tenant,
+            tenant=grant.tenant,
+            user=grant.user or "",
             model=model,
             # `auto` means `reattach`, which falls back to `interrupt` where the upstream cannot be re-attached.
             policy="reattach" if request.on_worker_loss == "auto" else request.on_worker_loss,
@@ -78,40 +90,63 @@ class CallerStreams:
         )
         created_ms = await self._resources.log.create(stream_id, new, look_in_ms=look_again_ms(settings))
         if created_ms is None:
-            return await self.find(stream_id), False
+            return self._opened(stream_id, await self._resources.log.state(stream_id)), False
+        await self._register(grant, stream_id, created_ms, keep_s=max(ttl_s, settings.retention_s))
+        return StreamHandle(self._resources, grant, stream_id, new.as_state(created_ms)), True
+
+    async def _register(self, grant: Grant, stream_id: str, created_ms: int, keep_s: int) -> None:
+        """Write a new stream's slip, and list it for its tenant and its user."""
         try:
             await asyncio.gather(
                 self._resources.slips.write(stream_id, 0, new=True),
-                self._resources.registry.add(
-                    self._tenant, stream_id, created_ms, keep_s=max(ttl_s, settings.retention_s)
+                *(
+                    self._resources.registry.add(owner, stream_id, created_ms, keep_s=keep_s)
+                    for owner in {grant.tenant, grant.owner}
                 ),
             )
         except LogUnavailable:
             # The stream exists, so the start has succeeded: the reaper writes the slip.
             logger.warning("stream %s was created but its slip was not written yet", stream_id)
-        return StreamHandle(self._resources, stream_id, new.as_state(created_ms)), True
 
     async def find(self, stream_id: str) -> StreamHandle:
         """Return a stream of the caller's, with its state.
 
         Raises:
-            StreamAbsent: There is none, or it is another tenant's.
+            InsufficientScopeError: The credential neither reads nor stops streams.
+            StreamAbsent: There is none, or the credential does not open it.
         """
-        state = self._owned(stream_id, await self._resources.log.state(stream_id))
-        return StreamHandle(self._resources, stream_id, state)
+        self._grant.require(Scope.READ, Scope.STOP)
+        return self._opened(stream_id, await self._resources.log.state(stream_id))
+
+    def _opened(self, stream_id: str, state: State | None) -> StreamHandle:
+        return StreamHandle(self._resources, self._grant, stream_id, self._owned(stream_id, state))
 
     async def page(self, stream_id: str, after: int, limit: int) -> tuple[State, list[Stored]]:
         """Return a stream's state and up to `limit` entries after offset `after`, at one moment; raises as `find`."""
+        self._grant.require(Scope.READ)
         state, entries = await self._resources.log.read(stream_id, after, limit)
         return self._owned(stream_id, state), entries
 
     async def list_page(self, only: Filter, limit: int, before: Listed | None) -> tuple[list[Json], Listed | None]:
-        """Return a page of the list of streams, newest first; see `Lists.page`."""
-        return await self._resources.lists.page(self._tenant, only, limit, before)
+        """Return a page of the list of streams, newest first; see `Lists.page`.
+
+        Raises:
+            InsufficientScopeError: The credential does not read, or is for one stream or thread.
+        """
+        self._grant.require(Scope.READ)
+        if self._grant.is_narrow:
+            raise InsufficientScopeError(Scope.READ)
+        return await self._resources.lists.page(self._grant.owner, only, limit, before)
 
     @asynccontextmanager
     async def follow(self, stream_id: str, after: int = 0) -> AsyncIterator[Follower]:
-        """Hold the hub's follower of a stream, for a reader that has read up to `after`; raises as `find`."""
+        """Hold the hub's follower of a stream, for a reader that has read up to `after`.
+
+        Raises:
+            InsufficientScopeError: The credential does not read.
+            StreamAbsent: There is no such stream, or the credential does not open it.
+        """
+        self._grant.require(Scope.READ)
         async with self._resources.hub.follow(stream_id, after) as follower:
             self._owned(stream_id, follower.state)
             yield follower
@@ -122,7 +157,7 @@ class CallerStreams:
         Return whether it has, or nothing more will come of it from this process: its state tells which.
 
         Raises:
-            StreamAbsent: There is no such stream, or it is another tenant's.
+            StreamAbsent: There is no such stream, or the credential does not open it.
         """
         return await self._wait_for(Milestone.END, stream_id, wait_s)
 
@@ -145,7 +180,7 @@ class CallerStreams:
         Raises:
             StreamAbsent: It is not.
         """
-        if state is None or state.tenant != self._tenant:
+        if state is None or not self._grant.covers(state.tenant, state.user or None, stream_id, state.thread or None):
             raise StreamAbsent(stream_id)
         return state
 

@@ -106,6 +106,7 @@ def summary(stream_id: str, state: State) -> Json:
         "epoch": state.epoch,
         "tail": state.tail,
         "thread": state.thread or None,
+        "user": state.user or None,
         "created_ms": state.created_ms,
         "started_ms": state.started_ms or None,
         "ended_ms": state.ended_ms or None,

@@ -1,6 +1,7 @@
 """What the service layer of one broker process works with, opened and closed together."""
 
 import logging
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,9 +13,11 @@ from midstream.lifecycle.slips import Slips
 from midstream.log.chat_pointers import Chats
 from midstream.log.connect import connect
 from midstream.log.durability import examine, refuse_unfit
+from midstream.log.installation import installation_secret
 from midstream.log.log import Log
 from midstream.log.registry import Registry
 from midstream.log.tries import Tries
+from midstream.service.credentials import Credentials
 from midstream.service.listing import Lists
 from midstream.service.retries import Retries
 from midstream.settings import Settings
@@ -29,6 +32,7 @@ class Resources:
     """The rooms below, for streams of all tenants. Only `service` holds them; endpoints hold `Services`."""
 
     settings: Settings
+    credentials: Credentials
     log: Log
     registry: Registry
     chats: Chats
@@ -68,15 +72,22 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     retries = Retries(Tries(redis, prefix))
     slips = Slips(redis, prefix, settings.queue_timeout_s)
     lists = Lists(log, registry, settings)
+    credentials: Credentials | None = None
     try:
         await refuse_unfit(redis)
         for sentence in await examine(redis):
             logger.warning("%s", sentence)
+        # Where no credential is needed, none is verified, and nothing is worth keeping.
+        secret = secrets.token_bytes(32) if settings.is_open else await installation_secret(redis, prefix)
+        credentials = Credentials(settings, secret)
         await hub.start()
+        credentials.start()
         reaper.start()
         retries.start()
-        yield Resources(settings, log, registry, Chats(redis, prefix), retries, slips, hub, lists)
+        yield Resources(settings, credentials, log, registry, Chats(redis, prefix), retries, slips, hub, lists)
     finally:
+        if credentials is not None:
+            await credentials.stop()
         await retries.stop()
         await reaper.stop()
         await hub.stop()

@@ -23,9 +23,13 @@ class Services:
         """The settings of the process."""
         return self._resources.settings
 
-    def caller(self, tenant: str) -> Caller:
-        """Return what a caller of this tenant may do. The caller's credential must have been verified."""
-        return Caller(self._resources, tenant)
+    async def caller(self, *credentials: str) -> Caller:
+        """Return what the first valid one of these keys and tokens lets its sender do; in open mode none is needed.
+
+        Raises:
+            AccessError: None of them is valid.
+        """
+        return Caller(self._resources, await self._resources.credentials.grant(*credentials))
 
     async def check_ready(self) -> None:
         """Return if generations can be started now.

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import orjson
 
+from midstream.access.grant import Grant, Scope, owner_of
 from midstream.lifecycle.ending import end_entry
 from midstream.log.answer import Answer
 from midstream.log.entries import CANCELLED, RESET, Json, Stored, decode, encode
@@ -29,10 +30,11 @@ class StreamHandle:
         state: Its state as last read.
     """
 
-    __slots__ = ("_resources", "id", "state")
+    __slots__ = ("_grant", "_resources", "id", "state")
 
-    def __init__(self, resources: Resources, stream_id: str, state: State) -> None:
+    def __init__(self, resources: Resources, grant: Grant, stream_id: str, state: State) -> None:
         self._resources = resources
+        self._grant = grant
         self.id = stream_id
         self.state = state
 
@@ -115,8 +117,10 @@ class StreamHandle:
         """Ask for a stop and return the state after that; a stream that has ended stays as it is.
 
         Raises:
+            InsufficientScopeError: The credential stops nothing.
             StreamAbsent: The stream was deleted or has expired.
         """
+        self._grant.require(Scope.STOP)
         state = await self.refresh()  # the end's timings are made of it
         end = end_entry(CANCELLED, state=state, now_ms=time.time_ns() // 1_000_000)
         with contextlib.suppress(StreamSealed):
@@ -131,4 +135,5 @@ class StreamHandle:
         """
         await self.cancel()
         await self._resources.log.delete(self.id, self._resources.settings.tombstone_s)
-        await self._resources.registry.drop(self.state.tenant, [self.id])
+        for owner in {self.state.tenant, owner_of(self.state.tenant, self.state.user)}:
+            await self._resources.registry.drop(owner, [self.id])

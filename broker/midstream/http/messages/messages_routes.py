@@ -5,6 +5,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from midstream.access.grant import Scope
 from midstream.faces.messages import MessagesFace
 from midstream.http.auth import ACaller
 from midstream.http.json_response import JsonResponse
@@ -64,6 +65,7 @@ async def create_message(body: MessagesRequest, request: Request, caller: ACalle
 @router.post("/v1/messages/count_tokens", response_class=Response)
 async def count_tokens(body: CountRequest, request: Request, caller: ACaller) -> Response:
     """Let Anthropic count the tokens of a message."""
+    caller.require(Scope.START)
     model = generations.model_of(body.model, "anthropic", caller.settings)
     counted = body.model_dump(exclude_unset=True, exclude={"model", "betas"})
     betas = [*_betas(request), *(body.betas or ())]

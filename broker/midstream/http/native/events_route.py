@@ -65,7 +65,7 @@ def events(
 
 async def get_events(request: Request) -> Response:
     """Tail a stream: replay the entries after the cursor, then follow."""
-    caller = caller_of(request)
+    caller = await caller_of(request)
     stream_id: str = request.path_params["stream_id"]
     query = request.query_params
     after = cursor(request.headers.get("last-event-id"), query.get("after"))

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import APIRouter, Header, Query, Response
 from pydantic import Field
 
+from midstream.access.grant import Scope
 from midstream.http.auth import ACaller
 from midstream.http.json_response import JsonResponse
 from midstream.http.json_route import JsonRoute
@@ -64,6 +65,8 @@ async def post_stream(
 ) -> Response:
     """Start a generation."""
     request = GenerationRequest.model_validate(body.model_dump(exclude={"stream"}))
+    if body.stream:
+        caller.require(Scope.READ)
     stream, is_new = await caller.streams.start(request, idempotency_key or None)
     status = 201 if is_new else 200
     headers = {"Location": f"/v1/streams/{stream.id}", "Stream-Id": stream.id}

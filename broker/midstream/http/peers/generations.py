@@ -8,6 +8,7 @@ from typing import Any, Final
 from fastapi import Request
 from pydantic import ValidationError
 
+from midstream.access.grant import Scope
 from midstream.faces.face import Face
 from midstream.faces.peer_errors import failure_of
 from midstream.http.peers import deliveries
@@ -61,6 +62,7 @@ async def start(request: Request, caller: Caller, generation: GenerationRequest,
     Raises:
         Problem: 400 `unsupported_parameter`: the model's provider has no such parameter.
     """
+    caller.require(Scope.READ)  # the answer is read by the same request
     settings = caller.settings
     refuse_lacking(str(generation.model), generation.params, settings)
     add_headers(request, _reattach_header(generation, settings))

@@ -6,6 +6,7 @@ from typing import Annotated, Final, Literal
 import orjson
 from fastapi import APIRouter, Query, Request, Response, WebSocket
 
+from midstream.access.grant import Scope
 from midstream.faces.peer_errors import openai_error
 from midstream.faces.responses import ResponsesFace
 from midstream.http.auth import ACaller
@@ -97,6 +98,7 @@ async def compact_conversation(body: CompactRequest, request: Request, caller: A
 @router.post("/input_tokens", response_class=Response)
 async def count_input_tokens(body: ResponsesRequest, caller: ACaller) -> Response:
     """Let OpenAI count the tokens of an input, with all of a previous response."""
+    caller.require(Scope.START)
     model = generations.model_of(body.model, "openai", caller.settings)
     earlier = await history(caller, body.previous_response_id)
     counted = body.model_dump(exclude_unset=True, exclude={"model", "previous_response_id"})

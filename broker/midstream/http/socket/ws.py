@@ -9,8 +9,10 @@ from fastapi import APIRouter, WebSocket
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from starlette.websockets import WebSocketDisconnect
 
+from midstream.access.grant import Scope
+from midstream.access.refusals import AccessError
 from midstream.faces.objects import ObjectsFace
-from midstream.http.auth import caller_of, caller_with_key, services_of
+from midstream.http.auth import caller_of, caller_with, services_of
 from midstream.http.cors import is_foreign
 from midstream.http.fast_path.wire import SOCKET_EXTENSION
 from midstream.http.json_route import read_json
@@ -90,7 +92,7 @@ async def serve(socket: WebSocket) -> None:
     settings = services.settings
     await socket.accept()
     # A page may have no key. In open mode nobody needs one, and a page is told apart by its origin alone.
-    if not settings.tenants_by_key and is_foreign(socket, settings):
+    if settings.is_open and is_foreign(socket, settings):
         await socket.close(FOREIGN_ORIGIN, "a page of another origin needs a key")
         return
     outbox = Outbox(socket, settings.send_timeout_ms / 1000)
@@ -141,10 +143,10 @@ class _Conversation:
         A client that has shown no key can cost us a small message and a short wait, and no more.
         """
         try:
-            caller = caller_of(socket)
-        except Problem as problem:
-            if not {"authorization", "x-api-key"}.isdisjoint(socket.headers):
-                await self._refuse(problem)
+            caller = await caller_of(socket)
+        except (AccessError, Problem) as error:
+            if isinstance(error, Problem) or not {"authorization", "x-api-key"}.isdisjoint(socket.headers):
+                await self._refuse(problem_of(error))
                 return UNAUTHORIZED
         else:
             _allow_large(socket)
@@ -159,9 +161,10 @@ class _Conversation:
             return UNAUTHORIZED
         if isinstance(message, int):
             return message
-        admitted = caller_with_key(self._services, message.key.encode()) if isinstance(message, Auth) else None
-        if admitted is None:
-            await self._refuse(Problem(401, "unauthorized", "Send a known key first: auth."), message)
+        try:
+            admitted = await caller_with(self._services, *([message.key] if isinstance(message, Auth) else ()))
+        except AccessError as error:
+            await self._refuse(problem_of(error), message)
             return UNAUTHORIZED
         _allow_large(socket)
         await self._act(admitted, message)
@@ -215,6 +218,8 @@ class _Conversation:
 
     async def _start(self, caller: Caller, message: Start) -> None:
         self._check_room("")
+        if message.tail:
+            caller.require(Scope.READ)
         stream, is_new = await caller.streams.start(message.request, message.idempotency_key or None)
         answer = {"type": "started", "id": stream.id, "created": is_new, "ref": message.ref}
         if message.tail:

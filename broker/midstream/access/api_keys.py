@@ -1,0 +1,141 @@
+"""API keys: 256 random bits each, known here by their SHA-256 alone (PROTOCOL: Access/Keys).
+
+A key of so many random bits cannot be guessed from its hash, so no slow hash is needed, and one look into a table by
+the hash of what was offered takes the same time for every key.
+"""
+
+import hashlib
+import re
+import secrets
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from midstream.access.grant import TENANT_SCOPES, Grant, Scope
+
+SECRET_BYTES: Final = 32
+PREFIX: Final = "ms"
+"""Every key begins with it, so that scanners find keys that leaked."""
+NAME: Final = re.compile(r"[A-Za-z0-9-]{1,64}")
+TENANT: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+FIELDS: Final = frozenset({"name", "sha256", "tenant", "user", "scopes", "expires"})
+
+
+class KeysFileError(Exception):
+    """A key file that cannot be used; the message names the key and the field, never a secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key as it is made.
+
+    Attributes:
+        secret: What the client sends. It is shown once and stored nowhere.
+        row: What the key file keeps of it.
+    """
+
+    secret: str
+    row: dict[str, Any]
+
+
+def new_key(name: str, tenant: str) -> NewKey:
+    """Make a key with this name for a tenant."""
+    secret = f"{PREFIX}_{name}_{secrets.token_urlsafe(SECRET_BYTES)}"
+    return NewKey(secret, {"name": name, "sha256": digest(secret), "tenant": tenant})
+
+
+def digest(secret: str) -> str:
+    """Return what is kept of a key."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+class ApiKeys:
+    """The keys that are valid now."""
+
+    def __init__(self, grants: Mapping[str, Grant]) -> None:
+        """Take the grants by the SHA-256 of their keys."""
+        self._grants = dict(grants)
+
+    @classmethod
+    def from_pairs(cls, tenants_by_key: Mapping[str, str]) -> "ApiKeys":
+        """Return the keys of the setting `MIDSTREAM_API_KEYS`."""
+        return cls({digest(key): Grant(tenant, credential="key:setting") for key, tenant in tenants_by_key.items()})
+
+    @classmethod
+    def from_toml(cls, text: str) -> "ApiKeys":
+        """Return the keys of a key file.
+
+        Raises:
+            KeysFileError: The file is no TOML, or a row cannot be used; no row is skipped in silence.
+        """
+        try:
+            document = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise KeysFileError(f"The key file is no TOML: {error}") from None
+        rows = document.get("keys", [])
+        if not isinstance(rows, list) or set(document) - {"keys"}:
+            raise KeysFileError("The key file holds tables [[keys]] and nothing else.")
+        grants: dict[str, Grant] = {}
+        names: set[str] = set()
+        for number, row in enumerate(rows, 1):
+            hashed, grant = _grant(number, row)
+            if hashed in grants or grant.credential in names:
+                raise KeysFileError(f"[[keys]] {number}: another key has this name or hash.")
+            grants[hashed] = grant
+            names.add(grant.credential)
+        return cls(grants)
+
+    def __len__(self) -> int:
+        """Return how many keys there are."""
+        return len(self._grants)
+
+    def __or__(self, others: "ApiKeys") -> "ApiKeys":
+        """Return these keys and others together."""
+        return ApiKeys({**self._grants, **others._grants})
+
+    def grant(self, secret: str) -> Grant | None:
+        """Return what a key grants; None for an unknown one. Whether it has expired is the verifier's question."""
+        return self._grants.get(digest(secret))
+
+    def holds(self, grant: Grant) -> bool:
+        """Tell whether the key of a grant that was made before is valid still."""
+        return grant in self._grants.values()
+
+
+def _grant(number: int, row: Any) -> tuple[str, Grant]:
+    where = f"[[keys]] {number}"
+    if not isinstance(row, dict):
+        raise KeysFileError(f"{where}: not a table.")
+    if unknown := sorted(set(row) - FIELDS):
+        raise KeysFileError(f"{where}: no field is called {', '.join(unknown)}.")
+    name, hashed, tenant, user = (row.get(field) for field in ("name", "sha256", "tenant", "user"))
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise KeysFileError(f"{where}: `name` is 1 to 64 letters, digits and -.")
+    where = f"{where} ({name})"
+    if not isinstance(hashed, str) or not re.fullmatch(r"[0-9a-f]{64}", hashed):
+        raise KeysFileError(f"{where}: `sha256` is 64 hexadecimal digits.")
+    if not isinstance(tenant, str) or not TENANT.fullmatch(tenant):
+        raise KeysFileError(f"{where}: `tenant` is 1 to 64 letters, digits, _ and -.")
+    if user is not None and (not isinstance(user, str) or not user):
+        raise KeysFileError(f"{where}: `user` is a text that is not empty.")
+    expires = row.get("expires")
+    if expires is not None and (not isinstance(expires, datetime) or expires.tzinfo is None):
+        raise KeysFileError(f"{where}: `expires` is a date and time with its offset, as 2027-01-31T00:00:00Z.")
+    return hashed, Grant(
+        tenant,
+        user,
+        _scopes(where, row.get("scopes")),
+        credential=f"key:{name}",
+        expires_s=expires.timestamp() if expires else None,
+    )
+
+
+def _scopes(where: str, names: Any) -> frozenset[Scope]:
+    if names is None:
+        return TENANT_SCOPES
+    try:
+        return frozenset(Scope(name) for name in names)
+    except (TypeError, ValueError):
+        raise KeysFileError(f"{where}: `scopes` is a list of {', '.join(Scope)}.") from None

@@ -1,0 +1,172 @@
+"""Tokens of the customer's own identity provider: JWTs with keys that it publishes (PROTOCOL: Access/Jwt).
+
+What an attacker may choose decides nothing here: the algorithms are the setting's, a key is found by `kid` in the
+provider's set alone, and the header's `jku`, `jwk`, `x5u` and `x5c` are never read. RFC 8725 gives the reasons.
+"""
+
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import jwt
+import orjson
+
+from midstream.access.access_settings import ALGORITHMS
+from midstream.access.api_keys import TENANT
+from midstream.access.grant import Grant, Scope
+from midstream.access.refusals import TokenExpiredError, UnauthorizedError
+
+READ_AGAIN_S: Final = 30.0
+"""An unknown `kid` makes us read the keys again, but not more often than this."""
+KEPT_S: Final = 3_600.0
+"""How long the last good keys are used while the provider cannot be reached."""
+MAX_KEYS: Final = 64
+MAX_KEYS_BYTES: Final = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """Which claims name tenant, user and scopes.
+
+    Attributes:
+        tenant: The claim that holds the tenant; empty where `fixed_tenant` is everybody's.
+        user: The claim that holds the user.
+        scopes: The claim with the scopes: a list, or one text with blanks between them as OAuth 2.0 has it.
+        fixed_tenant: The tenant of all tokens of this provider.
+        default_scopes: The scopes of a token without that claim.
+    """
+
+    tenant: str = ""
+    user: str = "sub"
+    scopes: str = "scope"
+    fixed_tenant: str = "default"
+    default_scopes: frozenset[Scope] = frozenset({Scope.START, Scope.READ, Scope.STOP})
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """What is trusted of one identity provider.
+
+    Attributes:
+        issuer: The one `iss`.
+        audience: The `aud` that has to be among the token's.
+        algorithms: The signatures that are accepted.
+        leeway_s: How far the provider's clock may be apart from ours.
+    """
+
+    issuer: str
+    audience: str
+    algorithms: Sequence[str] = ("ES256", "RS256", "EdDSA")
+    leeway_s: float = 30.0
+    claims: Claims = field(default_factory=Claims)
+
+    def __post_init__(self) -> None:
+        if not self.algorithms or set(self.algorithms) - ALGORITHMS:
+            raise ValueError(f"algorithms are some of {', '.join(sorted(ALGORITHMS))}")
+
+
+class IdentityProvider:
+    """Verifies the tokens of one provider, with the keys that `fetch` reads (a JSON Web Key Set, RFC 7517)."""
+
+    def __init__(
+        self,
+        provider: Provider,
+        fetch: Callable[[], Awaitable[bytes]],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._provider = provider
+        self._fetch = fetch
+        self._clock = clock
+        self._keys: dict[str, jwt.PyJWK] = {}
+        self._read_s: float | None = None
+        self._tried_s: float | None = None
+
+    async def grant(self, token: str) -> Grant:
+        """Return what a token grants.
+
+        Raises:
+            TokenExpiredError: Its time is over.
+            UnauthorizedError: It cannot be trusted.
+        """
+        key = await self._key(token)
+        provider = self._provider
+        try:
+            claims = jwt.decode(
+                token,
+                key,
+                list(provider.algorithms),
+                audience=provider.audience,
+                issuer=provider.issuer,
+                leeway=provider.leeway_s,
+                options={"require": ["exp", "iss", "aud"]},
+            )
+        except jwt.ExpiredSignatureError:
+            raise TokenExpiredError from None
+        except jwt.PyJWTError as error:
+            raise UnauthorizedError(f"token: {error}") from None
+        return self._grant(claims)
+
+    async def _key(self, token: str) -> jwt.PyJWK:
+        try:
+            header = jwt.get_unverified_header(token)
+        except jwt.PyJWTError as error:
+            raise UnauthorizedError(f"token: {error}") from None
+        kid, algorithm = header.get("kid"), header.get("alg")
+        if "crit" in header or not isinstance(kid, str) or algorithm not in self._provider.algorithms:
+            raise UnauthorizedError("token: its header has no kid, another algorithm, or critical extensions")
+        if kid not in self._keys or self._is_old():
+            await self._read()
+        key = self._keys.get(kid)
+        if key is None or self._is_old():
+            raise UnauthorizedError("token: no such key, or the provider's keys cannot be read")
+        return key
+
+    def _is_old(self) -> bool:
+        return self._read_s is None or self._clock() - self._read_s > KEPT_S
+
+    async def _read(self) -> None:
+        now_s = self._clock()
+        if self._tried_s is not None and now_s - self._tried_s < READ_AGAIN_S:
+            return
+        self._tried_s = now_s
+        try:
+            self._keys = _keys(await self._fetch())
+        except (OSError, ValueError, jwt.PyJWTError):
+            return  # the last good keys hold for KEPT_S
+        self._read_s = now_s
+
+    def _grant(self, claims: Mapping[str, Any]) -> Grant:
+        names = self._provider.claims
+        tenant = claims.get(names.tenant) if names.tenant else names.fixed_tenant
+        user = claims.get(names.user)
+        if not isinstance(tenant, str) or not TENANT.fullmatch(tenant):
+            raise UnauthorizedError(f"token: the claim {names.tenant} holds no tenant")
+        if not isinstance(user, str) or not user:
+            raise UnauthorizedError(f"token: the claim {names.user} holds no user")
+        ends_s = float(claims["exp"]) + self._provider.leeway_s
+        return Grant(tenant, user, self._scopes(claims), credential="token", expires_s=ends_s)
+
+    def _scopes(self, claims: Mapping[str, Any]) -> frozenset[Scope]:
+        names = claims.get(self._provider.claims.scopes)
+        if names is None:
+            return self._provider.claims.default_scopes
+        parts = names.split() if isinstance(names, str) else names
+        if not isinstance(parts, list):
+            raise UnauthorizedError("token: its scopes are no list")
+        # A provider's tokens carry scopes of other services beside ours.
+        return frozenset(Scope(part) for part in parts if part in set(Scope))
+
+
+def _keys(document: bytes) -> dict[str, jwt.PyJWK]:
+    """Return the keys that verify signatures, by `kid`; others of the set are none of ours."""
+    if len(document) > MAX_KEYS_BYTES:
+        raise ValueError("the key set is too large")
+    rows = orjson.loads(document)
+    keys: dict[str, jwt.PyJWK] = {}
+    for row in (rows.get("keys") if isinstance(rows, dict) else None) or []:
+        if not isinstance(row, dict) or row.get("use", "sig") != "sig" or row.get("kty") == "oct":
+            continue
+        if isinstance(row.get("kid"), str) and len(keys) < MAX_KEYS:
+            keys[row["kid"]] = jwt.PyJWK.from_dict(row)
+    return keys

@@ -1,0 +1,40 @@
+"""Why a credential is refused: one code for each reason, the same in every dialect (PROTOCOL: Access/Refused)."""
+
+
+class AccessError(Exception):
+    """A request whose credential does not let it in."""
+
+    status = 401
+    code = "unauthorized"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class UnauthorizedError(AccessError):
+    """There is no credential, or none that can be trusted. The reason is for the log; the client learns none."""
+
+    def __init__(self, reason: str = "no credential") -> None:
+        super().__init__("Send a valid key or token: Authorization: Bearer …")
+        self.reason = reason
+
+
+class TokenExpiredError(AccessError):
+    """The credential was valid once: fetch a new one and come back with the same cursor."""
+
+    code = "token_expired"
+
+    def __init__(self) -> None:
+        super().__init__("The token has expired. Fetch a new one; reading goes on from the same cursor.")
+
+
+class InsufficientScopeError(AccessError):
+    """The credential is valid, but not for this."""
+
+    status = 403
+    code = "insufficient_scope"
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(f"This credential lacks the scope `{scope}`.")
+        self.scope = scope

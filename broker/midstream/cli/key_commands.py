@@ -1,0 +1,86 @@
+"""`midstream keys`: makes, lists and revokes API keys."""
+
+import secrets
+from pathlib import Path
+from typing import Final
+
+import click
+
+from midstream.access import key_file
+from midstream.access.api_keys import KeysFileError
+from midstream.access.grant import Scope
+from midstream.cli.terminal import echo
+
+KEY_BYTES: Final = 32
+
+_FILE = click.option(
+    "--file",
+    "path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    envvar="MIDSTREAM_KEYS_FILE",
+    help="The key file; default: MIDSTREAM_KEYS_FILE.",
+)
+
+
+@click.group()
+def keys() -> None:
+    """Make, list and revoke API keys for a broker."""
+
+
+@keys.command()
+@click.argument("name", required=False)
+@click.option("--tenant", help="The tenant that the key is of.")
+@click.option("--user", help="The one user of the tenant that it is of; default: all.")
+@click.option(
+    "--scope", "scopes", multiple=True, type=click.Choice([*Scope]), help="May be repeated; default: all but operate."
+)
+@click.option("--days", type=click.IntRange(min=1), help="For how long it is valid; default: until it is revoked.")
+@_FILE
+def new(
+    name: str | None, tenant: str | None, user: str | None, scopes: tuple[str, ...], days: int | None, path: Path | None
+) -> None:
+    """Print a new key. With NAME and --tenant its hash is added to the key file.
+
+    Without NAME a broker accepts it if its MIDSTREAM_API_KEYS contains KEY:TENANT. The key itself is stored nowhere:
+    this is the only time that it is shown.
+    """
+    if name is None:
+        echo(secrets.token_hex(KEY_BYTES))
+        return
+    if tenant is None:
+        raise click.UsageError("--tenant is missing: whose key is it?")
+    try:
+        echo(key_file.add_key(_path(path), name, tenant, user=user, scopes=[*scopes], days=days))
+    except KeysFileError as error:
+        raise click.ClickException(str(error)) from None
+
+
+@keys.command(name="list")
+@_FILE
+def list_keys(path: Path | None) -> None:
+    """List the keys of the key file, without the keys themselves."""
+    try:
+        rows = key_file.rows_of(_path(path))
+    except KeysFileError as error:
+        raise click.ClickException(str(error)) from None
+    for row in rows:
+        scopes = ",".join(row["scopes"]) if "scopes" in row else "all but operate"
+        user, expires = row.get("user", "every user"), row.get("expires", "never expires")
+        echo(f"{row['name']}  tenant {row['tenant']}  {user}  {scopes}  {expires}")
+
+
+@keys.command()
+@click.argument("name")
+@_FILE
+def revoke(name: str, path: Path | None) -> None:
+    """Take a key out of the key file. Brokers refuse it within 5 s."""
+    try:
+        key_file.revoke_key(_path(path), name)
+    except KeysFileError as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _path(path: Path | None) -> Path:
+    if path is None:
+        raise click.UsageError("Name the key file: --file, or MIDSTREAM_KEYS_FILE.")
+    return path

@@ -1,0 +1,142 @@
+"""The credentials of one broker process: verified here, and read again where they change (PROTOCOL: Access)."""
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import Final
+
+import httpx2
+
+from midstream.access.access_settings import listed
+from midstream.access.api_keys import ApiKeys, KeysFileError
+from midstream.access.grant import ALL_SCOPES, Grant, Scope
+from midstream.access.identity_provider import MAX_KEYS_BYTES, Claims, IdentityProvider, Provider
+from midstream.access.read_tokens import ReadTokens
+from midstream.access.refusals import UnauthorizedError
+from midstream.access.verifier import Verifier
+from midstream.settings import OPEN_TENANT, Settings
+
+logger = logging.getLogger(__name__)
+
+LOOK_S: Final = 5.0
+"""How often the key file is looked at; a revoked key lets nobody in after that."""
+FETCH_TIMEOUT_S: Final = 5.0
+OPEN: Final = Grant(OPEN_TENANT, scopes=ALL_SCOPES)
+
+
+class Credentials:
+    """Turns what a client sent into a grant.
+
+    Args:
+        settings: Keys, key file, identity provider and secrets.
+        secret: The installation's secret, which signs read tokens where no other one is set.
+
+    Attributes:
+        read_tokens: Makes read tokens.
+    """
+
+    def __init__(self, settings: Settings, secret: bytes) -> None:
+        secrets = [text.encode() for text in listed(settings.token_secrets.get_secret_value())]
+        self.read_tokens = ReadTokens(secrets or [secret])
+        self._is_open = settings.is_open
+        self._path = settings.keys_file
+        self._pairs = ApiKeys.from_pairs(settings.tenants_by_key)
+        self._changed = self._version()
+        self._verifier = Verifier(self._pairs | self._from_file(), self.read_tokens, _provider(settings))
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to look at the key file."""
+        if self._path is not None:
+            self._task = asyncio.create_task(self._look(), name="key file")
+
+    async def stop(self) -> None:
+        """Look at the key file no longer."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def grant(self, *credentials: str) -> Grant:
+        """Return what the first valid one of these keys and tokens grants; in open mode none is needed.
+
+        Raises:
+            UnauthorizedError, TokenExpiredError: None of them is valid.
+        """
+        if self._is_open:
+            return OPEN
+        refusal: Exception = UnauthorizedError()
+        for credential in credentials:
+            try:
+                return await self._verifier.grant(credential)
+            except UnauthorizedError as error:
+                logger.info("a credential was refused: %s", error.reason)
+                refusal = error
+        raise refusal
+
+    def is_valid(self, grant: Grant) -> bool:
+        """Tell whether a grant holds still."""
+        return self._is_open or self._verifier.valid(grant)
+
+    async def _look(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_S)
+            version = self._version()
+            if version != self._changed:
+                self._changed = version
+                try:
+                    self._verifier.keys = self._pairs | self._from_file()
+                    logger.info("the key file was read again")
+                except (KeysFileError, OSError) as error:
+                    logger.error("the key file cannot be used, and the keys stay as they were: %s", error)  # noqa: TRY400
+
+    def _version(self) -> tuple[int, int] | None:
+        if self._path is None:
+            return None
+        try:
+            stat = self._path.stat()
+        except OSError:
+            return None
+        return stat.st_mtime_ns, stat.st_ino
+
+    def _from_file(self) -> ApiKeys:
+        return ApiKeys({}) if self._path is None else ApiKeys.from_toml(self._path.read_text())
+
+
+def _provider(settings: Settings) -> IdentityProvider | None:
+    if not settings.jwt_issuer:
+        return None
+    claims = Claims(
+        settings.jwt_tenant_claim,
+        settings.jwt_user_claim,
+        settings.jwt_scope_claim,
+        settings.jwt_tenant,
+        frozenset(Scope(name) for name in settings.jwt_scopes.split()),
+    )
+    provider = Provider(settings.jwt_issuer, settings.jwt_audience, listed(settings.jwt_algorithms), claims=claims)
+    return IdentityProvider(provider, lambda: _key_set(settings.jwt_jwks))
+
+
+async def _key_set(address: str) -> bytes:
+    """Return a provider's key set; of a larger one, as much as shows that it is too large.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    if "://" not in address:
+        return await asyncio.to_thread(Path(address).read_bytes)
+    document = b""
+    try:
+        async with (
+            asyncio.timeout(FETCH_TIMEOUT_S),
+            httpx2.AsyncClient(follow_redirects=False, trust_env=False) as client,
+            client.stream("GET", address, headers={"Accept": "application/json"}) as response,
+        ):
+            response.raise_for_status()
+            async for chunk in response.aiter_raw():
+                document += chunk
+                if len(document) > MAX_KEYS_BYTES:
+                    break
+    except (httpx2.HTTPError, TimeoutError) as error:
+        logger.warning("the keys of the identity provider cannot be read: %r", error)
+        raise OSError(str(error)) from error
+    return document
