@@ -32,6 +32,7 @@ class Scripts:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
+        self._execute: Any = redis.execute_command
         self._scripts = {name: redis.register_script(source) for name, source in SOURCES.items()}
 
     async def run(self, call: Call) -> list[Any]:
@@ -41,8 +42,15 @@ class Scripts:
             LogUnavailable: Redis did not answer, or refuses for now.
             LogFull: Redis is out of memory.
         """
+        keys, arguments = call.words()
+        script = self._scripts[call.name]
+        answer: list[Any]
         with log_errors:
-            answer: list[Any] = await self._scripts[call.name](*call.words())
+            try:
+                # Not by calling the script, which takes redis-py 5 us longer.
+                answer = await self._execute("EVALSHA", script.sha, len(keys), *keys, *arguments)
+            except NoScriptError:
+                answer = await script(keys, arguments)  # this loads it first
         return answer
 
     async def run_in_order(self, *calls: Call) -> list[list[Any]]:
