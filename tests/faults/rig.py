@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import random
 import sys
 from collections.abc import Callable
@@ -143,7 +144,7 @@ class Rig:
     def starved_ms(self) -> dict[int, float]:
         """Return how long each process has been ready to run without being given a CPU, so far (Linux)."""
         found = {}
-        for pid in (self.server.pid, *(member.pid for member in self._members if member.alive)):
+        for pid in (os.getpid(), self.server.pid, *(member.pid for member in self._members if member.alive)):
             with contextlib.suppress(OSError):  # it has just ended, or the system does not say
                 found[pid] = int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e6
         return found
