@@ -58,6 +58,39 @@ async def test_an_owner_that_lived_through_an_outage_goes_on(log: Log, server: V
     assert state.status == "running"
 
 
+class NotedRegistry(Registry):
+    """Tells when a reaper has been answered."""
+
+    answered = asyncio.Event()
+
+    async def due(self, again_ms: int, limit: int, furthest_ms: int) -> tuple[int, dict[str, int]]:
+        due = await super().due(again_ms, limit, furthest_ms)
+        self.answered.set()
+        return due
+
+
+async def test_an_owner_whose_renewal_a_short_silence_broke_goes_on(server: ValkeyProcess) -> None:
+    """Recovery/Outage: after little more than half a lease of silence, an owner still has time to renew."""
+    settings = Settings(redis_url=SecretStr(server.url), lease_ms=LEASE_MS)
+    async with connect(server.url, 10, 8) as client:
+        log, registry = Log(client, "ms"), NotedRegistry(client, "ms")
+        reaper = Reaper(log, registry, Slips(client, "ms", 60), settings)
+        reaper.start()
+        await asyncio.sleep(1.1 * LEASE_S)  # the reaper is patient after its start
+        stream_id, fence = await create_and_claim(log, LEASE_MS)
+        await asyncio.sleep(0.45 * LEASE_S)
+        registry.answered.clear()
+        await registry.answered.wait()
+        server.freeze()
+        try:
+            await asyncio.sleep(0.56 * LEASE_S)
+        finally:
+            server.thaw()
+        await asyncio.sleep(LEASE_S / 6)
+        await log.renew(stream_id, fence, LEASE_MS)  # StreamSealed, had it been called lost
+        await reaper.stop()
+
+
 async def test_a_reaper_that_comes_after_an_outage_hears_the_owners_first(server: ValkeyProcess) -> None:
     """It cannot know that the log was silent: brokers are often started again together with Redis."""
     settings = Settings(redis_url=SecretStr(server.url), lease_ms=LEASE_MS)

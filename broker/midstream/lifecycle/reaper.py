@@ -44,8 +44,12 @@ LANES: Final = 4
 """How many pages are looked at side by side, where there is more than one."""
 FURTHEST_MS: Final = 10_000
 """No look is set further ahead than this, or than two leases."""
-SILENCE_LEASES: Final = 2 / 3
-"""Owners renew every third of a lease, so a log that was silent for less than this has let no lease run out."""
+SILENCE_LEASES: Final = 1 / 2
+"""After a silence of the log that was shorter than this, every owner that lives still has time to renew.
+
+Its last renewal may have been a third of a lease before the silence. The sixth that is left is the time-out of the
+renewal that the silence broke, after which the owner renews on another connection.
+"""
 CLOCK_TOLERANCE_LEASES: Final = 1 / 6
 
 _OVERTAKEN: Final = (LeaseHeld, StaleEpoch, TailMismatch, StreamSealed, StreamAbsent)
@@ -121,7 +125,7 @@ class Reaper:
         if set_ms:
             logger.warning("reaper: the clock of Redis was set by %.1f s; waiting a lease", set_ms / 1000)
         elif silent_s > self._lease_s * SILENCE_LEASES:
-            logger.warning("reaper: the log was silent for %.1f s; waiting a lease before anybody is lost", silent_s)
+            logger.warning("reaper: no answer of the log for %.1f s; waiting a lease before anybody is lost", silent_s)
         else:
             return
         self._patient_until_s = now_s + self._lease_s
