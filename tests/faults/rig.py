@@ -142,12 +142,16 @@ class Rig:
         self._worker = heir
 
     def starved_ms(self) -> dict[int, float]:
-        """Return how long each process has been ready to run without being given a CPU, so far (Linux)."""
-        found = {}
+        """Return how long the threads of each process have been ready to run without a CPU, so far (Linux).
+
+        Our own process counts too, because everything between the others and Redis passes through its proxies.
+        """
+        starved = {}
         for pid in (os.getpid(), self.server.pid, *(member.pid for member in self._members if member.alive)):
             with contextlib.suppress(OSError):  # it has just ended, or the system does not say
-                found[pid] = int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e6
-        return found
+                threads = Path(f"/proc/{pid}/task").glob("*/schedstat")
+                starved[pid] = sum(int(thread.read_text().split()[1]) for thread in threads) / 1e6
+        return starved
 
     def starved_since(self, before: dict[int, float]) -> float:
         """Return for how long all processes together have wanted a CPU in vain since `starved_ms` said `before`."""
