@@ -68,7 +68,8 @@ class Call:
         words = list(vars(self).values())  # in the order of the fields
         keys, arguments = words[: self._number_of_keys], words[self._number_of_keys :]
         if self._ends_in_sequence:
-            arguments += arguments.pop()
+            *arguments, sequence = arguments
+            arguments += sequence
         return keys, arguments
 
 
