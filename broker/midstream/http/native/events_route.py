@@ -1,6 +1,7 @@
 """`GET /v1/streams/{id}/events`: the log as server-sent events (PROTOCOL: Reading)."""
 
 import logging
+from collections.abc import Mapping
 from typing import Any, Final
 
 from fastapi import FastAPI, Request, Response
@@ -67,7 +68,7 @@ async def get_events(request: Request) -> Response:
     """Tail a stream: replay the entries after the cursor, then follow."""
     caller = await caller_of(request)
     stream_id: str = request.path_params["stream_id"]
-    query = request.query_params
+    query: Mapping[str, str] = request.query_params if request.scope["query_string"] else {}
     after = cursor(request.headers.get("last-event-id"), query.get("after"))
     follows = _follows(query.get("follow"))
     async with caller.streams.follow(stream_id, after) as follower:
