@@ -14,6 +14,8 @@ from tests.contract.sdk_clients import Doors, ask, doors, events, first_events, 
 from tests.provider.client import ProviderServer
 from tests.provider.script import Script
 
+pytestmark = pytest.mark.both_ways
+
 MODELS = ["gpt-test", "groq/chat-test", "anthropic/claude-test"]
 RICH = Script(words=6, reasoning=3, tool=True)
 

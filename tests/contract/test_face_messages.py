@@ -17,6 +17,8 @@ from tests.provider.client import ProviderServer
 from tests.provider.messages_api import REDACTED, signature
 from tests.provider.script import Script
 
+pytestmark = pytest.mark.both_ways
+
 MODELS = ["claude-test", "openai/gpt-test", "groq/chat-test"]
 RICH = Script(words=6, reasoning=3, tool=True)
 

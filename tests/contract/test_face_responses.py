@@ -20,6 +20,8 @@ from tests.contract.sdk_clients import Doors, ask, doors, events, on_provider, s
 from tests.provider.client import ProviderServer
 from tests.provider.script import Script
 
+pytestmark = pytest.mark.both_ways
+
 MODELS = ["gpt-test", "groq/chat-test", "anthropic/claude-test"]
 RICH = Script(words=6, reasoning=3, tool=True, unicode=True)
 

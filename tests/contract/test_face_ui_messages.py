@@ -14,6 +14,8 @@ from tests import system as processes
 from tests.system import System
 from tests.ui_stream import LABEL, body, check_shape, kinds, post, resume, running, stop, streams, text, user
 
+pytestmark = pytest.mark.both_ways
+
 APPS = {name: f"tests.contract.ui_sources:{name}" for name in ("everything", "cut_in_a_call")}
 
 

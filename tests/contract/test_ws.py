@@ -17,6 +17,8 @@ from tests.contract.ws_talk import START, Talk, dial
 from tests.servers import free_port
 from tests.system import System
 
+pytestmark = pytest.mark.both_ways
+
 LONG = {**START, "params": {"words": 3_000, "delay_ms": 5}}
 
 

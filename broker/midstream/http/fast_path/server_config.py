@@ -27,9 +27,10 @@ def server_config(app: ASGIApp, settings: Settings, **options: Any) -> uvicorn.C
         options["ws"] = WsProtocol.bounded(settings.ws_auth_bytes)
     else:
         logger.warning(
-            "The fast path is not used: %s. Tails cost more memory and time, and these bounds do not hold: "
-            "MIDSTREAM_HEAD_TIMEOUT_MS; MIDSTREAM_WS_AUTH_BYTES, instead of which MIDSTREAM_MAX_BODY_BYTES holds; "
-            "MIDSTREAM_SEND_TIMEOUT_MS after the end of a response. docs/limits.md has more.",
+            "The fast path is not used: %s. Tails cost more memory and time. An SDK's retry of an answer that was lost "
+            "right after it was sent is paid again. These bounds do not hold: MIDSTREAM_HEAD_TIMEOUT_MS; "
+            "MIDSTREAM_WS_AUTH_BYTES, instead of which MIDSTREAM_MAX_BODY_BYTES holds; MIDSTREAM_SEND_TIMEOUT_MS after "
+            "the end of a response. docs/limits.md has more.",
             why_plain,
         )
         options["http"] = "h11"

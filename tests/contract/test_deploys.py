@@ -1,0 +1,48 @@
+"""A broker that is told to stop parts from its tails, which another one carries on. PROTOCOL: Read/Truthful."""
+
+import asyncio
+import signal
+import time
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from tests.contract.raw_connections import LONG, next_answer, open_connection, tail_request, unread_tail
+from tests.system import System
+
+pytestmark = pytest.mark.both_ways
+
+DRAIN_MS = 500
+STOP_S = 6.0
+"""The drain, rounded up, what requests get after it, and a slow machine."""
+PACED = {"model": "demo/count", "input": "x", "params": {"words": 120, "delay_ms": 50}}
+
+
+async def test_tails_are_parted_from_and_go_on_elsewhere(redis_url: str, tmp_path: Path, fast_path: str) -> None:
+    """Read/Truthful."""
+    async with System(redis_url, tmp_path, fast_path=fast_path, broker_drain_ms=DRAIN_MS) as system:
+        await system.start()
+        stream_id = await system.post(**PACED)
+        async with httpx2.AsyncClient(base_url=system.url) as client:
+            reader, writer = await open_connection(client)
+            writer.write(tail_request(stream_id))
+            long_id = await system.post(**LONG)
+            await system.ended(long_id)
+            lagging = await unread_tail(client, long_id)
+            await asyncio.get_running_loop().sock_recv(lagging, 1)
+        began_s = time.monotonic()
+        system.brokers[0].send_signal(signal.SIGTERM)
+        _, body = await next_answer(reader)  # complete, though the stream is not
+        assert body.count(b"retry: ") == 2
+        assert b"event: end" not in body
+        await asyncio.wait_for(system.brokers[0].wait(), STOP_S)
+        assert time.monotonic() - began_s < STOP_S
+        await system.start_broker()
+        last = max(int(line[4:]) for line in body.split(b"\n") if line.startswith(b"id: "))
+        answer = await system.http.get(f"/v1/streams/{stream_id}/events?after={last}")
+        ids = [int(line[4:]) for line in answer.text.split("\n") if line.startswith("id: ")]
+        assert ids == list(range(last + 1, last + 1 + len(ids)))
+        assert "event: end" in answer.text
+        writer.close()
+        lagging.close()
