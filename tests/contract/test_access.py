@@ -76,6 +76,29 @@ async def test_a_read_token_reads_its_stream_and_nothing_else(settings: Settings
             assert "insufficient_scope" in refused.text
 
 
+async def test_another_tenants_stream_is_asked_for_by_another_name(settings: Settings, redis: Any) -> None:
+    """Access/Names, I7."""
+    async with served(settings, api_keys=SecretStr("admin:acme,other:beta")) as client:
+        stream_id = await started(client, ADMIN)
+        assert await redis.exists(f"ms:{{acme/{stream_id}}}:state") == 1
+        async with redis.monitor() as monitor:
+            for wanted in (stream_id, "0" * 32):
+                assert (await client.get(f"/v1/streams/{wanted}/events", headers=bearer("other"))).status_code == 404
+            await redis.ping()
+            commands: list[str] = []
+            async for command in monitor.listen():
+                if command["command"] == "PING":
+                    break
+                commands.append(command["command"])
+        read = [command for command in commands if "beta/" in command]
+        assert not [command for command in commands if "acme/" in command]
+        assert [command.replace(stream_id, "0" * 32) for command in read[: len(read) // 2]] == read[len(read) // 2 :]
+        for disguised in (f"acme/{stream_id}", f"beta/{stream_id}"):
+            async with dial(client, additional_headers=bearer("other")) as talk:
+                await talk.say(type="tail", id=disguised)
+                assert (await talk.hear("error"))["code"] == "stream_not_found"
+
+
 async def test_a_read_token_of_a_thread_opens_its_streams(settings: Settings) -> None:
     """Access/Read tokens."""
     async with served(settings) as client:

@@ -127,7 +127,7 @@ async def test_every_error_is_in_the_peers_shape(settings: Settings, redis: Any,
             assert answer.json()["type"] == "error"
         else:
             assert {"code", "param"} <= set(error)
-    assert await redis.keys("ms:*") == []
+    assert await redis.keys("ms:*") == [b"ms:secret"]
 
 
 async def test_an_absent_and_a_foreign_response_look_the_same(settings: Settings) -> None:

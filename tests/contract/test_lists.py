@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
-from midstream.log.keys import Keys
+from midstream.log.keys import Keys, stream_name
 from midstream.settings import Settings
 from tests import inside
 
@@ -34,8 +34,8 @@ async def ended(redis: Redis, count: int, apart_ms: int) -> list[str]:
         for number, stream_id in enumerate(ids):
             outcome, created_ms = "completed" if number % 10 else "failed", 10**12 + number * apart_ms
             state = {"tenant": "hog", "status": "ended", "outcome": outcome, "created_ms": created_ms}
-            pipe.hset(KEYS.state(stream_id), mapping=state)
-            pipe.expire(KEYS.state(stream_id), 60)
+            pipe.hset(KEYS.state(stream_name("hog", stream_id)), mapping=state)
+            pipe.expire(KEYS.state(stream_name("hog", stream_id)), 60)
             pipe.zadd(KEYS.index("hog"), {stream_id: created_ms})
         pipe.expire(KEYS.index("hog"), 60)
         await pipe.execute()

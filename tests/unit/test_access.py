@@ -177,6 +177,7 @@ def test_secrets_of_read_tokens_are_replaced_in_turn() -> None:
 
 
 def test_derived_ids_need_the_secret_and_mix_no_parts() -> None:
+    """Access/Derived ids."""
     one = derived_id(SECRET, "key", "acme", "k")
     assert one == derived_id(SECRET, "key", "acme", "k")
     others = [

@@ -5,8 +5,12 @@ import secrets
 from dataclasses import dataclass
 from typing import Final, NewType
 
+from midstream.log.errors import StreamAbsent
+
 Key = NewType("Key", str)
 ID_CHARS: Final = 32
+SEPARATOR: Final = "/"
+UNNAMED_TENANT: Final = "default"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,20 @@ def new_id() -> str:
     return secrets.token_hex(ID_CHARS // 2)
 
 
-def idempotent_id(tenant: str, idempotency_key: str) -> str:
-    """Return the id that every start with this tenant and key agrees on (PROTOCOL: Create/Idempotent)."""
-    return hashlib.sha256(f"{tenant}\0{idempotency_key}".encode()).hexdigest()[:ID_CHARS]
+def stream_name(tenant: str, stream_id: str) -> str:
+    """Return the name that a stream of this tenant has in Redis.
+
+    A tenant that asks for another one's stream asks for another name, and finds what it finds for an id that never
+    was, in the same time (I7). Streams of the one tenant of an open broker have no tenant in their name.
+
+    Raises:
+        StreamAbsent: No stream can have this id: it would name another tenant's.
+    """
+    if SEPARATOR in stream_id:
+        raise StreamAbsent(stream_id)
+    return stream_id if tenant == UNNAMED_TENANT else f"{tenant}{SEPARATOR}{stream_id}"
+
+
+def id_of(name: str) -> str:
+    """Return the id in a stream's name."""
+    return name.rpartition(SEPARATOR)[2]

@@ -8,7 +8,6 @@ from typing import Final
 from midstream.log.chat_pointers import Chat
 from midstream.log.entries import COMPLETED
 from midstream.log.errors import LogUnavailable, StreamAbsent
-from midstream.log.keys import idempotent_id
 from midstream.requests.catalogue import resolve
 from midstream.requests.request import GenerationRequest
 from midstream.service.caller_streams import CallerStreams
@@ -48,7 +47,7 @@ class CallerChat:
             turn = chat.turn
             if chat.digest != digest or not await self._is_repeated(chat, regenerate=regenerate):
                 turn += 1
-                stream_id = idempotent_id(self._owner, self._key(turn, digest))
+                stream_id = self._streams.derived_id(self._key(turn, digest))
                 if not await self._resources.chats.begin(
                     self._owner, self._chat_id, turn, digest, stream_id, _keep_s(settings)
                 ):

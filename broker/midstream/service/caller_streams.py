@@ -9,13 +9,14 @@ from contextlib import asynccontextmanager
 import orjson
 
 from midstream.access.grant import Grant, Scope
+from midstream.access.ids import derived_id
 from midstream.access.refusals import InsufficientScopeError
 from midstream.hub.follower import Follower
 from midstream.hub.wait import Milestone
 from midstream.lifecycle.verdict import look_again_ms
 from midstream.log.entries import Json, Stored
 from midstream.log.errors import LogUnavailable, StreamAbsent
-from midstream.log.keys import idempotent_id, new_id
+from midstream.log.keys import new_id, stream_name
 from midstream.log.state import State
 from midstream.log.values import NewStream
 from midstream.requests.catalogue import resolve
@@ -73,7 +74,7 @@ class CallerStreams:
         if (request.idle_timeout_s or 0) > settings.longest_idle_s:
             raise IdleTimeoutError(f"At most {settings.longest_idle_s:g} s (MIDSTREAM_MAX_IDLE_TIMEOUT_S).")
         body, stored_origin, digest = _encoded(request, origin)
-        stream_id = (stream_id or new_id()) if idempotency_key is None else idempotent_id(grant.owner, idempotency_key)
+        stream_id = (stream_id or new_id()) if idempotency_key is None else self.derived_id(idempotency_key, grant)
         ttl_s = settings.retention_s if request.ttl_s is None else request.ttl_s
         new = NewStream(
             digest=digest,
@@ -88,17 +89,21 @@ class CallerStreams:
             request=body,
             origin=stored_origin,
         )
-        created_ms = await self._resources.log.create(stream_id, new, look_in_ms=look_again_ms(settings))
+        created_ms = await self._resources.log.create(self._name(stream_id), new, look_in_ms=look_again_ms(settings))
         if created_ms is None:
-            return self._opened(stream_id, await self._resources.log.state(stream_id)), False
+            return self._opened(stream_id, await self._resources.log.state(self._name(stream_id))), False
         await self._register(grant, stream_id, created_ms, keep_s=max(ttl_s, settings.retention_s))
         return StreamHandle(self._resources, grant, stream_id, new.as_state(created_ms)), True
+
+    def derived_id(self, idempotency_key: str, grant: Grant | None = None) -> str:
+        """Return the id that every start with this key agrees on (PROTOCOL: Create/Idempotent)."""
+        return derived_id(self._resources.secret, "key", (grant or self._grant).owner, idempotency_key)
 
     async def _register(self, grant: Grant, stream_id: str, created_ms: int, keep_s: int) -> None:
         """Write a new stream's slip, and list it for its tenant and its user."""
         try:
             await asyncio.gather(
-                self._resources.slips.write(stream_id, 0, new=True),
+                self._resources.slips.write(self._name(stream_id), 0, new=True),
                 *(
                     self._resources.registry.add(owner, stream_id, created_ms, keep_s=keep_s)
                     for owner in {grant.tenant, grant.owner}
@@ -116,7 +121,7 @@ class CallerStreams:
             StreamAbsent: There is none, or the credential does not open it.
         """
         self._grant.require(Scope.READ, Scope.STOP)
-        return self._opened(stream_id, await self._resources.log.state(stream_id))
+        return self._opened(stream_id, await self._resources.log.state(self._name(stream_id)))
 
     def _opened(self, stream_id: str, state: State | None) -> StreamHandle:
         return StreamHandle(self._resources, self._grant, stream_id, self._owned(stream_id, state))
@@ -124,7 +129,8 @@ class CallerStreams:
     async def page(self, stream_id: str, after: int, limit: int) -> tuple[State, list[Stored]]:
         """Return a stream's state and up to `limit` entries after offset `after`, at one moment; raises as `find`."""
         self._grant.require(Scope.READ)
-        state, entries = await self._resources.log.read(stream_id, after, limit)
+        await self._check_owner(stream_id)
+        state, entries = await self._resources.log.read(self._name(stream_id), after, limit)
         return self._owned(stream_id, state), entries
 
     async def list_page(self, only: Filter, limit: int, before: Listed | None) -> tuple[list[Json], Listed | None]:
@@ -136,7 +142,7 @@ class CallerStreams:
         self._grant.require(Scope.READ)
         if self._grant.is_narrow:
             raise InsufficientScopeError(Scope.READ)
-        return await self._resources.lists.page(self._grant.owner, only, limit, before)
+        return await self._resources.lists.page(self._grant.tenant, self._grant.owner, only, limit, before)
 
     @asynccontextmanager
     async def follow(self, stream_id: str, after: int = 0) -> AsyncIterator[Follower]:
@@ -147,7 +153,8 @@ class CallerStreams:
             StreamAbsent: There is no such stream, or the credential does not open it.
         """
         self._grant.require(Scope.READ)
-        async with self._resources.hub.follow(stream_id, after) as follower:
+        await self._check_owner(stream_id)
+        async with self._resources.hub.follow(self._name(stream_id), after) as follower:
             self._owned(stream_id, follower.state)
             yield follower
 
@@ -173,6 +180,18 @@ class CallerStreams:
             except TimeoutError:
                 return False
             return True
+
+    async def _check_owner(self, stream_id: str) -> None:
+        """Look whose stream it is before it is read, so that the time of a long read tells nothing; raises as `find`.
+
+        Another tenant's stream has another name. Only a credential that does not open all of its tenant's streams
+        could meet one that it does not open.
+        """
+        if self._grant.user is not None or self._grant.is_narrow:
+            self._owned(stream_id, await self._resources.log.state(self._name(stream_id)))
+
+    def _name(self, stream_id: str) -> str:
+        return stream_name(self._grant.tenant, stream_id)
 
     def _owned(self, stream_id: str, state: State | None) -> State:
         """Return the state if it is that of a stream of the caller's.

@@ -9,6 +9,7 @@ from typing import Final
 
 from midstream.log.entries import Json
 from midstream.log.errors import LogUnavailable
+from midstream.log.keys import stream_name
 from midstream.log.log import Log
 from midstream.log.registry import Listed, Registry
 from midstream.log.state import State
@@ -51,9 +52,11 @@ class Lists:
         self._turns: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
 
     async def page(
-        self, tenant: str, only: Filter, limit: int, before: Listed | None
+        self, tenant: str, owner: str, only: Filter, limit: int, before: Listed | None
     ) -> tuple[list[Json], Listed | None]:
         """Return up to `limit` rows, newest first, and the row after which the next page begins; None: there is none.
+
+        `owner` is the tenant, or the user of it whose streams it lists.
 
         With a filter no more than `list_scan` streams are looked at, so a page may hold fewer rows than match, or none.
 
@@ -65,11 +68,11 @@ class Lists:
             left = max(limit, self._scan) if only == Filter() else self._scan
             while left:
                 count = min(left, CHUNK_ROWS)
-                rows = await self._registry.listed(tenant, before, count)
-                states = await self._log.states([row.stream_id for row in rows])
+                rows = await self._registry.listed(owner, before, count)
+                states = await self._log.states([stream_name(tenant, row.stream_id) for row in rows])
                 expired = [row.stream_id for row, state in zip(rows, states, strict=True) if state is None]
                 if expired:
-                    await self._registry.drop(tenant, expired)
+                    await self._registry.drop(owner, expired)
                 for row, state in zip(rows, states, strict=True):
                     before = row
                     if state and only.matches(state):

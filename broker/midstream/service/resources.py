@@ -1,7 +1,6 @@
 """What the service layer of one broker process works with, opened and closed together."""
 
 import logging
-import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -27,11 +26,15 @@ logger = logging.getLogger(__name__)
 REAPER_CONNECTIONS: Final = LANES
 
 
+OPEN_SECRET: Final = b"nothing is secret in an open broker"
+
+
 @dataclass(frozen=True, slots=True)
 class Resources:
     """The rooms below, for streams of all tenants. Only `service` holds them; endpoints hold `Services`."""
 
     settings: Settings
+    secret: bytes
     credentials: Credentials
     log: Log
     registry: Registry
@@ -77,14 +80,14 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         await refuse_unfit(redis)
         for sentence in await examine(redis):
             logger.warning("%s", sentence)
-        # Where no credential is needed, none is verified, and nothing is worth keeping.
-        secret = secrets.token_bytes(32) if settings.is_open else await installation_secret(redis, prefix)
+        # An open broker has one tenant, from which nothing is to be kept.
+        secret = OPEN_SECRET if settings.is_open else await installation_secret(redis, prefix)
         credentials = Credentials(settings, secret)
         await hub.start()
         credentials.start()
         reaper.start()
         retries.start()
-        yield Resources(settings, credentials, log, registry, Chats(redis, prefix), retries, slips, hub, lists)
+        yield Resources(settings, secret, credentials, log, registry, Chats(redis, prefix), retries, slips, hub, lists)
     finally:
         if credentials is not None:
             await credentials.stop()

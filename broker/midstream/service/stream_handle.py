@@ -11,6 +11,7 @@ from midstream.lifecycle.ending import end_entry
 from midstream.log.answer import Answer
 from midstream.log.entries import CANCELLED, RESET, Json, Stored, decode, encode
 from midstream.log.errors import StreamAbsent, StreamSealed
+from midstream.log.keys import stream_name
 from midstream.log.reading import read_answer, read_entries
 from midstream.log.state import State
 from midstream.log.values import Ending
@@ -30,11 +31,12 @@ class StreamHandle:
         state: Its state as last read.
     """
 
-    __slots__ = ("_grant", "_resources", "id", "state")
+    __slots__ = ("_grant", "_name", "_resources", "id", "state")
 
     def __init__(self, resources: Resources, grant: Grant, stream_id: str, state: State) -> None:
         self._resources = resources
         self._grant = grant
+        self._name = stream_name(grant.tenant, stream_id)
         self.id = stream_id
         self.state = state
 
@@ -44,7 +46,7 @@ class StreamHandle:
         Raises:
             StreamAbsent: The stream was deleted or has expired.
         """
-        state = await self._resources.log.state(self.id)
+        state = await self._resources.log.state(self._name)
         if state is None or state.tenant != self.state.tenant:
             raise StreamAbsent(self.id)
         self.state = state
@@ -52,11 +54,11 @@ class StreamHandle:
 
     def entries(self, after: int = 0) -> AsyncIterator[Stored]:
         """Return an iterator over the entries after offset `after` that the log holds now."""
-        return read_entries(self._resources.log, self.id, after)
+        return read_entries(self._resources.log, self._name, after)
 
     async def answer(self) -> Answer:
         """Return what the stream has answered so far."""
-        return await read_answer(self._resources.log, self.id)
+        return await read_answer(self._resources.log, self._name)
 
     async def last_reset(self) -> int:
         """Return the offset of the last `reset` up to the state's tail; 0: there is none."""
@@ -70,11 +72,11 @@ class StreamHandle:
 
     async def request(self) -> GenerationRequest:
         """Return the request that started the stream; raises as `refresh`."""
-        return GenerationRequest.model_validate_json(await self._resources.log.request(self.id))
+        return GenerationRequest.model_validate_json(await self._resources.log.request(self._name))
 
     async def origin(self) -> Json:
         """Return what the endpoint that started the stream has noted of it; empty for a native start."""
-        origin: Json = orjson.loads(await self._resources.log.origin(self.id) or b"{}")
+        origin: Json = orjson.loads(await self._resources.log.origin(self._name) or b"{}")
         return origin
 
     def summary(self) -> Json:
@@ -101,7 +103,7 @@ class StreamHandle:
             "first": state.first,
             "lease_until_ms": state.lease_until_ms or None,
             "upstream_id": state.upstream_id or None,
-            "tails": self._resources.hub.tails_of(self.id),
+            "tails": self._resources.hub.tails_of(self._name),
             **{name: end.get(name) for name in ("finish_reason", "error", "usage", "timings")},
         }
         if output:
@@ -124,7 +126,7 @@ class StreamHandle:
         state = await self.refresh()  # the end's timings are made of it
         end = end_entry(CANCELLED, state=state, now_ms=time.time_ns() // 1_000_000)
         with contextlib.suppress(StreamSealed):
-            await self._resources.log.cancel(self.id, Ending([encode(end)], CANCELLED, state.ttl_s))
+            await self._resources.log.cancel(self._name, Ending([encode(end)], CANCELLED, state.ttl_s))
         return await self.refresh()
 
     async def delete(self) -> None:
@@ -134,6 +136,6 @@ class StreamHandle:
             StreamAbsent: The stream was deleted or has expired before.
         """
         await self.cancel()
-        await self._resources.log.delete(self.id, self._resources.settings.tombstone_s)
+        await self._resources.log.delete(self._name, self._resources.settings.tombstone_s)
         for owner in {self.state.tenant, owner_of(self.state.tenant, self.state.user)}:
             await self._resources.registry.drop(owner, [self.id])

@@ -5,7 +5,8 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from midstream.log.keys import idempotent_id
+from midstream.access.ids import derived_id
+from midstream.service.resources import OPEN_SECRET
 from tests.faults import stage
 from tests.faults.families.worker_killed import COMBINATIONS
 from tests.faults.families.worker_steps import Step, meant
@@ -112,7 +113,7 @@ async def run_lost(rig: Rig, trials: Sequence[Trial]) -> None:
     """Lose one command of each stream, or the answer to it. Append/Ambiguous, I4."""
     worker = await rig.worker()
     for trial in trials:
-        step, stream_id = trial.case.point, idempotent_id("default", trial.case.tag)
+        step, stream_id = trial.case.point, derived_id(OPEN_SECRET, "key", "default", trial.case.tag)
         if step.script == "create":
             for broker in rig.brokers:
                 broker.proxy.rule(runs("create", stream_id), step.action)

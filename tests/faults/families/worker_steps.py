@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from midstream.log.keys import idempotent_id
+from midstream.access.ids import derived_id
+from midstream.service.resources import OPEN_SECRET
 from tests.faults import stage
 from tests.faults.families.worker_killed import COMBINATIONS, allowed, kill
 from tests.faults.family import Family
@@ -75,7 +76,7 @@ async def run(rig: Rig, trials: Sequence[Trial]) -> None:
     victim, heir = await rig.worker(), await rig.standby()
     rules = []
     for trial in trials:
-        step, stream_id = trial.case.point, idempotent_id("default", trial.case.tag)
+        step, stream_id = trial.case.point, derived_id(OPEN_SECRET, "key", "default", trial.case.tag)
         rules.append(victim.proxy.rule(meant(step, stream_id), step.action, nth=step.nth, once=False))
     await stage.begin(rig, trials)
     reached = [asyncio.create_task(rule.reached.wait()) for rule in rules]

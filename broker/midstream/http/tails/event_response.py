@@ -12,6 +12,7 @@ from midstream.http.fast_path.wire import Wire, prepared_wire
 from midstream.http.tails.send_sink import SendSink
 from midstream.http.tails.wire_sink import BareSink, WireSink
 from midstream.hub.tail import Tail
+from midstream.log.keys import id_of
 
 
 class EventResponse(Response):
@@ -40,7 +41,7 @@ class EventResponse(Response):
         over: Callable[[bool], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
         streaming = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
-        super().__init__(None, status, {**streaming, "Stream-Id": tail.stream_id, **(headers or {})})
+        super().__init__(None, status, {**streaming, "Stream-Id": id_of(tail.stream_id), **(headers or {})})
         del self.headers["content-length"]
         self.opening = opening
         self.tail = tail
