@@ -42,7 +42,13 @@ def cursor(header: str | None, query: str | None) -> int:
 
 
 def events(
-    follower: Follower, settings: Settings, *, after: int, follow: bool = True, status: int = 200
+    follower: Follower,
+    settings: Settings,
+    *,
+    after: int,
+    follow: bool = True,
+    status: int = 200,
+    headers: dict[str, str] | None = None,
 ) -> EventResponse:
     """Join a tail to a follower that is held, and return the response that sends it natively.
 
@@ -61,6 +67,7 @@ def events(
         opening=with_retry(settings.retry_ms),
         send_timeout_s=settings.send_timeout_ms / 1000,
         status=status,
+        headers=headers,
     )
 
 

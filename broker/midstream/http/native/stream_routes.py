@@ -72,9 +72,7 @@ async def post_stream(
     headers = {"Location": f"/v1/streams/{stream.id}", "Stream-Id": stream.id}
     if body.stream:
         async with caller.streams.follow(stream.id) as follower:
-            response: Response = events(follower, caller.settings, after=0, status=status)
-        response.headers["Location"] = headers["Location"]
-        return response
+            return events(follower, caller.settings, after=0, status=status, headers=headers)
     return JsonResponse(stream.summary(), status, headers)
 
 

@@ -112,11 +112,13 @@ async def tail_stream(
     *,
     request: Request | None = None,
     after: int = 0,
+    opening: bytes = b"",
     cancels: bool = False,
 ) -> EventResponse:
     """Return the response that tails a stream by a face; where it `cancels`, a client that leaves stops the stream.
 
-    `request` is the one that started the stream, if it did: its try ends with this response.
+    `opening` is sent before the entries after `after`. `request` is the one that started the stream, if it did: its try
+    ends with this response.
     """
     this_try = None if request is None else deliveries.take(request.scope)
     wire = None if request is None else deliveries.lasting_wire(request.scope)
@@ -132,7 +134,7 @@ async def tail_stream(
 
     response = EventResponse(
         tail,
-        opening=b"",
+        opening=opening,
         over=over if cancels or this_try is not None else None,
         send_timeout_s=caller.settings.send_timeout_ms / 1000,
     )

@@ -132,9 +132,7 @@ async def get_response(
     if starting_after >= count:
         detail = f"This response has only {count} events: there is nothing to start after {starting_after}."
         raise Problem(400, "bad_cursor", detail, param="starting_after")
-    response = await generations.tail_stream(caller, past, face, after=last)
-    response.opening = b"".join(later)
-    return response
+    return await generations.tail_stream(caller, past, face, after=last, opening=b"".join(later))
 
 
 @router.post("/{response_id}/cancel", response_class=Response)

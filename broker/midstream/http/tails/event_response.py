@@ -23,7 +23,6 @@ class EventResponse(Response):
     `send_timeout_s` is cut, and so has gone.
 
     Attributes:
-        tail: What it sends.
         sent: Whether all of it was sent, once it is over.
     """
 
@@ -43,8 +42,8 @@ class EventResponse(Response):
         streaming = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
         super().__init__(None, status, {**streaming, "Stream-Id": id_of(tail.stream_id), **(headers or {})})
         del self.headers["content-length"]
-        self.opening = opening
-        self.tail = tail
+        self._opening = opening
+        self._tail = tail
         self.sent = False
         self._over = over
         self._reset = reset
@@ -61,14 +60,14 @@ class EventResponse(Response):
                 # Nothing of this response is kept for a tail that stays for long, unless somebody waits for its end.
                 on_over = None if self._over is None else functools.partial(self._run_over, wire)
                 sink_type = BareSink if scope["http_version"] == "1.0" else WireSink
-                sink = sink_type(wire, scope, self.tail, self._send_timeout_s, on_over)
-                self.tail.begin(sink, self._reset, opening=self.opening)
+                sink = sink_type(wire, scope, self._tail, self._send_timeout_s, on_over)
+                self._tail.begin(sink, self._reset, opening=self._opening)
         except BaseException:
-            self.tail.fail()
+            self._tail.fail()
             raise
 
     async def _send_all(self, receive: Receive, send: Send) -> None:
-        sink = SendSink(self.tail, self._send_timeout_s)
+        sink = SendSink(self._tail, self._send_timeout_s)
         try:
             async with asyncio.TaskGroup() as group:
                 leaving = group.create_task(_disconnected(receive), name="the client of a tail")
@@ -77,18 +76,18 @@ class EventResponse(Response):
                     sending = sink.task = group.create_task(sink.run(send), name="a tail")
                     sending.add_done_callback(lambda _: leaving.cancel())
                     leaving.add_done_callback(lambda _: sending.cancel())
-                    self.tail.begin(sink, self._reset, opening=self.opening)
+                    self._tail.begin(sink, self._reset, opening=self._opening)
         finally:
             self.sent = sink.sent
-            gone = not self.tail.closed
-            self.tail.close()
+            gone = not self._tail.closed
+            self._tail.close()
         if self._over is not None:
             await self._over(gone)
 
     def _run_over(self, wire: Wire, sent: bool) -> None:
         self.sent = sent
         if self._over is not None:
-            wire.run(self._over(not self.tail.closed))
+            wire.run(self._over(not self._tail.closed))
 
 
 async def _disconnected(receive: Receive) -> None:
