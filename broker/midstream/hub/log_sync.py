@@ -19,8 +19,7 @@ read contradicts what is known here, everything is forgotten, and the log is rea
 | READING, STALE    | one comes for which there is no room                 | STALE      |                           |
 | READING, STALE    | publications may have been missed                    | STALE      |                           |
 | READING           | what was read is applied                             | FOLLOWING  | what was kept is offered  |
-| STALE             | what was read is applied                             | FOLLOWING  | the same; then publi-     |
-|                   |                                                      |            | cations have been missed  |
+| STALE             | what was read is applied                             | READING    | a reading task is started |
 | READING, STALE    | the read fails                                       | the same   | another one begins        |
 | FOLLOWING         | a publication begins right after the tail            | FOLLOWING  | it is taken               |
 | FOLLOWING         | a publication holds what is known                    | FOLLOWING  |                           |
@@ -80,7 +79,7 @@ TRANSITIONS: Final = {
     (Phase.READING, Event.READ_BEGINS): Phase.READING,
     (Phase.STALE, Event.READ_BEGINS): Phase.READING,
     (Phase.READING, Event.READ_APPLIED): Phase.FOLLOWING,
-    (Phase.STALE, Event.READ_APPLIED): Phase.FOLLOWING,
+    (Phase.STALE, Event.READ_APPLIED): Phase.READING,
     (Phase.READING, Event.MISSED): Phase.STALE,
     (Phase.STALE, Event.MISSED): Phase.STALE,
     (Phase.FOLLOWING, Event.MISSED): Phase.READING,
@@ -167,12 +166,11 @@ class LogSync:
             _, page = await self._read_page(0)
         self.state = state
         await self._take_pages(state, page)
-        is_stale = self.phase is Phase.STALE
         self._move(Event.READ_APPLIED)
         kept, self._kept = self._kept, []
-        if is_stale:
-            # What was kept may go on after another history than the one that was read. All of it is read again.
-            self.miss()
+        if self.phase is Phase.READING:
+            # It was stale: what was kept may go on after another history than the one that was read.
+            self._start_reading()
         else:
             for entries in kept:
                 self.offer(entries)
