@@ -1,6 +1,7 @@
 """Opening and holding a stream in the hub: nobody opens it twice, and the last one out closes it. I8."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 
 import pytest
@@ -110,6 +111,22 @@ async def test_who_leaves_while_the_stream_is_opened_leaves_nothing(hub: Hub, pr
     async with asyncio.timeout(5):
         while (await redis.pubsub_numsub(f"ms:{{{producer.id}}}"))[0][1]:
             await asyncio.sleep(0.01)
+
+
+async def test_who_leaves_while_an_absent_stream_is_opened_leaves_no_error(
+    hub: Hub, caplog: pytest.LogCaptureFixture
+) -> None:
+    asking = asyncio.create_task(join(hub, new_id()))
+    await asyncio.sleep(0)
+    (follower,) = hub._followers.values()
+    opening = follower.opening
+    assert opening is not None
+    asking.cancel()
+    await asyncio.wait((asking, opening))
+    assert (follower.closed, hub._followers) == (True, {})
+    del opening, follower, asking
+    gc.collect()  # when asyncio reports an exception that nobody has looked at
+    assert not caplog.records
 
 
 async def test_the_last_tail_out_leaves_nothing(hub: Hub, producer: Producer, redis: Redis) -> None:

@@ -78,7 +78,7 @@ def kept(hub: Hub) -> int:
 def chunk_bytes(hub: Hub) -> int:
     """Return what a hub holds in chunks."""
     chunks = [chunk for follower in hub._followers.values() for chunk in follower.frames._chunks.values()]
-    return sum(len(chunk.frames) for chunk in chunks)
+    return sum(len(frames) for _, frames, _ in chunks)
 
 
 async def test_frames_of_every_face_are_counted_in_the_window(hub: Hub, producer: Producer) -> None:
@@ -113,6 +113,13 @@ async def test_chunks_of_many_faces_are_dropped_where_they_take_too_much(hub: Hu
         one = most[0]
         assert one < WINDOW_BYTES // CHUNKS_SHARE < one * len(sinks)
         assert max(most) <= WINDOW_BYTES // CHUNKS_SHARE
+        sizes = []
+        for count in (3, 200, 1, 150):  # chunks take the places of smaller and larger ones
+            await producer.write(count)
+            await asyncio.gather(*(sink.until(producer.tail) for sink in sinks))
+            sizes.append(chunk_bytes(hub))
+            assert hub._window._chunk_bytes == sizes[-1] <= WINDOW_BYTES // CHUNKS_SHARE
+        assert len(set(sizes)) > 1
         follower.frames.drop_chunks()
         assert (hub._window._chunk_bytes, chunk_bytes(hub)) == (0, 0)
     await producer.end()

@@ -33,7 +33,7 @@ class Follower:
         sync: The stream's log as this process knows it.
         frames: What tails are sent of it.
         lagging: The clients of this process that lag.
-        opening: The task that opens it; None once that is done.
+        opening: The task that opens it, and returns what made that fail; None once that is done.
         tails: Those that read it.
         waits: Those that wait for a milestone.
     """
@@ -45,7 +45,7 @@ class Follower:
         self.lagging = lagging
         self.sync = LogSync(stream_id, self._read_page, window, self._start_reading, self._start_over)
         self.frames = Frames(self.sync, window)
-        self.opening: asyncio.Task[None] | None = None
+        self.opening: asyncio.Task[LogError | None] | None = None
         self.tails: set[Tail] = set()
         self.waits: set[Wait] = set()
         self._log = log
@@ -144,7 +144,7 @@ class Follower:
         self._for_each(self.tails, lambda tail: tail.dismiss(reason))
         self._on_idle(self)
 
-    def stop(self) -> list[asyncio.Task[None]]:
+    def stop(self) -> list[asyncio.Task[Any]]:
         """Drop all memory and end all waits; return the background tasks that were cancelled."""
         self.sync.close()
         self.frames.clear()

@@ -1,6 +1,6 @@
 """What the faces make of one stream: chunks of frames, and the states that are needed to begin in its middle."""
 
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from midstream.faces.face import Face
 from midstream.hub.log_sync import LogSync
@@ -11,12 +11,8 @@ CHUNK_BYTES: Final = 262_144
 """Size at which a chunk is handed to a sink rather than grown."""
 
 
-class _Chunk(NamedTuple):
-    """The frames of the entries after `span[0]` up to `last`, made for a tail that asked for all up to `span[1]`."""
-
-    span: tuple[int, int]
-    frames: bytes
-    last: int
+_Chunk = tuple[tuple[int, int], bytes, int]
+"""The span that a tail asked for, the frames that it was sent, and the last offset in them. Every tail looks at it."""
 
 
 class Frames:
@@ -43,12 +39,13 @@ class Frames:
         # Tails move in step, those that keep up and those that replay: the next one asks for the same span.
         span = (after, target)
         chunk = self._chunks.get(face)
-        if chunk is None or chunk.span != span:
-            chunk = _Chunk(span, *self._make(face, after, target))
-            replaced = self._chunks.get(face)
-            self._window.keep_chunk(self, len(chunk.frames), len(replaced.frames) if replaced else 0)
+        if chunk is None or chunk[0] != span:
+            replaced_bytes = len(chunk[1]) if chunk else 0
+            chunk = (span, *self._make(face, after, target))
+            if len(chunk[1]) != replaced_bytes:
+                self._window.keep_chunk(self, len(chunk[1]), replaced_bytes)
             self._chunks[face] = chunk
-        return chunk.frames, chunk.last
+        return chunk[1], chunk[2]
 
     def _make(self, face: Face[Any], after: int, target: int) -> tuple[bytes, int]:
         parts: list[bytes] = []
@@ -92,7 +89,7 @@ class Frames:
     def drop_chunks(self) -> None:
         """Drop the chunks: at a beat, because nobody may ask for them again, or because their memory is wanted."""
         if self._chunks:
-            self._window.drop_chunks(self, sum([len(chunk.frames) for chunk in self._chunks.values()]))
+            self._window.drop_chunks(self, sum([len(frames) for _, frames, _ in self._chunks.values()]))
             self._chunks.clear()
 
     def clear(self) -> None:

@@ -6,7 +6,7 @@ import itertools
 import logging
 import random
 from collections.abc import AsyncIterator
-from typing import Final
+from typing import Any, Final
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -19,7 +19,7 @@ from midstream.hub.wait import Wait
 from midstream.hub.window import Window
 from midstream.log.connect import shed
 from midstream.log.entries import parse_publication
-from midstream.log.errors import LogUnavailable, StreamAbsent
+from midstream.log.errors import LogError, LogUnavailable, StreamAbsent
 from midstream.log.feed import Feed
 from midstream.log.log import Log
 
@@ -83,7 +83,7 @@ class Hub:
         for follower in tuple(self._followers.values()):
             for tail in tuple(follower.tails):
                 tail.fail()
-        tasks: list[asyncio.Task[None]] = []
+        tasks: list[asyncio.Task[Any]] = []
         for running in (self._timer, self._look):
             if running is not None:
                 running.cancel()
@@ -135,8 +135,9 @@ class Hub:
                 opening = follower.opening
                 if opening is not None:
                     await asyncio.wait((opening,))
-                    if not opening.cancelled():
-                        opening.result()
+                    error = None if opening.cancelled() else opening.result()
+                    if error is not None:
+                        raise error
                 if follower.tail < after and not follower.closed:
                     await self._read_up(follower)
                 if not follower.closed:
@@ -160,19 +161,22 @@ class Hub:
         follower.opening = asyncio.create_task(self._open(follower), name=f"open {stream_id}")
         return follower
 
-    async def _open(self, follower: Follower) -> None:
+    async def _open(self, follower: Follower) -> LogError | None:
+        """Subscribe and read; return what made that fail, which is no error of this task: all callers may have left."""
         follower.pin()  # opened to the end even if all have left: a second subscription would take this one's reply
+        is_open = False
         try:
             # Subscribed before the stream is known to exist: that saves a round trip in the common case.
             await self._feed.subscribe(self._log.keys.channel(follower.stream_id))
-            if not await follower.sync.refresh():
-                raise StreamAbsent(follower.stream_id)
-        except BaseException:
-            self._close(follower)
-            raise
+            is_open = await follower.sync.refresh()
+        except LogError as error:
+            return error
         finally:
+            if not is_open:
+                self._close(follower)
             follower.opening = None  # here and not in a callback of the task, which would run a turn later
             follower.unpin()
+        return None if is_open else StreamAbsent(follower.stream_id)
 
     def _close(self, follower: Follower) -> None:
         if follower.closed:

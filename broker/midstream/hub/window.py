@@ -87,12 +87,12 @@ class Window:
             self._let_go(self._segments.pop((stream_id, index)))
 
     def keep_chunk(self, holder: ChunkHolder, size_bytes: int, replaced_bytes: int) -> None:
-        """Make room for a chunk, which takes another one's place; the holder keeps it after this."""
+        """Make room for a chunk in the place of another one; the holder puts it there next."""
         by_bytes = size_bytes - replaced_bytes
         if self._chunk_bytes + by_bytes > self._limit_bytes // CHUNKS_SHARE:
-            for other in tuple(self._chunk_holders):
-                other.drop_chunks()
-            by_bytes = size_bytes
+            for each in tuple(self._chunk_holders):
+                each.drop_chunks()
+            by_bytes = size_bytes  # the one in its place has been dropped with the others
         self._chunk_holders.add(holder)
         self._chunk_bytes += by_bytes
         self.grow(by_bytes)
