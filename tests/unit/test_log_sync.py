@@ -214,7 +214,8 @@ class AnyOrder(RuleBasedStateMachine):
         del self.server.history[kept:]
         self.server.restarts += 1
         self.on_their_way.clear()
-        if same_attempt and lost:
+        # An attempt writes its own entries again; where more is lost, it gives up.
+        if same_attempt and lost and lost[0].epoch == self.server.epoch:
             self.server.append(*[entry.content for entry in lost[: data.draw(st.integers(0, len(lost)))]])
         else:
             self.server.epoch += 1
