@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from midstream.hub.log_sync import MAX_KEPT, TRANSITIONS, Event, Phase
+from midstream.hub.log_sync import MAX_KEPT, PAGE_ENTRIES, TRANSITIONS, Event, Phase
 from midstream.log.entries import Stored
 from tests.unit.sync_model import END, Reader, Server
 
@@ -163,6 +163,22 @@ def test_what_came_during_a_read_that_is_stale_is_not_added_to_what_it_read() ->
     reader.offer(server.append(END))
     reader.settle()
     assert (reader.sent, reader.sync.ended) == (server.history, True)
+
+
+def test_the_pages_of_one_read_are_of_one_history() -> None:
+    """Read/Rewritten: the reply with the first page was on its way when another attempt wrote its last entries anew."""
+    server = Server()
+    server.append(*[b"ta"] * (PAGE_ENTRIES + 300))
+    reader = Reader(server)
+    reader.step()
+    reader.step()
+    del server.history[PAGE_ENTRIES - 24 :]
+    server.restarts += 1
+    server.epoch += 1
+    server.append(*[b"tb"] * 500)
+    reader.sync.miss()
+    reader.settle()
+    assert (reader.sent, reader.resets) == (server.history, 1)
 
 
 class AnyOrder(RuleBasedStateMachine):

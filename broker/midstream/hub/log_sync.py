@@ -154,18 +154,26 @@ class LogSync:
         """
         self._move(Event.READ_BEGINS)
         self._kept.clear()
-        # The last entry that we know is read again: is it still the same history?
-        state, page = await self._read_page(max(0, self.tail - 1))
-        if state is not None and state.tail < self.tail:  # the server lost writes: has another attempt gone on since?
-            state, page = await self._read_page(max(0, state.tail - 1))
-        if state is None:
-            return False
-        self.first = state.first
-        if self._is_contradicted_by(page) or (state.tail < self.tail and state.status != "running"):
-            self._forget()
-            _, page = await self._read_page(0)
-        self.state = state
-        await self._take_pages(state, page)
+        state: State | None = None
+        while state is None or self.tail < state.tail:
+            before = self.tail
+            # The last entry that is known is read again, at each page: is it still the same history?
+            state, page = await self._read_page(max(0, self.tail - 1))
+            if state is not None and state.tail < self.tail:  # the server lost writes: has another attempt gone on?
+                state, page = await self._read_page(max(0, state.tail - 1))
+            if state is None:
+                return False
+            self.state, self.first = state, state.first
+            if self._is_contradicted_by(page) or (state.tail < self.tail and state.status != "running"):
+                self._forget()
+                continue
+            self._take(page)
+            if state.tail - self.tail > PAGE_ENTRIES:
+                # What is between is read when a tail asks for it; the newest segment is wanted by all.
+                _, page = await self._read_page(start_of(index_of(state.tail)) - 1)
+                self._take(page)
+            if self.tail == before:
+                break
         self._move(Event.READ_APPLIED)
         kept, self._kept = self._kept, []
         if self.phase is Phase.READING:
@@ -191,20 +199,9 @@ class LogSync:
         else:
             self.miss()
 
-    async def _take_pages(self, state: State, page: list[Stored]) -> None:
-        """Take a page and those after it up to the state's tail, as far as they are wanted."""
-        while page:
-            self._take(page)
-            if self.tail >= state.tail:
-                return
-            after = self.tail
-            if state.tail - after > PAGE_ENTRIES:
-                # What is between is read when a tail asks for it; the newest segment is wanted by all.
-                after = start_of(index_of(state.tail)) - 1
-            _, page = await self._read_page(after)
-
     def _take(self, entries: list[Stored]) -> None:
-        news = entries if entries[0].offset > self.tail else [entry for entry in entries if entry.offset > self.tail]
+        is_all_new = bool(entries) and entries[0].offset > self.tail
+        news = entries if is_all_new else [entry for entry in entries if entry.offset > self.tail]
         if news:
             self._window.extend(self.stream_id, news)
             self.tail = news[-1].offset
