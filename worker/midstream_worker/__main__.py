@@ -15,6 +15,7 @@ from midstream.log.errors import UnfitServer
 from midstream.settings import Settings
 from midstream_worker import worker_log
 from midstream_worker.process import Process
+from midstream_worker.tested_arq import UnfitArqError
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +24,7 @@ async def _run(settings: Settings) -> NoReturn:
     status = 0
     try:
         await Process(settings).run()
-    except UnfitServer as error:
+    except (UnfitServer, UnfitArqError) as error:
         print(error, file=sys.stderr)  # noqa: T201
         status = 2
     except Exception:

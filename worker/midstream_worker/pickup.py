@@ -18,6 +18,7 @@ from midstream.lifecycle.slips import GENERATE, WAKE, deserialize, serialize
 from midstream.log.errors import LogUnavailable, StaleEpoch, StreamAbsent, StreamSealed
 from midstream.log.keys import Keys
 from midstream_worker.producers import Producers
+from midstream_worker.tested_arq import check_arq
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +66,7 @@ class Pickup(Worker):
             log_results=False,
             **hooks,
         )
+        check_arq(self)
         producers.when_free(self.wake)
         assert GENERATE in self.functions  # noqa: S101 - jobs are queued under this name
 
