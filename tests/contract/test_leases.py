@@ -55,7 +55,7 @@ def server(tmp_path: Path) -> Iterator[ValkeyProcess]:
 
 def settings_of(url: str, **further: Any) -> Settings:
     apps = {"calm": f"{__name__}:calm"}
-    return Settings(redis_url=SecretStr(url), redis_timeout_s=TIMEOUT_S, lease_ms=LEASE_MS, apps=apps, **further)
+    return Settings(redis_url=SecretStr(url), lease_ms=LEASE_MS, apps=apps, **{"redis_timeout_s": TIMEOUT_S, **further})
 
 
 @pytest.fixture
@@ -148,6 +148,36 @@ async def test_busy_appends_do_not_starve_the_renewals(server: ValkeyProcess) ->
         for stream_id in blockers:
             assert (await read(client, stream_id)).end == ("completed", None)
     await proxy.close()
+
+
+async def test_writes_that_wait_for_redis_are_reported_once(
+    server: ValkeyProcess, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Append/Delayed: more streams than connections, none of which the server answers for a while."""
+    monkeypatch.setattr("midstream_worker.write_delays.CALM_S", 0.1)
+    proxy = await Proxy(free_port(), server.port).open()
+    direct = settings_of(server.url)
+    through = settings_of(f"redis://127.0.0.1:{proxy.port}/0", redis_connections=2, redis_timeout_s=0.3)
+    away = True
+    stream_ids: list[str] = []
+    held = proxy.rule(
+        lambda command: away and any(runs("seal", each)(command) for each in stream_ids), "hold", once=False
+    )
+    async with client_alone(direct) as client, inside.worker(through):
+        stream_ids += [(await client.start("0.3", model="app/calm"))["id"] for _ in range(8)]
+        async with asyncio.timeout(20):
+            while held.seen < 6:  # the third round, so all others have waited in vain for a connection
+                await asyncio.sleep(0.01)
+            away = False
+            for stream_id in stream_ids:
+                assert (await read(client, stream_id)).end == ("completed", None)
+            while not (
+                over := re.search(r"writes wait for Redis no longer, after \S+ s and in (\d+) streams", caplog.text)
+            ):
+                await asyncio.sleep(0.01)
+    await proxy.close()
+    assert int(over[1]) > 2
+    assert caplog.text.count("have to wait for Redis") == 1
 
 
 async def test_leases_are_renewed_by_thirds_and_a_worker_that_cannot_takes_no_more(

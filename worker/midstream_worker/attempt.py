@@ -11,8 +11,6 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from midstream.log.errors import LogFull, LogUnavailable, StaleEpoch, StreamAbsent, StreamSealed, TailMismatch
-from midstream.log.fsync import Fsync
-from midstream.log.log import Log
 from midstream.log.state import State
 from midstream.log.values import NO_NOTES, Ending, Fence, Look, Notes
 from midstream_worker.parts import WorkerParts
@@ -40,21 +38,24 @@ class Attempt:
         look: When a reaper was to look at the stream next, as of the claim; None: the claim's answer was lost.
     """
 
-    def __init__(self, log: Log, fsync: Fsync, stream_id: str, state: State, fence: Fence, lease_ms: int) -> None:
+    def __init__(
+        self, parts: WorkerParts, stream_id: str, state: State, fence: Fence, look: Look | None = None
+    ) -> None:
         self.stream_id = stream_id
         self.state = state
         self.fence = fence
         self.tail = state.tail
         self.sealed = False
-        self._log = log
-        self._fsync = fsync
-        self._lease_ms = lease_ms
+        self.look = look
+        self._log = parts.log
+        self._fsync = parts.fsync
+        self._delays = parts.write_delays
+        self._lease_ms = parts.settings.lease_ms
         self._notes = NO_NOTES
         self._reclaiming = asyncio.Lock()
         self._base = state.tail
         self._written: list[bytes] = []
         self._claimed_s = time.monotonic()
-        self.look: Look | None = None
 
     @classmethod
     async def claim(cls, parts: WorkerParts, stream_id: str, owner: str) -> tuple["Attempt", bytes]:
@@ -64,19 +65,17 @@ class Attempt:
             StaleEpoch, StreamSealed, StreamAbsent: The stream cannot be claimed.
             LogUnavailable: Redis did not answer.
         """
-        claims, lease_ms = parts.claims, parts.settings.lease_ms
+        claims = parts.claims
         try:
-            claim = await claims.claim(stream_id, owner, lease_ms)
+            claim = await claims.claim(stream_id, owner, parts.settings.lease_ms)
         except LogUnavailable:
             state = await claims.state(stream_id)
             if state is None or state.owner != owner:
                 raise
             # Only the answer was lost: nobody else knows the owner's word.
             request = await claims.request(stream_id)
-            return cls(parts.log, parts.fsync, stream_id, state, Fence(state.epoch, owner), lease_ms), request
-        attempt = cls(parts.log, parts.fsync, stream_id, claim.state, claim.fence, lease_ms)
-        attempt.look = claim.look
-        return attempt, claim.request
+            return cls(parts, stream_id, state, Fence(state.epoch, owner)), request
+        return cls(parts, stream_id, claim.state, claim.fence, claim.look), claim.request
 
     @property
     def now_ms(self) -> int:
@@ -201,21 +200,24 @@ class Attempt:
     async def _insist(self, act: Callable[[], Awaitable[object]]) -> None:
         tries = 0
         began_s = time.monotonic()
-        while True:
-            try:
-                await act()
-            except StaleEpoch as stale:
-                await self._reclaim(stale)
-            except LogUnavailable as error:
-                if isinstance(error, LogFull) and time.monotonic() - began_s > FULL_S:
-                    raise
-                delay_s = BACKOFF_S[min(tries, len(BACKOFF_S) - 1)]
-                if not tries:
-                    logger.warning("stream %s: %s; trying again", self.stream_id, error)
-                tries += 1
-                await asyncio.sleep(delay_s)
-            else:
-                return
+        try:
+            while True:
+                try:
+                    await act()
+                except StaleEpoch as stale:
+                    await self._reclaim(stale)
+                except LogUnavailable as error:
+                    if isinstance(error, LogFull) and time.monotonic() - began_s > FULL_S:
+                        raise
+                    if not tries:
+                        self._delays.begin(self.stream_id, error)
+                    tries += 1
+                    await asyncio.sleep(BACKOFF_S[min(tries, len(BACKOFF_S)) - 1])
+                else:
+                    return
+        finally:
+            if tries:
+                self._delays.end()
 
 
 Lost = (StaleEpoch, StreamSealed, StreamAbsent)

@@ -13,6 +13,7 @@ from midstream.log.log import Log
 from midstream.log.registry import Registry
 from midstream.settings import Settings
 from midstream_worker.sources.providers import Sources
+from midstream_worker.write_delays import WriteDelays
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class WorkerParts:
         fsync: Tells when what was written is on the server's disk.
         clock: The server's clock as this process has seen it.
         sources: The sources of all configured models.
+        write_delays: Reports when writes have to wait for Redis.
     """
 
     settings: Settings
@@ -38,6 +40,7 @@ class WorkerParts:
     fsync: Fsync
     clock: ServerClock
     sources: Sources
+    write_delays: WriteDelays
 
     @classmethod
     def connected(cls, settings: Settings, redis: Redis, claims_redis: Redis) -> Self:
@@ -52,4 +55,5 @@ class WorkerParts:
             fsync=Fsync(redis, prefix),
             clock=clock_of(settings),
             sources=Sources(settings),
+            write_delays=WriteDelays(),
         )
