@@ -1,6 +1,7 @@
-"""Imports go downhill only. The table is the rule; DESIGN words: log is the vault, faces and hub stand on it."""
+"""Imports go downhill only. The table is the rule, and docs/architecture.md draws it."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,6 +72,10 @@ MADE_ONLY_IN: dict[str, str] = {
 NOT_IN_FACES = ("asyncio", "redis", "socket", "time")
 
 STREAM_COMMANDS = {"XADD", "XRANGE", "XREVRANGE", "XREAD", "XREADGROUP", "XTRIM", "XLEN", "XDEL", "XINFO", "XSETID"}
+
+# docs/architecture.md draws the table, and names the files to begin reading with.
+PAGE = (ROOT / "docs/architecture.md").read_text()
+PLACES = (ROOT, ROOT / "broker/midstream", ROOT / "worker")
 
 FILES = {path: ".".join(path.relative_to(ROOT / root).with_suffix("").parts).removesuffix(".__init__")
          for root in ("broker", "worker") for path in sorted((ROOT / root).rglob("*.py"))}  # fmt: skip
@@ -169,3 +174,26 @@ def test_only_the_log_runs_commands_on_streams() -> None:
         or (isinstance(node, ast.Constant) and str(node.value).partition(" ")[0] in STREAM_COMMANDS)
     ]
     assert not astray
+
+
+def test_every_path_on_the_page_exists() -> None:
+    paths = re.findall(r"`((?:\w+/)+[\w.]*|\w+\.(?:py|js|lua))`", PAGE)
+    assert len(paths) > 30
+    assert [path for path in paths if not any((place / path).exists() for place in PLACES)] == []
+
+
+def test_the_map_has_the_arrows_of_the_import_rule() -> None:
+    lines = re.findall(r"^(\w+)(?: +─▶ (.*?))?(?:   .*)?$", PAGE.split("```")[1], re.MULTILINE)
+    arrows = {room: {name.strip() for name in below.split(",")} - {""} for room, below in lines}
+    rule = {
+        room.removeprefix("midstream."): {name.split(".")[1] for name in below if "." in name}
+        for room, below in MAY_IMPORT.items()
+    }
+    assert arrows.pop("cli") == {"everything in midstream"}
+    assert rule.pop("cli") == set()
+    assert arrows == rule
+
+
+def test_every_room_is_in_the_table_of_the_page() -> None:
+    rooms = [room.removeprefix("midstream.") for room in MAY_IMPORT]
+    assert [room for room in rooms if f"`{room}/`" not in PAGE and f"`{room}.py`" not in PAGE] == []
