@@ -10,7 +10,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PLACES = ("broker", "worker", "tests", "scripts", "examples", "docs", "README.md", "CONTRIBUTING.md", "SECURITY.md")
+PLACES = (
+    "broker",
+    "worker",
+    "tests",
+    "scripts",
+    "examples",
+    "docs",
+    "README.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "CHANGELOG.md",
+)
 KINDS = ("", ".py", ".lua", ".js", ".mjs", ".ts", ".tsx", ".html", ".md")
 FOREIGN = {"swagger_ui", "node_modules", "evidence", "__pycache__", "test_plain_words.py"}
 
