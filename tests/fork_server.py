@@ -1,6 +1,6 @@
 """Starts workers and brokers by forking a process that has imported everything: in milliseconds, not seconds.
 
-Each is a process of its own that runs what `python -m midstream_worker` and `midstream broker` run. Whoever wants one
+Each is a process of its own that runs what `python -m midstream_worker` and `midstream broker` run. A client
 connects to the server's Unix socket and sends one line of JSON, a `Wish`; the server answers `pid <pid>` and, when the
 process has ended, `exit <code>`, and closes the connection. The end of the server's stdin kills all that it forked.
 """
@@ -180,7 +180,7 @@ class _Server:
             self._selector.register(source, selectors.EVENT_READ)
 
     def serve(self) -> None:
-        """Fork whoever is wished for, until the parent is gone."""
+        """Fork the processes that are wished for, until the parent is gone."""
         os.write(1, b"ready\n")
         while True:
             ready = {key.fileobj for key, _ in self._selector.select()}

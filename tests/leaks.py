@@ -27,7 +27,7 @@ _OVER = (b"ended", b"deleted")
 
 
 def key_leaks(url: str, *, live_allowed: bool = False, allowed: Iterable[str] = ()) -> list[str]:
-    """Return a sentence for each key that would stay for ever.
+    """Return a sentence for each key that would stay forever.
 
     Args:
         url: The server to look at.
@@ -112,11 +112,11 @@ def _processes() -> dict[int, str]:
 @functools.cache
 def _ancestors() -> frozenset[int]:
     """Return our ancestors: one of them takes an orphan in."""
-    found, pid = [], os.getpid()
+    ancestors, pid = [], os.getpid()
     while pid > 1:
         pid = int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[1])
-        found.append(pid)
-    return frozenset(found)
+        ancestors.append(pid)
+    return frozenset(ancestors)
 
 
 def _sockets() -> dict[str, str]:
@@ -124,15 +124,15 @@ def _sockets() -> dict[str, str]:
 
     The sockets are asked themselves: the system's tables hold thousands in TIME_WAIT after some hundred tests.
     """
-    found = {}
+    sockets = {}
     for descriptor in Path("/proc/self/fd").iterdir():
         with suppress(OSError):  # the descriptor by which the folder is read is closed by now
             name = str(descriptor.readlink())
             if name.startswith("socket:"):
                 with socket.socket(fileno=os.dup(int(descriptor.name))) as copy:
                     if copy.family in (socket.AF_INET, socket.AF_INET6):
-                        found[name] = f"port {copy.getsockname()[1]} to {_peer_port(copy)}"
-    return found
+                        sockets[name] = f"port {copy.getsockname()[1]} to {_peer_port(copy)}"
+    return sockets
 
 
 def _peer_port(connected: socket.socket) -> int:

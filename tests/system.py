@@ -114,9 +114,9 @@ class System:
     async def ended(self, stream_id: str, wait_s: float = 20) -> dict[str, Any]:
         """Wait for a stream's end and return all that there is to know."""
         answer = await self.http.get(f"/v1/streams/{stream_id}", params={"wait": wait_s})
-        shown: dict[str, Any] = answer.json()
-        assert shown.get("status") == "ended", shown
-        return shown
+        state: dict[str, Any] = answer.json()
+        assert state.get("status") == "ended", state
+        return state
 
 
 async def stop(process: Forked, number: int = signal.SIGTERM) -> None:

@@ -72,11 +72,11 @@ def _text(trial: Trial, *, completed: bool) -> Iterator[str]:
         elif entry.type == "text":
             pieces[-1] += entry.text
     for number, piece in enumerate(pieces):
-        said = Script().text() if number else script.text()
-        if completed and number == len(pieces) - 1 and piece != said:
-            yield f"I5 same bytes: completed with {piece!r} where the provider said {said!r}"
-        elif not said.startswith(piece):
-            yield f"I5 same bytes: {piece!r} is no beginning of {said!r}"
+        expected = Script().text() if number else script.text()
+        if completed and number == len(pieces) - 1 and piece != expected:
+            yield f"I5 same bytes: completed with {piece!r} where the provider said {expected!r}"
+        elif not expected.startswith(piece):
+            yield f"I5 same bytes: {piece!r} is no beginning of {expected!r}"
     if completed and len(pieces) == 1:
         reasoning = "".join(e.text for e in _after_reset(trial.entries) if e.type == "reasoning")
         if reasoning != script.reasoning_text():
@@ -92,11 +92,11 @@ def _after_reset(log: list[Entry]) -> list[Entry]:
 
 
 def _paid(trial: Trial) -> Iterator[str]:
-    said = sum(entry.type == "status" and bool(entry.data.get("paid")) for entry in trial.entries)
+    expected = sum(entry.type == "status" and bool(entry.data.get("paid")) for entry in trial.entries)
     calls = len(trial.calls) - _forgotten(trial)
     opted = trial.case.policy in ("continue", "restart")
-    if calls > 1 + (said if opted else 0):
-        yield f"I4 paid once: {calls} paid calls under {trial.case.policy}; the log tells of {said} extra ones"
+    if calls > 1 + (expected if opted else 0):
+        yield f"I4 paid once: {calls} paid calls under {trial.case.policy}; the log tells of {expected} extra ones"
     if trial.outcome == "completed" and not trial.calls:
         yield "I3 truthful end: completed, but the provider was never called"
 

@@ -81,7 +81,7 @@ async def _run(plan: Plan, seed: int, servers: Sequence[str]) -> int:
     for server, trials in runs.items():
         print(f"\n{server}\n\n{table(trials)}\n")  # noqa: T201
     for sentence in left:
-        print(f"LEFT BEHIND {sentence}")  # noqa: T201
+        print(f"LEFT OVER {sentence}")  # noqa: T201
     if len(plan) == len(FAMILIES):
         _keep(document(runs, seed, time.monotonic() - began_s, left))
     every = [trial for trials in runs.values() for trial in trials]

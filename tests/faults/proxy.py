@@ -69,14 +69,14 @@ class Commands:
     def feed(self, data: bytes) -> list[tuple[bytes, Command]]:
         """Take bytes; return each command that is complete, as bytes and as words."""
         self._buffer += data
-        found: list[tuple[bytes, Command]] = []
+        commands: list[tuple[bytes, Command]] = []
         start = 0
         while (parsed := self._parse(start)) is not None:
             end, command = parsed
-            found.append((bytes(self._buffer[start:end]), command))
+            commands.append((bytes(self._buffer[start:end]), command))
             start = end
         del self._buffer[:start]
-        return found
+        return commands
 
     def _parse(self, at: int) -> tuple[int, Command] | None:
         head = self._line(at, b"*")
@@ -101,7 +101,7 @@ class Commands:
 
 
 class Proxy:
-    """Forwards connections to `target_port`; closed at first, so that who starts behind it has to wait.
+    """Forwards connections to `target_port`; closed at first, so that a process that starts after it has to wait.
 
     Attributes:
         port: Where it listens once it is open.

@@ -41,7 +41,7 @@ class Reader:
         self._stream_id = stream_id
         self._flaps = flaps
         self._cursor = 0
-        self._heard_s = time.monotonic()
+        self._last_news_s = time.monotonic()
 
     async def run(self) -> None:
         """Read until the end, over as many connections as it takes."""
@@ -73,8 +73,8 @@ class Reader:
         event = Event(int(sent.id or 0), sent.type, orjson.loads(sent.data))
         now_s = time.monotonic()
         if self.events:
-            self.longest_pause_ms = max(self.longest_pause_ms, (now_s - self._heard_s) * 1000)
-        self._heard_s = now_s
+            self.longest_pause_ms = max(self.longest_pause_ms, (now_s - self._last_news_s) * 1000)
+        self._last_news_s = now_s
         self.events.append(event)
         self._cursor = event.id
         if event.type == "end":
@@ -93,23 +93,23 @@ class Reader:
                 spans.append([])
             else:
                 spans[-1].append(event)
-        found = []
+        faults = []
         for span in spans:
             offsets = [event.id for event in span]
             if offsets != list(range(1, len(offsets) + 1)):
-                found.append(f"I2 once: offsets came as {_runs(offsets)}")
+                faults.append(f"I2 once: offsets came as {_runs(offsets)}")
         if log is None:
-            return found
+            return faults
         got = [(event.id, event.type, _data(event)) for event in spans[-1]]
         logged = [(entry.offset, entry.type, entry.data) for entry in log]
         if got != logged[: len(got)]:
             at = next(
                 i for i, pair in enumerate(zip(got, [*logged, *[None] * len(got)], strict=False)) if pair[0] != pair[1]
             )
-            found.append(f"I5 same bytes: got {got[at]}, the log has {logged[at] if at < len(logged) else None}")
+            faults.append(f"I5 same bytes: got {got[at]}, the log has {logged[at] if at < len(logged) else None}")
         elif len(got) < len(logged):
-            found.append(f"I5 same bytes: stopped at {len(got)} of {len(logged)} ({self.over or 'never ended'})")
-        return found
+            faults.append(f"I5 same bytes: stopped at {len(got)} of {len(logged)} ({self.over or 'never ended'})")
+        return faults
 
 
 def _is_wire_reset(event: Event) -> bool:

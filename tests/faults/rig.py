@@ -154,7 +154,7 @@ class Rig:
         return starved
 
     def starved_since(self, before: dict[int, float]) -> float:
-        """Return for how long all processes together have wanted a CPU in vain since `starved_ms` said `before`."""
+        """Return how long all processes together have waited for a CPU since `starved_ms` returned `before`."""
         return sum(ms - before.get(pid, ms) for pid, ms in self.starved_ms().items())
 
     def logs(self) -> str:

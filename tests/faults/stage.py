@@ -90,9 +90,9 @@ async def quiet(rig: Rig, trials: Sequence[Trial], limit_s: float = 6.0) -> None
     since = time.monotonic()
     while time.monotonic() - since < QUIET_S and time.monotonic() < deadline:
         await asyncio.sleep(POLL_S)
-        known = [state.get("tail") for state in await states(rig.redis, trials)]
-        if known != tails:
-            tails, since = known, time.monotonic()
+        seen_tails = [state.get("tail") for state in await states(rig.redis, trials)]
+        if seen_tails != tails:
+            tails, since = seen_tails, time.monotonic()
 
 
 def ended(state: dict[str, str]) -> bool:
@@ -120,9 +120,9 @@ async def settle(rig: Rig, trials: Sequence[Trial], *, limit_s: float = ENDS_S) 
         _measure(trial)
     calls: dict[str, list[dict[str, Any]]] = {}
     for call in await rig.provider.calls():
-        found = TAG.search(orjson.dumps(call["body"]).decode())
-        if found:
-            calls.setdefault(found[0], []).append(call)
+        match = TAG.search(orjson.dumps(call["body"]).decode())
+        if match:
+            calls.setdefault(match[0], []).append(call)
     for trial in trials:
         trial.calls = calls.get(trial.case.tag, [])
 
@@ -130,11 +130,11 @@ async def settle(rig: Rig, trials: Sequence[Trial], *, limit_s: float = ENDS_S) 
 async def entries(redis: Redis, stream_id: str) -> list[Entry]:
     """Return a stream's log, past midstream itself."""
     rows = await redis.xrange(f"ms:{{{stream_id}}}:log")
-    found = []
+    stored = []
     for row_id, fields in rows:
         offset, _, epoch = row_id.partition(b"-")
-        found.append(decode(fields[b"e"], int(offset), int(epoch)))
-    return found
+        stored.append(decode(fields[b"e"], int(offset), int(epoch)))
+    return stored
 
 
 def _measure(trial: Trial) -> None:

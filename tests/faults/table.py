@@ -57,8 +57,8 @@ def _row(name: str, trials: Sequence[Trial]) -> list[str]:
 
 
 def _spread(values: Iterable[float | None]) -> str:
-    known = sorted(value for value in values if value is not None)
-    if not known:
+    measured = sorted(value for value in values if value is not None)
+    if not measured:
         return "-"
-    p50, p99 = known[len(known) // 2], known[min(len(known) - 1, len(known) * 99 // 100)]
-    return f"{p50:.0f} / {p99:.0f} / {known[-1]:.0f}"
+    p50, p99 = measured[len(measured) // 2], measured[min(len(measured) - 1, len(measured) * 99 // 100)]
+    return f"{p50:.0f} / {p99:.0f} / {measured[-1]:.0f}"

@@ -17,8 +17,8 @@ A_FEW = 6
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("server", SERVER_KINDS)
 async def test_a_sample_of_every_family(server: str) -> None:
-    told: list[str] = []
-    runner = Runner(SEED, told.append, server)
+    lines: list[str] = []
+    runner = Runner(SEED, lines.append, server)
     try:
         for family in FAMILIES.values():
             count = CASES.get(family.name, A_FEW)
@@ -30,5 +30,5 @@ async def test_a_sample_of_every_family(server: str) -> None:
     await asyncio.sleep(0)
 
     assert runner.trials, "no family ran"
-    assert [trial.case.id for trial in runner.trials if trial.violations] == [], "\n".join(told)
+    assert [trial.case.id for trial in runner.trials if trial.violations] == [], "\n".join(lines)
     assert runner.leaks == []

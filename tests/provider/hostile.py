@@ -241,15 +241,15 @@ class _Server:
                 return
             self._followed += path == "/followed"
             length = next((int(line[15:]) for line in head.split("\r\n") if line.startswith("content-length:")), 0)
-            asked = json.loads(await reader.readexactly(length)) if length else {}
+            body = json.loads(await reader.readexactly(length)) if length else {}
             encodings = [line for line in head.split("\r\n") if line.startswith("accept-encoding:")]
             if encodings != ["accept-encoding: identity"]:
                 await answer.head(406)
-            elif harm := HARM.get(asked.get("model", "")):
+            elif harm := HARM.get(body.get("model", "")):
                 await harm(answer)
             else:
                 await answer.head()
-                for event in _PAGES.get(path, {}).get(asked.get("model", ""), [chunk({"content": "hello"}), _STOP]):
+                for event in _PAGES.get(path, {}).get(body.get("model", ""), [chunk({"content": "hello"}), _STOP]):
                     await answer.send(_event(event))
                 await answer.send(b"data: [DONE]\n\n")
         except (OSError, asyncio.IncompleteReadError):

@@ -30,11 +30,11 @@ def chat_pairs(messages: list[Json]) -> Iterator[str]:
 def response_pairs(items: list[Json]) -> Iterator[str]:
     """Yield what breaks the rule in the input of a response."""
     called = [item["call_id"] for item in items if item.get("type") == "function_call"]
-    given = [item["call_id"] for item in items if item.get("type") == "function_call_output"]
-    yield from (f"No tool output found for function call {call_id}." for call_id in called if call_id not in given)
+    answered = [item["call_id"] for item in items if item.get("type") == "function_call_output"]
+    yield from (f"No tool output found for function call {call_id}." for call_id in called if call_id not in answered)
     yield from (
         f"No tool call found for function call output with call_id {call_id}."
-        for call_id in given
+        for call_id in answered
         if call_id not in called
     )
 
@@ -45,10 +45,10 @@ def message_pairs(messages: list[Json]) -> Iterator[str]:
     for role, spoken in groupby(enumerate(messages), lambda numbered: str(numbered[1]["role"])):
         numbers, blocks = zip(*((number, _blocks(message)) for number, message in spoken), strict=True)
         parts = [block for some in blocks for block in some]
-        given = [part["tool_use_id"] for part in parts if part["type"] == "tool_result"]
-        if missing := [call_id for call_id in called if call_id not in given]:
+        answered = [part["tool_use_id"] for part in parts if part["type"] == "tool_result"]
+        if missing := [call_id for call_id in called if call_id not in answered]:
             yield _unanswered(numbers[0], missing)
-        if lost := [call_id for call_id in given if call_id not in called]:
+        if lost := [call_id for call_id in answered if call_id not in called]:
             why = f"unexpected `tool_use_id` found in `tool_result` blocks: {lost[0]}"
             yield f"messages.{numbers[0]}.content.0: {why}"
         called = [part["id"] for part in parts if part["type"] == "tool_use"] if role == "assistant" else []

@@ -144,8 +144,8 @@ class Writer:
 
     def _sealed(self, status: str) -> Json:
         """Return a reasoning item's content in cipher, if that was asked for."""
-        asked = "reasoning.encrypted_content" in (self._request.get("include") or ())
-        return {"encrypted_content": f"sealed-{len(self.output)}"} if asked and status == "completed" else {}
+        is_included = "reasoning.encrypted_content" in (self._request.get("include") or ())
+        return {"encrypted_content": f"sealed-{len(self.output)}"} if is_included and status == "completed" else {}
 
     def _citation(self, place: Json) -> Iterator[Json]:
         if self._script.cite:

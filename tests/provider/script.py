@@ -147,8 +147,8 @@ def read_script(prompt: str) -> Script:
 def directive(script: Script) -> str:
     """Return the prompt that makes the provider follow this script."""
     default = Script()
-    told = {field.name: getattr(script, field.name) for field in fields(Script)}
-    return json.dumps({"script": {name: value for name, value in told.items() if value != getattr(default, name)}})
+    settings = {field.name: getattr(script, field.name) for field in fields(Script)}
+    return json.dumps({"script": {name: value for name, value in settings.items() if value != getattr(default, name)}})
 
 
 def last_user_text(messages: list[dict[str, Any]]) -> str:

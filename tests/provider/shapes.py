@@ -30,14 +30,14 @@ class Fault:
         path: The names and indexes that lead to the place.
         kind: A field that does not exist, one that has to be there, a value of a wrong type, or one
             that is not among those allowed.
-        found: The value that was found.
-        wanted: The type that was wanted (`str`, `list` …), or the allowed values.
+        actual: The value in the body.
+        expected: The type that the place has to have (`str`, `list` …), or the allowed values.
     """
 
     path: Path
     kind: Kind
-    found: Any = None
-    wanted: tuple[Any, ...] = ()
+    actual: Any = None
+    expected: tuple[Any, ...] = ()
 
 
 @cache
@@ -85,8 +85,8 @@ def fault_of_fields(value: Any, fields: Fields, path: Path = ()) -> Fault | None
             return Fault((*path, name), "unknown")
     for name, hint in fields.items():
         if name in value:
-            if found := fault(value[name], hint, (*path, name)):
-                return found
+            if inner := fault(value[name], hint, (*path, name)):
+                return inner
         elif _is_required(hint):
             return Fault((*path, name), "missing")
     return None
@@ -103,28 +103,28 @@ def _bare(hint: Any) -> Any:
 def _fault_of_list(value: Any, hint: Any, path: Path) -> Fault | None:
     if not isinstance(value, list):
         return Fault(path, "type", value, (list,))
-    return next((found for number, one in enumerate(value) if (found := fault(one, hint, (*path, number)))), None)
+    return next((inner for number, one in enumerate(value) if (inner := fault(one, hint, (*path, number)))), None)
 
 
 def _fault_of_mapping(value: Any, hint: Any, path: Path) -> Fault | None:
     if not isinstance(value, dict):
         return Fault(path, "type", value, (dict,))
-    return next((found for name, one in value.items() if (found := fault(one, hint, (*path, name)))), None)
+    return next((inner for name, one in value.items() if (inner := fault(one, hint, (*path, name)))), None)
 
 
 def _fault_of_union(value: Any, hints: tuple[Any, ...], path: Path) -> Fault | None:
     """Return the fault by that member of a union that the value was most likely meant to be."""
     faults = []
     for hint in hints:
-        found = fault(value, hint, path)
-        if found is None:
+        inner = fault(value, hint, path)
+        if inner is None:
             return None
-        faults.append((_likeness(value, hint), len(found.path), found))
+        faults.append((_likeness(value, hint), len(inner.path), inner))
     if isinstance(value, dict) and (words := _types_of(hints)) and value.get("type", words[0]) not in words:
         return Fault((*path, "type"), "value", value["type"], words)
-    if isinstance(value, (dict, list)) or any(found.kind != "type" for *_, found in faults):
+    if isinstance(value, (dict, list)) or any(inner.kind != "type" for *_, inner in faults):
         return max(faults, key=lambda judged: judged[:2])[2]
-    return Fault(path, "type", value, tuple(wanted for *_, found in faults for wanted in found.wanted))
+    return Fault(path, "type", value, tuple(expected for *_, inner in faults for expected in inner.expected))
 
 
 def _likeness(value: Any, hint: Any) -> int:
@@ -133,20 +133,22 @@ def _likeness(value: Any, hint: Any) -> int:
         return int(get_origin(hint) is not None and get_origin(hint) is not Literal)
     if not isinstance(value, dict) or not is_typeddict(hint):
         return int(not is_typeddict(hint) and get_origin(hint) is Literal and isinstance(value, str))
-    told = {name: set(words) for name, words in _told_apart_by(hint)}
-    agreeing = sum(value.get(name) in words for name, words in told.items() if name in value)
-    return 1 + 2 * agreeing - 4 * sum(value[name] not in words for name, words in told.items() if name in value)
+    words_by_name = {name: set(words) for name, words in _discriminators(hint)}
+    agreeing = sum(value.get(name) in words for name, words in words_by_name.items() if name in value)
+    return (
+        1 + 2 * agreeing - 4 * sum(value[name] not in words for name, words in words_by_name.items() if name in value)
+    )
 
 
 @cache
 def _types_of(hints: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return every `type` that a member of a union can have."""
-    described = [dict(_told_apart_by(hint)) for hint in hints if is_typeddict(hint)]
-    return tuple(dict.fromkeys(word for told in described for word in told.get("type", ())))
+    described = [dict(_discriminators(hint)) for hint in hints if is_typeddict(hint)]
+    return tuple(dict.fromkeys(word for words_by_name in described for word in words_by_name.get("type", ())))
 
 
 @cache
-def _told_apart_by(described: Any) -> tuple[tuple[str, tuple[Any, ...]], ...]:
+def _discriminators(described: Any) -> tuple[tuple[str, tuple[Any, ...]], ...]:
     return tuple(_literals(fields_of(described)))
 
 

@@ -52,8 +52,8 @@ class Refusal:
 
 def refuse_completion(body: Json) -> Refusal | None:
     """Return why OpenAI refuses a chat completion, if it does."""
-    if found := fault_of_fields(body, _CHAT):
-        return _in_words_of_openai(found)
+    if fault := fault_of_fields(body, _CHAT):
+        return _in_words_of_openai(fault)
     if body.get("metadata") and not body.get("store"):
         return Refusal("The 'metadata' parameter is only allowed when 'store' is enabled.", "metadata")
     schema = (body.get("response_format") or {}).get("json_schema") or {}
@@ -67,19 +67,19 @@ def refuse_completion(body: Json) -> Refusal | None:
 
 def refuse_response(body: Json) -> Refusal | None:
     """Return why OpenAI refuses a response, if it does."""
-    if found := fault_of_fields(body, _RESPONSES):
-        return _in_words_of_openai(found)
+    if fault := fault_of_fields(body, _RESPONSES):
+        return _in_words_of_openai(fault)
     if body.get("background") and body.get("store") is False:
         return Refusal("Background mode requires store=true.", "store")
     for number, item in enumerate(body["input"] if isinstance(body.get("input"), list) else ()):
         for at, part in enumerate(item["content"] if isinstance(item.get("content"), list) else ()):
             if item.get("role") == "assistant" and part["type"] not in ("output_text", "refusal"):
-                said = f"Invalid value: '{part['type']}'. Supported values are: 'output_text' and 'refusal'."
-                return Refusal(said, f"input[{number}].content[{at}]", "invalid_value")
+                message = f"Invalid value: '{part['type']}'. Supported values are: 'output_text' and 'refusal'."
+                return Refusal(message, f"input[{number}].content[{at}]", "invalid_value")
     form = (body.get("text") or {}).get("format") or {}
     if form.get("strict") and (why := next(_loose(form.get("schema") or {}), None)):
-        said = f"Invalid schema for response_format '{form['name']}': {why}"
-        return Refusal(said, "text.format.schema", "invalid_json_schema")
+        message = f"Invalid schema for response_format '{form['name']}': {why}"
+        return Refusal(message, "text.format.schema", "invalid_json_schema")
     for tool in body.get("tools") or ():
         if tool["type"] == "function" and (refusal := _loose_tool(tool)):
             return refusal
@@ -89,8 +89,8 @@ def refuse_response(body: Json) -> Refusal | None:
 def refuse_message(body: Json, betas: str | None) -> Refusal | None:
     """Return why Anthropic refuses a message, if it does; `betas` is its header `anthropic-beta`."""
     fields = {name: hint for name, hint in (_BETA if betas else _MESSAGES).items() if name not in _IN_HEADERS}
-    if found := fault_of_fields(body, fields):
-        return _in_words_of_anthropic(found)
+    if fault := fault_of_fields(body, fields):
+        return _in_words_of_anthropic(fault)
     for number, message in enumerate(body["messages"]):
         for at, block in enumerate(message["content"] if isinstance(message["content"], list) else ()):
             if block["type"] == "text" and not block["text"]:
@@ -110,8 +110,8 @@ def _paired(messages: list[Json], pairs: Callable[[list[Json]], Iterator[str]]) 
 
 def _loose_tool(function: Json) -> Refusal | None:
     if function.get("strict") and (why := next(_loose(function.get("parameters") or {}), None)):
-        said = f"Invalid schema for function '{function['name']}': {why}"
-        return Refusal(said, "tools[0].function.parameters", "invalid_function_parameters")
+        message = f"Invalid schema for function '{function['name']}': {why}"
+        return Refusal(message, "tools[0].function.parameters", "invalid_function_parameters")
     return None
 
 
@@ -137,29 +137,29 @@ def _objects(schema: Any, context: Path = ()) -> Iterator[tuple[Path, Json]]:
             yield from _objects(inner, (*context, name))
 
 
-def _in_words_of_openai(found: Fault) -> Refusal:
-    param = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in found.path).removeprefix(".")
-    match found.kind:
+def _in_words_of_openai(fault: Fault) -> Refusal:
+    param = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in fault.path).removeprefix(".")
+    match fault.kind:
         case "unknown":
             return Refusal(f"Unknown parameter: '{param}'.", param, "unknown_parameter")
         case "missing":
             return Refusal(f"Missing required parameter: '{param}'.", param, "missing_required_parameter")
         case "type":
-            wanted = " or ".join(dict.fromkeys(_NAMES.get(kind, "an object") for kind in found.wanted if kind))
-            got = _NAMES.get(type(found.found), "null")
-            said = f"Invalid type for '{param}': expected {wanted}, but got {got} instead."
-            return Refusal(said, param, "invalid_type")
-    allowed = ", ".join(f"'{word}'" for word in found.wanted)
-    return Refusal(f"Invalid value: '{found.found}'. Supported values are: {allowed}.", param, "invalid_value")
+            types = " or ".join(dict.fromkeys(_NAMES.get(kind, "an object") for kind in fault.expected if kind))
+            got = _NAMES.get(type(fault.actual), "null")
+            message = f"Invalid type for '{param}': expected {types}, but got {got} instead."
+            return Refusal(message, param, "invalid_type")
+    allowed = ", ".join(f"'{word}'" for word in fault.expected)
+    return Refusal(f"Invalid value: '{fault.actual}'. Supported values are: {allowed}.", param, "invalid_value")
 
 
-def _in_words_of_anthropic(found: Fault) -> Refusal:
-    place = ".".join(map(str, found.path))
-    match found.kind:
+def _in_words_of_anthropic(fault: Fault) -> Refusal:
+    place = ".".join(map(str, fault.path))
+    match fault.kind:
         case "unknown":
             return Refusal(f"{place}: Extra inputs are not permitted")
         case "missing":
             return Refusal(f"{place}: Field required")
         case "type":
-            return Refusal(f"{place}: Input should be {_VALID.get(found.wanted[0], 'a valid dictionary')}")
-    return Refusal(f"{place}: Input should be {' or '.join(repr(word) for word in found.wanted)}")
+            return Refusal(f"{place}: Input should be {_VALID.get(fault.expected[0], 'a valid dictionary')}")
+    return Refusal(f"{place}: Input should be {' or '.join(repr(word) for word in fault.expected)}")

@@ -11,7 +11,7 @@ from tests.provider.script import Script, directive
 
 
 async def test_tabs_opened_at_many_moments_see_the_same(http: httpx2.AsyncClient, provider: ProviderServer) -> None:
-    """Whoever comes late is replayed what it missed, and then follows with the others."""
+    """A reader who comes late is replayed what it missed, and then follows with the others."""
     script = Script(words=60, delay_ms=5)
     start = {"model": "openai/gpt-test", "input": directive(script), "chunking": {"flush_ms": 0}}
     stream_id = (await http.post("/v1/streams", json=start)).json()["id"]

@@ -44,9 +44,9 @@ def _sources(*places: str) -> Iterator[tuple[str, str]]:
 
 def _cited(text: str) -> Iterator[tuple[str, bool]]:
     """Yield each citation of a text, and whether there is such a clause."""
-    for found in CITATION.finditer(text):
-        clause = CLAUSE.match(text, found.start())
-        yield (clause[0], True) if clause else (text[found.start() : found.end() + 20], False)
+    for match in CITATION.finditer(text):
+        clause = CLAUSE.match(text, match.start())
+        yield (clause[0], True) if clause else (text[match.start() : match.end() + 20], False)
 
 
 def test_every_clause_has_a_room_and_a_name_of_its_own() -> None:
@@ -55,7 +55,7 @@ def test_every_clause_has_a_room_and_a_name_of_its_own() -> None:
 
 
 def test_every_clause_is_cited_by_a_test() -> None:
-    cited = {clause for _, text in _sources("tests") for clause, known in _cited(text) if known}
+    cited = {clause for _, text in _sources("tests") for clause, is_clause in _cited(text) if is_clause}
     assert [clause for clause in CLAUSES if clause not in cited and clause not in UNPROVEN] == []
     assert [clause for clause in UNPROVEN if clause in cited or clause not in CLAUSES] == [], "proven, or gone"
 
@@ -80,8 +80,8 @@ def test_whatever_is_cited_is_a_clause() -> None:
     )
     dangling = []
     for name, text in _sources(*places):
-        dangling += [f"{name}: {what}" for what, known in _cited(text) if not known]
-        ends = [found.end() for found in re.finditer("PROTOCOL: ", text)]
+        dangling += [f"{name}: {what}" for what, is_clause in _cited(text) if not is_clause]
+        ends = [match.end() for match in re.finditer("PROTOCOL: ", text)]
         dangling += [
             f"{name}: {text[at : at + 20]}" for at in ends if not (CLAUSE.match(text, at) or PLACE.match(text, at))
         ]
@@ -93,5 +93,5 @@ def test_it_can_be_read_in_a_terminal() -> None:
 
 
 def test_every_setting_that_it_names_is_one() -> None:
-    known = {f"MIDSTREAM_{name.upper()}" for name in Settings.model_fields}
-    assert set(re.findall(r"MIDSTREAM_[A-Z_]*[A-Z]", TEXT)) - known == set()
+    is_clause = {f"MIDSTREAM_{name.upper()}" for name in Settings.model_fields}
+    assert set(re.findall(r"MIDSTREAM_[A-Z_]*[A-Z]", TEXT)) - is_clause == set()

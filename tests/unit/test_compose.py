@@ -88,9 +88,9 @@ def test_the_broker_is_published_on_loopback_and_never_open(compose: dict[str, A
 def test_every_variable_is_a_setting(compose: dict[str, Any]) -> None:
     aliases = {str(field.validation_alias.choices[0]) for field in Settings.model_fields.values()  # type: ignore[union-attr]
                if field.validation_alias}  # fmt: skip
-    known = aliases | {f"MIDSTREAM_{name.upper()}" for name in Settings.model_fields}
+    variables = aliases | {f"MIDSTREAM_{name.upper()}" for name in Settings.model_fields}
     for name in ("broker", "worker"):
-        assert set(compose["services"][name]["environment"]) <= known
+        assert set(compose["services"][name]["environment"]) <= variables
 
 
 def test_the_image_is_built_from_the_lock_and_runs_without_root() -> None:

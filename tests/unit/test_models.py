@@ -16,7 +16,7 @@ LOCAL: dict[str, Any] = {"local_url": "http://127.0.0.1:9/v1"}
 
 
 @pytest.mark.parametrize(
-    ("given", "default"),
+    ("values", "default"),
     [
         ({**OPENAI, **ANTHROPIC, **LOCAL, "default_model": "demo/count"}, "demo/count"),
         ({**OPENAI, **ANTHROPIC, **LOCAL}, "openai/gpt-5.4-mini"),
@@ -27,8 +27,8 @@ LOCAL: dict[str, Any] = {"local_url": "http://127.0.0.1:9/v1"}
         ({}, "demo/story"),
     ],
 )
-def test_the_default_is_the_best_there_is(given: dict[str, Any], default: str) -> None:
-    settings = Settings(**given)
+def test_the_default_is_the_best_there_is(values: dict[str, Any], default: str) -> None:
+    settings = Settings(**values)
     assert resolve(None, settings) == default
     assert available(settings)[0].id == default
 
@@ -92,9 +92,9 @@ def test_the_default_model_is_checked_as_any_other() -> None:
         resolve(None, Settings(default_model="openai/gpt-5"))
 
 
-@pytest.mark.parametrize("given", [{}, OPENAI, {**OPENAI, **ANTHROPIC, **LOCAL}, {"default_model": "groq/x"}])
-def test_whatever_is_listed_can_be_asked_for(given: dict[str, Any]) -> None:
-    settings = Settings(**given, providers={"groq": "http://127.0.0.1:9/v1"}, apps={"mine": "m:f"})
+@pytest.mark.parametrize("values", [{}, OPENAI, {**OPENAI, **ANTHROPIC, **LOCAL}, {"default_model": "groq/x"}])
+def test_whatever_is_listed_can_be_asked_for(values: dict[str, Any]) -> None:
+    settings = Settings(**values, providers={"groq": "http://127.0.0.1:9/v1"}, apps={"mine": "m:f"})
     listed = available(settings)
     assert [resolve(model.id, settings) for model in listed] == [model.id for model in listed]
     assert len({model.id for model in listed}) == len(listed)

@@ -65,7 +65,7 @@ def draw_everysec(rng: random.Random, number: int) -> dict[str, Any]:
 
 
 async def run(rig: Rig, trials: Sequence[Trial]) -> None:
-    """Cut the power; whoever was told something finds it again."""
+    """Cut the power; every client finds again what it was sent."""
     await rig.worker()
     loss, (early, late) = trials[0].case.point, _parted(trials)
     await stage.begin(rig, early)
@@ -79,16 +79,16 @@ async def run(rig: Rig, trials: Sequence[Trial]) -> None:
 
 
 async def run_everysec(rig: Rig, trials: Sequence[Trial]) -> None:
-    """Cut the power; what is older than the time that may be forgotten is found again."""
+    """Cut the power; everything older than the time that may be lost is there again."""
     await rig.worker()
     loss, (early, late) = trials[0].case.point, _parted(trials)
     await stage.begin(rig, early)
     await asyncio.sleep(loss.early_s)
     since_ms, old = stage.now_ms(), await stage.states(rig.redis, early)
     await asyncio.sleep(FORGOTTEN_S - loss.late_s)
-    found = await _lose(rig, loss, late, early)
+    states_after = await _lose(rig, loss, late, early)
     forgotten = (since_ms, stage.now_ms())
-    for trial, before, after in zip(early, old, found, strict=True):
+    for trial, before, after in zip(early, old, states_after, strict=True):
         shrunk = [
             name for name in ("epoch", "intent", "tail") if int(after.get(name) or 0) < int(before.get(name) or 0)
         ]
@@ -120,11 +120,11 @@ async def _lose(rig: Rig, loss: Loss, late: Sequence[Trial], watched: Sequence[T
     if loss.with_worker:
         await worker.kill()
     await asyncio.to_thread(rig.server.start)
-    found = await stage.states(rig.redis, watched)
+    states_after = await stage.states(rig.redis, watched)
     await rig.load_scripts()
     await rig.worker()
     await beginning
-    return found
+    return states_after
 
 
 ALWAYS = partial(MainsServer, appendfsync="always")

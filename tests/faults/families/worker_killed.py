@@ -72,8 +72,8 @@ async def run_entry(rig: Rig, trials: Sequence[Trial]) -> None:
     """Bring every stream to its point, then kill the worker of all."""
     victim, heir = await rig.worker(), await rig.standby()
     await stage.begin(rig, trials)
-    known = [trial for trial in trials if trial.case.model == RESPONSES]
-    await stage.until(rig, known, lambda state: bool(state.get("upstream_id")), STARTED_S)
+    reattachable = [trial for trial in trials if trial.case.model == RESPONSES]
+    await stage.until(rig, reattachable, lambda state: bool(state.get("upstream_id")), STARTED_S)
     await stage.quiet(rig, trials)
     await kill(rig, trials, victim, heir)
     await stage.settle(rig, trials)
