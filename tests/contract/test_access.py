@@ -62,7 +62,7 @@ async def test_a_read_token_reads_its_stream_and_nothing_else(settings: Settings
             seen = await client.request(method, f"/v1/streams/{other}{path}", headers=headers)
             absent = await client.request(method, f"/v1/streams/{'0' * 32}{path}", headers=headers)
             assert (seen.status_code, seen.json()) == (absent.status_code, absent.json())
-            assert seen.status_code == 404
+            assert seen.status_code == (404 if method == "GET" else 403)
         for method, path, body in (
             ("POST", f"/v1/streams/{its}/cancel", None),
             ("DELETE", f"/v1/streams/{its}", None),

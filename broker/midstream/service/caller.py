@@ -62,7 +62,7 @@ class Caller:
         if self._grant.is_narrow:
             raise InsufficientScopeError(Scope.START)
         if stream_id is not None:
-            await self.streams.find(stream_id)
+            await self.streams.find(stream_id, next(iter(scopes)))
         now_s = time.time()
         subject = Subject(self._grant.tenant, self._grant.user, stream_id, thread)
         token = self._resources.credentials.read_tokens.mint(subject, scopes, now_s=now_s, ttl_s=ttl_s)
@@ -70,7 +70,7 @@ class Caller:
 
     def chat(self, chat_id: str) -> CallerChat:
         """Return the caller's chat of that id, which need not have begun."""
-        return CallerChat(self._resources, self._grant.owner, self.streams, chat_id)
+        return CallerChat(self._resources, self._grant, self.streams, chat_id)
 
     async def begin_try(self, path: str, body: bytes, count: int) -> Try:
         """Begin an SDK's try of a request, 0 for the first one (PROTOCOL: Faces/Retries).

@@ -5,6 +5,7 @@ import contextlib
 import logging
 from typing import Final
 
+from midstream.access.grant import Grant, Scope
 from midstream.log.chat_pointers import Chat
 from midstream.log.entries import COMPLETED
 from midstream.log.errors import LogUnavailable, StreamAbsent
@@ -24,11 +25,12 @@ SEEN_GRACE_S: Final = 0.2
 class CallerChat:
     """One chat of a caller's. Every method raises `LogUnavailable` when Redis does not answer."""
 
-    __slots__ = ("_chat_id", "_owner", "_resources", "_streams")
+    __slots__ = ("_chat_id", "_grant", "_owner", "_resources", "_streams")
 
-    def __init__(self, resources: Resources, owner: str, streams: CallerStreams, chat_id: str) -> None:
+    def __init__(self, resources: Resources, grant: Grant, streams: CallerStreams, chat_id: str) -> None:
         self._resources = resources
-        self._owner = owner
+        self._grant = grant
+        self._owner = grant.owner
         self._streams = streams
         self._chat_id = chat_id
 
@@ -36,10 +38,13 @@ class CallerChat:
         """Begin the chat's next turn, or join the one that an equal request began; return its stream, and if it is new.
 
         Raises:
+            InsufficientScopeError: The credential cannot start, read and stop; the chat stays where it is.
             UnknownModel, MissingProviderKey: No such model here; the chat stays where it is.
             StreamDeleted: The request's stream was deleted.
             LogUnavailable: Redis did not answer. The same request is safe.
         """
+        for scope in (Scope.START, Scope.READ, Scope.STOP):  # a turn stops the one before, and is read at once
+            self._grant.require(scope)
         settings = self._resources.settings
         resolve(request.model, settings)
         while True:
@@ -60,10 +65,12 @@ class CallerChat:
 
     async def stream(self) -> StreamHandle | None:
         """Return the stream that the chat is at; None where it has none (any more)."""
+        self._grant.require(Scope.READ)
         return await self._existing((await self._pointer()).stream_id)
 
     async def unseen_stream(self) -> StreamHandle | None:
         """Return the stream to show to a client without a cursor: one that runs, or whose end nobody was sent."""
+        self._grant.require(Scope.READ)
         chat = await self._pointer()
         stream = await self._existing(chat.stream_id)
         if stream is None or not stream.state.ended:
@@ -77,7 +84,8 @@ class CallerChat:
 
     async def stop(self, stream_id: str | None) -> tuple[bool, str | None]:
         """Stop the chat's stream, if `stream_id` names it or is None; return whether it ran, and the chat's stream."""
-        stream = await self.stream()
+        self._grant.require(Scope.STOP)
+        stream = await self._existing((await self._pointer()).stream_id, Scope.STOP)
         if stream is None:
             return False, None
         if stream.state.ended or stream_id not in (None, stream.id):
@@ -100,9 +108,9 @@ class CallerChat:
     async def _pointer(self) -> Chat:
         return await self._resources.chats.find(self._owner, self._chat_id)
 
-    async def _existing(self, stream_id: str) -> StreamHandle | None:
+    async def _existing(self, stream_id: str, scope: Scope = Scope.READ) -> StreamHandle | None:
         with contextlib.suppress(StreamAbsent):
-            return await self._streams.find(stream_id) if stream_id else None
+            return await self._streams.find(stream_id, scope) if stream_id else None
         return None
 
     async def _is_repeated(self, chat: Chat, *, regenerate: bool) -> bool:

@@ -113,14 +113,14 @@ class CallerStreams:
             # The stream exists, so the start has succeeded: the reaper writes the slip.
             logger.warning("stream %s was created but its slip was not written yet", stream_id)
 
-    async def find(self, stream_id: str) -> StreamHandle:
-        """Return a stream of the caller's, with its state.
+    async def find(self, stream_id: str, scope: Scope = Scope.READ) -> StreamHandle:
+        """Return a stream of the caller's, with its state; `scope` is what is to be done with it.
 
         Raises:
-            InsufficientScopeError: The credential neither reads nor stops streams.
+            InsufficientScopeError: The credential lacks the scope, whether there is such a stream or not.
             StreamAbsent: There is none, or the credential does not open it.
         """
-        self._grant.require(Scope.READ, Scope.STOP)
+        self._grant.require(scope)
         return self._opened(stream_id, await self._resources.log.state(self._name(stream_id)))
 
     def _opened(self, stream_id: str, state: State | None) -> StreamHandle:

@@ -9,7 +9,6 @@ from fastapi import APIRouter, Header, Query, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from midstream.access.grant import Scope
 from midstream.faces.ui_messages import RESETTING_MAJOR, TAG_CHARS, UiMessagesFace
 from midstream.http.ai_sdk.ui_request import MESSAGE_ID, ChatRequest
 from midstream.http.auth import ACaller
@@ -104,7 +103,6 @@ async def post_chat(body: ChatRequest, caller: ACaller, ai_sdk_major: Major = No
         request = body.generation()
     except ValidationError as error:
         raise RequestValidationError(error.errors()) from error
-    caller.require(Scope.READ)  # the answer is read by the same request
     chat = caller.chat(body.id)
     stream, is_new = await chat.submit(request, body.digest, regenerate=body.regenerates)
     return await _tail(caller, chat, stream, _Reading(ai_sdk_major, mark=not is_new))

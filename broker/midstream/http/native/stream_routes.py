@@ -140,7 +140,7 @@ async def get_entries(
 @router.post("/{stream_id}/cancel", response_class=Response, status_code=202)
 async def cancel_stream(stream_id: str, caller: ACaller) -> Response:
     """Stop a generation. A stream that has ended stays as it is, so the request can be repeated."""
-    stream = await caller.streams.find(stream_id)
+    stream = await caller.streams.find(stream_id, Scope.STOP)
     await stream.cancel()
     return JsonResponse(stream.summary(), 202, {"Stream-Id": stream_id})
 
@@ -148,6 +148,6 @@ async def cancel_stream(stream_id: str, caller: ACaller) -> Response:
 @router.delete("/{stream_id}", response_class=Response, status_code=204)
 async def delete_stream(stream_id: str, caller: ACaller) -> Response:
     """Delete a stream and its entries. A stream that still runs is cancelled first."""
-    stream = await caller.streams.find(stream_id)
+    stream = await caller.streams.find(stream_id, Scope.STOP)
     await stream.delete()
     return Response(status_code=204, headers={"Stream-Id": stream_id})

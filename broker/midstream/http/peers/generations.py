@@ -56,13 +56,23 @@ def generation_request(**fields: Any) -> GenerationRequest:
         raise misfit(error.errors()) from None
 
 
+def require_scopes(caller: Caller) -> None:
+    """Do nothing where the credential may both start a generation and read its answer, which is this request's.
+
+    Raises:
+        InsufficientScopeError: It may not.
+    """
+    caller.require(Scope.START)
+    caller.require(Scope.READ)
+
+
 async def start(request: Request, caller: Caller, generation: GenerationRequest, origin: Json) -> StreamHandle:
     """Start a stream, or find the one that a lost try of the same request began (PROTOCOL: Faces/Retries).
 
     Raises:
         Problem: 400 `unsupported_parameter`: the model's provider has no such parameter.
     """
-    caller.require(Scope.READ)  # the answer is read by the same request
+    require_scopes(caller)
     settings = caller.settings
     refuse_lacking(str(generation.model), generation.params, settings)
     add_headers(request, _reattach_header(generation, settings))

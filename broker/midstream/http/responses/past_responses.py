@@ -4,6 +4,7 @@ from typing import Final
 
 import orjson
 
+from midstream.access.grant import Scope
 from midstream.faces.responses import ResponsesFace
 from midstream.faces.responses_output import ResponsesState
 from midstream.http.responses.responses_request import whole_echo
@@ -31,16 +32,20 @@ def face_of(stream: StreamHandle, origin: Json) -> ResponsesFace:
     )
 
 
-async def find_response(caller: Caller, response_id: str) -> tuple[StreamHandle, ResponsesFace]:
-    """Return a response of the caller's.
+async def find_response(
+    caller: Caller, response_id: str, scope: Scope = Scope.READ
+) -> tuple[StreamHandle, ResponsesFace]:
+    """Return a response of the caller's; `scope` is what is to be done with it.
 
     Raises:
+        InsufficientScopeError: The credential lacks the scope, whether there is such a response or not.
         StreamAbsent: There is none, or it was not to be stored.
     """
+    caller.require(scope)
     stream_id = response_id.removeprefix(PREFIX)
     if len(response_id) != len(PREFIX) + ID_CHARS or stream_id == response_id:
         raise StreamAbsent(response_id)
-    stream = await caller.streams.find(stream_id)
+    stream = await caller.streams.find(stream_id, scope)
     origin = await stream.origin()
     if origin.get("echo", {}).get("store") is False:
         raise StreamAbsent(response_id)

@@ -43,6 +43,7 @@ async def create_response(body: ResponsesRequest, request: Request, caller: ACal
     background, store = bool(body.background), body.store is not False
     if background and not store:
         raise Problem(400, "bad_request", "A background response has to be stored.", param="background")
+    generations.require_scopes(caller)
     refuse_for_responses(body.params, body.items)
     earlier = await history(caller, body.previous_response_id)
     model = generations.model_of(body.model, "openai", caller.settings)
@@ -76,6 +77,7 @@ async def create_response(body: ResponsesRequest, request: Request, caller: ACal
 @router.post("/compact", response_class=Response)
 async def compact_conversation(body: CompactRequest, request: Request, caller: ACaller) -> Response:
     """Compact a conversation: the model summarises it, and `output` takes its place in the next input."""
+    generations.require_scopes(caller)
     refuse_for_responses(body.params, body.items)
     earlier = await history(caller, body.previous_response_id)
     items = _conversation(earlier, body)
@@ -138,7 +140,8 @@ async def get_response(
 @router.post("/{response_id}/cancel", response_class=Response)
 async def cancel_response(response_id: str, caller: ACaller) -> Response:
     """Stop a response. As at OpenAI, a response that has ended otherwise cannot be cancelled."""
-    stream, face = await find_response(caller, response_id)
+    caller.require(Scope.READ)  # the answer is the response
+    stream, face = await find_response(caller, response_id, Scope.STOP)
     if caller.settings.strict_openai and not face.background:
         raise Problem(400, "bad_request", "Only a background response can be cancelled.")
     if stream.state.ended and stream.state.outcome != CANCELLED:
@@ -152,7 +155,7 @@ async def cancel_response(response_id: str, caller: ACaller) -> Response:
 @router.delete("/{response_id}", response_class=Response)
 async def delete_response(response_id: str, caller: ACaller) -> Response:
     """Delete a response and its stream. A response that still runs is cancelled first."""
-    stream, _ = await find_response(caller, response_id)
+    stream, _ = await find_response(caller, response_id, Scope.STOP)
     await stream.delete()
     return _json({"id": response_id, "object": "response", "deleted": True}, stream)
 

@@ -212,7 +212,7 @@ class _Conversation:
                     sink.drop()
                 await self._outbox.answer(type="closed", id=stream_id, ref=message.ref)
             case About(id=stream_id, ref=ref):
-                state = await (await caller.streams.find(stream_id)).cancel()
+                state = await (await caller.streams.find(stream_id, Scope.STOP)).cancel()
                 facts = {"status": state.status, "outcome": state.outcome or None}
                 await self._outbox.answer(type="cancelling", id=stream_id, ref=ref, **facts)
 

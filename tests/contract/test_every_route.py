@@ -1,0 +1,289 @@
+"""Every route of the OpenAPI document and every verb of the WebSocket, as somebody to whom a stream does not belong.
+
+The document and the socket's schema say what there is; a route or a verb without a row here fails (Access/Every route).
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import orjson
+import pytest
+from pydantic import SecretStr
+
+from midstream.access.api_keys import digest
+from midstream.access.grant import TENANT_SCOPES, Scope
+from midstream.http.app import create_app
+from midstream.http.socket.ws import MESSAGES
+from midstream.settings import Settings
+from tests import inside
+from tests.contract.ws_talk import dial
+
+START, READ, STOP = Scope.START, Scope.READ, Scope.STOP
+ABSENT = "0" * 32
+LONG = {"words": 1_000, "delay_ms": 1_000}
+ASK = {"model": "demo/count", "input": "hi"}
+TALK = {"model": "demo/count", "messages": [{"role": "user", "content": "hi"}]}
+CHAT = {"trigger": "submit-message", "messages": [{"role": "user", "parts": [{"type": "text", "text": "hi"}]}]}
+KEY = {"Idempotency-Key": "the same"}
+_REQUEST_ID = re.compile("req_[0-9a-f]{24}")
+OWN_HEADERS = ("date", "x-request-id", "request-id")
+"""Headers that differ between any two answers."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """How a route is asked, and what it needs.
+
+    Attributes:
+        needs: The scopes; a credential without one of them is refused, whatever it asks for.
+        body: What is sent. `{stream}` stands for a stream's id, here as in the path.
+        begins: Whether it begins a stream, which is then the sender's own.
+        is_public: Whether it is for everybody, with a credential or without.
+    """
+
+    needs: tuple[Scope, ...] = ()
+    body: dict[str, Any] | None = None
+    begins: bool = False
+    is_public: bool = False
+
+    def sent(self, method: str, path: str, stream_id: str) -> dict[str, Any]:
+        """Return the request about a stream."""
+        named = {"stream_id": stream_id, "response_id": f"resp_{stream_id}", "chat_id": f"chat-{stream_id}"}
+        content = orjson.dumps(self.body).decode().replace("{stream}", stream_id) if self.body is not None else ""
+        headers = {"Content-Type": "application/json"} if content else {}
+        url = path.format(**named, model="demo/count")
+        return {"method": method.upper(), "url": url, "content": content, "headers": headers}
+
+
+ROUTES: dict[tuple[str, str], Row] = {
+    ("post", "/v1/streams"): Row((START,), ASK, begins=True),
+    ("get", "/v1/streams"): Row((READ,)),
+    ("get", "/v1/streams/{stream_id}"): Row((READ,)),
+    ("delete", "/v1/streams/{stream_id}"): Row((STOP,)),
+    ("get", "/v1/streams/{stream_id}/entries"): Row((READ,)),
+    ("get", "/v1/streams/{stream_id}/events"): Row((READ,)),
+    ("post", "/v1/streams/{stream_id}/cancel"): Row((STOP,)),
+    ("post", "/v1/tokens"): Row((READ,), {"stream": "{stream}"}),
+    ("post", "/api/chat"): Row((START, READ, STOP), CHAT | {"id": "chat-{stream}", "model": "demo/count"}, begins=True),
+    ("get", "/api/chat/{chat_id}/stream"): Row((READ,)),
+    ("post", "/api/chat/{chat_id}/stop"): Row((STOP,)),
+    ("post", "/v1/responses"): Row((START, READ), ASK | {"previous_response_id": "resp_{stream}"}),
+    ("post", "/v1/responses/compact"): Row((START, READ), ASK | {"previous_response_id": "resp_{stream}"}),
+    ("post", "/v1/responses/input_tokens"): Row((START,), ASK | {"previous_response_id": "resp_{stream}"}),
+    ("get", "/v1/responses/{response_id}"): Row((READ,)),
+    ("delete", "/v1/responses/{response_id}"): Row((STOP,)),
+    ("post", "/v1/responses/{response_id}/cancel"): Row((STOP, READ)),
+    ("get", "/v1/responses/{response_id}/input_items"): Row((READ,)),
+    ("post", "/v1/chat/completions"): Row((START, READ), TALK, begins=True),
+    ("post", "/v1/messages"): Row((START, READ), TALK | {"max_tokens": 9}, begins=True),
+    ("post", "/v1/messages/count_tokens"): Row((START,), TALK),
+    ("get", "/v1/models"): Row(),
+    ("get", "/v1/models/{model}"): Row(),
+    ("get", "/healthz"): Row(is_public=True),
+    ("get", "/readyz"): Row(is_public=True),
+}
+SOCKET = ("get", "/v1/ws")
+VERBS: dict[str, dict[str, Any] | None] = {
+    "auth": None,  # carries a credential, and is part of every conversation below
+    "ping": {},
+    "start": {"request": ASK, "idempotency_key": "the same", "tail": False},
+    "tail": {"id": "{stream}"},
+    "leave": {"id": "{stream}"},
+    "cancel": {"id": "{stream}"},
+}
+STRANGERS = ("another tenant", "another user", "a read token of another stream", "a read token of another thread")
+
+
+@dataclass
+class House:
+    """A broker with a stream of Ada's that runs, and keys of everybody else.
+
+    Attributes:
+        stream_id: Ada's stream; her chat has it in its name.
+        of_chat: The stream that her chat is at, and which runs as well.
+        others: What each stranger sends.
+    """
+
+    client: httpx2.AsyncClient
+    stream_id: str
+    of_chat: str
+    others: dict[str, str]
+
+    async def ask(self, row: Row, route: tuple[str, str], stream_id: str, key: str, **headers: str) -> httpx2.Response:
+        request = row.sent(*route, stream_id)
+        request["headers"] |= {"Authorization": f"Bearer {key}"} | headers
+        return await self.client.request(**request)
+
+    async def assert_untouched(self) -> None:
+        """Ada's streams run, and nobody has begun another one in her name."""
+        listed = (await self.ask(Row(), ("get", "/v1/streams"), "", "ada")).json()["data"]
+        assert {each["id"] for each in listed if each["status"] != "ended"} == {self.stream_id, self.of_chat}
+        assert len(listed) == 3
+
+
+@pytest.fixture
+async def house(settings: Settings, tmp_path: Path) -> AsyncIterator[House]:
+    path = tmp_path / "keys.toml"
+    rows = [_row("ada", "acme", "ada"), _row("bob", "acme", "bob"), _row("eve", "other", None)]
+    rows.append(_row("late", "acme", "ada", "expires = 2020-01-01T00:00:00Z"))
+    for scope in (START, READ, STOP):
+        left = sorted(TENANT_SCOPES - {scope})
+        rows.append(_row(f"no-{scope}", "acme", "ada", f"scopes = {orjson.dumps(left).decode()}"))
+    path.write_text("".join(rows))
+    closed = settings.model_copy(
+        update={"keys_file": path, "openai_api_key": SecretStr("sk-x"), "openai_base_url": "http://127.0.0.1:1/v1"}
+    )
+    async with inside.worker(closed), inside.broker(closed) as client:
+        ada = {"Authorization": "Bearer ada"}
+        started = await client.post("/v1/streams", json=ASK | {"params": LONG}, headers=ada)
+        stream_id: str = started.json()["id"]
+        chat = CHAT | {"id": f"chat-{stream_id}", "model": "demo/count", "params": LONG}
+        async with client.stream("POST", "/api/chat", json=chat, headers=ada) as answer:
+            of_chat = answer.headers["stream-id"]
+        short = (await client.post("/v1/streams", json=ASK, headers=ada | KEY)).json()["id"]
+        await client.get(f"/v1/streams/{short}?wait=10", headers=ada)
+        tokens = {
+            name: (await client.post("/v1/tokens", json=body | {"scopes": ["read", "stop"]}, headers=ada)).json()
+            for name, body in (("stream", {"stream": short}), ("thread", {"thread": "another"}))
+        }
+        others = ("eve", "bob", tokens["stream"]["token"], tokens["thread"]["token"])
+        yield House(client, stream_id, of_chat, dict(zip(STRANGERS, others, strict=True)))
+        for each in (stream_id, of_chat):
+            await client.post(f"/v1/streams/{each}/cancel", headers=ada)
+
+
+def _row(name: str, tenant: str, user: str | None, more: str = "") -> str:
+    whose = f'user = "{user}"\n' if user else ""
+    return f'[[keys]]\nname = "{name}"\nsha256 = "{digest(name)}"\ntenant = "{tenant}"\n{whose}{more}\n'
+
+
+def seen(answer: httpx2.Response, stream_id: str) -> tuple[int, dict[str, str], str]:
+    """Return all that a stranger sees of an answer, without the id that was asked for."""
+    headers = {name: value for name, value in answer.headers.items() if name not in OWN_HEADERS}
+    text = _REQUEST_ID.sub("req_", answer.text)  # Anthropic's errors hold it
+    return answer.status_code, headers, text.replace(stream_id, "{stream}").replace(ABSENT, "{stream}")
+
+
+def test_every_route_and_every_verb_has_a_row(settings: Settings) -> None:
+    """Access/Every route."""
+    document = create_app(settings).openapi()
+    routes = {(method, path) for path, methods in document["paths"].items() for method in methods}
+    assert routes == {*ROUTES, SOCKET}
+    assert MESSAGES.json_schema()["discriminator"]["mapping"].keys() == VERBS.keys()
+
+
+@pytest.mark.parametrize("stranger", STRANGERS)
+async def test_a_foreign_stream_is_an_absent_one_on_every_route(house: House, stranger: str) -> None:
+    """Access/Foreign, Access/Every route, I7."""
+    key = house.others[stranger]
+    for route, row in ROUTES.items():
+        if row.begins:
+            continue
+        foreign = await house.ask(row, route, house.stream_id, key)
+        absent = await house.ask(row, route, ABSENT, key)
+        assert seen(foreign, house.stream_id) == seen(absent, ABSENT), route
+        assert house.stream_id not in foreign.text or foreign.status_code == 404, route
+        is_about_a_stream = "_id}" in route[1] or "{stream}" in str(row.body)
+        assert not is_about_a_stream or foreign.status_code in (204, 403, 404) or foreign.json() == _NOTHING, route
+    listed = await house.ask(Row(), ("get", "/v1/streams"), "", key)
+    assert listed.status_code == 403 or listed.json() == {"data": [], "next_cursor": None}
+    await house.assert_untouched()
+
+
+_NOTHING = {"stopped": False, "stream_id": None}
+"""The answer about a chat that has not begun."""
+
+
+@pytest.mark.parametrize("stranger", STRANGERS[:2])
+async def test_what_a_stranger_begins_with_the_same_names_is_a_stream_of_its_own(house: House, stranger: str) -> None:
+    """Access/Foreign."""
+    for route, row in ROUTES.items():
+        if row.begins:
+            same = {"Idempotency-Key": route[1]}
+            its = await house.ask(row, route, "the same", house.others[stranger], **same)
+            adas = await house.ask(row, route, "the same", "ada", **same)
+            assert {its.status_code, adas.status_code} <= {200, 201}, (route, its.text, adas.text)
+            assert its.headers["stream-id"] != adas.headers["stream-id"], route
+            for answer, key in ((its, house.others[stranger]), (adas, "ada")):
+                await house.ask(Row(), ("get", "/v1/streams/{stream_id}?wait=10"), answer.headers["stream-id"], key)
+
+
+@pytest.mark.parametrize(("key", "code"), [("late", "token_expired"), ("unknown", "unauthorized")])
+async def test_no_route_answers_an_expired_or_an_unknown_credential(house: House, key: str, code: str) -> None:
+    """Access/Refused, Access/Every route."""
+    for route, row in ROUTES.items():
+        if row.is_public:
+            continue
+        own = await house.ask(row, route, house.stream_id, key)
+        absent = await house.ask(row, route, ABSENT, key)
+        assert own.status_code == 401, (route, own.text)
+        assert seen(own, house.stream_id) == seen(absent, ABSENT), route
+        if route[1].startswith("/v1/streams"):
+            assert own.json()["code"] == code
+    await house.assert_untouched()
+
+
+async def test_every_route_names_its_scopes(house: House) -> None:
+    """Access/Scopes, Access/Every route."""
+    for route, row in ROUTES.items():
+        for scope in row.needs:
+            own = await house.ask(row, route, house.stream_id, f"no-{scope}", **KEY)
+            absent = await house.ask(row, route, ABSENT, f"no-{scope}", **KEY)
+            assert own.status_code == 403, (route, scope, own.text)
+            assert seen(own, house.stream_id) == seen(absent, ABSENT), route
+    await house.assert_untouched()
+
+
+@pytest.mark.parametrize("stranger", STRANGERS)
+async def test_a_foreign_stream_is_an_absent_one_to_every_verb(house: House, stranger: str) -> None:
+    """Access/Foreign, Access/Every route, I7."""
+    async with conversation(house, house.others[stranger]) as say:
+        for verb, message in VERBS.items():
+            if message is not None:
+                foreign, absent = await say(verb, message, house.stream_id), await say(verb, message, ABSENT)
+                if verb != "start":
+                    assert foreign == absent, verb
+                if verb in ("tail", "cancel"):
+                    assert foreign["code"] == "stream_not_found"
+                if verb == "start":
+                    adas = await house.ask(Row(body=ASK), ("post", "/v1/streams"), "", "ada", **KEY)
+                    assert foreign.get("id", "refused") != adas.json()["id"]
+                    assert (foreign.get("code") == "insufficient_scope") == ("read token" in stranger)
+    await house.assert_untouched()
+
+
+async def test_every_verb_names_its_scope(house: House) -> None:
+    """Access/Scopes, Access/Every route."""
+    for verb, scope in (("start", START), ("tail", READ), ("cancel", STOP)):
+        message = VERBS[verb]
+        assert message is not None
+        async with conversation(house, f"no-{scope}") as say:
+            own, absent = await say(verb, message, house.stream_id), await say(verb, message, ABSENT)
+            assert own == absent
+            assert own["code"] == "insufficient_scope"
+    await house.assert_untouched()
+
+
+@asynccontextmanager
+async def conversation(house: House, key: str) -> AsyncIterator[Any]:
+    """Open a socket with a key; yield what says a verb about a stream and returns the answer."""
+    async with dial(house.client) as talk:
+        await talk.say(type="auth", key=key)
+        await talk.hear("ready")
+
+        async def say(verb: str, message: dict[str, Any], stream_id: str) -> dict[str, Any]:
+            content = orjson.loads(orjson.dumps(message).replace(b"{stream}", stream_id.encode()))
+            await talk.say(type=verb, **content, ref=verb)
+            async with asyncio.timeout(10):
+                while True:
+                    answer = await talk.hear()
+                    if answer.get("ref") == verb:
+                        return {name: None if value == stream_id else value for name, value in answer.items()}
+
+        yield say
