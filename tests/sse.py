@@ -10,7 +10,7 @@ import orjson
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event as it came over the wire."""
+    """One event as it came over the wire; one without an id has 0."""
 
     id: int
     type: str
@@ -23,7 +23,7 @@ async def parse(answer: httpx2.Response) -> AsyncIterator[Event]:
     async for line in _lines(answer):
         if not line:
             if "data" in fields:
-                yield Event(int(fields["id"]), fields["event"], orjson.loads(fields["data"]))
+                yield Event(int(fields.get("id", 0)), fields["event"], orjson.loads(fields["data"]))
             fields = {}
         elif not line.startswith(":"):
             name, _, value = line.partition(": ")

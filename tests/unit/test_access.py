@@ -15,7 +15,7 @@ from midstream.access.identity_provider import IdentityProvider
 from midstream.access.ids import derived_id
 from midstream.access.key_file import add_key, revoke_key, rows_of
 from midstream.access.read_tokens import AUDIENCE, TYPE, ReadTokens, Subject
-from midstream.access.refusals import InsufficientScopeError, TokenExpiredError, UnauthorizedError
+from midstream.access.refusals import Ending, InsufficientScopeError, TokenExpiredError, UnauthorizedError
 from midstream.access.verifier import Verifier
 
 SECRET, OTHER_SECRET = b"s" * 32, b"o" * 32
@@ -90,9 +90,9 @@ async def test_an_expired_key_says_that_it_has_expired() -> None:
 async def test_a_key_that_is_gone_from_the_file_is_not_valid_any_more() -> None:
     doors = verifier(ApiKeys.from_toml("[[keys]]\n" + ROW))
     grant = await doors.grant("x")
-    assert doors.valid(grant)
+    assert doors.ending(grant) is None
     doors.keys = ApiKeys({})
-    assert not doors.valid(grant)
+    assert doors.ending(grant) is Ending.REVOKED
 
 
 # -- read tokens
@@ -146,7 +146,7 @@ async def test_an_expired_read_token_says_so_although_it_was_cached() -> None:
     token = read_token()
     grant = await doors.grant(token)
     now_s[0] += 61
-    assert not doors.valid(grant)
+    assert doors.ending(grant) is Ending.EXPIRED
     with pytest.raises(TokenExpiredError):
         await doors.grant(token)
     with pytest.raises(TokenExpiredError):

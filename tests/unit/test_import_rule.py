@@ -21,12 +21,12 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "midstream.client": (),
     "midstream.sync": ("midstream.client",),
     "midstream.faces": ("midstream.log.entries",),
-    "midstream.hub": ("midstream.log", "midstream.faces"),
-    "midstream.service": ("midstream.access", "midstream.log", "midstream.hub", *GROUND),
+    "midstream.hub": ("midstream.access.grant", "midstream.log", "midstream.faces"),
+    "midstream.service": ("midstream.access", "midstream.log", "midstream.faces.face", "midstream.hub", *GROUND),
     # Not the log, the registry or the hub themselves: whatever concerns a stream goes through a `Caller` (I7).
     "midstream.http": (
         *("midstream.log.answer", "midstream.log.entries", "midstream.log.errors", "midstream.log.keys"),
-        *("midstream.faces", "midstream.hub.follower", "midstream.hub.tail"),
+        *("midstream.faces", "midstream.hub.tail"),
         *("midstream.service", "midstream.requests", "midstream.settings"),
         *("midstream.access.grant", "midstream.access.refusals"),
     ),
@@ -65,6 +65,7 @@ MADE_ONLY_IN: dict[str, str] = {
     "Caller": "midstream.service.services",
     "CallerStreams": "midstream.service.caller",
     "CallerChat": "midstream.service.caller",
+    "CallerFollower": "midstream.service.caller_streams",
     "StreamHandle": "midstream.service.caller_streams",  # the tenant was compared
 }
 

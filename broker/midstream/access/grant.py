@@ -82,6 +82,13 @@ class Grant:
             raise ValueError("the credential is another user's")
         return replace(self, user=user)
 
+    def is_renewed_by(self, other: "Grant") -> bool:
+        """Tell whether another grant opens the same streams, so that what was opened by this one may go on by it."""
+        same = ("tenant", "user", "stream", "thread")
+        return all(getattr(self, name) == getattr(other, name) for name in same) and (
+            Scope.READ in other.scopes or Scope.READ not in self.scopes
+        )
+
     def covers(self, tenant: str, user: str | None, stream_id: str, thread: str | None) -> bool:
         """Tell whether a stream with this tenant, user, id and thread is one that the credential opens (I7)."""
         return (

@@ -1,5 +1,7 @@
 """Why a credential is refused: one code for each reason, the same in every dialect (PROTOCOL: Access/Refused)."""
 
+from enum import StrEnum
+
 
 class AccessError(Exception):
     """A request whose credential does not let it in."""
@@ -27,6 +29,13 @@ class TokenExpiredError(AccessError):
 
     def __init__(self) -> None:
         super().__init__("The token has expired. Fetch a new one; reading goes on from the same cursor.")
+
+
+class Ending(StrEnum):
+    """Why a credential is over that was valid before."""
+
+    EXPIRED = "token_expired"
+    REVOKED = "credential_revoked"
 
 
 class InsufficientScopeError(AccessError):

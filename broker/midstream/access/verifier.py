@@ -12,7 +12,7 @@ from midstream.access.api_keys import ApiKeys
 from midstream.access.grant import Grant
 from midstream.access.identity_provider import IdentityProvider
 from midstream.access.read_tokens import TYPE, ReadTokens
-from midstream.access.refusals import TokenExpiredError, UnauthorizedError
+from midstream.access.refusals import Ending, TokenExpiredError, UnauthorizedError
 
 MAX_CREDENTIAL_BYTES: Final = 8_192
 CACHED_TOKENS: Final = 10_000
@@ -60,11 +60,11 @@ class Verifier:
         self._cached.move_to_end(named)
         return self._current(cached)
 
-    def valid(self, grant: Grant) -> bool:
-        """Tell whether a grant holds still: it has not expired, and its key was not revoked."""
+    def ending(self, grant: Grant) -> Ending | None:
+        """Return why a grant that was made before is over; None while it is valid."""
         if grant.expires_s is not None and self._clock() >= grant.expires_s:
-            return False
-        return not grant.credential.startswith("key:") or self.keys.holds(grant)
+            return Ending.EXPIRED
+        return Ending.REVOKED if is_of_key(grant) and not self.keys.holds(grant) else None
 
     def _current(self, grant: Grant) -> Grant:
         if grant.expires_s is not None and self._clock() >= grant.expires_s:
@@ -81,3 +81,8 @@ class Verifier:
         if self._provider is None:
             raise UnauthorizedError("token: no identity provider is set up")
         return await self._provider.grant(token)
+
+
+def is_of_key(grant: Grant) -> bool:
+    """Tell whether an API key made a grant; a key can be revoked."""
+    return grant.credential.startswith("key:")

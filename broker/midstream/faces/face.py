@@ -53,6 +53,10 @@ class Face(Protocol[State]):
         """Return the frame that asks a client to come back after `retry_ms`; empty where there is none."""
         ...
 
+    def refusal(self, reason: str) -> bytes:
+        """Return the frame that tells a client that its credential is over: `token_expired`, `credential_revoked`."""
+        ...
+
     def reset(self, reason: str) -> bytes:
         """Return the frame that tells a client to forget what it has, because the log follows from its start."""
         ...

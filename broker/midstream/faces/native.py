@@ -40,6 +40,10 @@ class NativeFace:
         """Return a `retry` field: an EventSource waits that long before it reconnects."""
         return with_retry(retry_ms)
 
+    def refusal(self, reason: str) -> bytes:
+        """Return a `parting` without an id: it is no entry, so the cursor stays where it is."""
+        return sse_frame(orjson.dumps({"type": "parting", "reason": reason}), "parting")
+
     def reset(self, reason: str) -> bytes:
         """Return a `reset` with id 0: a client that is cut right after it begins at the start of the log."""
         return with_id("0", sse_frame(orjson.dumps({"type": "reset", "reason": reason}), "reset"))

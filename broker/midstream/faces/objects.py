@@ -27,6 +27,10 @@ class ObjectsFace:
         """Return the object that asks a client to tail again after `retry_ms`."""
         return _object({"type": "parting", "retry_ms": retry_ms})
 
+    def refusal(self, reason: str) -> bytes:
+        """Return the object that tells a client why its tail ends before the stream does."""
+        return _object({"type": "parting", "reason": reason})
+
     def reset(self, reason: str) -> bytes:
         """Return a `reset` that is not an entry of the log; its offset is 0."""
         return _object({"offset": 0, "type": "reset", "reason": reason})

@@ -60,6 +60,10 @@ _RESPONSE_CODES: Final = {
 }
 
 
+REFUSAL: Final = "The credential is over; the stream goes on. Come back with a new one."
+"""What a client reads whose credential ends in the middle of a stream."""
+
+
 def failure_of(end: Json) -> Failure:
     """Return why a stream was not completed, from the data of its `end` entry."""
     error = end.get("error")

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import orjson
 
-from midstream.faces.peer_errors import failure_of, openai_error, response_error
+from midstream.faces.peer_errors import REFUSAL, failure_of, openai_error, response_error
 from midstream.faces.responses_items import ItemStep
 from midstream.faces.responses_output import INCOMPLETE, ResponsesState
 from midstream.faces.rope import text_of
@@ -61,6 +61,10 @@ class ResponsesFace:
     def parting(self, retry_ms: int) -> bytes:  # noqa: ARG002
         """Return an error: a `retry` field breaks OpenAI's SDK, and a bare end would look like success."""
         return _error_frame("stream_moved", "This server is stopping; retrieve the response again.")
+
+    def refusal(self, reason: str) -> bytes:
+        """Return an error, because a bare end would look like success."""
+        return _error_frame(reason, REFUSAL, 401)
 
     def reset(self, reason: str) -> bytes:
         """Return an error, because this format cannot take back what it has sent."""
@@ -188,7 +192,7 @@ class _Step(ItemStep):
         self._send(f"response.{'failed' if status == entries.CANCELLED else status}", response=response)
 
 
-def _error_frame(code: str, message: str) -> bytes:
+def _error_frame(code: str, message: str, status: int = 503) -> bytes:
     """Return the event by which a response's stream breaks off, in both of the forms that OpenAI's SDKs read."""
-    body = {"type": "error", "code": code, "message": message, "param": None, **openai_error(503, code, message)}
+    body = {"type": "error", "code": code, "message": message, "param": None, **openai_error(status, code, message)}
     return sse_frame(orjson.dumps(body), "error")

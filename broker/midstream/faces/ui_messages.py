@@ -6,6 +6,7 @@ from typing import ClassVar, Final
 import orjson
 
 from midstream.faces.face import Step
+from midstream.faces.peer_errors import REFUSAL
 from midstream.faces.sse_frames import DONE, HEARTBEAT, sse_frame, with_id, with_retry
 from midstream.faces.ui_parts import data_part, error_part, file_part, source_part, tool_result_part
 from midstream.log import entries
@@ -84,6 +85,10 @@ class UiMessagesFace:
     def parting(self, retry_ms: int) -> bytes:
         """Return an error: to the SDK, a response that just ends is a finished answer."""
         return with_retry(retry_ms, _part_frame(error_part(_PARTING), "parting")) + DONE
+
+    def refusal(self, reason: str) -> bytes:  # noqa: ARG002
+        """Return an error under the name of a parting, after which a client comes back with a new credential."""
+        return _part_frame(error_part(REFUSAL), "parting") + DONE
 
     def reset(self, reason: str) -> bytes:
         """Return what makes a client forget what it has: in place where it can, else by way of an error."""

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Collection, Coroutine
 from typing import Any, Final
 
+from midstream.access.grant import Grant
 from midstream.faces.face import Face
 from midstream.hub.frames import Frames
 from midstream.hub.lagging import Lagging
@@ -113,15 +114,16 @@ class Follower:
         for wait in [wait for wait in self.waits if self._has_come_to(wait.milestone)]:
             wait.finish()
 
-    async def wait_for(self, milestone: Milestone) -> None:
+    async def wait_for(self, milestone: Milestone, grant: Grant | None = None) -> None:
         """Return once the stream has come to the milestone, or nothing more will come of it from here.
 
-        The latter is so when the stream is gone, could not be followed any further, or this process stops. The caller
-        holds the follower (`Hub.follow`), and looks at the stream's state to know which it was.
+        The latter is so when the stream is gone, could not be followed any further, this process stops, or the
+        caller's `grant` is over. The caller holds the follower (`Hub.follow`), and looks at the stream's state and
+        at the grant to know which it was.
         """
         if self.closed or self._has_come_to(milestone):
             return
-        wait = Wait(milestone)
+        wait = Wait(milestone, grant)
         self.waits.add(wait)
         try:
             await wait.over

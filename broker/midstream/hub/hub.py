@@ -100,18 +100,19 @@ class Hub:
         Does not return: those who still get in after that are parted from at once. Cancel it when all are gone.
         """
         self.draining = True
-        leaving = self._tails_and_waits()
+        leaving = self.tails_and_waits()
         random.shuffle(leaving)
         for number, one in enumerate(leaving):
             one.part(round(retry_ms * random.uniform(0.5, 1.5)))  # noqa: S311
             if number % DRAIN_STEP == DRAIN_STEP - 1:
                 await asyncio.sleep(drain_s * DRAIN_STEP / len(leaving))
         while True:
-            for latecomer in self._tails_and_waits():
+            for latecomer in self.tails_and_waits():
                 latecomer.part(retry_ms)
             await asyncio.sleep(LATECOMERS_S)
 
-    def _tails_and_waits(self) -> list[Tail | Wait]:
+    def tails_and_waits(self) -> list[Tail | Wait]:
+        """Return everything here that waits for a stream's log to grow."""
         leaving: list[Tail | Wait] = []
         for follower in self._followers.values():
             leaving += (*follower.tails, *follower.waits)

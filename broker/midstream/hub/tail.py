@@ -3,6 +3,7 @@
 from enum import Enum, auto
 from typing import Any, Final, Protocol
 
+from midstream.access.grant import Grant
 from midstream.faces.face import Face
 from midstream.hub.frames import Frames
 from midstream.hub.lagging import Lagging
@@ -87,7 +88,7 @@ class Tail:
     | OPEN                    | the frame of the end, or of `until`, sent | CLOSED     |                       |
     | OPEN, RESETTING         | `restart`                                 | RESETTING  |                       |
     | RESETTING               | the sink is ready                         | OPEN       | the reset that is due |
-    | OPEN, RESETTING         | `dismiss`, `part`                         | ENDING     |                       |
+    | OPEN, RESETTING         | `dismiss`, `part`, `refuse`               | ENDING     |                       |
     | ENDING                  | the sink is ready                         | CLOSED     | the last frame        |
     | OPEN, RESETTING, ENDING | `close`, as when the client has gone      | CLOSED     |                       |
     | OPEN, RESETTING, ENDING | `fail`                                    | FAILED     |                       |
@@ -99,11 +100,24 @@ class Tail:
         sink: Where it goes; None before `begin`, and once it is closed.
         cursor: The last offset handed to the sink.
         until: Stop after this offset; None: after the terminal entry.
+        grant: What its client was let in by, if that can end before the stream does.
         mark: An offset and a frame to send once, right after the frame of that offset; None: nothing to mark.
         quiet_beats: How many of the hub's beats have passed since the sink was last given something.
     """
 
-    __slots__ = ("_opening", "_owed", "_reader", "_state", "cursor", "face", "mark", "quiet_beats", "sink", "until")
+    __slots__ = (
+        "_opening",
+        "_owed",
+        "_reader",
+        "_state",
+        "cursor",
+        "face",
+        "grant",
+        "mark",
+        "quiet_beats",
+        "sink",
+        "until",
+    )
 
     def __init__(
         self, reader: Reader, face: Face[Any], after: int, until: int | None, mark: tuple[int, bytes] | None
@@ -113,6 +127,7 @@ class Tail:
         self.cursor = after
         self.until = until
         self.mark = mark
+        self.grant: Grant | None = None
         self.quiet_beats = 0
         self._reader = reader
         self._state = TailState.OPEN
@@ -185,6 +200,10 @@ class Tail:
     def part(self, retry_ms: int) -> None:
         """Ask the client to come back after `retry_ms`, to the process that serves then, and close."""
         self._end_with(self.face.parting(retry_ms))
+
+    def refuse(self, reason: str) -> None:
+        """Tell the client that its credential is over, and close."""
+        self._end_with(self.face.refusal(reason))
 
     @property
     def stream_id(self) -> str:

@@ -3,6 +3,8 @@
 import asyncio
 from enum import Enum, auto
 
+from midstream.access.grant import Grant
+
 
 class Milestone(Enum):
     """What can be waited for."""
@@ -19,11 +21,13 @@ class Wait:
     Attributes:
         milestone: What it waits for.
         over: Done as soon as the wait is over.
+        grant: What the caller was let in by, if it can end before the wait does.
     """
 
-    __slots__ = ("milestone", "over")
+    __slots__ = ("grant", "milestone", "over")
 
-    def __init__(self, milestone: Milestone) -> None:
+    def __init__(self, milestone: Milestone, grant: Grant | None = None) -> None:
+        self.grant = grant
         self.milestone = milestone
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -34,4 +38,8 @@ class Wait:
 
     def part(self, retry_ms: int) -> None:  # noqa: ARG002
         """Wake the caller, because this process stops."""
+        self.finish()
+
+    def refuse(self, reason: str) -> None:  # noqa: ARG002
+        """Wake the caller, because its credential is over."""
         self.finish()

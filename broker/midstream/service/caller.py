@@ -8,6 +8,7 @@ from midstream.access.read_tokens import Subject
 from midstream.access.refusals import InsufficientScopeError
 from midstream.service.caller_chat import CallerChat
 from midstream.service.caller_streams import CallerStreams
+from midstream.service.grant_ends import Holder
 from midstream.service.resources import Resources
 from midstream.service.retries import Try
 from midstream.settings import Settings
@@ -46,6 +47,37 @@ class Caller:
             InsufficientScopeError: It has not.
         """
         self._grant.require(scope)
+
+    @property
+    def expires_s(self) -> float | None:
+        """When the credential ends, in seconds since 1970; None for never."""
+        return self._grant.expires_s
+
+    def check(self) -> None:
+        """Do nothing while the credential is valid.
+
+        Raises:
+            TokenExpiredError, UnauthorizedError: It is over.
+        """
+        self._resources.credentials.check(self._grant)
+
+    def is_renewed_by(self, other: "Caller") -> bool:
+        """Tell whether another caller's credential is a new one for the same streams of the same user."""
+        return self._grant.is_renewed_by(other._grant)  # noqa: SLF001 - of the same class
+
+    def entrust(self, *holders: Holder) -> None:
+        """Have these end with the caller's credential, instead of the one that they ended with before."""
+        grant = self._resources.grant_ends.watched(self._grant)
+        for holder in holders:
+            holder.grant = grant
+
+    def watch(self, holder: Holder) -> None:
+        """Refuse a holder when its credential ends, until `unwatch`. Tails and waits are watched anyway."""
+        self._resources.grant_ends.add(holder)
+
+    def unwatch(self, holder: Holder) -> None:
+        """Forget a holder."""
+        self._resources.grant_ends.remove(holder)
 
     async def mint(
         self, stream_id: str | None, thread: str | None, scopes: frozenset[Scope], ttl_s: int

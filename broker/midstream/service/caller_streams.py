@@ -21,6 +21,7 @@ from midstream.log.state import State
 from midstream.log.values import NewStream
 from midstream.requests.catalogue import resolve
 from midstream.requests.request import GenerationRequest, IdleTimeoutError, UnwritableRequestError, UserError
+from midstream.service.caller_follower import CallerFollower
 from midstream.service.listing import Filter, Listed
 from midstream.service.resources import Resources
 from midstream.service.stream_handle import StreamHandle
@@ -145,17 +146,24 @@ class CallerStreams:
         return await self._resources.lists.page(self._grant.tenant, self._grant.owner, only, limit, before)
 
     @asynccontextmanager
-    async def follow(self, stream_id: str, after: int = 0) -> AsyncIterator[Follower]:
+    async def follow(self, stream_id: str, after: int = 0) -> AsyncIterator[CallerFollower]:
         """Hold the hub's follower of a stream, for a reader that has read up to `after`.
 
         Raises:
             InsufficientScopeError: The credential does not read.
             StreamAbsent: There is no such stream, or the credential does not open it.
+            TokenExpiredError, UnauthorizedError: The credential has ended meanwhile.
         """
+        async with self._follow(stream_id, after) as follower:
+            yield CallerFollower(follower, self._resources.grant_ends.watched(self._grant))
+
+    @asynccontextmanager
+    async def _follow(self, stream_id: str, after: int = 0) -> AsyncIterator[Follower]:
         self._grant.require(Scope.READ)
         await self._check_owner(stream_id)
         async with self._resources.hub.follow(self._name(stream_id), after) as follower:
             self._owned(stream_id, follower.state)
+            self._resources.credentials.check(self._grant)  # after the last `await`: later ends are seen
             yield follower
 
     async def wait_for_end(self, stream_id: str, wait_s: float) -> bool:
@@ -165,6 +173,7 @@ class CallerStreams:
 
         Raises:
             StreamAbsent: There is no such stream, or the credential does not open it.
+            TokenExpiredError, UnauthorizedError: The credential has ended meanwhile.
         """
         return await self._wait_for(Milestone.END, stream_id, wait_s)
 
@@ -173,12 +182,13 @@ class CallerStreams:
         return await self._wait_for(Milestone.FIRST_WORD, stream_id, wait_s)
 
     async def _wait_for(self, milestone: Milestone, stream_id: str, wait_s: float) -> bool:
-        async with self.follow(stream_id) as follower:
+        async with self._follow(stream_id) as follower:
             try:
                 async with asyncio.timeout(wait_s):
-                    await follower.wait_for(milestone)
+                    await follower.wait_for(milestone, self._resources.grant_ends.watched(self._grant))
             except TimeoutError:
                 return False
+            self._resources.credentials.check(self._grant)
             return True
 
     async def _check_owner(self, stream_id: str) -> None:

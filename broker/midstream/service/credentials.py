@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -12,8 +13,8 @@ from midstream.access.api_keys import ApiKeys, KeysFileError
 from midstream.access.grant import ALL_SCOPES, Grant, Scope
 from midstream.access.identity_provider import MAX_KEYS_BYTES, Claims, IdentityProvider, Provider
 from midstream.access.read_tokens import ReadTokens
-from midstream.access.refusals import UnauthorizedError
-from midstream.access.verifier import Verifier
+from midstream.access.refusals import Ending, TokenExpiredError, UnauthorizedError
+from midstream.access.verifier import Verifier, is_of_key
 from midstream.settings import OPEN_TENANT, Settings
 
 logger = logging.getLogger(__name__)
@@ -33,11 +34,13 @@ class Credentials:
 
     Attributes:
         read_tokens: Makes read tokens.
+        on_change: Called after the key file was read again.
     """
 
     def __init__(self, settings: Settings, secret: bytes) -> None:
         secrets = [text.encode() for text in listed(settings.token_secrets.get_secret_value())]
         self.read_tokens = ReadTokens(secrets or [secret])
+        self.on_change: Callable[[], None] = lambda: None
         self._is_open = settings.is_open
         self._path = settings.keys_file
         self._pairs = ApiKeys.from_pairs(settings.tenants_by_key)
@@ -73,9 +76,26 @@ class Credentials:
                 refusal = error
         raise refusal
 
-    def is_valid(self, grant: Grant) -> bool:
-        """Tell whether a grant holds still."""
-        return self._is_open or self._verifier.valid(grant)
+    def can_end(self, grant: Grant) -> bool:
+        """Tell whether a grant may be over while this process runs."""
+        return grant.expires_s is not None or (self._path is not None and is_of_key(grant))
+
+    def ending(self, grant: Grant) -> Ending | None:
+        """Return why a grant is over; None while it is valid."""
+        return None if self._is_open else self._verifier.ending(grant)
+
+    def check(self, grant: Grant) -> None:
+        """Do nothing while a grant is valid.
+
+        Raises:
+            TokenExpiredError: It has expired.
+            UnauthorizedError: Its key was revoked.
+        """
+        match self.ending(grant):
+            case Ending.EXPIRED:
+                raise TokenExpiredError
+            case Ending.REVOKED:
+                raise UnauthorizedError("a revoked key")
 
     async def _look(self) -> None:
         while True:
@@ -86,6 +106,7 @@ class Credentials:
                 try:
                     self._verifier.keys = self._pairs | self._from_file()
                     logger.info("the key file was read again")
+                    self.on_change()
                 except (KeysFileError, OSError) as error:
                     logger.error("the key file cannot be used, and the keys stay as they were: %s", error)  # noqa: TRY400
 

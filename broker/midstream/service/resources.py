@@ -17,6 +17,7 @@ from midstream.log.log import Log
 from midstream.log.registry import Registry
 from midstream.log.tries import Tries
 from midstream.service.credentials import Credentials
+from midstream.service.grant_ends import GrantEnds
 from midstream.service.listing import Lists
 from midstream.service.retries import Retries
 from midstream.settings import Settings
@@ -36,6 +37,7 @@ class Resources:
     settings: Settings
     secret: bytes
     credentials: Credentials
+    grant_ends: GrantEnds
     log: Log
     registry: Registry
     chats: Chats
@@ -76,6 +78,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     slips = Slips(redis, prefix, settings.queue_timeout_s)
     lists = Lists(log, registry, settings)
     credentials: Credentials | None = None
+    grant_ends: GrantEnds | None = None
     try:
         await refuse_unfit(redis)
         for sentence in await examine(redis):
@@ -83,12 +86,17 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         # An open broker has one tenant, from which nothing is to be kept.
         secret = OPEN_SECRET if settings.is_open else await installation_secret(redis, prefix)
         credentials = Credentials(settings, secret)
+        grant_ends = GrantEnds(credentials, hub.tails_and_waits)
         await hub.start()
         credentials.start()
         reaper.start()
         retries.start()
-        yield Resources(settings, secret, credentials, log, registry, Chats(redis, prefix), retries, slips, hub, lists)
+        yield Resources(
+            settings, secret, credentials, grant_ends, log, registry, Chats(redis, prefix), retries, slips, hub, lists
+        )
     finally:
+        if grant_ends is not None:
+            grant_ends.stop()
         if credentials is not None:
             await credentials.stop()
         await retries.stop()

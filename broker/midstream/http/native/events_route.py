@@ -14,7 +14,7 @@ from midstream.faces.sse_frames import with_retry
 from midstream.http.auth import caller_of
 from midstream.http.problems import Problem, misfit, problem_of
 from midstream.http.tails.event_response import EventResponse
-from midstream.hub.follower import Follower
+from midstream.service.caller_follower import CallerFollower
 from midstream.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ def cursor(header: str | None, query: str | None) -> int:
 
 
 def events(
-    follower: Follower,
+    follower: CallerFollower,
     settings: Settings,
     *,
     after: int,

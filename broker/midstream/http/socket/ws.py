@@ -17,6 +17,7 @@ from midstream.http.cors import is_foreign
 from midstream.http.fast_path.wire import SOCKET_EXTENSION
 from midstream.http.json_route import read_json
 from midstream.http.problems import Problem, misfit, problem_of
+from midstream.http.socket.socket_credential import SocketCredential
 from midstream.http.socket.ws_socket import Outbox, SocketSink
 from midstream.requests.request import GenerationRequest
 from midstream.service.caller import Caller
@@ -45,7 +46,7 @@ class _Message(BaseModel):
 
 
 class Auth(_Message):
-    """The key, where it did not come as a header."""
+    """The key or token, where it did not come as a header; on an open socket a new one."""
 
     type: Literal["auth"]
     key: str
@@ -100,29 +101,38 @@ async def serve(socket: WebSocket) -> None:
     sending = asyncio.create_task(outbox.run(), name="socket out")
     receiving = asyncio.create_task(conversation.run(socket), name="socket in")
     try:
-        await asyncio.wait((sending, receiving), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((sending, receiving, conversation.credential.refused), return_when=asyncio.FIRST_COMPLETED)
     finally:
         conversation.drop()
         for task in (sending, receiving):
             task.cancel()
         _, close_code = await asyncio.gather(sending, receiving, return_exceptions=True)
+        if conversation.credential.refused.done():
+            close_code = UNAUTHORIZED
     with contextlib.suppress(RuntimeError, WebSocketDisconnect, OSError):
         await socket.close(close_code if isinstance(close_code, int) else INTERNAL)
 
 
 class _Conversation:
-    """What one client sends, and its tails."""
+    """What one client sends, and its tails.
+
+    Attributes:
+        credential: Who the client is, and until when.
+    """
 
     def __init__(self, services: Services, outbox: Outbox) -> None:
         self._services = services
         self._settings = services.settings
         self._outbox = outbox
         self._sinks: dict[str, SocketSink] = {}
+        self.credential = SocketCredential(outbox, self._sinks)
 
     async def run(self, socket: WebSocket) -> int:
         """Answer until the client goes; return the code to close with."""
-        caller = await self._admit(socket)
-        while isinstance(caller, Caller):
+        refusal = await self._admit(socket)
+        if refusal is not None:
+            return refusal
+        while True:
             content = await _receive(socket)
             if content is None:
                 return NORMAL
@@ -132,13 +142,12 @@ class _Conversation:
             if message is None:
                 continue
             try:
-                await self._act(caller, message)
+                await self._act(self.credential.caller, message)
             except Exception as error:  # noqa: BLE001 - every refusal is an answer
                 await self._refuse(_logged(error), message)
-        return caller
 
-    async def _admit(self, socket: WebSocket) -> Caller | int:
-        """Return the caller once it is known, or the code to close with.
+    async def _admit(self, socket: WebSocket) -> int | None:
+        """Wait until the caller is known, or return the code to close with.
 
         A client that has shown no key can cost us a small message and a short wait, and no more.
         """
@@ -150,8 +159,9 @@ class _Conversation:
                 return UNAUTHORIZED
         else:
             _allow_large(socket)
+            self.credential.admit(caller)
             await self._outbox.answer(type="ready")
-            return caller
+            return None
         try:
             async with asyncio.timeout(self._settings.ws_auth_s):
                 message = await self._first_message(socket)
@@ -167,8 +177,9 @@ class _Conversation:
             await self._refuse(problem_of(error), message)
             return UNAUTHORIZED
         _allow_large(socket)
-        await self._act(admitted, message)
-        return admitted
+        self.credential.admit(admitted)
+        await self._outbox.answer(type="ready", ref=message.ref)
+        return None
 
     async def _first_message(self, socket: WebSocket) -> Message | int:
         """Return the first message that can be read, or the code to close with."""
@@ -194,12 +205,16 @@ class _Conversation:
 
     def drop(self) -> None:
         """Close all tails."""
+        self.credential.release()
         for sink in tuple(self._sinks.values()):
             sink.drop()
 
     async def _act(self, caller: Caller, message: Message) -> None:
+        if not isinstance(message, Auth):
+            caller.check()
         match message:
             case Auth(ref=ref):
+                self.credential.admit(await caller_with(self._services, message.key))
                 await self._outbox.answer(type="ready", ref=ref)
             case Ping(ref=ref):
                 await self._outbox.answer(type="pong", ref=ref)
@@ -252,6 +267,7 @@ class _Conversation:
     def _forget(self, stream_id: str, sink: SocketSink) -> None:
         if self._sinks.get(stream_id) is sink:
             del self._sinks[stream_id]
+            self.credential.end_if_due()
 
     async def _refuse(self, problem: Problem, message: Message | None = None) -> None:
         facts = {"id": getattr(message, "id", None), "ref": message.ref if message else None} | problem.facts

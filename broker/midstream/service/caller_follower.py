@@ -1,0 +1,41 @@
+"""A stream's follower in a caller's hands: tails that join it end with the caller's grant (PROTOCOL: Access/Ending)."""
+
+from typing import Any
+
+from midstream.access.grant import Grant
+from midstream.faces.face import Face
+from midstream.hub.follower import Follower
+from midstream.hub.tail import Tail
+
+
+class CallerFollower:
+    """What endpoints use of a follower. Only `CallerStreams` makes one, after it has seen whose stream it is."""
+
+    __slots__ = ("_follower", "_grant")
+
+    def __init__(self, follower: Follower, grant: Grant | None) -> None:
+        self._follower = follower
+        self._grant = grant
+
+    @property
+    def tail(self) -> int:
+        """The last offset known here."""
+        return self._follower.tail
+
+    @property
+    def first(self) -> int:
+        """The first offset that the log still keeps."""
+        return self._follower.first
+
+    @property
+    def ended(self) -> bool:
+        """Whether the terminal entry is at `tail`."""
+        return self._follower.ended
+
+    def join(
+        self, face: Face[Any], after: int, until: int | None = None, *, mark: tuple[int, bytes] | None = None
+    ) -> Tail:
+        """Add a tail that reads after offset `after`; it sends nothing before `Tail.begin`."""
+        tail = self._follower.join(face, after, until, mark=mark)
+        tail.grant = self._grant
+        return tail
