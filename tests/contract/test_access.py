@@ -17,38 +17,10 @@ from pydantic import SecretStr
 from midstream.access.api_keys import digest
 from midstream.service import credentials
 from midstream.settings import Settings
-from tests import inside
+from tests.contract.access_calls import ADMIN, START, bearer, read_token, served, started
 from tests.contract.ws_talk import dial
 
-START = {"model": "demo/count", "input": "one two three", "params": {"words": 5, "delay_ms": 0}}
-ADMIN = {"Authorization": "Bearer admin"}
 FOREIGN = ("GET", ""), ("GET", "/events"), ("GET", "/entries"), ("POST", "/cancel"), ("DELETE", "")
-
-
-def bearer(token: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {token}"}
-
-
-async def started(client: httpx2.AsyncClient, headers: dict[str, str], **changes: Any) -> str:
-    answer = await client.post("/v1/streams", json=START | changes, headers=headers)
-    assert answer.status_code == 201, answer.text
-    stream_id: str = answer.json()["id"]
-    await client.get(f"/v1/streams/{stream_id}?wait=10", headers=headers)
-    return stream_id
-
-
-async def read_token(client: httpx2.AsyncClient, **request: Any) -> str:
-    answer = await client.post("/v1/tokens", json=request, headers=ADMIN)
-    assert answer.status_code == 201, answer.text
-    token: str = answer.json()["token"]
-    return token
-
-
-@asynccontextmanager
-async def served(settings: Settings, **changes: Any) -> AsyncIterator[httpx2.AsyncClient]:
-    closed = settings.model_copy(update={"api_keys": SecretStr("admin:acme")} | changes)
-    async with inside.worker(closed), inside.broker(closed) as client:
-        yield client
 
 
 async def test_a_read_token_reads_its_stream_and_nothing_else(settings: Settings) -> None:

@@ -12,7 +12,7 @@ from midstream.access.api_keys import digest
 from midstream.http.socket import socket_credential
 from midstream.service import credentials
 from midstream.settings import Settings
-from tests.contract.test_access import ADMIN, bearer, read_token, served, started
+from tests.contract.access_calls import ADMIN, bearer, read_token, served, started
 from tests.contract.ws_talk import Talk, dial
 from tests.sse import Event, tail
 
