@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx2
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from midstream.cli.setup import listen
 from midstream.http.app import create_app
@@ -70,7 +70,7 @@ async def broker(settings: Settings, **options: Any) -> AsyncIterator[httpx2.Asy
 
 
 @asynccontextmanager
-async def served(settings: Settings, app: FastAPI, **options: Any) -> AsyncIterator[httpx2.AsyncClient]:
+async def served(settings: Settings, app: ASGIApp, **options: Any) -> AsyncIterator[httpx2.AsyncClient]:
     """Serve an app that the test may have added to."""
     config = server_config(app, settings, log_level="warning", timeout_graceful_shutdown=1, lifespan="on", **options)
     server = PromptServer(config)
