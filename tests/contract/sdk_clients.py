@@ -71,21 +71,21 @@ def ask(script: Script) -> list[Any]:
 
 async def events(stream: Any, into: list[Any] | None = None) -> list[Any]:
     """Read an SDK's stream to its end; what came before a failure stands in `into`."""
-    found = [] if into is None else into
+    collected = [] if into is None else into
     async for event in stream:
-        found.append(event)
-    return found
+        collected.append(event)
+    return collected
 
 
 async def first_events(stream: Any, count: int) -> list[Any]:
     """Read at most so many events of an SDK's stream, and break it."""
-    found: list[Any] = []
+    collected: list[Any] = []
     async for event in stream:
-        found.append(event)
-        if len(found) == count:
+        collected.append(event)
+        if len(collected) == count:
             break
     await stream.close()
-    return found
+    return collected
 
 
 def stream_id_of(sdk_id: str) -> str:

@@ -54,8 +54,10 @@ async def test_another_tenants_stream_is_asked_for_by_another_name(settings: Set
         stream_id = await started(client, ADMIN)
         assert await redis.exists(f"ms:{{acme/{stream_id}}}:state") == 1
         async with redis.monitor() as monitor:
-            for wanted in (stream_id, "0" * 32):
-                assert (await client.get(f"/v1/streams/{wanted}/events", headers=bearer("other"))).status_code == 404
+            for requested_id in (stream_id, "0" * 32):
+                assert (
+                    await client.get(f"/v1/streams/{requested_id}/events", headers=bearer("other"))
+                ).status_code == 404
             await redis.ping()
             commands: list[str] = []
             async for command in monitor.listen():

@@ -111,10 +111,10 @@ async def test_a_revoked_key_ends_what_is_read_by_it_in_every_format(
         assert refused.json()["code"] == "unauthorized"
 
 
-async def closing_code(talk: Talk, heard: list[dict[str, Any]]) -> int | None:
+async def closing_code(talk: Talk, received: list[dict[str, Any]]) -> int | None:
     try:
         while True:
-            heard.append(await talk.hear())
+            received.append(await talk.hear())
     except ConnectionClosed as closed:
         return closed.rcvd.code if closed.rcvd else None
 
@@ -142,11 +142,11 @@ async def test_a_socket_ends_with_its_token_and_says_so_before(
             assert (await talk.hear("error"))["code"] == "unauthorized"
             await talk.say(type="auth", key=await token(stream_id, 3), ref=4)
             assert (await talk.hear("ready"))["ref"] == 4
-            heard: list[dict[str, Any]] = []
-            assert await closing_code(talk, heard) == 4401
-            types = [message["type"] for message in heard]
+            received: list[dict[str, Any]] = []
+            assert await closing_code(talk, received) == 4401
+            types = [message["type"] for message in received]
             assert "expiring" in types, "the socket outlived its first token"
-            *_, parting, closed, error = heard
+            *_, parting, closed, error = received
             assert parting["entries"] == [{"type": "parting", "reason": "token_expired"}]
             assert closed == {"type": "closed", "id": stream_id}
             assert error["code"] == "token_expired"
@@ -175,6 +175,6 @@ async def test_a_socket_without_tails_ends_when_its_key_is_revoked(
     async with served(settings, keys_file=path) as client, dial(client, additional_headers=bearer("one")) as talk:
         await talk.hear("ready")
         await revoked(path)
-        heard: list[dict[str, Any]] = []
-        assert await closing_code(talk, heard) == 4401
-        assert [message["code"] for message in heard] == ["credential_revoked"]
+        received: list[dict[str, Any]] = []
+        assert await closing_code(talk, received) == 4401
+        assert [message["code"] for message in received] == ["credential_revoked"]

@@ -81,8 +81,8 @@ async def test_a_body_of_which_nothing_fits_gets_a_short_answer(settings: Settin
 async def test_what_is_as_deep_as_is_allowed_is_run(settings: Settings) -> None:
     async with inside.worker(settings), inside.broker(settings) as client:
         answer = await client.post("/v1/streams", content=DOORS["/v1/streams"] % nested(63), headers=JSON)
-        shown = (await client.get(f"/v1/streams/{answer.json()['id']}?wait=10")).json()
-    assert (shown["outcome"], shown["epoch"]) == ("completed", 1)
+        state = (await client.get(f"/v1/streams/{answer.json()['id']}?wait=10")).json()
+    assert (state["outcome"], state["epoch"]) == ("completed", 1)
 
 
 async def test_a_message_too_deep_is_refused_and_the_socket_goes_on(settings: Settings) -> None:
@@ -123,8 +123,8 @@ async def test_the_default_takes_images_and_long_contexts(settings: Settings) ->
     async with inside.worker(roomy), inside.broker(roomy) as client:
         answer = await client.post("/v1/streams", content=DOORS["/v1/streams"] % image, headers=JSON)
         assert answer.status_code == 201, answer.text
-        shown = (await client.get(f"/v1/streams/{answer.json()['id']}?wait=10")).json()
-    assert shown["outcome"] == "completed"
+        state = (await client.get(f"/v1/streams/{answer.json()['id']}?wait=10")).json()
+    assert state["outcome"] == "completed"
 
 
 async def test_a_request_without_content_may_be_small_only(settings: Settings) -> None:

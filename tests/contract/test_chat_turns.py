@@ -91,8 +91,8 @@ async def test_regenerate_is_a_new_message_each_time(client: httpx2.AsyncClient)
         ids.append(parts[0].data["messageId"])
         assert await resume(client) is None  # once its end was sent, the same request is a new one
     assert len(set(ids)) == 3
-    shown = (await client.get(f"/v1/streams/{ids[-1].removeprefix('msg-')}")).json()
-    assert shown["messages"] == [{"role": "user", "content": "count"}]
+    state = (await client.get(f"/v1/streams/{ids[-1].removeprefix('msg-')}")).json()
+    assert state["messages"] == [{"role": "user", "content": "count"}]
 
 
 async def test_a_submit_repeated_after_a_failure_is_a_new_attempt(client: httpx2.AsyncClient) -> None:

@@ -29,10 +29,10 @@ SECRETS = {
 
 @pytest.mark.parametrize("flags", [[], ["--json"]])
 def test_config_shows_no_secret(flags: list[str]) -> None:
-    shown = CliRunner().invoke(main, ["config", *flags], env=SECRETS).output
-    assert "hidden" not in shown
-    assert "10.0.0.1:6379/0" in shown
-    assert all(variable in shown for variable in SECRETS)
+    printed = CliRunner().invoke(main, ["config", *flags], env=SECRETS).output
+    assert "hidden" not in printed
+    assert "10.0.0.1:6379/0" in printed
+    assert all(variable in printed for variable in SECRETS)
 
 
 def test_config_tells_each_setting_with_its_default_and_meaning() -> None:
@@ -46,7 +46,7 @@ def test_config_tells_each_setting_with_its_default_and_meaning() -> None:
 
 @pytest.mark.parametrize("command", ["up", "broker", "worker", "config"])
 @pytest.mark.parametrize(
-    ("environment", "told"),
+    ("environment", "message"),
     [
         ({"MIDSTREAM_PORT": "99999"}, "Error: MIDSTREAM_PORT: Input should be less than or equal to 65535\n"),
         ({"MIDSTREAM_PROVIDERS": "hidden"}, "Error: MIDSTREAM_PROVIDERS: not JSON\n"),
@@ -89,10 +89,10 @@ def test_config_tells_each_setting_with_its_default_and_meaning() -> None:
         ({"ANTHROPIC_BASE_URL": "https://"}, "Error: ANTHROPIC_BASE_URL: the URL names no host"),
     ],
 )
-def test_a_wrong_setting_is_named_and_not_shown(command: str, environment: dict[str, str], told: str) -> None:
+def test_a_wrong_setting_is_named_and_not_shown(command: str, environment: dict[str, str], message: str) -> None:
     done = CliRunner().invoke(main, [command], env=environment)
     assert done.exit_code == 2
-    assert done.output.startswith(told)
+    assert done.output.startswith(message)
     assert "hidden" not in done.output
 
 
@@ -101,18 +101,18 @@ SHORT, LONG = "k" * 31, "k" * 32
 
 @pytest.mark.parametrize("command", ["up", "broker", "config"])
 @pytest.mark.parametrize(
-    ("keys", "told"),
+    ("keys", "message"),
     [
         ("", "set MIDSTREAM_API_KEYS or MIDSTREAM_KEYS_FILE; `midstream keys new` makes a key"),
         ("key:tenant", "MIDSTREAM_API_KEYS has keys of less than 32 characters (of tenant)"),
         (f"{LONG}:acme,{SHORT}:zeta", "MIDSTREAM_API_KEYS has keys of less than 32 characters (of zeta)"),
     ],
 )
-def test_beyond_loopback_keys_that_cannot_be_guessed_are_required(command: str, keys: str, told: str) -> None:
+def test_beyond_loopback_keys_that_cannot_be_guessed_are_required(command: str, keys: str, message: str) -> None:
     environment = {"MIDSTREAM_HOST": "0.0.0.0", "MIDSTREAM_API_KEYS": keys}
     done = CliRunner().invoke(main, [command], env=environment)
     assert done.exit_code == 2
-    assert done.output.startswith(f"Error: MIDSTREAM_HOST=0.0.0.0 is reachable from other machines: {told}")
+    assert done.output.startswith(f"Error: MIDSTREAM_HOST=0.0.0.0 is reachable from other machines: {message}")
     assert SHORT not in done.output
 
 
@@ -183,9 +183,9 @@ def test_the_environment_says_which_broker_is_meant() -> None:
     url = f"http://127.0.0.1:{free_port()}"
     done = CliRunner().invoke(main, ["ls"], env={"MIDSTREAM_URL": url})
     assert done.output.startswith(f"error unreachable: {url}")
-    shown = CliRunner().invoke(main, ["ls", "--help"]).output
-    assert "MIDSTREAM_URL" in shown
-    assert "MIDSTREAM_API_KEY" in shown
+    printed = CliRunner().invoke(main, ["ls", "--help"]).output
+    assert "MIDSTREAM_URL" in printed
+    assert "MIDSTREAM_API_KEY" in printed
 
 
 def test_a_param_without_value_is_a_usage_error() -> None:

@@ -30,15 +30,15 @@ COMMAND = "from midstream.cli.main import main; main()"
 
 def brought_by(lines: Iterable[str]) -> set[str]:
     """Return the names of the distributions that installing these requirements brings."""
-    found: set[str] = set()
-    wanted = list(map(Requirement, lines))
-    while wanted:
-        requirement = wanted.pop()
-        if requirement.name in found or (requirement.marker and not requirement.marker.evaluate({"extra": ""})):
+    names: set[str] = set()
+    open_requirements = list(map(Requirement, lines))
+    while open_requirements:
+        requirement = open_requirements.pop()
+        if requirement.name in names or (requirement.marker and not requirement.marker.evaluate({"extra": ""})):
             continue
-        found.add(requirement.name)
-        wanted += map(Requirement, distribution(requirement.name).requires or ())
-    return found
+        names.add(requirement.name)
+        open_requirements += map(Requirement, distribution(requirement.name).requires or ())
+    return names
 
 
 BASE = brought_by(PROJECT["dependencies"])

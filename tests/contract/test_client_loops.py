@@ -92,21 +92,21 @@ async def test_without_a_loop(url: str) -> None:
 async def test_it_works_within_a_loop_that_is_taken() -> None:
     """As in a notebook; the broker is in another thread then, for this one waits."""
 
-    def serve(ready: threading.Event, over: threading.Event, found: list[str]) -> None:
+    def serve(ready: threading.Event, over: threading.Event, urls: list[str]) -> None:
         async def serving() -> None:
             async with scripted_broker(replay()) as broker:
-                found.append(broker.url)
+                urls.append(broker.url)
                 ready.set()
                 await asyncio.to_thread(over.wait)
 
         asyncio.run(serving())
 
     ready, over = threading.Event(), threading.Event()
-    found: list[str] = []
-    thread = threading.Thread(target=serve, args=(ready, over, found))
+    urls: list[str] = []
+    thread = threading.Thread(target=serve, args=(ready, over, urls))
     thread.start()
     ready.wait()
-    with sync.Midstream(found[0]) as midstream:
+    with sync.Midstream(urls[0]) as midstream:
         assert len(list(midstream.tail("s1"))) == 12
     over.set()
     thread.join()
@@ -143,14 +143,14 @@ async def test_a_tail_that_is_left_early_closes_its_connection() -> None:
 
 async def test_close_ends_who_waits_in_another_thread() -> None:
     async def silent(_: Exchange) -> None:
-        asked.set()
+        request_sent.set()
         await asyncio.Event().wait()
 
-    asked = asyncio.Event()
+    request_sent = asyncio.Event()
     async with scripted_broker(silent) as broker:
         midstream = sync.Midstream(broker.url)
         waiting = asyncio.create_task(elsewhere(midstream.models))
-        await asked.wait()
+        await request_sent.wait()
         await elsewhere(midstream.close)
         with pytest.raises(RuntimeError, match="closed by another thread"):
             await waiting

@@ -34,7 +34,7 @@ async def connected(url: str) -> AsyncIterator[Any]:
         await redis.aclose(close_connection_pool=True)
 
 
-async def heard(redis: Redis) -> list[bytes]:
+async def received(redis: Redis) -> list[bytes]:
     """Return what a feed on this client hears of one publication."""
     messages: asyncio.Queue[bytes] = asyncio.Queue()
 
@@ -58,7 +58,7 @@ async def test_a_unix_socket_is_what_its_url_says(tmp_path: Path) -> None:
             assert str(path) in (await redis.client_info())["addr"]
             assert (await redis.client_info())["db"] == 3
             assert await Log(redis, "ms").state("none") is None
-            assert await heard(redis) == [b"news"]
+            assert await received(redis) == [b"news"]
 
 
 async def test_a_generation_runs_over_a_unix_socket(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ async def test_tls_is_spoken_where_the_url_says_so(tmp_path: Path) -> None:
     try:
         async with connected(f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={certificate}") as redis:
             assert await redis.ping()
-            assert await heard(redis) == [b"news"]
+            assert await received(redis) == [b"news"]
             connection = await redis.connection_pool.get_connection()
             assert isinstance(connection._writer.get_extra_info("ssl_object"), ssl.SSLObject)
             await redis.connection_pool.release(connection)

@@ -13,7 +13,9 @@ from midstream.settings import Settings
 from tests import inside, sse
 
 OURS, THEIRS = "https://app.example", "https://evil.example"
-ASKED = "last-event-id, idempotency-key, authorization, x-api-key, anthropic-version, x-stainless-lang, ai-sdk-major"
+REQUEST_HEADERS = (
+    "last-event-id, idempotency-key, authorization, x-api-key, anthropic-version, x-stainless-lang, ai-sdk-major"
+)
 
 
 @pytest.fixture
@@ -24,15 +26,15 @@ async def client(settings: Settings) -> AsyncIterator[httpx2.AsyncClient]:
 
 
 async def preflight(client: httpx2.AsyncClient, origin: str) -> httpx2.Response:
-    asked = {"Access-Control-Request-Method": "DELETE", "Access-Control-Request-Headers": ASKED}
-    return await client.options("/v1/streams/x", headers={"Origin": origin, **asked})
+    preflight_headers = {"Access-Control-Request-Method": "DELETE", "Access-Control-Request-Headers": REQUEST_HEADERS}
+    return await client.options("/v1/streams/x", headers={"Origin": origin, **preflight_headers})
 
 
 async def test_a_listed_origin_may_ask_with_every_header_a_client_needs(client: httpx2.AsyncClient) -> None:
     allowed = await preflight(client, OURS)
     assert allowed.status_code == 200
     assert allowed.headers["access-control-allow-origin"] == OURS
-    assert allowed.headers["access-control-allow-headers"] == ASKED
+    assert allowed.headers["access-control-allow-headers"] == REQUEST_HEADERS
     assert "access-control-allow-credentials" not in allowed.headers
     refused = await preflight(client, THEIRS)
     assert (refused.status_code, "access-control-allow-origin" in refused.headers) == (400, False)

@@ -117,13 +117,13 @@ async def test_a_broker_that_stops_before_the_first_word_sends_to_another(
     redis_url: str, tmp_path: Path, path: str
 ) -> None:
     """As unstreamed: the SDKs try a 503 again, and an error in a stream never."""
-    asked = {"model": "demo/count", "max_tokens": 9, "delay_ms": 2_000, "words": 1, "stream": True}
-    asked |= {"input": "x"} if path == "/v1/responses" else {"messages": [{"role": "user", "content": "x"}]}
+    request = {"model": "demo/count", "max_tokens": 9, "delay_ms": 2_000, "words": 1, "stream": True}
+    request |= {"input": "x"} if path == "/v1/responses" else {"messages": [{"role": "user", "content": "x"}]}
     async with System(redis_url, tmp_path, broker_drain_ms=300) as system:
         await system.start()
 
         async def sent(count: int) -> httpx2.Response:
-            return await system.http.post(path, json=asked, headers={"x-stainless-retry-count": str(count)})
+            return await system.http.post(path, json=request, headers={"x-stainless-retry-count": str(count)})
 
         asking = asyncio.create_task(sent(0))
         while not (rows := (await system.http.get("/v1/streams?status=running")).json()["data"]):

@@ -101,7 +101,7 @@ STRANGERS = ("another tenant", "another user", "a read token of another stream",
 
 
 @dataclass
-class House:
+class Stage:
     """A broker with a stream of Ada's that runs, and keys of everybody else.
 
     Attributes:
@@ -128,7 +128,7 @@ class House:
 
 
 @pytest.fixture
-async def house(settings: Settings, tmp_path: Path) -> AsyncIterator[House]:
+async def stage(settings: Settings, tmp_path: Path) -> AsyncIterator[Stage]:
     path = tmp_path / "keys.toml"
     rows = [_row("ada", "acme", "ada"), _row("bob", "acme", "bob"), _row("eve", "other", None)]
     rows.append(_row("late", "acme", "ada", "expires = 2020-01-01T00:00:00Z"))
@@ -153,7 +153,7 @@ async def house(settings: Settings, tmp_path: Path) -> AsyncIterator[House]:
             for name, body in (("stream", {"stream": short}), ("thread", {"thread": "another"}))
         }
         others = ("eve", "bob", tokens["stream"]["token"], tokens["thread"]["token"])
-        yield House(client, stream_id, of_chat, dict(zip(STRANGERS, others, strict=True)))
+        yield Stage(client, stream_id, of_chat, dict(zip(STRANGERS, others, strict=True)))
         for each in (stream_id, of_chat):
             await client.post(f"/v1/streams/{each}/cancel", headers=ada)
 
@@ -179,21 +179,21 @@ def test_every_route_and_every_verb_has_a_row(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize("stranger", STRANGERS)
-async def test_a_foreign_stream_is_an_absent_one_on_every_route(house: House, stranger: str) -> None:
+async def test_a_foreign_stream_is_an_absent_one_on_every_route(stage: Stage, stranger: str) -> None:
     """Access/Foreign, Access/Every route, I7."""
-    key = house.others[stranger]
+    key = stage.others[stranger]
     for route, row in ROUTES.items():
         if row.begins:
             continue
-        foreign = await house.ask(row, route, house.stream_id, key)
-        absent = await house.ask(row, route, ABSENT, key)
-        assert seen(foreign, house.stream_id) == seen(absent, ABSENT), route
-        assert house.stream_id not in foreign.text or foreign.status_code == 404, route
+        foreign = await stage.ask(row, route, stage.stream_id, key)
+        absent = await stage.ask(row, route, ABSENT, key)
+        assert seen(foreign, stage.stream_id) == seen(absent, ABSENT), route
+        assert stage.stream_id not in foreign.text or foreign.status_code == 404, route
         is_about_a_stream = "_id}" in route[1] or "{stream}" in str(row.body)
         assert not is_about_a_stream or foreign.status_code in (204, 403, 404) or foreign.json() == _NOTHING, route
-    listed = await house.ask(Row(), ("get", "/v1/streams"), "", key)
+    listed = await stage.ask(Row(), ("get", "/v1/streams"), "", key)
     assert listed.status_code == 403 or listed.json() == {"data": [], "next_cursor": None}
-    await house.assert_untouched()
+    await stage.assert_untouched()
 
 
 _NOTHING = {"stopped": False, "stream_id": None}
@@ -201,79 +201,79 @@ _NOTHING = {"stopped": False, "stream_id": None}
 
 
 @pytest.mark.parametrize("stranger", STRANGERS[:2])
-async def test_what_a_stranger_begins_with_the_same_names_is_a_stream_of_its_own(house: House, stranger: str) -> None:
+async def test_what_a_stranger_begins_with_the_same_names_is_a_stream_of_its_own(stage: Stage, stranger: str) -> None:
     """Access/Foreign."""
     for route, row in ROUTES.items():
         if row.begins:
             same = {"Idempotency-Key": route[1]}
-            its = await house.ask(row, route, "the same", house.others[stranger], **same)
-            adas = await house.ask(row, route, "the same", "ada", **same)
+            its = await stage.ask(row, route, "the same", stage.others[stranger], **same)
+            adas = await stage.ask(row, route, "the same", "ada", **same)
             assert {its.status_code, adas.status_code} <= {200, 201}, (route, its.text, adas.text)
             assert its.headers["stream-id"] != adas.headers["stream-id"], route
-            for answer, key in ((its, house.others[stranger]), (adas, "ada")):
-                await house.ask(Row(), ("get", "/v1/streams/{stream_id}?wait=10"), answer.headers["stream-id"], key)
+            for answer, key in ((its, stage.others[stranger]), (adas, "ada")):
+                await stage.ask(Row(), ("get", "/v1/streams/{stream_id}?wait=10"), answer.headers["stream-id"], key)
 
 
 @pytest.mark.parametrize(("key", "code"), [("late", "token_expired"), ("unknown", "unauthorized")])
-async def test_no_route_answers_an_expired_or_an_unknown_credential(house: House, key: str, code: str) -> None:
+async def test_no_route_answers_an_expired_or_an_unknown_credential(stage: Stage, key: str, code: str) -> None:
     """Access/Refused, Access/Every route."""
     for route, row in ROUTES.items():
         if row.is_public:
             continue
-        own = await house.ask(row, route, house.stream_id, key)
-        absent = await house.ask(row, route, ABSENT, key)
+        own = await stage.ask(row, route, stage.stream_id, key)
+        absent = await stage.ask(row, route, ABSENT, key)
         assert own.status_code == 401, (route, own.text)
-        assert seen(own, house.stream_id) == seen(absent, ABSENT), route
+        assert seen(own, stage.stream_id) == seen(absent, ABSENT), route
         if route[1].startswith("/v1/streams"):
             assert own.json()["code"] == code
-    await house.assert_untouched()
+    await stage.assert_untouched()
 
 
-async def test_every_route_names_its_scopes(house: House) -> None:
+async def test_every_route_names_its_scopes(stage: Stage) -> None:
     """Access/Scopes, Access/Every route."""
     for route, row in ROUTES.items():
         for scope in row.needs:
-            own = await house.ask(row, route, house.stream_id, f"no-{scope}", **KEY)
-            absent = await house.ask(row, route, ABSENT, f"no-{scope}", **KEY)
+            own = await stage.ask(row, route, stage.stream_id, f"no-{scope}", **KEY)
+            absent = await stage.ask(row, route, ABSENT, f"no-{scope}", **KEY)
             assert own.status_code == 403, (route, scope, own.text)
-            assert seen(own, house.stream_id) == seen(absent, ABSENT), route
-    await house.assert_untouched()
+            assert seen(own, stage.stream_id) == seen(absent, ABSENT), route
+    await stage.assert_untouched()
 
 
 @pytest.mark.parametrize("stranger", STRANGERS)
-async def test_a_foreign_stream_is_an_absent_one_to_every_verb(house: House, stranger: str) -> None:
+async def test_a_foreign_stream_is_an_absent_one_to_every_verb(stage: Stage, stranger: str) -> None:
     """Access/Foreign, Access/Every route, I7."""
-    async with conversation(house, house.others[stranger]) as say:
+    async with conversation(stage, stage.others[stranger]) as say:
         for verb, message in VERBS.items():
             if message is not None:
-                foreign, absent = await say(verb, message, house.stream_id), await say(verb, message, ABSENT)
+                foreign, absent = await say(verb, message, stage.stream_id), await say(verb, message, ABSENT)
                 if verb != "start":
                     assert foreign == absent, verb
                 if verb in ("tail", "cancel"):
                     assert foreign["code"] == "stream_not_found"
                 if verb == "start":
-                    adas = await house.ask(Row(body=ASK), ("post", "/v1/streams"), "", "ada", **KEY)
+                    adas = await stage.ask(Row(body=ASK), ("post", "/v1/streams"), "", "ada", **KEY)
                     assert foreign.get("id", "refused") != adas.json()["id"]
                     assert (foreign.get("code") == "insufficient_scope") == ("read token" in stranger)
-    await house.assert_untouched()
+    await stage.assert_untouched()
 
 
-async def test_every_verb_names_its_scope(house: House) -> None:
+async def test_every_verb_names_its_scope(stage: Stage) -> None:
     """Access/Scopes, Access/Every route."""
     for verb, scope in (("start", START), ("tail", READ), ("cancel", STOP)):
         message = VERBS[verb]
         assert message is not None
-        async with conversation(house, f"no-{scope}") as say:
-            own, absent = await say(verb, message, house.stream_id), await say(verb, message, ABSENT)
+        async with conversation(stage, f"no-{scope}") as say:
+            own, absent = await say(verb, message, stage.stream_id), await say(verb, message, ABSENT)
             assert own == absent
             assert own["code"] == "insufficient_scope"
-    await house.assert_untouched()
+    await stage.assert_untouched()
 
 
 @asynccontextmanager
-async def conversation(house: House, key: str) -> AsyncIterator[Any]:
+async def conversation(stage: Stage, key: str) -> AsyncIterator[Any]:
     """Open a socket with a key; yield what says a verb about a stream and returns the answer."""
-    async with dial(house.client) as talk:
+    async with dial(stage.client) as talk:
         await talk.say(type="auth", key=key)
         await talk.hear("ready")
 

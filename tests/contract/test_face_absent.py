@@ -26,8 +26,8 @@ async def test_openai_counts(served: Doors, provider: ProviderServer) -> None:
     first = await served.openai.responses.create(model="gpt-test", input=ask(Script(words=3)))
     second = await count(model="gpt-test", previous_response_id=first.id, input="x")
     assert second.input_tokens > alone.input_tokens > 0
-    told = (await provider.requests())[-1]["body"]
-    assert [item["content"][0]["text"] for item in told["input"][1:]] == [Script(words=3).text(), "x"]
+    body = (await provider.requests())[-1]["body"]
+    assert [item["content"][0]["text"] for item in body["input"][1:]] == [Script(words=3).text(), "x"]
     with pytest.raises(openai.BadRequestError, match="Unknown parameter: 'stop'"):
         await count(model="gpt-test", input="x", extra_body={"stop": "END"})
     with pytest.raises(openai.NotFoundError, match="counted by the model's provider"):
@@ -36,12 +36,12 @@ async def test_openai_counts(served: Doors, provider: ProviderServer) -> None:
 
 async def test_anthropic_counts(served: Doors) -> None:
     count = served.anthropic.messages.count_tokens
-    asked: Any = [{"role": "user", "content": "x"}]
-    assert (await count(model="claude-test", messages=asked, system="Be brief.")).input_tokens > 0
+    question: Any = [{"role": "user", "content": "x"}]
+    assert (await count(model="claude-test", messages=question, system="Be brief.")).input_tokens > 0
     with pytest.raises(anthropic.BadRequestError, match="seed: Extra inputs are not permitted"):
-        await count(model="claude-test", messages=asked, extra_body={"seed": 1})
+        await count(model="claude-test", messages=question, extra_body={"seed": 1})
     with pytest.raises(anthropic.NotFoundError, match="counted by the model's provider"):
-        await count(model="openai/gpt-test", messages=asked)
+        await count(model="openai/gpt-test", messages=question)
 
 
 async def test_a_provider_that_is_away_is_told(settings: Settings) -> None:

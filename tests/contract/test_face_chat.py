@@ -79,8 +79,8 @@ async def test_broken_at_every_chunk_nothing_is_lost(served: Doors, provider: Pr
     for cut in range(len(chunks)):
         stream = await create(model="gpt-test", messages=ask(RICH), stream=True)
         seen = await first_events(stream, cut + 1)
-        said = "".join(chunk.choices[0].delta.content or "" for chunk in seen)
-        assert RICH.text().startswith(said)  # how it is cut into chunks is the log's own affair
+        sent_text = "".join(chunk.choices[0].delta.content or "" for chunk in seen)
+        assert RICH.text().startswith(sent_text)  # how it is cut into chunks is the log's own affair
         stream_id = stream_id_of(seen[0].id)
         assert sse.text(await sse.tail(served.http, stream_id)) == RICH.text()
         assert (await served.openai.responses.retrieve(f"resp_{stream_id}")).output_text == RICH.text()
@@ -113,10 +113,10 @@ async def test_a_failure_in_mid_stream_raises_in_the_sdk(served: Doors) -> None:
 async def test_params_reach_each_provider_in_its_own_words(served: Doors, provider: ProviderServer) -> None:
     """Faces/Params."""
     shape: Any = {"type": "json_schema", "json_schema": {"name": "weather", "schema": {"type": "object"}}}
-    given: Any = {"max_tokens": 50, "reasoning_effort": "low", "response_format": shape}
-    await served.openai.chat.completions.create(model="gpt-test", messages=ask(Script()), **given)
-    given = {"max_tokens": 50, "stop": "END", "user": "u"}
-    await served.openai.chat.completions.create(model="anthropic/claude-test", messages=ask(Script()), **given)
+    options: Any = {"max_tokens": 50, "reasoning_effort": "low", "response_format": shape}
+    await served.openai.chat.completions.create(model="gpt-test", messages=ask(Script()), **options)
+    options = {"max_tokens": 50, "stop": "END", "user": "u"}
+    await served.openai.chat.completions.create(model="anthropic/claude-test", messages=ask(Script()), **options)
     responses, messages = (call["body"] for call in await provider.calls())
     assert responses["text"]["format"] == {"type": "json_schema", **shape["json_schema"]}
     assert (responses["reasoning"], responses["max_output_tokens"]) == ({"effort": "low"}, 50)

@@ -57,7 +57,7 @@ async def lenient(served: Doors) -> AsyncIterator[openai.AsyncOpenAI]:
         yield client
 
 
-def told(call: dict[str, Any]) -> list[Any]:
+def conversation_of(call: dict[str, Any]) -> list[Any]:
     """Return role and words of every message that the provider was sent."""
     messages = call["body"].get("input") or call["body"]["messages"]
     return [(message["role"], _words(message["content"])) for message in messages]
@@ -85,7 +85,7 @@ async def test_a_conversation_goes_on_from_its_summary(
     assert (summary["type"], summary["encrypted_content"]) == ("compaction", sealed(SUMMARY))
     first = (await provider.calls())[0]
     assert first["body"]["prompt_cache_key"] == "k"
-    roles, words = zip(*told(first), strict=True)
+    roles, words = zip(*conversation_of(first), strict=True)
     assert roles[1] in ("developer", "system")  # chat servers know no developers
     assert roles[2:] == ("user", "assistant", "assistant", "assistant", "user")
     assert words[:4] == ("Speak English.", "Be brief.", "We launch on Tuesday.", "Noted: Tuesday.")
@@ -96,20 +96,20 @@ async def test_a_conversation_goes_on_from_its_summary(
     onward: Any = [*kept, summary, *ask(Script(words=2))]
     answer = await served.openai.responses.create(model=model, input=onward)
     assert answer.output_text == Script(words=2).text()
-    goes_on = told((await provider.calls())[1])
+    goes_on = conversation_of((await provider.calls())[1])
     assert [role for role, _ in goes_on] == [roles[1], "user", "user", "user"]
     assert goes_on[2][1] == f"Summary of the conversation so far:\n\n{SUMMARY}"
 
 
 async def test_the_sdk_finds_it_valid(served: Doors, provider: ProviderServer) -> None:
-    said: Any = [{"role": "assistant", "content": "Noted."}]
-    compacted = await served.openai.responses.compact(model="gpt-test", input=said)
+    history: Any = [{"role": "assistant", "content": "Noted."}]
+    compacted = await served.openai.responses.compact(model="gpt-test", input=history)
     assert [item.type for item in compacted.output] == ["compaction"]
 
     def blocking() -> Any:
         strict: Any = {"_strict_response_validation": True}
         with openai.OpenAI(base_url=f"{served.url}/v1", api_key="any", **strict) as client:
-            made = client.responses.compact(model="anthropic/claude-test", input=said, prompt_cache_key="k")
+            made = client.responses.compact(model="anthropic/claude-test", input=history, prompt_cache_key="k")
             return client.responses.create(model="anthropic/claude-test", input=made.output)  # type: ignore[arg-type]
 
     answer = await asyncio.to_thread(blocking)
@@ -130,20 +130,20 @@ async def test_it_takes_up_a_response_and_is_taken_up(
     again = await responses.with_raw_response.compact(
         model="gpt-test", previous_response_id=compacted.id, input="And now?"
     )
-    *_, whole, onward, twice = [told(call) for call in await provider.calls()]
-    asked = ask(Script(words=3, tool=True))[0]["content"]
-    assert whole[:2] == [("user", asked), ("assistant", Script(words=3).text())]
+    *_, whole, onward, twice = [conversation_of(call) for call in await provider.calls()]
+    question = ask(Script(words=3, tool=True))[0]["content"]
+    assert whole[:2] == [("user", question), ("assistant", Script(words=3).text())]
     assert "Zürich" in whole[2][1]
     assert onward == [
-        ("user", asked),
+        ("user", question),
         ("user", f"Summary of the conversation so far:\n\n{SUMMARY}"),
         ("user", "And then?"),
     ]
     assert twice[:3] == [*onward[:2], ("user", "And now?")]
     *kept, _ = again.http_response.json()["output"]
-    assert [item["content"][0]["text"] for item in kept] == [asked, "And now?"]  # the older summary is in the newer
-    shown = await served.openai.responses.retrieve(compacted.id)
-    assert (shown.status, shown.output_text) == ("completed", SUMMARY)
+    assert [item["content"][0]["text"] for item in kept] == [question, "And now?"]  # the older summary is in the newer
+    retrieved = await served.openai.responses.retrieve(compacted.id)
+    assert (retrieved.status, retrieved.output_text) == ("completed", SUMMARY)
     listed = await served.openai.responses.input_items.list(again.parse().id, order="asc")
     assert [item.type for item in listed.data] == ["message", "compaction", "message"]
 

@@ -58,11 +58,11 @@ async def test_a_message_has_every_field_that_anthropic_requires(served: Doors) 
 
 
 async def test_input_items_have_every_field_that_openai_requires(served: Doors) -> None:
-    said: Any = [
+    history: Any = [
         {"role": "user", "content": [{"type": "input_image", "image_url": "https://example.org/a.png"}]},
         {"role": "assistant", "content": "A cat."},
     ]
-    response = await served.openai.responses.create(model="gpt-test", input=[*said, *ask(Script())])
+    response = await served.openai.responses.create(model="gpt-test", input=[*history, *ask(Script())])
     listed = (await served.http.get(f"/v1/responses/{response.id}/input_items?order=asc")).json()
     image, text, _ = (item["content"][0] for item in listed["data"])
     assert image["detail"] == "auto"
@@ -94,12 +94,12 @@ async def test_a_cancelled_message_blames_nobody(served: Doors) -> None:
     answer = await waiting
     assert (answer.status_code, answer.json()["error"]["type"]) == (409, "api_error")
     stream: Any = await served.anthropic.messages.create(**slow, extra_body={"delay_ms": 50}, stream=True)
-    found: list[Any] = []
+    received: list[Any] = []
     async with stream:
         await served.http.post(f"/v1/streams/{stream.response.headers['stream-id']}/cancel")
-        with pytest.raises(anthropic.APIStatusError) as told:
-            await events(stream, found)
-    assert told.value.type == "api_error"
+        with pytest.raises(anthropic.APIStatusError) as raised:
+            await events(stream, received)
+    assert raised.value.type == "api_error"
 
 
 NATIVE = {"input": "x", "model": "demo/story"}
@@ -186,5 +186,5 @@ async def test_our_own_description_tells_of_errors(served: Doors) -> None:
     paths = (await served.http.get("/openapi.json")).json()["paths"]
     answers = [operation["responses"] for path in paths.values() for operation in path.values()]
     assert len(answers) > len(BODIES)
-    assert all("default" in told for told in answers)
+    assert all("default" in answer for answer in answers)
     assert "HTTPValidationError" not in str(paths)

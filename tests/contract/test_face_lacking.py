@@ -30,15 +30,17 @@ OF_CHAT: list[Json] = [
 ]
 
 
-@pytest.mark.parametrize("given", OF_CHAT, ids=lambda given: next(iter(given)))
-async def test_chat_completions_run_what_responses_cannot(served: Doors, provider: ProviderServer, given: Json) -> None:
+@pytest.mark.parametrize("options", OF_CHAT, ids=lambda options: next(iter(options)))
+async def test_chat_completions_run_what_responses_cannot(
+    served: Doors, provider: ProviderServer, options: Json
+) -> None:
     answer = await served.openai.chat.completions.with_raw_response.create(
-        model="gpt-test", messages=ask(Script()), max_tokens=50, **given
+        model="gpt-test", messages=ask(Script()), max_tokens=50, **options
     )
-    assert answer.headers["stream-reattach"] == f"no; because={next(iter(given))}"
+    assert answer.headers["stream-reattach"] == f"no; because={next(iter(options))}"
     assert answer.parse().choices[0].message.content == Script().text()
     (call,) = await provider.calls()
-    assert (call["api"], call["body"] | given, call["body"]["max_completion_tokens"]) == ("chat", call["body"], 50)
+    assert (call["api"], call["body"] | options, call["body"]["max_completion_tokens"]) == ("chat", call["body"], 50)
 
 
 async def test_stop_sequences_do_as_well(served: Doors, provider: ProviderServer) -> None:
@@ -61,21 +63,21 @@ async def test_what_asks_for_nothing_runs_by_responses(served: Doors, provider: 
     assert [call["api"] for call in await provider.calls()] == ["responses", "messages"]
 
 
-@pytest.mark.parametrize("given", OF_CHAT[1:], ids=lambda given: next(iter(given)))
-async def test_anthropics_models_lack_some(served: Doors, provider: ProviderServer, given: Json) -> None:
-    (name,) = given
+@pytest.mark.parametrize("options", OF_CHAT[1:], ids=lambda options: next(iter(options)))
+async def test_anthropics_models_lack_some(served: Doors, provider: ProviderServer, options: Json) -> None:
+    (name,) = options
     with pytest.raises(openai.BadRequestError, match="no parameter of Anthropic's") as refused:
-        await served.openai.chat.completions.create(model="anthropic/claude-test", messages=ask(Script()), **given)
+        await served.openai.chat.completions.create(model="anthropic/claude-test", messages=ask(Script()), **options)
     assert (refused.value.param, refused.value.code) == (name, "unsupported_parameter")
     assert await provider.requests() == []
 
 
 async def test_openais_models_lack_top_k(served: Doors, provider: ProviderServer) -> None:
-    asked: Any = {"max_tokens": 50, "messages": ask(Script()), "extra_body": {"top_k": 5}}
+    request: Any = {"max_tokens": 50, "messages": ask(Script()), "extra_body": {"top_k": 5}}
     with pytest.raises(anthropic.BadRequestError, match="'top_k' is no parameter of OpenAI's"):
-        await served.anthropic.messages.create(model="openai/gpt-test", **asked)
+        await served.anthropic.messages.create(model="openai/gpt-test", **request)
     assert await provider.requests() == []
-    await served.anthropic.messages.create(model="claude-test", **asked)
+    await served.anthropic.messages.create(model="claude-test", **request)
     assert (await provider.calls())[0]["body"]["top_k"] == 5
 
 
@@ -90,15 +92,15 @@ async def test_a_tool_of_responses_beside_a_param_of_chat(served: Doors, provide
 
 @pytest.mark.parametrize("door", ["responses", "chat"])
 async def test_metadata_goes_where_answers_are_stored(served: Doors, provider: ProviderServer, door: str) -> None:
-    told = {"order": "17"}
+    note = {"order": "17"}
     for model in ("gpt-test", "groq/chat-test", "anthropic/claude-test"):
         if door == "chat":
-            await served.openai.chat.completions.create(model=model, messages=ask(Script()), metadata=told)
+            await served.openai.chat.completions.create(model=model, messages=ask(Script()), metadata=note)
         else:
-            response = await served.openai.responses.create(model=model, input=ask(Script()), metadata=told)
-            assert response.metadata == told
+            response = await served.openai.responses.create(model=model, input=ask(Script()), metadata=note)
+            assert response.metadata == note
     bodies = [call["body"].get("metadata") for call in await provider.calls()]
-    assert bodies == [told, None, None]
+    assert bodies == [note, None, None]
 
 
 async def test_completions_stored_at_openai_have_metadata(settings: Settings, provider: ProviderServer) -> None:
@@ -125,8 +127,8 @@ async def test_an_image_keeps_its_detail(served: Doors, provider: ProviderServer
     url = "https://example.com/i.png"
     of_chat: Any = {"type": "image_url", "image_url": {"url": url, "detail": "low"}}
     of_responses: Any = {"type": "input_image", "image_url": url, "detail": "low"}
-    said: Any = [{"role": "user", "content": [of_chat]}]
-    completion = await served.openai.chat.completions.create(model="gpt-test", messages=said)
+    question: Any = [{"role": "user", "content": [of_chat]}]
+    completion = await served.openai.chat.completions.create(model="gpt-test", messages=question)
     await served.openai.responses.create(model="groq/m", input=[{"role": "user", "content": [of_responses]}])
     by_responses, by_chat = (call["body"] for call in await provider.calls())
     assert by_responses["input"][0]["content"] == [of_responses]

@@ -92,10 +92,10 @@ async def test_a_killed_worker_is_told_to_who_waits_for_the_whole_answer(
 ) -> None:
     """Faces/Whole."""
     async with sdks(system) as (client, messages):
-        asked: Any = {"max_tokens": 9, "messages": ask(SCRIPT)}
+        request: Any = {"max_tokens": 9, "messages": ask(SCRIPT)}
         response = asyncio.create_task(client.responses.create(model="gpt-test", input=ask(SCRIPT)))
-        completion = asyncio.create_task(client.chat.completions.create(model="anthropic/claude-test", **asked))
-        message = asyncio.create_task(messages.messages.create(model="claude-test", **asked))
+        completion = asyncio.create_task(client.chat.completions.create(model="anthropic/claude-test", **request))
+        message = asyncio.create_task(messages.messages.create(model="claude-test", **request))
         while not await all_speak(system, 3):
             await asyncio.sleep(0.02)
         await kill_workers(system)
@@ -129,7 +129,7 @@ class Reading:
 
 
 async def test_a_killed_worker_under_the_synchronous_clients(system: System, provider: ProviderServer) -> None:
-    asked: Any = {"model": "anthropic/claude-test", "messages": ask(SCRIPT), "stream": True}
+    request: Any = {"model": "anthropic/claude-test", "messages": ask(SCRIPT), "stream": True}
     with (
         openai.OpenAI(base_url=f"{system.url}/v1", api_key="any", max_retries=0) as of_openai,
         anthropic.Anthropic(base_url=system.url, api_key="any", max_retries=0) as of_anthropic,
@@ -138,8 +138,8 @@ async def test_a_killed_worker_under_the_synchronous_clients(system: System, pro
             await asyncio.to_thread(create)
             for create in (
                 lambda: of_openai.responses.create(model="gpt-test", input=ask(SCRIPT), stream=True),
-                lambda: of_openai.chat.completions.create(**asked),
-                lambda: of_anthropic.messages.create(max_tokens=9, **asked),
+                lambda: of_openai.chat.completions.create(**request),
+                lambda: of_anthropic.messages.create(max_tokens=9, **request),
             )
         ]
         readings = [Reading(stream) for stream in streams]

@@ -32,10 +32,10 @@ async def served(settings: Settings, provider: ProviderServer) -> AsyncIterator[
 @pytest.mark.parametrize("model", MODELS)
 async def test_streamed_and_whole_say_the_same(served: Doors, model: str) -> None:
     create = served.anthropic.messages.create
-    found = await events(await create(model=model, max_tokens=99, messages=ask(RICH), stream=True))
-    kinds = [event.type for event in found]
+    received = await events(await create(model=model, max_tokens=99, messages=ask(RICH), stream=True))
+    kinds = [event.type for event in received]
     assert (kinds[0], kinds[-2:]) == ("message_start", ["message_delta", "message_stop"])
-    starts = [event for event in found if event.type == "content_block_start"]
+    starts = [event for event in received if event.type == "content_block_start"]
     assert [start.content_block.type for start in starts] == ["thinking", "text", "tool_use"]
     assert [start.index for start in starts] == [0, 1, 2]
     async with served.anthropic.messages.stream(model=model, max_tokens=99, messages=ask(RICH)) as stream:
@@ -91,10 +91,10 @@ THOUGHTFUL = Script(words=4, redact=True, reasoning=3, tool=True, afterthought=2
 async def test_signed_thinking_comes_and_goes_back_as_it_was(served: Doors, provider: ProviderServer) -> None:
     """Faces/Thinking, Entries/Data."""
     create = served.anthropic.messages.create
-    asked: Any = {"model": "claude-test", "max_tokens": 9}
-    async with served.anthropic.messages.stream(**asked, messages=ask(THOUGHTFUL)) as stream:
+    request: Any = {"model": "claude-test", "max_tokens": 9}
+    async with served.anthropic.messages.stream(**request, messages=ask(THOUGHTFUL)) as stream:
         streamed = await stream.get_final_message()
-    whole = await create(**asked, messages=ask(THOUGHTFUL))
+    whole = await create(**request, messages=ask(THOUGHTFUL))
     assert [block.model_dump() for block in streamed.content] == [block.model_dump() for block in whole.content]
     redacted, first, text, tool, last = (block.model_dump(exclude_none=True) for block in whole.content)
     assert redacted == {"type": "redacted_thinking", "data": REDACTED}
@@ -103,7 +103,7 @@ async def test_signed_thinking_comes_and_goes_back_as_it_was(served: Doors, prov
     assert (last["thinking"], last["signature"]) == ("a0 a1 ", signature(4))
     result: Any = {"type": "tool_result", "tool_use_id": tool["id"], "content": "rain"}
     turns: Any = [{"role": "assistant", "content": whole.content}, {"role": "user", "content": [result]}]
-    await create(**asked, messages=[*ask(THOUGHTFUL), *turns])
+    await create(**request, messages=[*ask(THOUGHTFUL), *turns])
     sent = (await provider.calls())[-1]["body"]["messages"][1]["content"]
     assert [{**part, "citations": []} for part in sent] == [
         {"citations": [], **block.model_dump(exclude_unset=True)} for block in whole.content
@@ -125,12 +125,12 @@ async def test_nobody_else_is_given_thinking(served: Doors, provider: ProviderSe
     create = served.anthropic.messages.create
     signed = await create(model="claude-test", max_tokens=9, messages=ask(THOUGHTFUL))
     unsigned = await create(model=model, max_tokens=9, messages=ask(RICH))
-    for message, asked in ((signed, model), (unsigned, "claude-test")):
+    for message, target in ((signed, model), (unsigned, "claude-test")):
         called = next(block.id for block in message.content if block.type == "tool_use")
         result: Any = [{"type": "tool_result", "tool_use_id": called, "content": "rain"}]
-        told: Any = [{"role": "assistant", "content": message.content}, {"role": "user", "content": result}]
-        history: Any = [*ask(RICH), *told, *ask(Script())]
-        await create(model=asked, max_tokens=9, messages=history)
+        turn: Any = [{"role": "assistant", "content": message.content}, {"role": "user", "content": result}]
+        history: Any = [*ask(RICH), *turn, *ask(Script())]
+        await create(model=target, max_tokens=9, messages=history)
         sent = (await provider.calls())[-1]["body"]
         assert "thinking" not in str(sent.get("messages") or sent["input"])
         assert "get_weather" in str(sent)
@@ -172,15 +172,15 @@ async def test_it_goes_on_by_its_stream_id(served: Doors) -> None:
 
 async def test_broken_at_every_event_nothing_is_lost(served: Doors, provider: ProviderServer) -> None:
     create = served.anthropic.messages.create
-    asked: Any = {"model": "claude-test", "max_tokens": 9, "messages": ask(THOUGHTFUL), "stream": True}
-    whole = await events(await create(**asked))
+    request: Any = {"model": "claude-test", "max_tokens": 9, "messages": ask(THOUGHTFUL), "stream": True}
+    whole = await events(await create(**request))
     for cut in range(len(whole)):
-        stream = await create(**asked)
+        stream = await create(**request)
         seen = await first_events(stream, cut + 1)
-        said = "".join(
+        sent_text = "".join(
             event.delta.text for event in seen if getattr(event, "delta", None) and hasattr(event.delta, "text")
         )
-        assert THOUGHTFUL.text().startswith(said)  # how it is cut into deltas is the log's own affair
+        assert THOUGHTFUL.text().startswith(sent_text)  # how it is cut into deltas is the log's own affair
         stream_id = stream_id_of(seen[0].message.id)
         assert sse.text(await sse.tail(served.http, stream_id)) == THOUGHTFUL.text()
     assert len(await provider.calls()) == 1 + len(whole)
@@ -198,23 +198,23 @@ async def begun_anew(messages: list[Any], params: dict[str, Any]) -> AsyncIterat
 async def test_what_was_begun_anew_is_an_error_in_a_stream_and_whole_where_it_is_waited_for(settings: Settings) -> None:
     """Messages/Entries, Faces/Never silent."""
     apps = {"anew": f"{__name__}:begun_anew"}
-    said: Any = [{"role": "user", "content": "x"}]
+    prompt: Any = [{"role": "user", "content": "x"}]
     async with doors(settings.model_copy(update={"apps": apps})) as served:
         create = served.anthropic.messages.create
-        asked: Any = {"model": "app/anew", "max_tokens": 9, "messages": said}
+        request: Any = {"model": "app/anew", "max_tokens": 9, "messages": prompt}
         seen: list[Any] = []
         with pytest.raises(anthropic.APIStatusError, match="begun anew") as failed:
-            await events(await create(**asked, stream=True), seen)
+            await events(await create(**request, stream=True), seen)
         assert failed.value.type == "overloaded_error"
-        completion = await served.openai.chat.completions.create(model="app/anew", messages=said, stream=True)
+        completion = await served.openai.chat.completions.create(model="app/anew", messages=prompt, stream=True)
         with pytest.raises(openai.APIError) as broken:
             await events(completion)
         assert broken.value.code == "stream_restarted"
-        whole = await create(**asked)
+        whole = await create(**request)
         assert [block.text for block in whole.content] == ["Hello"]
-        completed = await served.openai.chat.completions.create(model="app/anew", messages=said)
+        completed = await served.openai.chat.completions.create(model="app/anew", messages=prompt)
         assert completed.choices[0].message.content == "Hello"
-        response = await events(await served.openai.responses.create(model="app/anew", input=said, stream=True))
+        response = await events(await served.openai.responses.create(model="app/anew", input=prompt, stream=True))
         assert response[-1].response.output_text == "Hello"
 
 

@@ -25,13 +25,13 @@ EDITS: Any = {"edits": [{"type": "clear_tool_uses_20250919"}]}
 async def test_betas_reach_anthropic(served: Doors, provider: ProviderServer) -> None:
     """Faces/Betas."""
     beta = "context-management-2025-06-27"
-    asked: Any = {"max_tokens": 50, "messages": ask(Script()), "context_management": EDITS}
-    message = await served.anthropic.beta.messages.create(model="claude-test", betas=[beta], **asked)
+    request: Any = {"max_tokens": 50, "messages": ask(Script()), "context_management": EDITS}
+    message = await served.anthropic.beta.messages.create(model="claude-test", betas=[beta], **request)
     assert message.content[0].text == Script().text()
     (call,) = await provider.calls()
     assert (call["betas"], call["body"]["context_management"], "betas" in call["body"]) == (beta, EDITS, False)
     with pytest.raises(anthropic.BadRequestError, match="context_management: Extra inputs are not permitted"):
-        await served.anthropic.beta.messages.create(model="claude-test", **asked)
+        await served.anthropic.beta.messages.create(model="claude-test", **request)
 
 
 @pytest.mark.parametrize("model", ["openai/gpt-test", "groq/chat-test", "demo/count"])

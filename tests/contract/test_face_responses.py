@@ -37,16 +37,16 @@ async def streamed(served: Doors, script: Script, model: str = "gpt-test", **par
     return await events(answer)
 
 
-def dumped(found: list[Any]) -> list[dict[str, Any]]:
-    return [event.model_dump(mode="json") for event in found]
+def dumped(received: list[Any]) -> list[dict[str, Any]]:
+    return [event.model_dump(mode="json") for event in received]
 
 
 @pytest.mark.parametrize("model", MODELS)
 async def test_streamed_and_whole_say_the_same(served: Doors, model: str) -> None:
-    found = await streamed(served, RICH, model)
-    assert [event.sequence_number for event in found] == list(range(len(found)))
-    final: Response = found[-1].response
-    text = "".join(event.delta for event in found if event.type == "response.output_text.delta")
+    received = await streamed(served, RICH, model)
+    assert [event.sequence_number for event in received] == list(range(len(received)))
+    final: Response = received[-1].response
+    text = "".join(event.delta for event in received if event.type == "response.output_text.delta")
     assert text == final.output_text == RICH.text()
     assert [item.type for item in final.output] == ["reasoning", "message", "function_call"]
     assert final.output[0].summary[0].text == RICH.reasoning_text()  # type: ignore[union-attr]
@@ -127,27 +127,27 @@ async def test_structured_output_is_passed_on_in_the_providers_words(served: Doo
 @pytest.mark.parametrize("model", ["gpt-test", "groq/chat-test"])
 async def test_a_refusal_is_a_part_of_its_own(served: Doors, model: str) -> None:
     script = Script(refuse=True)
-    found = await streamed(served, script, model)
-    assert found[-1].type == "response.completed"
-    assert found[-1].response.output[-1].content[-1].refusal == script.refusal()
-    assert [event.delta for event in found if event.type == "response.refusal.delta"] == [script.refusal()]
+    received = await streamed(served, script, model)
+    assert received[-1].type == "response.completed"
+    assert received[-1].response.output[-1].content[-1].refusal == script.refusal()
+    assert [event.delta for event in received if event.type == "response.refusal.delta"] == [script.refusal()]
 
 
 async def test_an_answer_that_is_not_whole_says_why(served: Doors) -> None:
     for finish, reason in (("length", "max_output_tokens"), ("content_filter", "content_filter")):
-        found = await streamed(served, Script(words=3, finish=finish))
-        assert found[-1].type == "response.incomplete"
-        assert found[-1].response.incomplete_details.reason == reason
-        assert found[-1].response.output[0].status == "incomplete"
+        received = await streamed(served, Script(words=3, finish=finish))
+        assert received[-1].type == "response.incomplete"
+        assert received[-1].response.incomplete_details.reason == reason
+        assert received[-1].response.output[0].status == "incomplete"
 
 
 async def test_a_failure_ends_in_failed_and_a_whole_answer_raises_it(served: Doors, provider: ProviderServer) -> None:
     """Responses/Entries, Faces/Whole."""
     script = Script(fail="failed_event", fail_at=3)
-    found = await streamed(served, script)
-    assert found[-1].type == "response.failed"
-    assert found[-1].response.error.code == "server_error"
-    assert found[-1].response.output[0].status == "incomplete"
+    received = await streamed(served, script)
+    assert received[-1].type == "response.failed"
+    assert received[-1].response.error.code == "server_error"
+    assert received[-1].response.output[0].status == "incomplete"
     retrying = served.openai.with_options(max_retries=2)
     with pytest.raises(openai.APIStatusError) as refused:
         await retrying.responses.create(model="gpt-test", input=ask(script))
@@ -198,8 +198,8 @@ async def test_a_conversation_goes_on_from_our_own_log(served: Doors, provider: 
 
 async def test_what_the_sdk_gives_back_as_input_is_taken(served: Doors, provider: ProviderServer) -> None:
     first = await served.openai.responses.create(model="gpt-test", input=ask(RICH))
-    given: Any = [*ask(RICH), *first.output, {"type": "function_call_output", "call_id": "call_1", "output": "rain"}]
-    await served.openai.responses.create(model="gpt-test", input=[*given, *ask(Script())])
+    history: Any = [*ask(RICH), *first.output, {"type": "function_call_output", "call_id": "call_1", "output": "rain"}]
+    await served.openai.responses.create(model="gpt-test", input=[*history, *ask(Script())])
     sent = (await provider.calls())[-1]["body"]["input"]
     assert not any("id" in item for item in sent)  # our ids mean nothing to the provider
 
@@ -219,9 +219,9 @@ async def test_unstored_and_unfinished_responses_are_not_to_be_had(served: Doors
 async def test_a_generation_is_read_on_every_other_face(served: Doors) -> None:
     """Faces/Ids."""
     native = (await served.http.post("/v1/streams", json={"model": "demo/count", "input": "x"})).json()["id"]
-    found = await events(await served.openai.responses.retrieve(f"resp_{native}", stream=True))
+    received = await events(await served.openai.responses.retrieve(f"resp_{native}", stream=True))
     tailed = await sse.tail(served.http, native)
-    assert found[-1].response.output_text == sse.text(tailed)
+    assert received[-1].response.output_text == sse.text(tailed)
     script = Script(words=6, reasoning=3, tool=True)
     chat = await served.openai.chat.completions.create(model="groq/chat-test", messages=ask(script))
     message = await served.anthropic.messages.create(model="claude-test", max_tokens=9, messages=ask(script))
@@ -244,8 +244,8 @@ def test_a_restarted_answer_closes_what_came_before() -> None:
     state = face.begin()
     made: list[bytes] = []
     for offset, entry in enumerate(log, 1):
-        found, state = face.events(Stored(offset, 1, encode(entry)), state)
-        made += found
+        received, state = face.events(Stored(offset, 1, encode(entry)), state)
+        made += received
     response = face.resource(state)
     assert [item["status"] for item in response["output"]] == ["completed", "completed"]
     assert response["output"][0]["content"][0]["text"] == "Hello"

@@ -17,7 +17,7 @@ from tests.provider.messages_api import signature
 from tests.provider.script import Script
 
 RICH = Script(words=6, reasoning=3, tool=True, unicode=True, split=True)
-Told = TypeVar("Told")
+Result = TypeVar("Result")
 
 
 @pytest.fixture
@@ -28,19 +28,19 @@ async def served(settings: Settings, provider: ProviderServer) -> AsyncIterator[
 
 @contextmanager
 def of_openai(url: str, **further: Any) -> Iterator[openai.OpenAI]:
-    given: dict[str, Any] = {"max_retries": 0, "_strict_response_validation": True, **further}
-    with openai.OpenAI(base_url=f"{url}/v1", api_key="any", **given) as client:
+    options: dict[str, Any] = {"max_retries": 0, "_strict_response_validation": True, **further}
+    with openai.OpenAI(base_url=f"{url}/v1", api_key="any", **options) as client:
         yield client
 
 
 @contextmanager
 def of_anthropic(url: str, **further: Any) -> Iterator[anthropic.Anthropic]:
-    given: dict[str, Any] = {"max_retries": 0, "_strict_response_validation": True, **further}
-    with anthropic.Anthropic(base_url=url, api_key="any", **given) as client:
+    options: dict[str, Any] = {"max_retries": 0, "_strict_response_validation": True, **further}
+    with anthropic.Anthropic(base_url=url, api_key="any", **options) as client:
         yield client
 
 
-async def blocking(act: Callable[[str], Told], served: Doors) -> Told:
+async def blocking(act: Callable[[str], Result], served: Doors) -> Result:
     """Run what a synchronous client does in a thread of its own."""
     return await asyncio.to_thread(act, served.url)
 
@@ -49,18 +49,18 @@ async def test_responses(served: Doors, provider: ProviderServer) -> None:
     def act(url: str) -> None:
         with of_openai(url) as client:
             with client.responses.create(model="gpt-test", input=ask(RICH), stream=True) as stream:
-                found = list(stream)
-            assert [event.sequence_number for event in found] == list(range(len(found)))
-            final = found[-1].response  # type: ignore[union-attr]
+                received = list(stream)
+            assert [event.sequence_number for event in received] == list(range(len(received)))
+            final = received[-1].response  # type: ignore[union-attr]
             whole = client.responses.create(model="gpt-test", input=ask(RICH))
             for response in (final, whole, client.responses.retrieve(whole.id)):
                 reasoning, message, call = (item.model_dump() for item in response.output)
                 assert reasoning["summary"][0]["text"] == RICH.reasoning_text()
                 assert message["content"][0]["text"] == response.output_text == RICH.text()
                 assert call["arguments"] == RICH.arguments()
-            for cut in range(0, len(found), 5):
+            for cut in range(0, len(received), 5):
                 rest = list(client.responses.retrieve(final.id, stream=True, starting_after=cut))
-                assert found[: cut + 1] + rest == found
+                assert received[: cut + 1] + rest == received
             with client.responses.stream(response_id=final.id) as helper:
                 helper.until_done()
                 assert helper.get_final_response().output_text == RICH.text()
@@ -120,20 +120,20 @@ async def test_a_completion_that_fails(served: Doors) -> None:
 
 async def test_messages(served: Doors) -> None:
     def act(url: str) -> None:
-        asked: Any = {"model": "claude-test", "max_tokens": 99, "messages": ask(RICH)}
+        request: Any = {"model": "claude-test", "max_tokens": 99, "messages": ask(RICH)}
         with of_anthropic(url) as client:
-            with client.messages.stream(**asked) as helper:
+            with client.messages.stream(**request) as helper:
                 helped = helper.get_final_message()
-            whole = client.messages.create(**asked)
+            whole = client.messages.create(**request)
             for message in (helped, whole):
                 thinking, text, tool = (block.model_dump() for block in message.content)
                 assert (thinking["thinking"], thinking["signature"]) == (RICH.reasoning_text(), signature(0))
                 assert (text["text"], tool["input"]) == (RICH.text(), {"city": "Zürich 😀", "words": 6})
                 assert message.stop_reason == "tool_use"
-            with client.messages.create(**asked, stream=True) as stream:
+            with client.messages.create(**request, stream=True) as stream:
                 kinds = [event.type for event in stream]
             assert (kinds[0], kinds[-1]) == ("message_start", "message_stop")
-            with client.messages.with_streaming_response.create(**asked) as raw:
+            with client.messages.with_streaming_response.create(**request) as raw:
                 assert raw.headers["stream-id"] == stream_id_of(raw.parse().id)
 
     await blocking(act, served)
@@ -171,8 +171,8 @@ async def test_a_retry_is_not_paid_again(served: Doors, provider: ProviderServer
             further: dict[str, Any] = {"max_retries": 2, "http_client": http}
             if door == "messages":
                 with of_anthropic(url, **further) as client:
-                    said: Any = client.messages.create(model="claude-test", max_tokens=9, messages=ask(SCRIPT))
-                    return str(said.content[0].text)
+                    created: Any = client.messages.create(model="claude-test", max_tokens=9, messages=ask(SCRIPT))
+                    return str(created.content[0].text)
             with of_openai(url, **further) as of:
                 if door == "responses":
                     return of.responses.create(model="gpt-test", input=ask(SCRIPT)).output_text

@@ -141,7 +141,7 @@ async def test_a_stop_leaves_a_cut_call_unanswered(client: httpx2.AsyncClient) -
         assert [part.type async for part in parts] == ["abort", "[DONE]"]
 
 
-@pytest.mark.leaves("a cancelled stream's slip lies in the queue until it expires", keys=["ms:queue"])
+@pytest.mark.leaves("a cancelled stream's slip stays in the queue until it expires", keys=["ms:queue"])
 async def test_a_stop_before_the_first_entry_is_an_abort_too(settings: Settings) -> None:
     async with (  # no worker: it stays queued
         inside.broker(settings) as client,

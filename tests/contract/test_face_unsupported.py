@@ -21,7 +21,7 @@ async def served(settings: Settings, provider: ProviderServer) -> AsyncIterator[
 
 
 @pytest.mark.parametrize(
-    ("given", "param", "code"),
+    ("options", "param", "code"),
     [
         ({"conversation": "conv_1"}, "conversation", "unsupported_parameter"),
         ({"top_logprobs": 2}, "top_logprobs", "unsupported_parameter"),
@@ -31,16 +31,16 @@ async def served(settings: Settings, provider: ProviderServer) -> AsyncIterator[
     ],
 )
 async def test_a_response_says_what_it_cannot(
-    served: Doors, provider: ProviderServer, given: dict[str, Any], param: str, code: str
+    served: Doors, provider: ProviderServer, options: dict[str, Any], param: str, code: str
 ) -> None:
     with pytest.raises(openai.BadRequestError) as refused:
-        await served.openai.responses.create(**{"model": "gpt-test", "input": "x", **given})
+        await served.openai.responses.create(**{"model": "gpt-test", "input": "x", **options})
     assert (refused.value.param, refused.value.code) == (param, code)
     assert await provider.requests() == []
 
 
 @pytest.mark.parametrize(
-    ("given", "param", "code"),
+    ("options", "param", "code"),
     [
         ({"n": 2}, "n", "unsupported_value"),
         ({"logprobs": True}, "logprobs", "unsupported_parameter"),
@@ -51,19 +51,19 @@ async def test_a_response_says_what_it_cannot(
     ],
 )
 async def test_a_completion_says_what_it_cannot(
-    served: Doors, provider: ProviderServer, given: dict[str, Any], param: str, code: str
+    served: Doors, provider: ProviderServer, options: dict[str, Any], param: str, code: str
 ) -> None:
     with pytest.raises(openai.BadRequestError) as refused:
-        await served.openai.chat.completions.create(model="gpt-test", messages=ask(Script()), **given)
+        await served.openai.chat.completions.create(model="gpt-test", messages=ask(Script()), **options)
     assert (refused.value.param, refused.value.code) == (param, code)
     assert await provider.requests() == []
 
 
-@pytest.mark.parametrize("given", [{"top_p": False}, {"temperature": "0.5"}])
-async def test_a_number_is_a_number(served: Doors, provider: ProviderServer, given: dict[str, Any]) -> None:
+@pytest.mark.parametrize("options", [{"top_p": False}, {"temperature": "0.5"}])
+async def test_a_number_is_a_number(served: Doors, provider: ProviderServer, options: dict[str, Any]) -> None:
     with pytest.raises(openai.BadRequestError) as refused:
-        await served.openai.responses.create(model="gpt-test", input="x", **given)
-    assert refused.value.param == next(iter(given))
+        await served.openai.responses.create(model="gpt-test", input="x", **options)
+    assert refused.value.param == next(iter(options))
     assert await provider.requests() == []
 
 
@@ -81,32 +81,32 @@ async def test_reasoning_in_cipher_comes_and_goes_back(served: Doors, provider: 
     """Faces/Include, Entries/Data."""
     create = served.openai.responses.create
     stream = await create(model="gpt-test", input=ask(script), include=ENCRYPTED, store=False, stream=True)
-    found = await events(stream)
-    reasoning = found[-1].response.output[0]
+    received = await events(stream)
+    reasoning = received[-1].response.output[0]
     assert (reasoning.type, reasoning.encrypted_content) == ("reasoning", "sealed-0")
-    done = next(event for event in found if event.type == "response.output_item.done")
+    done = next(event for event in received if event.type == "response.output_item.done")
     assert done.item == reasoning
-    given: Any = [*ask(script), *found[-1].response.output, *ask(Script(words=1))]
-    await create(model="gpt-test", input=given, include=ENCRYPTED, store=False)
+    options: Any = [*ask(script), *received[-1].response.output, *ask(Script(words=1))]
+    await create(model="gpt-test", input=options, include=ENCRYPTED, store=False)
     sent = (await provider.calls())[-1]["body"]["input"]
     assert (sent[1]["type"], sent[1]["encrypted_content"]) == ("reasoning", "sealed-0")
     assert "id" not in sent[1]  # our id means nothing to the provider
     for other in ("groq/chat-test", "anthropic/claude-test"):
-        await create(model=other, input=given)
+        await create(model=other, input=options)
         assert "sealed-0" not in str((await provider.calls())[-1]["body"])
 
 
 async def test_retrieve_includes_what_was_asked_for_then_or_now(served: Doors) -> None:
     """Faces/Include."""
     create, retrieve = served.openai.responses.create, served.openai.responses.retrieve
-    asked = await create(model="gpt-test", input=ask(Script(reasoning=2)), include=ENCRYPTED)
-    again = await retrieve(asked.id)
+    created = await create(model="gpt-test", input=ask(Script(reasoning=2)), include=ENCRYPTED)
+    again = await retrieve(created.id)
     assert again.output[0].encrypted_content == "sealed-0"  # type: ignore[union-attr]
-    streamed = await events(await retrieve(asked.id, stream=True, starting_after=3, include=ENCRYPTED))
+    streamed = await events(await retrieve(created.id, stream=True, starting_after=3, include=ENCRYPTED))
     assert streamed[-1].response == again
     plain = await create(model="gpt-test", input=ask(Script(reasoning=2)))
-    found = await retrieve(plain.id, include=ENCRYPTED)
-    assert found.output[0].encrypted_content is None  # type: ignore[union-attr]  # the provider was not asked for it
+    received = await retrieve(plain.id, include=ENCRYPTED)
+    assert received.output[0].encrypted_content is None  # type: ignore[union-attr]  # the provider was not asked for it
     with pytest.raises(openai.BadRequestError) as refused:
         await retrieve(plain.id, include=["everything"])  # type: ignore[list-item]
     assert (refused.value.param, refused.value.code) == ("include", "unsupported_value")
@@ -174,14 +174,14 @@ PDF = "data:application/pdf;base64,AAAA"
 
 
 async def test_a_document_reaches_every_provider_in_its_shape(served: Doors, provider: ProviderServer) -> None:
-    asked: Any = [
+    turns: Any = [
         [{"type": "input_file", "filename": "a.pdf", "file_data": PDF}],
         [{"type": "file", "file": {"filename": "a.pdf", "file_data": PDF}}],
     ]
     document: Any = {"type": "base64", "media_type": "application/pdf", "data": "AAAA"}
     for model in ("gpt-test", "groq/chat-test", "anthropic/claude-test"):
-        await served.openai.responses.create(model=model, input=[{"role": "user", "content": asked[0]}])
-        await served.openai.chat.completions.create(model=model, messages=[{"role": "user", "content": asked[1]}])
+        await served.openai.responses.create(model=model, input=[{"role": "user", "content": turns[0]}])
+        await served.openai.chat.completions.create(model=model, messages=[{"role": "user", "content": turns[1]}])
         full = model if "/" in model else f"openai/{model}"
         await served.anthropic.messages.create(
             model=full,
@@ -194,7 +194,7 @@ async def test_a_document_reaches_every_provider_in_its_shape(served: Doors, pro
     parts = [messages[0]["content"][0] for messages in sent]
     assert (
         parts
-        == [asked[0][0]] * 3 + [asked[1][0]] * 3 + [{"type": "document", "title": "a.pdf", "source": document}] * 3
+        == [turns[0][0]] * 3 + [turns[1][0]] * 3 + [{"type": "document", "title": "a.pdf", "source": document}] * 3
     )
 
 

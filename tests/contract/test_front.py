@@ -187,7 +187,7 @@ async def test_cancel_ends_a_running_stream_for_everyone(client: httpx2.AsyncCli
     assert (again.status_code, again.json()["outcome"]) == (202, "cancelled")
 
 
-@pytest.mark.leaves("a cancelled stream's slip lies in the queue until it expires", keys=["ms:queue"])
+@pytest.mark.leaves("a cancelled stream's slip stays in the queue until it expires", keys=["ms:queue"])
 async def test_cancel_seals_a_queued_stream_at_once(settings: Settings) -> None:
     """Cancel/Effect."""
     async with inside.broker(settings) as client:
@@ -302,7 +302,7 @@ async def test_an_expired_stream_closes_its_tails(settings: Settings, redis: Any
         async with client.stream("GET", f"/v1/streams/{stream_id}/events") as answer:
             events = sse.parse(answer)
             await anext(events)
-            await redis.delete(keys.state(stream_id), keys.log(stream_id))  # nobody is told of this
+            await redis.delete(keys.state(stream_id), keys.log(stream_id))  # no publication reports this
             last = [event async for event in events][-1]
         async with asyncio.timeout(10):
             while await redis.zcard(keys.due):  # until the reaper has found that it is gone

@@ -52,18 +52,18 @@ async def answer(client: httpx2.AsyncClient, *parts: bytes, rest_s: float = 0) -
 )
 async def test_a_head_without_an_end_is_refused(client: httpx2.AsyncClient, flood: tuple[bytes, bytes]) -> None:
     beginning, more = flood
-    told = await answer(client, beginning, *[more] * 40)
-    assert told.startswith(b"HTTP/1.1 431 Request Header Fields Too Large\r\n")
-    assert b"\r\nconnection: close\r\n" in told
-    assert b'"code":"head_too_large"' in told
+    reply = await answer(client, beginning, *[more] * 40)
+    assert reply.startswith(b"HTTP/1.1 431 Request Header Fields Too Large\r\n")
+    assert b"\r\nconnection: close\r\n" in reply
+    assert b'"code":"head_too_large"' in reply
 
 
 @pytest.mark.parametrize(("size", "status"), [(60_000, b"200"), (70_000, b"431"), (200_000, b"431")])
 async def test_a_head_that_comes_at_once_is_measured_alone(
     client: httpx2.AsyncClient, size: int, status: bytes
 ) -> None:
-    told = await answer(client, START + b"a: " + b"b" * size + b"\r\nConnection: close\r\n\r\n")
-    assert told[9:12] == status
+    reply = await answer(client, START + b"a: " + b"b" * size + b"\r\nConnection: close\r\n\r\n")
+    assert reply[9:12] == status
     body = b"x" * 200_000
     post = b"POST /v1/streams HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b" % (
         len(body),
@@ -82,9 +82,9 @@ async def test_trailers_without_an_end_are_cut(client: httpx2.AsyncClient) -> No
 @pytest.mark.parametrize("parts", [[START], [bytes([byte]) for byte in START]], ids=["halted", "dripping"])
 async def test_a_head_that_does_not_come_in_time_is_refused(client: httpx2.AsyncClient, parts: list[bytes]) -> None:
     began_s = time.monotonic()
-    told = await answer(client, *parts, rest_s=TIMEOUT_S / 10)
-    assert told.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
-    assert b'"code":"head_timeout"' in told
+    reply = await answer(client, *parts, rest_s=TIMEOUT_S / 10)
+    assert reply.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+    assert b'"code":"head_timeout"' in reply
     assert time.monotonic() - began_s >= TIMEOUT_S
 
 
@@ -93,9 +93,9 @@ async def test_who_asks_nothing_is_closed_without_a_word(client: httpx2.AsyncCli
 
 
 async def test_a_second_head_is_timed_too(client: httpx2.AsyncClient) -> None:
-    told = await answer(client, START + b"\r\n", START, rest_s=0.05)
-    assert told.count(b"HTTP/1.1 ") == 2
-    assert b"HTTP/1.1 408 " in told
+    reply = await answer(client, START + b"\r\n", START, rest_s=0.05)
+    assert reply.count(b"HTTP/1.1 ") == 2
+    assert b"HTTP/1.1 408 " in reply
 
 
 async def test_a_request_that_has_not_come_whole_holds_no_stop(settings: Settings) -> None:
@@ -104,9 +104,9 @@ async def test_a_request_that_has_not_come_whole_holds_no_stop(settings: Setting
         await client.get("/healthz")  # by now the other one has been taken
         began_s = time.monotonic()
     assert time.monotonic() - began_s < 0.9  # after a second, the server itself would cancel it
-    told = await asking
-    assert told.startswith(b"HTTP/1.1 503 ")
-    assert b"\r\nretry-after: 1\r\n" in told
+    reply = await asking
+    assert reply.startswith(b"HTTP/1.1 503 ")
+    assert b"\r\nretry-after: 1\r\n" in reply
 
 
 async def test_a_request_that_ends_in_500_says_that_its_connection_closes(settings: Settings) -> None:

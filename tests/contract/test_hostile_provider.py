@@ -123,10 +123,10 @@ async def test_harm_stays_with_its_own_generation(system: System) -> None:
             while not harmed.done():
                 most = max(most, _rss_mib(pid))
                 await asyncio.sleep(0.01)
-            shown, growth[mode] = harmed.result(), most - before
+            state, growth[mode] = harmed.result(), most - before
             expected = "completed" if mode == "wide" else "failed"  # of 600,000 empty choices
-            assert (shown["outcome"], shown["epoch"]) == (expected, 1), (mode, shown)
-            assert (shown["error"] or {}).get("code") != "internal", mode
+            assert (state["outcome"], state["epoch"]) == (expected, 1), (mode, state)
+            assert (state["error"] or {}).get("code") != "internal", mode
             undisturbed = await system.ended(beside)
             assert (undisturbed["outcome"], undisturbed["epoch"]) == ("completed", 1), mode
         assert max(growth.values()) <= MOST_GROWTH_MIB, growth
@@ -138,8 +138,8 @@ async def test_no_door_answers_500_to_what_it_left(system: System) -> None:
         await system.start()
         for mode in CHAT:
             stream_id = await system.post(model=f"evil/{mode}", input="x")
-            shown = await system.ended(stream_id)
-            assert (shown["error"] or {}).get("code") != "internal", mode
+            state = await system.ended(stream_id)
+            assert (state["error"] or {}).get("code") != "internal", mode
             for path in (f"streams/{stream_id}/events?after=0", f"responses/resp_{stream_id}"):
                 assert (await system.http.get(f"/v1/{path}")).status_code == 200, (mode, path)
 

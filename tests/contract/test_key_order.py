@@ -15,13 +15,14 @@ Json = dict[str, Any]
 FIELDS = {"reasoning": {"type": "string"}, "answer": {"type": "string"}}
 SCHEMA: Json = {"type": "object", "properties": FIELDS, "required": list(FIELDS), "additionalProperties": False}
 FORM: Json = {"name": "thought", "schema": SCHEMA}
-SAID: Json = {"messages": [{"role": "user", "content": "x"}]}
+MESSAGES: Json = {"messages": [{"role": "user", "content": "x"}]}
 
-ASKED: dict[str, Json] = {
+BODIES: dict[str, Json] = {
     "/v1/responses": {"input": "x", "text": {"format": {"type": "json_schema", **FORM}}},
-    "/v1/chat/completions": SAID | {"response_format": {"type": "json_schema", "json_schema": FORM}},
-    "/v1/messages": SAID | {"max_tokens": 9, "output_config": {"format": {"type": "json_schema", "schema": SCHEMA}}},
-    "/v1/streams": SAID | {"params": {"response_format": {"type": "json_schema", "json_schema": FORM}}},
+    "/v1/chat/completions": MESSAGES | {"response_format": {"type": "json_schema", "json_schema": FORM}},
+    "/v1/messages": MESSAGES
+    | {"max_tokens": 9, "output_config": {"format": {"type": "json_schema", "schema": SCHEMA}}},
+    "/v1/streams": MESSAGES | {"params": {"response_format": {"type": "json_schema", "json_schema": FORM}}},
 }
 
 
@@ -44,9 +45,9 @@ def orders(value: Any) -> Iterator[list[str]]:
 
 
 @pytest.mark.parametrize("model", ["openai/gpt-test", "anthropic/claude-test", "groq/chat-test"])
-@pytest.mark.parametrize("door", ASKED)
+@pytest.mark.parametrize("door", BODIES)
 async def test_a_schema_keeps_its_order(served: Doors, provider: ProviderServer, door: str, model: str) -> None:
-    answer = await served.http.post(door, json={"model": model, **ASKED[door]})
+    answer = await served.http.post(door, json={"model": model, **BODIES[door]})
     assert answer.is_success
     await served.http.get(f"/v1/streams/{answer.headers['stream-id']}", params={"wait": 10})
     (call,) = await provider.calls()
@@ -55,11 +56,11 @@ async def test_a_schema_keeps_its_order(served: Doors, provider: ProviderServer,
         assert list(orders(answer.json())) == [list(FIELDS)]
 
 
-@pytest.mark.parametrize(("door", "said"), [("/v1/streams", {"input": "x"}), ("/v1/responses", {"input": "x"})])
-async def test_another_order_is_the_same_request(served: Doors, door: str, said: Json) -> None:
-    asked = {"model": "demo/count", "metadata": {"a": "1", "b": "2"}, **said}
-    again = {**said, "metadata": {"b": "2", "a": "1"}, "model": "demo/count"}
-    answers = [await served.http.post(door, json=it, headers={"Idempotency-Key": "one"}) for it in (asked, again)]
+@pytest.mark.parametrize(("door", "prompt"), [("/v1/streams", {"input": "x"}), ("/v1/responses", {"input": "x"})])
+async def test_another_order_is_the_same_request(served: Doors, door: str, prompt: Json) -> None:
+    first = {"model": "demo/count", "metadata": {"a": "1", "b": "2"}, **prompt}
+    again = {**prompt, "metadata": {"b": "2", "a": "1"}, "model": "demo/count"}
+    answers = [await served.http.post(door, json=it, headers={"Idempotency-Key": "one"}) for it in (first, again)]
     assert [answer.is_success for answer in answers] == [True, True]
     (stream_id,) = {answer.headers["stream-id"] for answer in answers}
     await served.http.get(f"/v1/streams/{stream_id}", params={"wait": 10})

@@ -192,10 +192,10 @@ async def test_leases_are_renewed_by_thirds_and_a_worker_that_cannot_takes_no_mo
         blocked = False
 
         def is_renewal(command: Command) -> bool:
-            found = runs("renew", calm)(command) and b"intent" not in command
-            if found:
+            is_blocked = runs("renew", calm)(command) and b"intent" not in command
+            if is_blocked:
                 renewed_s.append(time.monotonic())
-            return found and blocked
+            return is_blocked and blocked
 
         proxy.rule(is_renewal, "hold", once=False)
         async with asyncio.timeout(20):

@@ -33,7 +33,7 @@ pytestmark = pytest.mark.both_ways
 
 QUICK = {"send_timeout_ms": 500}
 PARTS = [{"type": "text", "text": "x"}]
-ASKED = {"id": "chat", "trigger": "submit-message", "messages": [{"id": "u", "role": "user", "parts": PARTS}]}
+CHAT = {"id": "chat", "trigger": "submit-message", "messages": [{"id": "u", "role": "user", "parts": PARTS}]}
 
 
 class Written:
@@ -121,7 +121,7 @@ def test_requests_sent_ahead_by_a_client_that_has_left_are_no_errors(
 async def test_nobody_has_seen_an_end_who_had_left_before_it(settings: Settings) -> None:
     async with inside.worker(settings), inside.broker(settings) as client:
         _, writer = await open_connection(client)
-        body = orjson.dumps(ASKED)
+        body = orjson.dumps(CHAT)
         head = b"POST /api/chat HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
         writer.write(head + b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
         async with asyncio.timeout(5):
@@ -148,12 +148,12 @@ async def test_connections_are_freed_without_the_collector(client: httpx2.AsyncC
     gc.disable()
     try:
         before = {id(thing): thing for thing in gc.get_objects() if isinstance(thing, WireProtocol)}
-        for asked in (
+        for request in (
             tail_request(written.id, "Connection: close\r\n"),
             b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
         ):
             reader, writer = await open_connection(client)
-            writer.write(asked)
+            writer.write(request)
             assert (await reader.read()).startswith(b"HTTP/1.1 200")
             writer.close()
             await writer.wait_closed()

@@ -52,27 +52,27 @@ async def listed(http: httpx2.AsyncClient, tenant: str = "hog", **params: Any) -
 
 async def test_a_filter_looks_at_so_many_and_goes_on_by_its_cursor(http: httpx2.AsyncClient, redis: Redis) -> None:
     ids = await ended(redis, STREAMS, apart_ms=1)
-    found, cursor, pages = [], None, 0
+    listed_ids, cursor, pages = [], None, 0
     while pages == 0 or cursor:
         page = await listed(http, status="failed", limit=1_000, **({"cursor": cursor} if cursor else {}))
-        found += [row["id"] for row in page["data"]]
+        listed_ids += [row["id"] for row in page["data"]]
         cursor, pages = page["next_cursor"], pages + 1
         assert len(page["data"]) <= SCAN / 10
-    assert found == [stream_id for stream_id in ids if int(stream_id, 16) % 10 == 0]
+    assert listed_ids == [stream_id for stream_id in ids if int(stream_id, 16) % 10 == 0]
     assert pages in (STREAMS // SCAN, STREAMS // SCAN + 1)
 
 
 async def test_streams_of_one_moment_are_all_listed(http: httpx2.AsyncClient, redis: Redis) -> None:
     ids = await ended(redis, 300, apart_ms=0)
-    found: list[str] = []
+    listed_ids: list[str] = []
     cursor = ""
-    while len(found) <= len(ids):
+    while len(listed_ids) <= len(ids):
         page = await listed(http, limit=40, **({"cursor": cursor} if cursor else {}))
-        found += [row["id"] for row in page["data"]]
+        listed_ids += [row["id"] for row in page["data"]]
         cursor = page["next_cursor"]
         if not cursor:
             break
-    assert found == ids
+    assert listed_ids == ids
 
 
 async def test_many_lists_of_one_tenant_leave_the_connections_to_others(http: httpx2.AsyncClient, redis: Redis) -> None:

@@ -152,10 +152,10 @@ class LogMachine(RuleBasedStateMachine):
 
     def _renew(self, fence: Fence) -> None:
         model = self.model
-        asked = self.done(self.log.renew(self.stream_id, fence, LEASE_MS), model.gone() or model.fenced(fence))
-        if asked is not None:
+        is_cancelled = self.done(self.log.renew(self.stream_id, fence, LEASE_MS), model.gone() or model.fenced(fence))
+        if is_cancelled is not None:
             model.leased = True
-            assert asked == model.cancelled
+            assert is_cancelled == model.cancelled
 
     @precondition(is_running)
     @rule(outcome=st.sampled_from(OUTCOMES), off_by=OFF_BY, sure=st.booleans())
@@ -168,11 +168,11 @@ class LogMachine(RuleBasedStateMachine):
         if fence != self.model.fence:
             self._seal(fence, outcome, 0)
 
-    @rule(outcome=st.sampled_from(OUTCOMES), behind=st.sampled_from((0, 1)), off_by=OFF_BY)
-    def reaper_seals(self, outcome: str, behind: int, off_by: int) -> None:
+    @rule(outcome=st.sampled_from(OUTCOMES), epochs_back=st.sampled_from((0, 1)), off_by=OFF_BY)
+    def reaper_seals(self, outcome: str, epochs_back: int, off_by: int) -> None:
         """The reaper has read the state a moment ago; by now an epoch may have passed."""
         if self.model.status != "queued":
-            self._seal(Fence(self.model.epoch - behind, ""), outcome, off_by)
+            self._seal(Fence(self.model.epoch - epochs_back, ""), outcome, off_by)
 
     def _seal(self, fence: Fence, outcome: str, off_by: int) -> None:
         model, tail = self.model, len(self.model.rows)
@@ -191,9 +191,9 @@ class LogMachine(RuleBasedStateMachine):
     def zombie_releases(self, fence: Fence) -> None:
         self._release(fence)
 
-    @rule(behind=st.sampled_from((0, 0, 1)))
-    def reaper_releases(self, behind: int) -> None:
-        self._release(Fence(self.model.epoch - behind, ""))
+    @rule(epochs_back=st.sampled_from((0, 0, 1)))
+    def reaper_releases(self, epochs_back: int) -> None:
+        self._release(Fence(self.model.epoch - epochs_back, ""))
 
     def _release(self, fence: Fence) -> None:
         model = self.model

@@ -30,17 +30,17 @@ async def test_an_end_that_the_server_lost_is_written_again(tmp_path: Path) -> N
         through = f"redis://127.0.0.1:{proxy.port}/0"
         apps = {"pausing": f"{__name__}:pausing"}
         direct = Settings(redis_url=SecretStr(server.url), lease_ms=3_000, redis_timeout_s=10, apps=apps)
-        behind_proxy = direct.model_copy(update={"redis_url": SecretStr(through)})
-        async with client_alone(direct) as client, inside.worker(behind_proxy):
+        proxied = direct.model_copy(update={"redis_url": SecretStr(through)})
+        async with client_alone(direct) as client, inside.worker(proxied):
             stream_id = (await client.start("x", model="app/pausing"))["id"]
             while (await client.state(stream_id))["tail"] < 2:  # `start` and the first text
                 await asyncio.sleep(0.01)
             files, copy = tmp_path / "appendonlydir", tmp_path / "copy"
             await asyncio.to_thread(shutil.copytree, files, copy)
-            asked = proxy.rule(lambda command: command[0] == b"WAITAOF", "hold")
+            waiting = proxy.rule(lambda command: command[0] == b"WAITAOF", "hold")
             whole = await read(client, stream_id)
             assert whole.end == ("completed", None)
-            await asked.reached.wait()  # nobody has told the producer that the end is on disk
+            await waiting.reached.wait()  # nobody has told the producer that the end is on disk
             await asyncio.to_thread(server.kill)
             shutil.rmtree(files)
             copy.rename(files)

@@ -13,7 +13,7 @@ import pytest
 
 from tests.contract.scripted_broker import Answer, Exchange, scripted_broker
 
-FOUND = (0, 1, 7, 8, 9)
+FITTING = (0, 1, 7, 8, 9)
 """Which of ten streams fit; the broker looks at two for each page."""
 
 
@@ -26,7 +26,7 @@ def pages() -> Answer:
         query = parse_qs(urlsplit(exchange.line.split()[1]).query)
         assert query["status"] == ["running"]
         begin, limit = int(query.get("cursor", ["0"])[0]), int(query.get("limit", ["50"])[0])
-        fitting = [number for number in range(begin, min(begin + 2, 10)) if number in FOUND][:limit]
+        fitting = [number for number in range(begin, min(begin + 2, 10)) if number in FITTING][:limit]
         end = fitting[-1] + 1 if len(fitting) == limit else begin + 2
         document = {"data": [row(number) for number in fitting], "next_cursor": str(end) if end < 10 else None}
         await exchange.send(200, document)

@@ -28,7 +28,7 @@ from tests.contract.producer_and_sink import Producer, RecordingSink
 from tests.contract.raw_connections import LONG, unread_tail
 
 WINDOW_BYTES = 400_000
-ASKED = {
+CHAT = {
     "id": "c",
     "trigger": "submit-message",
     "model": "demo/count",
@@ -181,14 +181,14 @@ async def test_a_chunk_of_long_entries_is_no_longer_than_others(hub: Hub, produc
 async def test_a_client_that_names_ever_new_majors_makes_no_new_faces(settings: Settings) -> None:
     app = create_app(settings)
     async with inside.worker(settings), inside.served(settings, app) as client:
-        asking = asyncio.create_task(client.post("/api/chat", json=ASKED))
+        asking = asyncio.create_task(client.post("/api/chat", json=CHAT))
         majors = ["5", "7", *map(str, range(1_000, 1_020)), "9" * 5_000]
         hub = _hub_of(app)
         async with asyncio.timeout(5):
             while not hub.tails:
                 await asyncio.sleep(0.001)
-        asked = (client.get("/api/chat/c/stream", headers={"AI-SDK-Major": major}) for major in majors)
-        answers, most = await asyncio.gather(asyncio.gather(*asked), _most_faces(hub, asking))
+        requests = (client.get("/api/chat/c/stream", headers={"AI-SDK-Major": major}) for major in majors)
+        answers, most = await asyncio.gather(asyncio.gather(*requests), _most_faces(hub, asking))
         assert [answer.status_code for answer in answers] == [200] * len(majors)
         assert 1 <= most <= 3
 

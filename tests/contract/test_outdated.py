@@ -64,7 +64,7 @@ async def test_a_worker_that_is_quicker_than_the_reapers_does_not_run_it(
 async def test_it_is_run_where_the_setting_says_so(
     settings: Settings, provider: ProviderServer, stream_ids: list[str]
 ) -> None:
-    told = settings.model_copy(update={"outdated_after_s": float("inf")})
-    async with inside.worker(told), client_alone(told) as client:
+    patient = settings.model_copy(update={"outdated_after_s": float("inf")})
+    async with inside.worker(patient), client_alone(patient) as client:
         assert await ends(client, stream_ids) == [("completed", None)] * 2
     assert len(await provider.calls()) == 2

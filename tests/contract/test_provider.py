@@ -121,8 +121,8 @@ OF_MESSAGES: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize(
     ("path", "body", "words"),
     [
-        *(("chat/completions", *told) for told in OF_CHAT),
-        *(("responses", *told) for told in OF_RESPONSES),
+        *(("chat/completions", *case) for case in OF_CHAT),
+        *(("responses", *case) for case in OF_RESPONSES),
         *(("messages", {"max_tokens": 9, **body}, words) for body, words in OF_MESSAGES),
         ("messages", {"messages": [MESSAGE]}, "max_tokens: Field required"),
     ],

@@ -36,8 +36,8 @@ async def test_a_burst_of_readers_of_an_ended_stream(settings: Settings, readers
         await client.get(f"/v1/streams/{stream_id}", params={"wait": 10})
         for _ in range(BURSTS):
             gate = asyncio.Event()
-            asked = [paths[number % len(paths)].format(id=stream_id) for number in range(readers)]
-            reading = [asyncio.create_task(read(client, path, gate)) for path in asked]
+            requested = [paths[number % len(paths)].format(id=stream_id) for number in range(readers)]
+            reading = [asyncio.create_task(read(client, path, gate)) for path in requested]
             await asyncio.sleep(0)
             gate.set()
             with frozen_after(10):

@@ -79,15 +79,15 @@ async def server(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
 
 async def refusals(server: Server) -> dict[str, str]:
     """Return the code by which each room was refused; anything but an error of the log's own fails."""
-    found = {}
+    refused = {}
     for name, call in server.rooms().items():
         try:
             await asyncio.wait_for(call(), TIMEOUT_S)
         except LogFull as error:
-            found[name] = f"full: {error.code}"
+            refused[name] = f"full: {error.code}"
         except LogUnavailable as error:
-            found[name] = error.code
-    return found
+            refused[name] = error.code
+    return refused
 
 
 READS = {"read", "state", "ping", "listed", "chat"}
@@ -95,9 +95,9 @@ READS = {"read", "state", "ping", "listed", "chat"}
 
 async def test_a_replica_refuses_every_write_and_is_waited_for(server: Server) -> None:
     await server.admin.execute_command("REPLICAOF", *NOBODY)
-    found = await refusals(server)
-    assert set(found) == set(server.rooms()) - READS
-    assert set(found.values()) == {"READONLY"}
+    refused = await refusals(server)
+    assert set(refused) == set(server.rooms()) - READS
+    assert set(refused.values()) == {"READONLY"}
     await server.admin.execute_command("REPLICAOF", "NO", "ONE")
     assert await refusals(server) == {}
 
@@ -105,18 +105,18 @@ async def test_a_replica_refuses_every_write_and_is_waited_for(server: Server) -
 async def test_a_replica_without_its_primary_refuses_reads_too(server: Server) -> None:
     await server.admin.config_set("replica-serve-stale-data", "no")
     await server.admin.execute_command("REPLICAOF", *NOBODY)
-    found = await refusals(server)
-    assert set(found) == set(server.rooms())
-    assert set(found.values()) == {"READONLY", "MASTERDOWN"}
+    refused = await refusals(server)
+    assert set(refused) == set(server.rooms())
+    assert set(refused.values()) == {"READONLY", "MASTERDOWN"}
     await server.admin.execute_command("REPLICAOF", "NO", "ONE")
     assert await refusals(server) == {}
 
 
 async def test_a_server_without_its_replicas_is_waited_for(server: Server) -> None:
     await server.admin.config_set("min-replicas-to-write", 1)
-    found = await refusals(server)
-    assert set(found) == set(server.rooms()) - READS
-    assert set(found.values()) == {"NOREPLICAS"}
+    refused = await refusals(server)
+    assert set(refused) == set(server.rooms()) - READS
+    assert set(refused.values()) == {"NOREPLICAS"}
     await server.admin.config_set("min-replicas-to-write", 0)
     assert await refusals(server) == {}
 
@@ -125,11 +125,11 @@ async def test_a_full_server_refuses_what_grows_and_says_why(server: Server) -> 
     """PROTOCOL: Seal/OOM. Redis 7.0 refuses whatever stands in a MULTI, reads too; Valkey does not."""
     assert await refusals(server) == {}
     await server.admin.config_set("maxmemory", "1mb")
-    found = await refusals(server)
-    assert READS.isdisjoint(found), "what is there can be read"
-    assert {"due", "unwatch", "drop", "fsync"}.isdisjoint(found), "what a reaper needs is written"
-    assert {"create", "ready", "add", "first try", "retry", "new slip", "seen"} <= set(found)
-    assert set(found.values()) == {"full: OOM"}
+    refused = await refusals(server)
+    assert READS.isdisjoint(refused), "what is there can be read"
+    assert {"due", "unwatch", "drop", "fsync"}.isdisjoint(refused), "what a reaper needs is written"
+    assert {"create", "ready", "add", "first try", "retry", "new slip", "seen"} <= set(refused)
+    assert set(refused.values()) == {"full: OOM"}
     await server.admin.config_set("maxmemory", 0)
     assert await refusals(server) == {}
 
@@ -143,9 +143,9 @@ async def test_a_server_that_cannot_save_is_waited_for(server: Server, tmp_path:
     await server.admin.execute_command("BGSAVE")
     while (await server.admin.info("persistence"))["rdb_last_bgsave_status"] == "ok":
         await asyncio.sleep(0.01)
-    found = await refusals(server)
-    assert set(found) >= set(server.rooms()) - READS
-    assert set(found.values()) == {"MISCONF"}
+    refused = await refusals(server)
+    assert set(refused) >= set(server.rooms()) - READS
+    assert set(refused.values()) == {"MISCONF"}
     await server.admin.config_set("dir", str(tmp_path))
     await server.admin.config_set("stop-writes-on-bgsave-error", "no")
     assert await refusals(server) == {}
@@ -160,9 +160,9 @@ async def test_a_server_that_runs_a_long_script_is_waited_for(server: Server) ->
             await server.admin.ping()
         except redis_sync.ResponseError:
             break
-    found = await refusals(server)
-    assert set(found) == set(server.rooms())
-    assert set(found.values()) == {"BUSY"}
+    refused = await refusals(server)
+    assert set(refused) == set(server.rooms())
+    assert set(refused.values()) == {"BUSY"}
     await server.admin.script_kill()
     await asyncio.wait((running,))
     assert isinstance(running.exception(), redis_sync.ResponseError)
@@ -172,26 +172,26 @@ async def test_a_server_that_runs_a_long_script_is_waited_for(server: Server) ->
 
 async def test_a_user_without_rights_is_told_so(server: Server) -> None:
     await server.admin.execute_command("ACL", "SETUSER", "default", "-@scripting", "-@write")
-    found = await refusals(server)
-    assert set(found) == set(server.rooms()) - READS
-    assert set(found.values()) == {"NOPERM"}
+    refused = await refusals(server)
+    assert set(refused) == set(server.rooms()) - READS
+    assert set(refused.values()) == {"NOPERM"}
     await server.admin.execute_command("ACL", "SETUSER", "default", "+@all")
     assert await refusals(server) == {}
 
 
 async def test_a_wrong_password_is_told_as_one(server: Server) -> None:
     await server.admin.config_set("requirepass", "secret")
-    found = await refusals(server)
-    assert set(found) == set(server.rooms())
-    assert set(found.values()) == {"NOAUTH"}
+    refused = await refusals(server)
+    assert set(refused) == set(server.rooms())
+    assert set(refused.values()) == {"NOAUTH"}
     await server.admin.config_set("requirepass", "")
     assert await refusals(server) == {}
 
 
 async def test_too_many_connections_are_waited_out(server: Server) -> None:
     await server.admin.config_set("maxclients", 1)
-    found = await refusals(server)
-    assert set(found) == set(server.rooms())
+    refused = await refusals(server)
+    assert set(refused) == set(server.rooms())
     await server.admin.config_set("maxclients", 100)
     assert await refusals(server) == {}
 
@@ -202,8 +202,8 @@ async def test_a_server_that_loads_its_data_is_waited_for(server: Server) -> Non
     await server.admin.config_set("loading-process-events-interval-bytes", 1024)
     loading = asyncio.create_task(_reload(server.process.url))
     while not loading.done():
-        found = await refusals(server)
-        if "LOADING" in found.values():
+        refused = await refusals(server)
+        if "LOADING" in refused.values():
             break
     else:
         pytest.fail("it was not seen to load")
@@ -251,5 +251,5 @@ async def test_a_broker_refuses_starts_and_says_so(
             assert "READONLY" in answer.json()["detail"]
         await server.admin.execute_command("REPLICAOF", "NO", "ONE")
         assert (await http.get("/readyz")).is_success
-    said = [record.message for record in caplog.records if "(OOM)" in record.message]
-    assert len(said) == 1, "the log file says it once"
+    reports = [record.message for record in caplog.records if "(OOM)" in record.message]
+    assert len(reports) == 1, "the log file says it once"

@@ -44,7 +44,7 @@ class Asker:
     async def lose(self, count: int) -> str:
         """Send a try and give it up as soon as its stream is there; return the stream, once the loss is noted."""
         before = await self.rows()
-        trying = asyncio.create_task(self._given_up(count))
+        trying = asyncio.create_task(self._try_and_leave(count))
         async with asyncio.timeout(10):
             while not (new := {stream for stream, row in (await self.rows()).items() if before.get(stream) != row}):
                 await asyncio.sleep(0.01)
@@ -60,11 +60,11 @@ class Asker:
         """Return the tries that are remembered."""
         rows: dict[str, str] = {}
         async for key in self._redis.scan_iter("ms:tried:*"):
-            found = await self._redis.hgetall(key)  # type: ignore[misc]
-            rows |= {stream.decode(): row.decode() for stream, row in found.items()}
+            stored = await self._redis.hgetall(key)  # type: ignore[misc]
+            rows |= {stream.decode(): row.decode() for stream, row in stored.items()}
         return rows
 
-    async def _given_up(self, count: int) -> None:
+    async def _try_and_leave(self, count: int) -> None:
         # A connection of its own, which ends with it.
         async with httpx2.AsyncClient(base_url=self._http.base_url) as http:
             await http.post(self._path, json=self._body, headers={"x-stainless-retry-count": str(count)})
@@ -92,9 +92,9 @@ async def test_a_lost_try_is_joined_and_a_delivered_one_is_not(
     stream_id = await lost.lose(0)
     assert (await lost.send(1)).headers["stream-id"] == stream_id
     assert len(await provider.calls()) == 1
-    asked = Asker(http, redis, QUICK, path, **fields)
-    first = await asked.send(0)
-    again = await asked.send(1)  # asked once more; its own first try never came
+    sender = Asker(http, redis, QUICK, path, **fields)
+    first = await sender.send(0)
+    again = await sender.send(1)  # asked once more; its own first try never came
     assert first.headers["stream-id"] != again.headers["stream-id"]
     assert len(await provider.calls()) == 3
 

@@ -47,9 +47,9 @@ async def test_completions(served: Doors, provider: ProviderServer, model: str, 
     tool: Any = {"type": "function", "function": {"name": "get_weather", "parameters": SCHEMA}}
     for _ in range(3):
         completion = await served.openai.chat.completions.create(model=model, messages=messages, tools=[tool])
-        said = completion.choices[0].message
-        messages.append(said)
-        messages += [{"role": "tool", "tool_call_id": it.id, "content": "sunny"} for it in said.tool_calls or ()]
+        answer = completion.choices[0].message
+        messages.append(answer)
+        messages += [{"role": "tool", "tool_call_id": it.id, "content": "sunny"} for it in answer.tool_calls or ()]
         messages += ask(script)
     bodies = await accepted(provider, 3)
     assert ("I will not" in str(bodies[-1])) == (script is REFUSING)
@@ -60,9 +60,9 @@ async def test_streamed_completions(served: Doors, provider: ProviderServer, mod
     messages: list[Any] = ask(RICH)
     for _ in range(2):
         async with served.openai.chat.completions.stream(model=model, messages=messages) as stream:
-            said = (await stream.get_final_completion()).choices[0].message
-        messages.append(said)
-        messages += [{"role": "tool", "tool_call_id": it.id, "content": "sunny"} for it in said.tool_calls or ()]
+            answer = (await stream.get_final_completion()).choices[0].message
+        messages.append(answer)
+        messages += [{"role": "tool", "tool_call_id": it.id, "content": "sunny"} for it in answer.tool_calls or ()]
         messages += ask(RICH)
     await accepted(provider, 2)
 
@@ -79,8 +79,8 @@ async def test_parsed_completions(served: Doors, provider: ProviderServer, model
     messages: list[Any] = ask(RICH)
     for _ in range(2):
         parsed = await served.openai.chat.completions.parse(model=model, messages=messages, tools=[tool])
-        said = parsed.choices[0].message
-        messages += [said, {"role": "tool", "tool_call_id": said.tool_calls[0].id, "content": "sunny"}, *ask(RICH)]  # type: ignore[index]
+        answer = parsed.choices[0].message
+        messages += [answer, {"role": "tool", "tool_call_id": answer.tool_calls[0].id, "content": "sunny"}, *ask(RICH)]  # type: ignore[index]
     bodies = await accepted(provider, 2)
     assert "parsed" not in str(bodies[1])
 
@@ -116,9 +116,9 @@ async def test_messages(served: Doors, provider: ProviderServer, model: str, scr
     messages: list[Any] = ask(script)
     tool: Any = {"name": "get_weather", "input_schema": SCHEMA}
     for _ in range(3):
-        said = await served.anthropic.messages.create(model=model, max_tokens=99, messages=messages, tools=[tool])
-        messages.append({"role": "assistant", "content": said.content})
-        called = [block.id for block in said.content if block.type == "tool_use"]
+        answer = await served.anthropic.messages.create(model=model, max_tokens=99, messages=messages, tools=[tool])
+        messages.append({"role": "assistant", "content": answer.content})
+        called = [block.id for block in answer.content if block.type == "tool_use"]
         results = [{"type": "tool_result", "tool_use_id": call_id, "content": "sunny"} for call_id in called]
         messages.append({"role": "user", "content": [*results, {"type": "text", "text": ask(script)[0]["content"]}]})
     await accepted(provider, 3)
@@ -126,16 +126,16 @@ async def test_messages(served: Doors, provider: ProviderServer, model: str, scr
 
 @every_model
 async def test_a_name_is_told_to_those_who_take_one(served: Doors, provider: ProviderServer, model: str) -> None:
-    said: Any = [{**ask(PLAIN)[0], "name": "bob"}]
-    await served.openai.chat.completions.create(model=model, messages=said)
+    answer: Any = [{**ask(PLAIN)[0], "name": "bob"}]
+    await served.openai.chat.completions.create(model=model, messages=answer)
     (body,) = await accepted(provider, 1)
     assert ("bob" in str(body)) == (model == "groq/chat-test")
 
 
 @every_model
 async def test_a_phase_is_told_to_those_who_take_one(served: Doors, provider: ProviderServer, model: str) -> None:
-    said: Any = {"type": "message", "role": "assistant", "phase": "commentary", "content": "So far."}
-    await served.openai.responses.create(model=model, input=[*ask(PLAIN), said, *ask(PLAIN)])
+    answer: Any = {"type": "message", "role": "assistant", "phase": "commentary", "content": "So far."}
+    await served.openai.responses.create(model=model, input=[*ask(PLAIN), answer, *ask(PLAIN)])
     (body,) = await accepted(provider, 1)
     assert ("commentary" in str(body)) == (model == "openai/gpt-test")
 
@@ -144,9 +144,9 @@ async def test_a_phase_is_told_to_those_who_take_one(served: Doors, provider: Pr
 @pytest.mark.parametrize("first", MODELS)
 async def test_it_goes_on_at_another_provider(served: Doors, provider: ProviderServer, first: str, model: str) -> None:
     completion = await served.openai.chat.completions.create(model=first, messages=ask(RICH))
-    said = completion.choices[0].message
-    result: Any = {"role": "tool", "tool_call_id": said.tool_calls[0].id, "content": "sunny"}  # type: ignore[index]
-    messages: list[Any] = [*ask(RICH), said, result, *ask(PLAIN)]
+    answer = completion.choices[0].message
+    result: Any = {"role": "tool", "tool_call_id": answer.tool_calls[0].id, "content": "sunny"}  # type: ignore[index]
+    messages: list[Any] = [*ask(RICH), answer, result, *ask(PLAIN)]
     await served.openai.chat.completions.create(model=model, messages=messages)
     _, body = await accepted(provider, 2)
     for thought in ("r0 ", "reasoning_content", "annotations"):

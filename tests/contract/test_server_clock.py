@@ -1,4 +1,4 @@
-"""The clock of Redis is set while streams run: nobody is lost by it, or forgotten (PROTOCOL: Recovery/Clock)."""
+"""The clock of Redis is set while streams run: no producer is lost by it, or forgotten (PROTOCOL: Recovery/Clock)."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -94,7 +94,7 @@ async def test_a_queued_stream_is_not_timed_out_by_a_clock(log: Log, clock: Set)
 
 
 @pytest.mark.parametrize(
-    ("heard", "set_ms", "ages"),
+    ("readings", "set_ms", "ages"),
     [
         ([(10_000, 1.0), (11_000, 2.0)], 0, {9_000: 2_000}),
         ([(10_000, 1.0), (16_000, 2.0)], 5_000, {9_000: 1_000, 15_990: 10, 16_000: 0}),
@@ -103,8 +103,8 @@ async def test_a_queued_stream_is_not_timed_out_by_a_clock(log: Log, clock: Set)
     ],
     ids=["steady", "set forward", "set back", "silent for a minute"],
 )
-def test_ages(heard: list[tuple[int, float]], set_ms: int, ages: dict[int, int]) -> None:
+def test_ages(readings: list[tuple[int, float]], set_ms: int, ages: dict[int, int]) -> None:
     clock = ServerClock(100)
-    assert [clock.hear(now_ms, at_s, at_s) for now_ms, at_s in heard][-1] == set_ms
+    assert [clock.hear(now_ms, at_s, at_s) for now_ms, at_s in readings][-1] == set_ms
     for since_ms, age_ms in ages.items():
-        assert clock.age_ms(since_ms, heard[-1][0]) <= age_ms + 100  # never older than it is
+        assert clock.age_ms(since_ms, readings[-1][0]) <= age_ms + 100  # never older than it is

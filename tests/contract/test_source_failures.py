@@ -25,9 +25,9 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("midstream_worker.sources.provider_http.CONNECT_TIMEOUT_S", 0.5)
 
 
-async def failure(source: Source, asked: Prompt, into: Read | None = None) -> SourceError:
+async def failure(source: Source, request: Prompt, into: Read | None = None) -> SourceError:
     with pytest.raises(SourceError) as caught:
-        await read(source.open(asked), into)
+        await read(source.open(request), into)
     return caught.value
 
 
@@ -76,9 +76,9 @@ async def test_a_used_up_quota_is_no_rate_limit(provider: ProviderServer, dialec
 @every_dialect
 async def test_retry_after_is_passed_on(provider: ProviderServer, dialect: str) -> None:
     async with source_for(provider, dialect) as source:
-        told = await failure(source, prompt(Script(fail="status", status=429, retry_after=1.5)))
+        limited = await failure(source, prompt(Script(fail="status", status=429, retry_after=1.5)))
         silent = await failure(source, prompt(Script(fail="status", status=429)))
-    assert told.retry_after_s == 1.5
+    assert limited.retry_after_s == 1.5
     assert silent.retry_after_s is None
 
 
@@ -165,14 +165,14 @@ async def test_no_message_holds_a_secret(
     url = provider.url.replace("://", "://someone:hunter2-and-more@")
     async with source_for(url, dialect) as source:
         error = await failure(source, prompt(Script(fail="status", status=status)))
-    shown = error.message + "".join(traceback.format_exception(error))
-    assert KEY not in shown
-    assert "hunter2" not in shown
+    printed = error.message + "".join(traceback.format_exception(error))
+    assert KEY not in printed
+    assert "hunter2" not in printed
 
 
 @every_dialect
 async def test_a_long_message_is_cut(provider: ProviderServer, dialect: str) -> None:
-    asked: Any = prompt(Script(fail="status", status=400, error_code="x" * 10_000))
+    request: Any = prompt(Script(fail="status", status=400, error_code="x" * 10_000))
     async with source_for(provider, dialect) as source:
-        error = await failure(source, asked)
+        error = await failure(source, request)
     assert len(error.message) <= 500

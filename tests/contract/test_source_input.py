@@ -96,8 +96,8 @@ async def test_anthropic_messages_for_openai(provider: ProviderServer, dialect: 
 async def test_results_of_parallel_calls_are_one_anthropic_message(provider: ProviderServer) -> None:
     calls = [{**CHAT[2]["tool_calls"][0], "id": call_id} for call_id in ("c1", "c2")]
     results = [{"role": "tool", "tool_call_id": call_id, "content": call_id} for call_id in ("c1", "c2")]
-    asked = [{"role": "user", "content": "Hi"}, {**CHAT[2], "tool_calls": calls}]
-    body = await sent(provider, "anthropic", [*asked, *results])
+    turns = [{"role": "user", "content": "Hi"}, {**CHAT[2], "tool_calls": calls}]
+    body = await sent(provider, "anthropic", [*turns, *results])
     blocks = [{"type": "tool_result", "tool_use_id": call_id, "content": call_id} for call_id in ("c1", "c2")]
     assert body["messages"][2:] == [{"role": "user", "content": blocks}]
 

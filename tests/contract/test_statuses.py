@@ -121,7 +121,7 @@ async def test_the_keys_are_those_of_the_table(client: httpx2.AsyncClient, redis
     """State/Keys."""
     table = PROTOCOL.partition("### State/Keys")[2].partition("\n### ")[0]
     named = [name for row in re.findall(r"^\| (`.+?) \|", table, re.MULTILINE) for name in re.findall(r"`(.+?)`", row)]
-    known = re.compile("|".join(re.sub(r"\\\{id\\\}|<.+?>", ".+", re.escape(name)) for name in named))
+    documented = re.compile("|".join(re.sub(r"\\\{id\\\}|<.+?>", ".+", re.escape(name)) for name in named))
     streaming = {**START, "params": {"words": 200, "delay_ms": 5}}
     live = (await client.post("/v1/streams", json=streaming)).json()["id"]
     await client.post("/api/chat", json={**CHAT, "model": "demo/count"})
@@ -130,7 +130,7 @@ async def test_the_keys_are_those_of_the_table(client: httpx2.AsyncClient, redis
     await client.post(f"/v1/streams/{live}/cancel")
     await client.get(f"/v1/streams/{live}?wait=10")
     assert len(keys) > 8
-    assert [key for key in keys if not known.fullmatch(key) and not key.startswith("arq:")] == []
+    assert [key for key in keys if not documented.fullmatch(key) and not key.startswith("arq:")] == []
 
 
 async def test_a_stream_is_looked_after_before_it_exists(redis: Redis) -> None:

@@ -51,7 +51,7 @@ class Events:
         return [line.split() for line in self.path.read_text().splitlines()] if self.path.exists() else []
 
     def words(self, word: str) -> list[str]:
-        return [name for said, name, _ in self.all() if said == word]
+        return [name for output, name, _ in self.all() if output == word]
 
     def pids(self, name: str) -> list[int]:
         return [int(pid) for word, who, pid in self.all() if (word, who) == ("start", name)]
@@ -147,9 +147,9 @@ async def test_output_of_any_length_is_passed_on_under_the_childs_name(
     flood = STEADY.replace('note("start")', 'print("x" * 300_000, flush=True); note("start")')
     await supervisor.start(events.command("worker", code=flood))
     await supervisor.stop()
-    said = capfd.readouterr().err.splitlines()
-    assert sum(line.startswith("up       | waiting for worker to end, up to ") for line in said) == 1
-    lines = [line for line in said if not line.startswith("up ")]
+    output = capfd.readouterr().err.splitlines()
+    assert sum(line.startswith("up       | waiting for worker to end, up to ") for line in output) == 1
+    lines = [line for line in output if not line.startswith("up ")]
     assert all(line.startswith("worker   | ") for line in lines)
     assert "".join(line.removeprefix("worker   | ") for line in lines).count("x") == 300_000
     assert lines[-1] == "worker   | a word from worker"

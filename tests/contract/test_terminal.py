@@ -99,8 +99,8 @@ async def on_terminal(*words: str, status: int = 0) -> str:
 )
 async def test_a_terminal_is_sent_no_command(words: tuple[str, ...], answers: tuple[Answer, ...], status: int) -> None:
     async with scripted_broker(*answers) as broker:
-        shown = await on_terminal(*words, "--url", broker.url, status=status)
-    text = OUR_STYLE.sub("", shown)
+        printed = await on_terminal(*words, "--url", broker.url, status=status)
+    text = OUR_STYLE.sub("", printed)
     kept = {character for character in text if unicodedata.category(character) == "Cc"}
     assert kept <= {"\n", "\t"}
     assert not set(text) & set(CONTROLS) - {"\n", "\t"}
@@ -110,15 +110,15 @@ async def test_a_terminal_is_sent_no_command(words: tuple[str, ...], answers: tu
 async def test_what_a_stream_says_in_one_place_makes_no_line_of_its_own() -> None:
     forged = STATE | {"model": "demo/x\n[completed]"}
     async with scripted_broker(send(200, {"data": [forged], "next_cursor": None})) as broker:
-        shown = await on_terminal("ls", "--url", broker.url)
-    assert len(shown.splitlines()) == 2
+        printed = await on_terminal("ls", "--url", broker.url)
+    assert len(printed.splitlines()) == 2
 
 
 async def test_a_text_keeps_its_lines_and_tabs() -> None:
     answer = sse({"type": "text", "text": "a\tb\r\nc\n"}, {"type": "end", "outcome": "completed"})
     async with scripted_broker(answer) as broker:
-        shown = await on_terminal("tail", "s1", "--url", broker.url)
-    assert shown.startswith("a\tb\nc\n")
+        printed = await on_terminal("tail", "s1", "--url", broker.url)
+    assert printed.startswith("a\tb\nc\n")
 
 
 @pytest.mark.parametrize(
@@ -132,9 +132,9 @@ async def test_a_text_keeps_its_lines_and_tabs() -> None:
 )
 async def test_json_is_exact_and_harmless_by_its_escapes(words: tuple[str, ...], answers: tuple[Answer, ...]) -> None:
     async with scripted_broker(*answers) as broker:
-        shown = await on_terminal(*words, "--json", "--url", broker.url)
-    assert {character for character in shown if not character.isprintable()} == {"\n"}
-    lines = [json.loads(line) for line in shown.splitlines()]
+        printed = await on_terminal(*words, "--json", "--url", broker.url)
+    assert {character for character in printed if not character.isprintable()} == {"\n"}
+    lines = [json.loads(line) for line in printed.splitlines()]
     if words[0] == "show":
         assert lines == [STATE]
     else:

@@ -12,23 +12,23 @@ Json = dict[str, Any]
 
 IMAGE = {"type": "base64", "media_type": "image/png", "data": "AAAA"}
 URL = "data:image/png;base64,AAAA"
-ASKED: Json = {"role": "user", "content": "Hi"}
+QUESTION: Json = {"role": "user", "content": "Hi"}
 
 
 def of_anthropic(**marks: Any) -> list[Json]:
     """Return a history in which two calls gave an image each."""
     calls: list[Json] = [{"type": "tool_use", "id": name, "name": "look", "input": {}} for name in ("c1", "c2")]
-    shown = [{"type": "text", "text": "seen"}, {"type": "image", "source": IMAGE}]
-    results = [{"type": "tool_result", "tool_use_id": name, "content": shown, **marks} for name in ("c1", "c2")]
-    return [ASKED, {"role": "assistant", "content": calls}, {"role": "user", "content": results}, ASKED]
+    parts = [{"type": "text", "text": "seen"}, {"type": "image", "source": IMAGE}]
+    results = [{"type": "tool_result", "tool_use_id": name, "content": parts, **marks} for name in ("c1", "c2")]
+    return [QUESTION, {"role": "assistant", "content": calls}, {"role": "user", "content": results}, QUESTION]
 
 
 def of_responses() -> list[Json]:
     """Return the same in the words of Responses, whose results are items of their own."""
     calls = [{"type": "function_call", "call_id": name, "name": "look", "arguments": "{}"} for name in ("c1", "c2")]
-    shown = [{"type": "input_text", "text": "seen"}, {"type": "input_image", "image_url": URL, "detail": "auto"}]
-    results = [{"type": "function_call_output", "call_id": name, "output": shown} for name in ("c1", "c2")]
-    return [ASKED, *calls, *results, ASKED]
+    parts = [{"type": "input_text", "text": "seen"}, {"type": "input_image", "image_url": URL, "detail": "auto"}]
+    results = [{"type": "function_call_output", "call_id": name, "output": parts} for name in ("c1", "c2")]
+    return [QUESTION, *calls, *results, QUESTION]
 
 
 async def sent(provider: ProviderServer, dialect: str, messages: list[Json]) -> Json:
@@ -60,7 +60,7 @@ async def test_images_follow_the_results_of_a_completion(provider: ProviderServe
         lead, image = message["content"]
         assert (message["role"], name in lead["text"]) == ("user", True)
         assert image == {"type": "image_url", "image_url": {"url": URL}}
-    assert last == ASKED
+    assert last == QUESTION
 
 
 @pytest.mark.parametrize("dialect", ["responses", "compatible", "anthropic"])
@@ -79,6 +79,6 @@ async def test_an_error_is_told(provider: ProviderServer, dialect: str) -> None:
 async def test_an_error_in_words_is_told(provider: ProviderServer, dialect: str) -> None:
     call = {"type": "tool_use", "id": "c1", "name": "look", "input": {}}
     result = {"type": "tool_result", "tool_use_id": "c1", "content": "no such file", "is_error": True}
-    history = [ASKED, {"role": "assistant", "content": [call]}, {"role": "user", "content": [result]}]
+    history = [QUESTION, {"role": "assistant", "content": [call]}, {"role": "user", "content": [result]}]
     body = await sent(provider, dialect, history)
     assert "Error: no such file" in str(body)

@@ -56,7 +56,7 @@ async def broker(settings: Settings, blocks: str) -> AsyncIterator[tuple[asyncio
             await process.wait()
 
 
-async def asked(port: int, path: str) -> bytes:
+async def answer_to(port: int, path: str) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
     try:
@@ -67,9 +67,9 @@ async def asked(port: int, path: str) -> bytes:
 
 async def test_a_broker_whose_loop_stands_still_is_ended_and_says_where(settings: Settings) -> None:
     async with broker(settings, "while True: time.sleep(0.01)") as (process, port):
-        assert b"200 OK" in await asked(port, "/healthz")
+        assert b"200 OK" in await answer_to(port, "/healthz")
         with contextlib.suppress(ConnectionError):
-            assert await asked(port, "/stand-still") == b""
+            assert await answer_to(port, "/stand-still") == b""
         assert process.stderr
         report = (await process.stderr.read()).decode()
         assert await asyncio.wait_for(process.wait(), 10) == STALLED_STATUS
@@ -80,16 +80,16 @@ async def test_a_broker_whose_loop_stands_still_is_ended_and_says_where(settings
 async def test_a_loop_that_is_late_but_turns_is_left_alone(settings: Settings) -> None:
     async with broker(settings, f"time.sleep({STALL_MS / 4 / 1000})") as (process, port):
         for _ in range(6):
-            assert b"200 OK" in await asked(port, "/stand-still")
+            assert b"200 OK" in await answer_to(port, "/stand-still")
         assert process.returncode is None
 
 
 async def test_a_broker_that_was_stopped_itself_goes_on_when_it_is_woken(settings: Settings) -> None:
     async with broker(settings, "pass") as (process, port):
         for _ in range(3):
-            assert b"200 OK" in await asked(port, "/healthz")
+            assert b"200 OK" in await answer_to(port, "/healthz")
             process.send_signal(signal.SIGSTOP)
             await asyncio.sleep(2 * STALL_MS / 1000)
             process.send_signal(signal.SIGCONT)
-        assert b"200 OK" in await asked(port, "/healthz")
+        assert b"200 OK" in await answer_to(port, "/healthz")
         assert process.returncode is None

@@ -1,4 +1,4 @@
-"""Reapers look at a stream from before it exists until it has ended, whoever ends it (PROTOCOL: Create/Registered)."""
+"""Reapers watch a stream from before it exists until anybody has ended it (PROTOCOL: Create/Registered)."""
 
 from collections.abc import AsyncIterator
 

@@ -139,9 +139,9 @@ async def test_continue_quotes_the_answer_so_far_and_goes_on_after_it(
     assert [(status["state"], status["paid"]) for status in got.of("status")] == [("continuing", True)]
     assert (got.of("reset"), got.state["paid_calls"]) == ([], 2)
     (call,) = await provider.calls()
-    *_, quoted, asked = call["body"]["messages"]
+    *_, quoted, request = call["body"]["messages"]
     assert "Half of" in str(quoted["content"])
-    assert "Half of" in str(asked["content"])
+    assert "Half of" in str(request["content"])
 
 
 async def test_a_queued_stream_that_no_policy_lets_run_again_is_interrupted(
@@ -162,7 +162,7 @@ async def test_a_queued_stream_that_no_policy_lets_run_again_is_interrupted(
     assert await provider.requests() == []
 
 
-@pytest.mark.leaves("the slips of streams that nobody took lie there until they expire", keys=["ms:queue", "ms:due"])
+@pytest.mark.leaves("the slips of streams that nobody took stay there until they expire", keys=["ms:queue", "ms:due"])
 async def test_repeating_a_start_does_not_put_off_the_truth(settings: Settings, redis: Redis) -> None:
     """Without a worker: a broker's own reaper ends the stream within its lease and a second (I3)."""
     async with client_alone(settings) as client:

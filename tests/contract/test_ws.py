@@ -86,8 +86,8 @@ async def test_cancel_ends_it_and_leave_and_a_closed_socket_do_not(client: httpx
         await other.hear("entries")
     await talk.say(type="ping")
     assert (await talk.hear())["type"] == "pong"  # and no more entries before it
-    shown = (await client.get(f"/v1/streams/{stream_id}")).json()
-    assert (shown["status"], shown["tails"]) == ("running", 0)
+    state = (await client.get(f"/v1/streams/{stream_id}")).json()
+    assert (state["status"], state["tails"]) == ("running", 0)
     await talk.say(type="tail", id=stream_id)
     await talk.say(type="cancel", id=stream_id)
     # The worker may be quicker than the answer: the end comes before it or after it.

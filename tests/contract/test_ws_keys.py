@@ -41,11 +41,11 @@ async def test_who_shows_no_key_is_not_waited_for_long_nor_listened_to_at_length
             async with dial(client) as wordy:
                 await wordy.say(type="start", request=large)
                 assert await closing_code(wordy) == 1009
-            async with dial(client) as known:
-                await known.say(type="auth", key="ka")
-                await known.hear("ready")
-                await known.say(type="start", request=large)
-                assert (await known.hear("error"))["code"] == "unknown_model"
+            async with dial(client) as socket:
+                await socket.say(type="auth", key="ka")
+                await socket.hear("ready")
+                await socket.say(type="start", request=large)
+                assert (await socket.hear("error"))["code"] == "unknown_model"
 
 
 async def test_a_key_comes_as_a_header_or_first_message_and_tenants_are_apart(settings: Settings) -> None:
