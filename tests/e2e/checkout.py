@@ -27,7 +27,7 @@ def installed(folder: Path) -> Path:
     (folder / ".venv" / "bin").mkdir(parents=True)
     (folder / ".venv" / "bin" / "midstream").symlink_to(Path(sys.executable).with_name("midstream"))
     sum_of = "cat pyproject.toml constraints.txt scripts/install | cksum"
-    wanted = subprocess.run(["bash", "-c", sum_of], cwd=folder, capture_output=True, check=True).stdout
+    checksum = subprocess.run(["bash", "-c", sum_of], cwd=folder, capture_output=True, check=True).stdout
     for stamp in ("up-with", "up-no-local-model"):
-        (folder / ".venv" / f".installed-{stamp}").write_bytes(wanted)
+        (folder / ".venv" / f".installed-{stamp}").write_bytes(checksum)
     return folder

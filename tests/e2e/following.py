@@ -17,7 +17,7 @@ FOLLOW = """([id, options]) => {
     },
     onConnection: (state) => read.states.push(state),
   }));
-  following.catch(() => {}); // whoever awaits it sees it; before that, it is no error of the page
+  following.catch(() => {}); // an error is for the code that awaits it, and not the page's own
 }"""
 
 

@@ -33,9 +33,11 @@ async def passed(node: str, folder: Path, script: str, *options: str, **environm
         stderr=asyncio.subprocess.STDOUT,
     )
     output, _ = await process.communicate()
-    told = output.decode()
-    assert process.returncode == 0, told
-    counts = dict(line.split()[1:3] for line in told.splitlines() if line.startswith(("\u2139 pass ", "\u2139 fail ")))
-    assert counts["fail"] == "0", told
-    assert int(counts["pass"]), told
+    report = output.decode()
+    assert process.returncode == 0, report
+    counts = dict(
+        line.split()[1:3] for line in report.splitlines() if line.startswith(("\u2139 pass ", "\u2139 fail "))
+    )
+    assert counts["fail"] == "0", report
+    assert int(counts["pass"]), report
     return int(counts["pass"])

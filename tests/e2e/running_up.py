@@ -42,9 +42,9 @@ class Up:
                 cwd=folder,
             )
         self.greeting = self._greeting()
-        found = re.search(r"open (\S+)", self.greeting)
-        assert found, f"{self.greeting}\n{self.log.read_text()}"
-        self.url = found.group(1)
+        match = re.search(r"open (\S+)", self.greeting)
+        assert match, f"{self.greeting}\n{self.log.read_text()}"
+        self.url = match.group(1)
 
     def _greeting(self) -> str:
         assert self.process.stdout
@@ -60,11 +60,11 @@ class Up:
 
     def children(self) -> dict[str, int]:
         """Return the pid of each child by its kind."""
-        found: dict[str, int] = {}
+        pids: dict[str, int] = {}
         for pid in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split():
             command = Path(f"/proc/{pid}/cmdline").read_text()
-            found |= {kind: int(pid) for kind, word in KINDS.items() if word in command and "launch.py" not in command}
-        return found
+            pids |= {kind: int(pid) for kind, word in KINDS.items() if word in command and "launch.py" not in command}
+        return pids
 
     def run(self, *words: str) -> "subprocess.CompletedProcess[str]":
         """Run a command of the command line against it."""

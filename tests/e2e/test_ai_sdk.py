@@ -31,8 +31,8 @@ async def system(redis_url: str, tmp_path: Path, provider: ProviderServer) -> As
 
 async def run(node: str, system: System, major: int, *options: str, **environment: str) -> None:
     """Run the tests that are in JavaScript, and fail as they do."""
-    told = {"MAJOR": str(major), "BROKER": system.url, "MODULE": MODULE.as_uri()}
-    await passed(node, FOLDER, "useChat.test.mjs", *options, **told, **environment)
+    variables = {"MAJOR": str(major), "BROKER": system.url, "MODULE": MODULE.as_uri()}
+    await passed(node, FOLDER, "useChat.test.mjs", *options, **variables, **environment)
 
 
 def test_the_modules_types_hold_under_strict(node: str) -> None:

@@ -225,12 +225,12 @@ async def test_the_socket_client_survives_a_restarted_broker(system: System, pro
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     assert process.stdout is not None
-    told = (await process.stdout.readuntil(b"w20 ")).decode()
+    beginning = (await process.stdout.readuntil(b"w20 ")).decode()
     system.brokers[0].kill()
     await system.brokers[0].wait()
     await system.start_broker()
     rest, errors = await process.communicate()
-    assert told + rest.decode() == f"{SCRIPT.text()}\n[completed]\n", errors.decode()
+    assert beginning + rest.decode() == f"{SCRIPT.text()}\n[completed]\n", errors.decode()
     assert len(await provider.calls()) == 1
 
 
@@ -247,5 +247,5 @@ async def test_the_socket_client_gives_a_key(redis_url: str, tmp_path: Path) -> 
             env={**os.environ, "MIDSTREAM_API_KEY": key},
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
-        said, errors = await process.communicate()
-    assert said.endswith(b"\n[completed]\n"), errors
+        output, errors = await process.communicate()
+    assert output.endswith(b"\n[completed]\n"), errors

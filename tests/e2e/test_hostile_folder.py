@@ -29,7 +29,7 @@ async def answer(messages, params):
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A user's folder: an app beside modules and packages that would end whoever imports them."""
+    """A user's folder: an app beside modules and packages that end the process that imports them."""
     folder = tmp_path / "home"
     (folder / "shop").mkdir(parents=True)
     (folder / "shop" / "agent.py").write_text(AGENT)
@@ -54,7 +54,7 @@ def test_up_runs_ours_and_finds_the_users_app(folder: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "ready_words"),
     [
         (("worker",), "worker ready"),
         (("broker", "--port", "0"), "startup complete"),
@@ -63,7 +63,7 @@ def test_up_runs_ours_and_finds_the_users_app(folder: Path, tmp_path: Path) -> N
     ids=["worker", "broker", "brokers"],
 )
 def test_a_process_of_its_own_is_ours(
-    words: tuple[str, ...], told: str, folder: Path, tmp_path: Path, redis_url: str
+    words: tuple[str, ...], ready_words: str, folder: Path, tmp_path: Path, redis_url: str
 ) -> None:
     log = tmp_path / "log"
     with log.open("wb") as out:
@@ -76,7 +76,7 @@ def test_a_process_of_its_own_is_ours(
         )
     try:
         deadline = time.monotonic() + START_TIMEOUT_S
-        while told not in log.read_text():
+        while ready_words not in log.read_text():
             assert process.poll() is None, f"it ended: {log.read_text()}"
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.02)

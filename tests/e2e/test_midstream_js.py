@@ -107,14 +107,14 @@ ACROSS = """async ([broker, key]) => {
   const chat = { method: "POST", headers, body: JSON.stringify({ id: "c", messages, model: "demo/count" }) };
   const answer = await resumableFetch()(`${broker}/api/chat`, chat);
   const socket = new WebSocket(`${broker.replace("http", "ws")}/v1/ws`);
-  const said = await new Promise((resolve) => {
+  const first = await new Promise((resolve) => {
     socket.onopen = () => socket.send(JSON.stringify({ type: "auth", key }));
     socket.onmessage = ({ data }) => resolve(JSON.parse(data).type);
   });
   socket.close();
   const refused = await post("/v1/streams", { input: "x", model: "no/such" });
   const { code } = await refused.json();
-  return { text, parts: (await answer.text()).includes('"finish"'), said, code };
+  return { text, parts: (await answer.text()).includes('"finish"'), first, code };
 }"""
 
 
@@ -128,7 +128,7 @@ async def test_a_page_of_a_listed_origin_uses_every_door_and_no_other_does(
             page = await tabs.open(listed)
             read = await page.evaluate(ACROSS, [system.url, "ka"])
             assert read.pop("text").endswith(" 99 100 ")
-            assert read == {"parts": True, "said": "ready", "code": "unknown_model"}
+            assert read == {"parts": True, "first": "ready", "code": "unknown_model"}
             assert [error for error in tabs.errors if "422" not in error] == []
             page = await tabs.open(other)
             refused = await page.evaluate(f"(given) => ({ACROSS})(given).catch(String)", [system.url, "ka"])
@@ -163,11 +163,11 @@ async def test_the_module_is_one_file_that_is_sent_once(tabs: "Tabs", system: Sy
         assert (other.status_code, other.content) == (200, answer.content)
     async with another_origin() as other_origin:
         page = await tabs.open(other_origin)
-        asked: list[str] = []
-        page.on("request", lambda request: asked.append(request.url))
+        urls: list[str] = []
+        page.on("request", lambda request: urls.append(request.url))
         load = "(url) => import(url).then((it) => Object.keys(it).join())"
         assert await page.evaluate(load, f"{system.url}/midstream.js") == EXPORTS
-    assert asked == [f"{system.url}/midstream.js"]
+    assert urls == [f"{system.url}/midstream.js"]
 
 
 SHUT_OUT = """async (broker) => {
@@ -184,10 +184,10 @@ async def test_a_page_that_is_not_let_in_is_told_so_at_once(tabs: "Tabs", system
     async with another_origin() as other:
         page = await tabs.open(other)
         async with asyncio.timeout(15):
-            for said in await page.evaluate(SHUT_OUT, system.url):
-                assert said.endswith("MIDSTREAM_CORS_ORIGINS does not list it.")
-                assert system.url in said
-                assert other in said
+            for error in await page.evaluate(SHUT_OUT, system.url):
+                assert error.endswith("MIDSTREAM_CORS_ORIGINS does not list it.")
+                assert system.url in error
+                assert other in error
     tabs.errors.clear()
 
 
@@ -204,5 +204,5 @@ def test_it_can_be_packed_and_imported(tmp_path: Path) -> None:
     home.mkdir(parents=True)
     subprocess.run(["tar", "xf", tmp_path / packed["filename"], "-C", home, "--strip-components=1"], check=True)
     (tmp_path / "use.mjs").write_text(f"import * as it from '{packed['name']}'; console.log(Object.keys(it).join());")
-    said = subprocess.run([node, "use.mjs"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
-    assert said == f"{EXPORTS}\n"
+    output = subprocess.run([node, "use.mjs"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert output == f"{EXPORTS}\n"

@@ -146,8 +146,8 @@ async def test_sockets_pass_too(redis_url: str, tmp_path: Path) -> None:
             await socket.send('{"type": "start", "request": {"model": "demo/count", "input": "x"}}')
             text = ""
             async for message in socket:
-                heard = json.loads(message)
-                text += "".join(entry.get("text", "") for entry in heard.get("entries", ()))
-                if heard["type"] == "closed":
+                event = json.loads(message)
+                text += "".join(entry.get("text", "") for entry in event.get("entries", ()))
+                if event["type"] == "closed":
                     break
     assert text.endswith(" 99 100 ")

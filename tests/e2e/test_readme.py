@@ -27,8 +27,8 @@ PAGES = {
     path: path.read_text()
     for path in [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md")), ROOT / "examples/README.md"]
 }
-FOUND = re.findall(r"<!-- run: (\w+) -->\n```\w+\n(.*?)```", "".join(PAGES.values()), re.DOTALL)
-SNIPPETS = dict(FOUND)
+FENCES = re.findall(r"<!-- run: (\w+) -->\n```\w+\n(.*?)```", "".join(PAGES.values()), re.DOTALL)
+SNIPPETS = dict(FENCES)
 ADDRESS = "http://127.0.0.1:8080"
 STORY_ENDS = "Nobody downstream ever noticed that she had been away."
 RUN_S = 40
@@ -50,7 +50,7 @@ def run(words: list[str], folder: Path, **environment: str) -> str:
 
 
 def test_no_snippet_is_forgotten() -> None:
-    assert sorted(name for name, _ in FOUND) == sorted(
+    assert sorted(name for name, _ in FENCES) == sorted(
         ["up", "curl", "eventsource", "python", "asyncio", "cli", "app", "own"]
     )
 
@@ -66,10 +66,10 @@ def test_curl(up: Up, tmp_path: Path) -> None:
 
 async def test_eventsource(up: Up, tabs: "Tabs") -> None:
     page = await tabs.open(up.url)
-    async with page.expect_console_message(lambda message: message.type == "log") as told:
+    async with page.expect_console_message(lambda message: message.type == "log") as printed:
         await page.evaluate(f"async () => {{ {SNIPPETS['eventsource']} }}")
         os.kill(up.children()["broker"], signal.SIGKILL)  # it comes back, and so does the EventSource
-    outcome, _, text = (await told.value).text.partition(" ")
+    outcome, _, text = (await printed.value).text.partition(" ")
     assert outcome == "completed"
     assert text.startswith("[demo] ")
     assert text.count("[demo]") == 1
@@ -116,17 +116,17 @@ def test_an_app_of_ones_own(tmp_path: Path) -> None:
     scripts_up = installed_checkout(tmp_path / "checkout") / "scripts" / "up"
     up = Up(tmp_path / "data", folder=tmp_path, program=(str(scripts_up),), MIDSTREAM_APPS=setting[1])
     try:
-        told = up.run("start", "hello")
+        printed = up.run("start", "hello")
     finally:
         up.end(signal.SIGINT)
-    assert told.stdout == "You said: hello\n"
+    assert printed.stdout == "You said: hello\n"
     assert "  model  app/answer\n  app    app/answer, shop.agent:answer\n" in up.greeting
 
 
 @pytest.mark.skipif(shutil.which("git") is None or not (ROOT / ".git").exists(), reason="there is nothing to clone")
 def test_the_first_screen(tmp_path: Path) -> None:
     get, enter, start = SNIPPETS["up"].splitlines()
-    # Whoever runs the tests need not be who owns the files.
+    # The user who runs the tests may not own the files.
     trust = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"}
     where = run(["bash", "-eu", "-c", f"{get.replace('REPOSITORY', str(ROOT))} && {enter} && pwd"], tmp_path, **trust)
     clone = installed(Path(where.strip()))
@@ -138,14 +138,14 @@ def test_the_first_screen(tmp_path: Path) -> None:
 
 
 def test_the_greeting_is_what_it_prints(tmp_path: Path) -> None:
-    shown = re.search(r"^midstream is up.*?Ctrl-C$", README, re.MULTILINE | re.DOTALL)
-    assert shown
+    example = re.search(r"^midstream is up.*?Ctrl-C$", README, re.MULTILINE | re.DOTALL)
+    assert example
     running = Up(tmp_path / "data")
     try:
-        told = running.greeting.replace(running.url, ADDRESS).replace(str(tmp_path / "data"), ".midstream")
+        printed = running.greeting.replace(running.url, ADDRESS).replace(str(tmp_path / "data"), ".midstream")
     finally:
         running.end(signal.SIGINT)
-    assert told.replace("demo/story", "local/smollm2").strip() == shown.group()
+    assert printed.replace("demo/story", "local/smollm2").strip() == example.group()
 
 
 def test_every_file_that_is_linked_is_there() -> None:

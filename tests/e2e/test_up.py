@@ -53,15 +53,15 @@ def test_a_stream_after_many_others_is_listed(up: Up) -> None:
 
 def test_ctrl_c_leaves_no_process_and_the_next_start_has_the_finished_answer(data_dir: Path) -> None:
     first = Up(data_dir)
-    told = first.run("start", "Tell me a story.", "--model", "demo/story")
+    printed = first.run("start", "Tell me a story.", "--model", "demo/story")
     children = first.children()
     assert set(children) == set(KINDS)
     assert first.end(signal.SIGINT) == 0
     assert gone(children)
     second = Up(data_dir)
-    again = second.run("tail", told.stderr.split()[1])
+    again = second.run("tail", printed.stderr.split()[1])
     assert second.end(signal.SIGTERM) == 0
-    assert (again.returncode, again.stdout) == (0, told.stdout)
+    assert (again.returncode, again.stdout) == (0, printed.stdout)
 
 
 def test_a_second_ctrl_c_does_not_wait(data_dir: Path) -> None:
@@ -88,22 +88,24 @@ def test_an_app_that_cannot_be_imported_is_told_at_the_start(data_dir: Path, tmp
     up = Up(data_dir, folder=tmp_path, MIDSTREAM_APPS=json.dumps(apps))
     up.end(signal.SIGINT)
     assert "Unknown child process" not in up.log.read_text()
-    told = up.greeting
-    assert "app/away, which cannot be imported: shop.agent:answer: ModuleNotFoundError: No module named 'shop'" in told
-    assert f"(looked in {tmp_path})" in told
-    assert "app/broken, which cannot be imported: broken:answer: ValueError: no such index" in told
-    assert "app/empty, which cannot be imported: fine:other: AttributeError" in told
+    printed = up.greeting
+    assert (
+        "app/away, which cannot be imported: shop.agent:answer: ModuleNotFoundError: No module named 'shop'" in printed
+    )
+    assert f"(looked in {tmp_path})" in printed
+    assert "app/broken, which cannot be imported: broken:answer: ValueError: no such index" in printed
+    assert "app/empty, which cannot be imported: fine:other: AttributeError" in printed
     assert "  app    app/fine, fine:answer\n" in up.greeting
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_a_child_that_is_killed_comes_back_and_streams_go_on(up: Up, kind: str) -> None:
     before = up.children()
-    told = up.run("start", "Tell me a story.", "--model", "demo/story")
+    printed = up.run("start", "Tell me a story.", "--model", "demo/story")
     os.kill(before[kind], signal.SIGKILL)
     until(lambda: up.children().get(kind, before[kind]) != before[kind])
-    again = up.run("tail", told.stderr.split()[1])
-    assert (again.returncode, again.stdout) == (0, told.stdout)
+    again = up.run("tail", printed.stderr.split()[1])
+    assert (again.returncode, again.stdout) == (0, printed.stdout)
     assert up.run("start", "And another one.", "--model", "demo/story").returncode == 0
     assert {name: pid for name, pid in up.children().items() if name != kind} == {
         name: pid for name, pid in before.items() if name != kind
@@ -129,14 +131,14 @@ def test_a_tail_goes_on_through_a_broker_that_was_killed(data_dir: Path) -> None
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent")
 def test_a_supervisor_that_is_killed_leaves_no_child_and_no_lock(data_dir: Path) -> None:
     killed = Up(data_dir)
-    told = killed.run("start", "Tell me a story.", "--model", "demo/story")
+    printed = killed.run("start", "Tell me a story.", "--model", "demo/story")
     children = killed.children()
     killed.end(signal.SIGKILL)
     until(lambda: gone(children), timeout_s=5)
     second = Up(data_dir)
-    again = second.run("tail", told.stderr.split()[1])
+    again = second.run("tail", printed.stderr.split()[1])
     second.end(signal.SIGINT)
-    assert (again.returncode, again.stdout) == (0, told.stdout)
+    assert (again.returncode, again.stdout) == (0, printed.stdout)
 
 
 def test_a_default_model_that_does_not_run_is_told(data_dir: Path) -> None:

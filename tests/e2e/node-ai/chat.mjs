@@ -17,8 +17,8 @@ export function chatId() {
 }
 
 /** What the provider is to do, as a prompt. */
-export function script(told) {
-  return JSON.stringify({ script: told });
+export function script(fields) {
+  return JSON.stringify({ script: fields });
 }
 
 export function words(count) {

@@ -25,7 +25,7 @@ describe(`ai ${MAJOR}`, { concurrency: true }, () => {
   test("a tool is called once, and its output continues the answer", async () => {
     let sent = 0;
     const chat = page(chatId(), {
-      // The provider's script calls the tool at each turn, so that an unlimited page would go on for ever.
+      // The provider's script calls the tool at each turn, so that an unlimited page would never end.
       sendAutomaticallyWhen: (state) => sdk.lastAssistantMessageIsCompleteWithToolCalls(state) && (sent += 1) === 1,
       onToolCall: ({ toolCall: { toolName: tool, toolCallId } }) => {
         chat.seen.toolCalls.push(toolCallId);

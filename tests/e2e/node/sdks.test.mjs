@@ -58,8 +58,8 @@ test("a completion streams, calls a tool, and fails loudly", async () => {
 });
 
 test("a message streams thinking, text and a tool's input, and fails loudly", async () => {
-  const asked = { model: "claude-test", max_tokens: 99 };
-  const stream = anthropic.messages.stream({ ...asked, messages: messages({ reasoning: 2, tool: true }) });
+  const request = { model: "claude-test", max_tokens: 99 };
+  const stream = anthropic.messages.stream({ ...request, messages: messages({ reasoning: 2, tool: true }) });
   const message = await stream.finalMessage();
   assert.deepEqual(message.content.map((block) => block.type), ["thinking", "text", "tool_use"]);
   assert.equal(message.content[0].signature, "signed-0");
@@ -67,14 +67,14 @@ test("a message streams thinking, text and a tool's input, and fails loudly", as
   assert.equal(message.content[2].input.city, "Zürich 😀");
   assert.equal(message.stop_reason, "tool_use");
   const broken = messages({ fail: "error_event", fail_at: 3 });
-  await assert.rejects(anthropic.messages.stream({ ...asked, messages: broken }).finalMessage(), Anthropic.APIError);
+  await assert.rejects(anthropic.messages.stream({ ...request, messages: broken }).finalMessage(), Anthropic.APIError);
 });
 
 test("errors and models are in the peers' shapes", async () => {
   await assert.rejects(openai.responses.retrieve(`resp_${"0".repeat(32)}`), OpenAI.NotFoundError);
   await assert.rejects(openai.responses.create({ model: "demo/none", input: "x" }), OpenAI.NotFoundError);
-  const asked = { model: "claude-test", max_tokens: 9, messages: [] };
-  await assert.rejects(anthropic.messages.create(asked), Anthropic.BadRequestError);
+  const request = { model: "claude-test", max_tokens: 9, messages: [] };
+  await assert.rejects(anthropic.messages.create(request), Anthropic.BadRequestError);
   const ids = (await all(await openai.models.list())).map((model) => model.id);
   assert.deepEqual((await all(await anthropic.models.list())).map((model) => model.id), ids);
 });
@@ -108,7 +108,7 @@ for (const how of ["500", "timeout"]) {
       const of_openai = new OpenAI({ baseURL: `${BROKER}/v1`, apiKey: "any", maxRetries: 2, fetch: away });
       const of_anthropic = new Anthropic({ baseURL: BROKER, apiKey: "any", maxRetries: 2, fetch: away });
       const script = { delay_ms: 5, tag: `retried-${door}-${how}` };
-      const said = {
+      const answerOf = {
         responses: async () =>
           (await of_openai.responses.create({ model: "gpt-test", input: prompt(script) })).output_text,
         chat: async () =>
@@ -118,7 +118,7 @@ for (const how of ["500", "timeout"]) {
           (await of_anthropic.messages.create({ model: "claude-test", max_tokens: 9, messages: messages(script) }))
             .content[0].text,
       };
-      assert.equal(await said[door](), TEXT);
+      assert.equal(await answerOf[door](), TEXT);
       assert.equal(sent(), 2);
     });
   }
