@@ -21,7 +21,7 @@ from midstream.lifecycle.ending import end_entry
 from midstream.log.calls import SOURCES
 from midstream.log.connect import connect
 from midstream.log.entries import encode
-from midstream.log.keys import Keys, new_id
+from midstream.log.keys import Keys, id_of, new_id, stream_name
 from midstream.log.log import Log
 from midstream.log.values import Ending, Fence, NewStream
 from scripts.benchmarks.load import STAMP_DIGITS
@@ -30,6 +30,7 @@ from scripts.benchmarks.pipeline import Pipeline
 from scripts.benchmarks.rig import Rig
 
 PREFIX: Final = "ms"
+TENANT: Final = "bench"
 TICK_S: Final = 0.001
 UNPACED: Final = 256
 """Commands on their way at once when there is no pace to keep."""
@@ -170,9 +171,9 @@ async def _claimed(url: str, streams: int) -> dict[str, tuple[Fence, int]]:
     redis = connect(url, 30.0, 4)
     log = Log(redis, PREFIX)
     tails: dict[str, tuple[Fence, int]] = {}
-    new = NewStream(digest="bench", tenant="bench", model="bench", ttl_s=TTL_S, request=b'{"input":"bench"}')
+    new = NewStream(digest="bench", tenant=TENANT, model="bench", ttl_s=TTL_S, request=b'{"input":"bench"}')
     for _ in range(streams):
-        stream = new_id()
+        stream = stream_name(TENANT, new_id())
         await log.create(stream, new, look_in_ms=LEASE_MS)
         claim = await log.claim(stream, "bench", LEASE_MS)
         tails[stream] = claim.fence, claim.state.tail
@@ -200,7 +201,7 @@ def main(url: str, kind: str, streams: str, size: str) -> None:
     appender = _Appender(Publisher(url) if kind == NCHAN else _Redis(url, claimed), tails, int(size))
     if claimed is None:
         appender.append(1, 0)  # what `start` is on a log of ours
-    print(json.dumps(list(tails)), flush=True)
+    print(json.dumps(list(map(id_of, tails))), flush=True)
     for line in sys.stdin:
         if line.strip() == "end":
             asyncio.run(_seal(url, claimed or {}, tails))

@@ -84,7 +84,7 @@ class Rig:
 
     def worker(self, **settings: object) -> int:
         """Start our worker and return its process id once it takes jobs."""
-        process = self.spawn("worker", ["worker"], self._settings(settings))
+        process = self.spawn("worker", ["midstream_worker"], self._settings(settings))
         log = self._folder / "worker.log"
         deadline = time.monotonic() + READY_S
         while "worker ready" not in log.read_text():
