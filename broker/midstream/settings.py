@@ -24,6 +24,8 @@ REDIS_SCHEMES = ("redis", "rediss", "unix")
 HTTP_SCHEMES = ("http", "https")
 BUILT_IN_PROVIDERS = frozenset(("openai", "anthropic", "local", "demo", "app"))
 APP_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
+HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9a-fA-F:.]+")
+"""A host's name, or an address; one of IPv6 without its brackets."""
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s*]+")
 
 
@@ -63,6 +65,11 @@ class Settings(AccessSettings):
     cors_origins: str = Field(
         default="",
         description="`https://app.example,…`: other origins whose pages may use the broker; `*` stands for all",
+    )
+    allowed_hosts: str = Field(
+        default="",
+        description="`midstream.example,…`: names that this broker is reached by, besides those of loopback; without "
+        "keys, or with this list, a request for another host is refused",
     )
     max_head_bytes: int = Field(default=65_536, ge=4_096, description="largest head of a request, with its URL")
     head_timeout_ms: int = Field(default=10_000, ge=100, description="longest time for the head of a request to arrive")
@@ -229,6 +236,14 @@ class Settings(AccessSettings):
                 raise ValueError(f"{origin} is not an origin: write `https://host`, `https://host:port` or `*` for all")
         return value
 
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _well_formed_hosts(cls, value: str) -> str:
+        for host in listed(value):
+            if not HOST.fullmatch(host):
+                raise ValueError(f"{host} is not a host's name: write it without a scheme and a port")
+        return value
+
     def why_not_listen(self) -> str | None:
         """Return why a broker must not listen with these settings, or None. A worker listens to nothing."""
         if self.host in LOOPBACK_HOSTS:
@@ -253,6 +268,11 @@ class Settings(AccessSettings):
     def foreign_log_level(self) -> str:
         """The lowest level for packages of others, some of which write requests and keys to the log at `debug`."""
         return "info" if self.log_level == "debug" else self.log_level
+
+    @cached_property
+    def own_hosts(self) -> frozenset[str]:
+        """The names of `allowed_hosts`, in small letters."""
+        return frozenset(host.lower() for host in listed(self.allowed_hosts))
 
     @cached_property
     def allowed_origins(self) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ async def begun(client: httpx2.AsyncClient, body: Mapping[str, object]) -> str:
 
 
 def tail_request(stream_id: str, further: str = "") -> bytes:
-    return f"GET /v1/streams/{stream_id}/events HTTP/1.1\r\nHost: x\r\n{further}\r\n".encode()
+    return f"GET /v1/streams/{stream_id}/events HTTP/1.1\r\nHost: localhost\r\n{further}\r\n".encode()
 
 
 async def open_connection(

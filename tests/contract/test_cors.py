@@ -60,9 +60,12 @@ async def test_no_page_starts_anything_without_being_asked_about_first(settings:
         assert (await preflight(client, THEIRS)).status_code == 405
         for path in ("/v1/streams", "/api/chat", "/v1/responses", "/v1/chat/completions", "/v1/messages"):
             for media_type in ("text/plain", "application/x-www-form-urlencoded", ""):  # what needs no preflight
-                headers = {"Origin": THEIRS, **({"Content-Type": media_type} if media_type else {})}
-                answer = await client.post(path, content='{"input":"x","model":"demo/count"}', headers=headers)
+                headers = {"Content-Type": media_type} if media_type else {}
+                content = '{"input":"x","model":"demo/count"}'
+                answer = await client.post(path, content=content, headers=headers)
                 assert answer.status_code == 415, (path, media_type)
+                answer = await client.post(path, content=content, headers=headers | {"Origin": THEIRS})
+                assert answer.status_code == 403, (path, media_type)
 
 
 @pytest.mark.parametrize(("origin", "code"), [(OURS, None), (THEIRS, 4403)])

@@ -1,6 +1,7 @@
 """Every route of the OpenAPI document and every verb of the WebSocket, as somebody to whom a stream does not belong.
 
-The document and the socket's schema say what there is; a route or a verb without a row here fails (Access/Every route).
+The document and the socket's schema say what there is; a route or a verb without a row in the tables fails
+(Access/Every route).
 """
 
 import asyncio
@@ -17,77 +18,22 @@ import pytest
 from pydantic import SecretStr
 
 from midstream.access.api_keys import digest
-from midstream.access.grant import TENANT_SCOPES, Scope
+from midstream.access.grant import TENANT_SCOPES
 from midstream.http.app import create_app
 from midstream.http.socket.ws import MESSAGES
 from midstream.settings import Settings
 from tests import inside
+from tests.contract.route_table import ASK, CHAT, READ, ROUTES, START, STOP, Row
 from tests.contract.ws_talk import dial
 
-START, READ, STOP = Scope.START, Scope.READ, Scope.STOP
 ABSENT = "0" * 32
 LONG = {"words": 1_000, "delay_ms": 1_000}
-ASK = {"model": "demo/count", "input": "hi"}
-TALK = {"model": "demo/count", "messages": [{"role": "user", "content": "hi"}]}
-CHAT = {"trigger": "submit-message", "messages": [{"role": "user", "parts": [{"type": "text", "text": "hi"}]}]}
 KEY = {"Idempotency-Key": "the same"}
 _REQUEST_ID = re.compile("req_[0-9a-f]{24}")
 OWN_HEADERS = ("date", "x-request-id", "request-id")
 """Headers that differ between any two answers."""
 
 
-@dataclass(frozen=True)
-class Row:
-    """How a route is asked, and what it needs.
-
-    Attributes:
-        needs: The scopes; a credential without one of them is refused, whatever it asks for.
-        body: What is sent. `{stream}` stands for a stream's id, here as in the path.
-        begins: Whether it begins a stream, which is then the sender's own.
-        is_public: Whether it is for everybody, with a credential or without.
-    """
-
-    needs: tuple[Scope, ...] = ()
-    body: dict[str, Any] | None = None
-    begins: bool = False
-    is_public: bool = False
-
-    def sent(self, method: str, path: str, stream_id: str) -> dict[str, Any]:
-        """Return the request about a stream."""
-        named = {"stream_id": stream_id, "response_id": f"resp_{stream_id}", "chat_id": f"chat-{stream_id}"}
-        content = orjson.dumps(self.body).decode().replace("{stream}", stream_id) if self.body is not None else ""
-        headers = {"Content-Type": "application/json"} if content else {}
-        url = path.format(**named, model="demo/count")
-        return {"method": method.upper(), "url": url, "content": content, "headers": headers}
-
-
-ROUTES: dict[tuple[str, str], Row] = {
-    ("post", "/v1/streams"): Row((START,), ASK, begins=True),
-    ("get", "/v1/streams"): Row((READ,)),
-    ("get", "/v1/streams/{stream_id}"): Row((READ,)),
-    ("delete", "/v1/streams/{stream_id}"): Row((STOP,)),
-    ("get", "/v1/streams/{stream_id}/entries"): Row((READ,)),
-    ("get", "/v1/streams/{stream_id}/events"): Row((READ,)),
-    ("post", "/v1/streams/{stream_id}/cancel"): Row((STOP,)),
-    ("post", "/v1/tokens"): Row((READ,), {"stream": "{stream}"}),
-    ("post", "/api/chat"): Row((START, READ, STOP), CHAT | {"id": "chat-{stream}", "model": "demo/count"}, begins=True),
-    ("get", "/api/chat/{chat_id}/stream"): Row((READ,)),
-    ("post", "/api/chat/{chat_id}/stop"): Row((STOP,)),
-    ("post", "/v1/responses"): Row((START, READ), ASK | {"previous_response_id": "resp_{stream}"}),
-    ("post", "/v1/responses/compact"): Row((START, READ), ASK | {"previous_response_id": "resp_{stream}"}),
-    ("post", "/v1/responses/input_tokens"): Row((START,), ASK | {"previous_response_id": "resp_{stream}"}),
-    ("get", "/v1/responses/{response_id}"): Row((READ,)),
-    ("delete", "/v1/responses/{response_id}"): Row((STOP,)),
-    ("post", "/v1/responses/{response_id}/cancel"): Row((STOP, READ)),
-    ("get", "/v1/responses/{response_id}/input_items"): Row((READ,)),
-    ("post", "/v1/chat/completions"): Row((START, READ), TALK, begins=True),
-    ("post", "/v1/messages"): Row((START, READ), TALK | {"max_tokens": 9}, begins=True),
-    ("post", "/v1/messages/count_tokens"): Row((START,), TALK),
-    ("get", "/v1/models"): Row(),
-    ("get", "/v1/models/{model}"): Row(),
-    ("get", "/healthz"): Row(is_public=True),
-    ("get", "/readyz"): Row(is_public=True),
-}
 SOCKET = ("get", "/v1/ws")
 VERBS: dict[str, dict[str, Any] | None] = {
     "auth": None,  # carries a credential, and is part of every conversation below

@@ -109,7 +109,9 @@ def test_requests_sent_ahead_by_a_client_that_has_left_are_no_errors(
                 left.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
                 left.setblocking(False)  # noqa: FBT003
                 await loop.sock_connect(left, (client.base_url.host, client.base_url.port))
-                await loop.sock_sendall(left, b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n" * 2 + tail_request("none") * 2)
+                await loop.sock_sendall(
+                    left, b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n" * 2 + tail_request("none") * 2
+                )
                 for _ in range(ticks % 10):
                     await asyncio.sleep(0)
                 left.close()
@@ -122,7 +124,7 @@ async def test_nobody_has_seen_an_end_who_had_left_before_it(settings: Settings)
     async with inside.worker(settings), inside.broker(settings) as client:
         _, writer = await open_connection(client)
         body = orjson.dumps(CHAT)
-        head = b"POST /api/chat HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        head = b"POST /api/chat HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         writer.write(head + b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
         async with asyncio.timeout(5):
             while not (rows := (await client.get("/v1/streams")).json()["data"]):
@@ -131,7 +133,7 @@ async def test_nobody_has_seen_an_end_who_had_left_before_it(settings: Settings)
         await client.get(f"/v1/streams/{rows[0]['id']}", params={"wait": 5})
         for _ in range(5):  # who has left before the answer is begun
             _, writer = await open_connection(client)
-            writer.write(b"GET /api/chat/chat/stream HTTP/1.1\r\nHost: x\r\n\r\n")
+            writer.write(b"GET /api/chat/chat/stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
             await asyncio.sleep(0)
             writer.transport.abort()
             await until_no_tails(client, rows[0]["id"])
@@ -150,7 +152,7 @@ async def test_connections_are_freed_without_the_collector(client: httpx2.AsyncC
         before = {id(thing): thing for thing in gc.get_objects() if isinstance(thing, WireProtocol)}
         for request in (
             tail_request(written.id, "Connection: close\r\n"),
-            b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+            b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
         ):
             reader, writer = await open_connection(client)
             writer.write(request)

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.both_ways
 
 BODY = b"not asked for"
 TIMEOUT_MS = 500
-READY = b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+READY = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 
 @pytest.fixture

@@ -30,9 +30,8 @@ DOORS: dict[str, dict[str, Any]] = {
 
 def post(path: str, body: Mapping[str, Any]) -> bytes:
     content = orjson.dumps({"model": "demo/count", **body})
-    head = (
-        f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
-    )
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    head += f"Content-Length: {len(content)}\r\n\r\n"
     return head.encode() + content
 
 
@@ -48,7 +47,7 @@ async def test_the_next_request_after_a_long_prompt_is_answered(client: httpx2.A
     writer.write(post(path, DOORS[path]))
     async with asyncio.timeout(20):
         await reader.readuntil(b"\r\n0\r\n\r\n")
-    writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
     async with asyncio.timeout(3):
         assert (await reader.read()).startswith(b"HTTP/1.1 200 OK")
     writer.close()

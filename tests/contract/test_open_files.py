@@ -30,7 +30,7 @@ async def test_the_limit_is_raised_and_told_where_it_is_near(settings: Settings)
             for _ in range(CONNECTIONS):
                 reader, writer = await asyncio.open_connection(*listener.getsockname())
                 writers.append(writer)
-                writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+                writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 async with asyncio.timeout(20):
                     assert (await reader.readline()).startswith(b"HTTP/1.1 200")
             assert broker.stderr

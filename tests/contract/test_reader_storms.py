@@ -21,7 +21,7 @@ async def read(client: httpx2.AsyncClient, path: str, gate: asyncio.Event) -> by
     reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
     try:
         await gate.wait()
-        writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
         return await reader.read()
     finally:
         writer.close()

@@ -112,7 +112,7 @@ async def test_a_broker_starts_on_an_unknown_version(settings: Settings) -> None
         try:
             async with asyncio.timeout(30):
                 reader, writer = await asyncio.open_connection(*listener.getsockname())
-                writer.write(b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                writer.write(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
                 assert (await reader.read()).startswith(b"HTTP/1.1 200")
                 writer.close()
         finally:

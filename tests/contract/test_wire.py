@@ -25,7 +25,7 @@ async def client(settings: Settings) -> AsyncIterator[httpx2.AsyncClient]:
 async def test_requests_on_one_connection_are_answered_in_turn(client: httpx2.AsyncClient) -> None:
     stream_id = await begun(client, COUNT)
     reader, writer = await open_connection(client)
-    writer.write(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n" + tail_request(stream_id) * 2)  # pipelined
+    writer.write(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n" + tail_request(stream_id) * 2)  # pipelined
     await reader.readuntil(b"id: 2\n")
     writer.write(tail_request(stream_id))  # in the middle of an answer
     await asyncio.sleep(0.05)

@@ -15,6 +15,7 @@ from midstream.http.json_only import JsonOnly
 from midstream.http.limits import BodyLimit
 from midstream.http.messages import messages_routes
 from midstream.http.native import events_route, stream_routes, token_routes
+from midstream.http.page_guard import PageGuard
 from midstream.http.peers import absent_routes
 from midstream.http.peers.deliveries import Deliveries
 from midstream.http.request_ids import RequestIds
@@ -33,7 +34,8 @@ class BrokerApp(FastAPI):
 
     def __init__(self, settings: Settings, **options: Any) -> None:
         super().__init__(**options)
-        self._with_rules = cors.allowed(RequestIds(events_route.Shortcut(super().__call__)), settings)
+        routes = events_route.Shortcut(super().__call__)
+        self._with_rules = cors.allowed(RequestIds(PageGuard(routes, settings)), settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""

@@ -1,7 +1,6 @@
 """Which other origins' pages may use this broker (PROTOCOL: Http/Cors)."""
 
 from typing import Final
-from urllib.parse import urlsplit
 
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import HTTPConnection
@@ -19,6 +18,8 @@ EXPOSED: Final = (
     "X-Should-Retry",
     "X-Vercel-AI-UI-Message-Stream",
 )
+SAME_ORIGIN: Final = "same-origin"
+"""What a browser says in `Sec-Fetch-Site` of a page of ours; no page can write this header."""
 PREFLIGHT_S: Final = 7_200
 """How long a browser need not ask again; Chromium takes no longer time than this."""
 
@@ -39,8 +40,14 @@ def allowed(app: ASGIApp, settings: Settings) -> ASGIApp:
 
 
 def is_foreign(connection: HTTPConnection, settings: Settings) -> bool:
-    """Tell whether a page asks whose origin is neither ours nor let in; programs send no origin."""
+    """Tell whether a page asks whose origin is neither ours nor let in; programs send no origin.
+
+    The browser's own word counts more than a comparison with `Host`, which proxies replace.
+    """
     origin = connection.headers.get("origin")
-    if origin is None or not {origin, "*"}.isdisjoint(settings.allowed_origins):
+    if not {origin, "*"}.isdisjoint(settings.allowed_origins):
         return False
-    return urlsplit(origin).netloc != connection.headers.get("host")
+    site = connection.headers.get("sec-fetch-site")
+    if site is not None:
+        return site not in (SAME_ORIGIN, "none")
+    return origin is not None and origin.partition("://")[2] != connection.headers.get("host")

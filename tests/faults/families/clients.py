@@ -71,7 +71,7 @@ def _never_read(rig: Rig, trial: Trial) -> socket.socket:
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
     client.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, SEGMENT)
     client.connect((address.hostname, address.port))
-    client.sendall(f"GET /v1/streams/{trial.stream_id}/events HTTP/1.1\r\nHost: broker\r\n\r\n".encode())
+    client.sendall(f"GET /v1/streams/{trial.stream_id}/events HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     return client
 
 

@@ -1,0 +1,78 @@
+"""Keeps pages out that a broker was not meant for: by the host's name, and by their origin (PROTOCOL: Access/Hosts).
+
+A hostile page can have its own name resolve to loopback (DNS rebinding). For the browser it then is of the broker's
+origin; but the request says which name it reached the broker by.
+"""
+
+import ipaddress
+from functools import lru_cache
+from typing import Final
+from urllib.parse import urlsplit
+
+from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from midstream.http.cors import is_foreign
+from midstream.http.problems import Problem
+from midstream.settings import Settings
+
+SAFE_METHODS: Final = frozenset(("GET", "HEAD", "OPTIONS"))
+"""Methods that change nothing."""
+HOSTS_REMEMBERED: Final = 256
+
+
+class PageGuard:
+    """Refuses requests for hosts that are not ours, and in open mode what pages of other origins would change.
+
+    With keys and without a list of hosts there is nothing to refuse here: such a page has no key, and a cookie is asked
+    for its origin where it is read.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app = app
+        self._settings = settings
+        self._is_idle = not (settings.is_open or settings.own_hosts)
+        own = settings.own_hosts
+        self._is_own = lru_cache(HOSTS_REMEMBERED)(lambda host: is_loopback(host) or name_of(host) in own)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+        problem = None if self._is_idle or scope["type"] == "lifespan" else self._problem(scope)
+        if problem is not None:
+            await problem.response(scope)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    def _problem(self, scope: Scope) -> Problem | None:
+        for name, value in scope["headers"]:
+            if name == b"host" and not self._is_own(value.decode("latin-1")):
+                detail = "This broker goes by another name: list the host in MIDSTREAM_ALLOWED_HOSTS."
+                return Problem(421, "unknown_host", detail)
+        if self._settings.is_open and scope["type"] == "http" and scope["method"] not in SAFE_METHODS:
+            return foreign_page() if is_foreign(HTTPConnection(scope), self._settings) else None
+        return None
+
+
+def foreign_page() -> Problem:
+    """Return the refusal of a page that may not change anything here."""
+    detail = "A page of another origin may not do this (MIDSTREAM_CORS_ORIGINS)."
+    return Problem(403, "foreign_origin", detail)
+
+
+def name_of(host: str) -> str:
+    """Return the name in a `Host` header, without its port; empty where it is none."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a `Host` header names loopback, so that no page of another machine can have this origin."""
+    name = name_of(host)
+    if name == "localhost" or name.endswith(".localhost"):  # browsers resolve these themselves
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
