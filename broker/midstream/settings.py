@@ -15,6 +15,7 @@ from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from midstream.access.access_settings import LOOPBACK_HOSTS, AccessSettings, listed
+from midstream.access.limit_settings import LimitSettings
 
 PREFIX = "MIDSTREAM_"
 OPEN_TENANT = "default"
@@ -29,7 +30,7 @@ HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9a-fA-F:.]+")
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s*]+")
 
 
-class Settings(AccessSettings):
+class Settings(LimitSettings, AccessSettings):
     """All settings with their defaults.
 
     Raises:
@@ -258,6 +259,11 @@ class Settings(AccessSettings):
                 f"(of {', '.join(short)}); `midstream keys new` makes one that cannot be guessed"
             )
         return None
+
+    @property
+    def longest_life_s(self) -> float:
+        """How long a stream may be queued and running, at most."""
+        return self.queue_timeout_s + self.max_attempts * self.generation_timeout_s
 
     @property
     def longest_idle_s(self) -> float:

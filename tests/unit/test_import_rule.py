@@ -14,7 +14,7 @@ GROUND = ("midstream.settings", "midstream.requests", "midstream.lifecycle")
 # room: what of our own it may import, besides itself
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "midstream.access": (),
-    "midstream.settings": ("midstream.access.access_settings",),
+    "midstream.settings": ("midstream.access.access_settings", "midstream.access.limit_settings"),
     "midstream.log": (),
     "midstream.requests": ("midstream.log", "midstream.settings"),
     "midstream.lifecycle": ("midstream.log", "midstream.requests", "midstream.settings"),

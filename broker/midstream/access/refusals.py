@@ -47,3 +47,23 @@ class InsufficientScopeError(AccessError):
     def __init__(self, scope: str) -> None:
         super().__init__(f"This credential lacks the scope `{scope}`.")
         self.scope = scope
+
+
+class LimitExceededError(AccessError):
+    """A limit of the tenant, its user or a stream is reached (PROTOCOL: Limits/Refused).
+
+    Attributes:
+        limit: What is limited.
+        of: Whose limit it is: `tenant`, `user` or `stream`.
+        retry_after_s: When it is worth trying again.
+    """
+
+    status = 429
+    code = "limit_exceeded"
+
+    def __init__(self, limit: str, of: str, retry_after_s: int) -> None:
+        variable = f"MIDSTREAM_{of}_{limit}".upper()
+        super().__init__(f"A limit of this {of} is reached: {limit.replace('_', ' ')} ({variable}).")
+        self.limit = limit
+        self.of = of
+        self.retry_after_s = retry_after_s

@@ -26,6 +26,7 @@ _OPENAI_CODES: Final = {
     "unknown_model": "model_not_found",
     "unauthorized": "invalid_api_key",
     "token_expired": "invalid_api_key",
+    "limit_exceeded": "rate_limit_exceeded",
 }
 _MOST_REASONS: Final = 3
 

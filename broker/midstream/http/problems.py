@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
-from midstream.access.refusals import AccessError
+from midstream.access.refusals import AccessError, LimitExceededError
 from midstream.http import request_ids
 from midstream.http.error_shapes import peer_response
 from midstream.log.errors import (
@@ -84,6 +84,11 @@ def _refused(error: AccessError) -> Problem:
     return Problem(error.status, error.code, error.detail, headers=headers)
 
 
+def _limited(error: LimitExceededError) -> Problem:
+    headers = {"Retry-After": str(error.retry_after_s)}
+    return Problem(error.status, error.code, error.detail, headers=headers, limit=error.limit, of=error.of)
+
+
 def _unfit(error: UnfitRequestError) -> Problem:
     return Problem(400, "bad_request", str(error), errors=[{"at": error.at, "message": str(error)}])
 
@@ -115,6 +120,7 @@ _PROBLEMS: Final[dict[type[Exception], Callable[[Any], Problem]]] = {
         422, "missing_provider_key", str(e), provider=e.provider, variable=e.variable
     ),
     AccessError: _refused,
+    LimitExceededError: _limited,
     LogUnavailable: _unavailable,
     LogFull: _full,
     UnfitRequestError: _unfit,

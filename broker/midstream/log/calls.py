@@ -185,6 +185,38 @@ class Watch(Call):
     stream_id: str
 
 
+class Leave(Call):
+    """Takes ended streams off the list that reapers go by, and off those that limits count.
+
+    `places` are each stream's name, its tenant's set of what runs, and its slot, in turn.
+    """
+
+    due: Key
+    places: Sequence[Argument]
+
+
+class Admit(Call, grows=True):
+    """Counts a start, unless a limit refuses it.
+
+    An interval is that between two starts of a steady rate, and a window is the time whose starts may come at once; a
+    window or a most of 0 is no limit. The user's are 0, and its keys unused, where the start names no user.
+    """
+
+    tenant_rate: Key
+    tenant_live: Key
+    user_rate: Key
+    user_live: Key
+    slot: Key
+    stream_id: str
+    life_ms: int
+    tenant_interval_ms: str
+    tenant_window_ms: int
+    tenant_most: int
+    user_interval_ms: str
+    user_window_ms: int
+    user_most: int
+
+
 class TakeDue(Call):
     """Takes up to `limit` streams that are due."""
 

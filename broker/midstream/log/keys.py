@@ -35,6 +35,18 @@ class Keys:
         """Return the key of a tenant's list of streams by time of creation."""
         return Key(f"{self.prefix}:index:{tenant}")
 
+    def rate(self, owner: str) -> Key:
+        """Return the key of the time until which a tenant's or user's starts have used up their rate."""
+        return Key(f"{self.prefix}:rate:{owner}")
+
+    def live(self, owner: str) -> Key:
+        """Return the key of the set of a tenant's or user's streams that limits count as running."""
+        return Key(f"{self.prefix}:live:{owner}")
+
+    def slot(self, name: str) -> Key:
+        """Return the key that names the user's set in which a stream is counted."""
+        return Key(f"{self.prefix}:{{{name}}}:slot")
+
     def chat(self, tenant: str, chat_id: str) -> Key:
         """Return the key of a tenant's chat; hashed, because a chat's id is the client's and may hold anything."""
         digest = hashlib.sha256(f"{tenant}\0{chat_id}".encode()).hexdigest()
@@ -97,3 +109,8 @@ def stream_name(tenant: str, stream_id: str) -> str:
 def id_of(name: str) -> str:
     """Return the id in a stream's name."""
     return name.rpartition(SEPARATOR)[2]
+
+
+def tenant_of(name: str) -> str:
+    """Return the tenant in a stream's name."""
+    return name.rpartition(SEPARATOR)[0] or UNNAMED_TENANT

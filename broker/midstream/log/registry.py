@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from midstream.log import calls
 from midstream.log.errors import LogUnavailable
-from midstream.log.keys import Keys
+from midstream.log.keys import Keys, tenant_of
 from midstream.log.redis_errors import execute, log_errors
 from midstream.log.scripts import Scripts
 
@@ -55,10 +55,11 @@ class Registry:
         await self._scripts.run(calls.Writable())
 
     async def unwatch(self, *stream_ids: str) -> None:
-        """Have reapers look at the streams no more: they have ended, or are gone."""
+        """Have reapers look at the streams no more, and limits count them no more: they have ended, or are gone."""
         if stream_ids:
-            with log_errors:
-                await self._redis.zrem(self._keys.due, *stream_ids)
+            keys = self._keys
+            places = [word for each in stream_ids for word in (each, keys.live(tenant_of(each)), keys.slot(each))]
+            await self._scripts.run(calls.Leave(due=keys.due, places=places))
 
     async def unwatch_ended(self, *stream_ids: str) -> None:
         """Do as `unwatch` for streams that have just been ended, if Redis answers.

@@ -41,6 +41,7 @@ class CallerChat:
             InsufficientScopeError: The credential cannot start, read and stop; the chat stays where it is.
             UnknownModel, MissingProviderKey: No such model here; the chat stays where it is.
             StreamDeleted: The request's stream was deleted.
+            LimitExceededError: The turn has begun, so the turn before it is cancelled. The same request is safe.
             LogUnavailable: Redis did not answer. The same request is safe.
         """
         for scope in (Scope.START, Scope.READ, Scope.STOP):  # a turn stops the one before, and is read at once
@@ -127,5 +128,4 @@ class CallerChat:
 
 def _keep_s(settings: Settings) -> int:
     """Return how long a chat is remembered: as long as a stream may live."""
-    generating_s = settings.queue_timeout_s + settings.max_attempts * settings.generation_timeout_s
-    return settings.retention_s + round(generating_s)
+    return settings.retention_s + round(settings.longest_life_s)

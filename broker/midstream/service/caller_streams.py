@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import logging
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -10,7 +11,7 @@ import orjson
 
 from midstream.access.grant import Grant, Scope
 from midstream.access.ids import derived_id
-from midstream.access.refusals import InsufficientScopeError
+from midstream.access.refusals import InsufficientScopeError, LimitExceededError
 from midstream.hub.follower import Follower
 from midstream.hub.wait import Milestone
 from midstream.lifecycle.verdict import look_again_ms
@@ -61,6 +62,7 @@ class CallerStreams:
             UnwritableRequestError: It cannot be stored.
             UserError: It names a user that the credential is not of.
             IdleTimeoutError: It would wait too long.
+            LimitExceededError: The tenant or the user has started enough, and this start has not begun a stream before.
             IdempotencyMismatch, StreamDeleted: See PROTOCOL: Create/Idempotent.
             StreamAbsent: The stream that the same start began has expired just now.
             LogUnavailable: Redis did not answer. The same start with the same key is safe.
@@ -90,6 +92,7 @@ class CallerStreams:
             request=body,
             origin=stored_origin,
         )
+        await self._admit(grant, stream_id)
         created_ms = await self._resources.log.create(self._name(stream_id), new, look_in_ms=look_again_ms(settings))
         if created_ms is None:
             return self._opened(stream_id, await self._resources.log.state(self._name(stream_id))), False
@@ -99,6 +102,15 @@ class CallerStreams:
     def derived_id(self, idempotency_key: str, grant: Grant | None = None) -> str:
         """Return the id that every start with this key agrees on (PROTOCOL: Create/Idempotent)."""
         return derived_id(self._resources.secret, "key", (grant or self._grant).owner, idempotency_key)
+
+    async def _admit(self, grant: Grant, stream_id: str) -> None:
+        """Count a start, unless a limit refuses it that is no start of a stream which is there already.
+
+        If the start comes to nothing after this, the reaper that looks after its id gives its place back.
+        """
+        excess = await self._resources.quotas.admit(self._name(stream_id), grant.owner)
+        if excess is not None and await self._resources.log.state(self._name(stream_id)) is None:
+            raise LimitExceededError(excess.limit, excess.of, math.ceil(excess.retry_after_ms / 1000))
 
     async def _register(self, grant: Grant, stream_id: str, created_ms: int, keep_s: int) -> None:
         """Write a new stream's slip, and list it for its tenant and its user."""

@@ -6,6 +6,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from redis.asyncio import Redis
+
 from midstream.hub.hub import Hub
 from midstream.lifecycle.reaper import LANES, Reaper
 from midstream.lifecycle.slips import Slips
@@ -14,6 +16,7 @@ from midstream.log.connect import connect
 from midstream.log.durability import examine, refuse_unfit
 from midstream.log.installation import installation_secret
 from midstream.log.log import Log
+from midstream.log.quotas import Quota, Quotas
 from midstream.log.registry import Registry
 from midstream.log.tries import Tries
 from midstream.service.credentials import Credentials
@@ -40,6 +43,7 @@ class Resources:
     grant_ends: GrantEnds
     log: Log
     registry: Registry
+    quotas: Quotas
     chats: Chats
     retries: Retries
     slips: Slips
@@ -77,6 +81,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     retries = Retries(Tries(redis, prefix))
     slips = Slips(redis, prefix, settings.queue_timeout_s)
     lists = Lists(log, registry, settings)
+    quotas, chats = _quotas(redis, settings), Chats(redis, prefix)
     credentials: Credentials | None = None
     grant_ends: GrantEnds | None = None
     try:
@@ -92,7 +97,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         reaper.start()
         retries.start()
         yield Resources(
-            settings, secret, credentials, grant_ends, log, registry, Chats(redis, prefix), retries, slips, hub, lists
+            settings, secret, credentials, grant_ends, log, registry, quotas, chats, retries, slips, hub, lists
         )
     finally:
         if grant_ends is not None:
@@ -104,3 +109,14 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         await hub.stop()
         for client in (redis, reaper_redis):
             await client.aclose(close_connection_pool=True)
+
+
+def _quotas(redis: Redis, settings: Settings) -> Quotas:
+    burst_s = settings.starts_burst_s
+    return Quotas(
+        redis,
+        settings.key_prefix,
+        life_ms=round(settings.longest_life_s * 1000),
+        of_tenant=Quota(settings.tenant_starts_per_minute, burst_s, settings.tenant_generations),
+        of_user=Quota(settings.user_starts_per_minute, burst_s, settings.user_generations),
+    )
