@@ -12,9 +12,10 @@ a loop that runs in a thread of its own.
 """
 
 import asyncio
+import functools
 import threading
 import weakref
-from collections.abc import Coroutine, Generator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from concurrent import futures
 from typing import Any, Self, TypeVar
 
@@ -32,11 +33,20 @@ class Midstream:
     Args:
         base_url: The broker's address.
         api_key: Sent as a bearer token.
+        token: As of `midstream.Midstream`; the function has no `async`, and is called in a thread of its own.
         options: `heartbeat_s`, `max_failures`, `tries`: as of `midstream.Midstream`.
     """
 
-    def __init__(self, base_url: str = client.DEFAULT_URL, api_key: str | None = None, **options: Any) -> None:
-        self._client = client.Midstream(base_url, api_key, **options)
+    def __init__(
+        self,
+        base_url: str = client.DEFAULT_URL,
+        api_key: str | None = None,
+        *,
+        token: str | Callable[[], str] | None = None,
+        **options: Any,
+    ) -> None:
+        function = functools.partial(asyncio.to_thread, token) if callable(token) else token
+        self._client = client.Midstream(base_url, api_key, token=asked, **options)
         self._loop_thread = _LoopThread()
         # A client that is not closed is closed when it is collected, or when the program ends.
         self._close = weakref.finalize(self, self._loop_thread.close)

@@ -11,7 +11,7 @@ into another program. `midstream.sync` is the same client for programs without a
 
 import asyncio
 import uuid
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, Self
 
 import httpx2
@@ -37,6 +37,30 @@ REPLY_TIMEOUT_S: Final = 30.0
 MAX_FAILURES: Final = 20
 """Connections in a row without anything new before `tail` gives up: about two minutes of back-off."""
 REQUEST_TRIES: Final = 4
+UNAUTHORIZED: Final = 401
+
+Token = str | Callable[[], str | Awaitable[str]]
+
+
+class BearerAuth(httpx2.Auth):
+    """Sends a token with each request; one that the broker refuses (401) is asked for anew, once for each request."""
+
+    def __init__(self, token: Token) -> None:
+        self._token = token
+
+    async def async_auth_flow(self, request: httpx2.Request) -> AsyncGenerator[httpx2.Request, httpx2.Response]:
+        """Yield a request, and once more where its token was refused."""
+        await self._sign(request)
+        response = yield request
+        if response.status_code == UNAUTHORIZED and callable(self._token):
+            await self._sign(request)
+            yield request
+
+    async def _sign(self, request: httpx2.Request) -> None:
+        token = self._token() if callable(self._token) else self._token
+        if not isinstance(token, str):
+            token = await token
+        request.headers["Authorization"] = f"Bearer {token}"
 
 
 class Midstream:
@@ -48,6 +72,9 @@ class Midstream:
     Args:
         base_url: The broker's address.
         api_key: Sent as a bearer token.
+        token: The same for a token that ends: a text, or a function, with `async` or without, which is asked for a
+            valid token before each request. Where the broker refuses that one, it is asked once more, and the request
+            is sent again; a tail goes on after what it has read. What it raises ends the request or the tail.
         heartbeat_s: The broker's heartbeat, in seconds. A connection that is silent for three of them is dead.
         max_failures: Connections in a row without anything new before `tail` gives up.
         tries: How often any other request is sent if the broker does not answer or is overloaded.
@@ -58,6 +85,7 @@ class Midstream:
         base_url: str = DEFAULT_URL,
         api_key: str | None = None,
         *,
+        token: Token | None = None,
         heartbeat_s: float = HEARTBEAT_S,
         max_failures: int = MAX_FAILURES,
         tries: int = REQUEST_TRIES,
@@ -66,7 +94,8 @@ class Midstream:
         self._max_failures = max_failures
         self._tries = tries
         self._base_url = base_url
-        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        bearer = token or api_key
+        self._auth = BearerAuth(bearer) if bearer else None
         self._opened: dict[asyncio.AbstractEventLoop, tuple[httpx2.AsyncClient, AsyncGenerator[None, None]]] = {}
 
     async def __aenter__(self) -> Self:
@@ -187,7 +216,7 @@ class Midstream:
         if loop not in self._opened:
             http = httpx2.AsyncClient(
                 base_url=self._base_url,
-                headers=self._headers,
+                auth=self._auth,
                 limits=httpx2.Limits(max_connections=None),  # each tail keeps one until its stream ends
             )
             keeper = self._keep(loop, http)

@@ -21,12 +21,21 @@ export type Entry = { offset: number } & (
 /** `paused`: the tab is hidden and has given its connection back. */
 export type Connection = "connecting" | "live" | "reconnecting" | "paused" | "ended";
 
+/**
+ * A token, or a function that returns a valid one. The function is asked at each connection, and once more where the broker
+ * refuses what it returned (a second refusal is `Refused`). A TypeError, which `fetch` throws where the network is away, has
+ * it asked again after a pause; any other error of its own ends the reading.
+ */
+export type Token = string | (() => string | Promise<string>);
+
 export interface TailOptions {
   /** Gets each entry once and in order. A `reset` makes everything before it void. */
   onEntry(entry: Entry): void;
   onConnection?(state: Connection): void;
   /** For instance `{ Authorization: "Bearer …" }`. */
   headers?: Record<string, string>;
+  /** Sent as `Authorization: Bearer …`. */
+  token?: Token;
   /** The last offset that you have; default 0. */
   after?: number;
   /** Use one connection for all tabs that read this URL (Web Locks and BroadcastChannel); default true. */
@@ -62,6 +71,8 @@ export interface ResumableFetchOptions {
   fetch?: typeof globalThis.fetch;
   /** How long to wait for a broker that cannot be reached, in ms; default 5 minutes. */
   patienceMs?: number;
+  /** Sent as `Authorization: Bearer …`. */
+  token?: Token;
   /** Your major version of `ai`, if it is 7 or more. Then an answer that begins anew replaces the text so far. */
   major?: number;
   /** Use one connection for all tabs that show the same answer (Web Locks and BroadcastChannel); default true. */

@@ -10,7 +10,7 @@ export async function read(url: string, signal: AbortSignal): Promise<string> {
     else if (entry.type === "end" && entry.outcome !== "completed") throw new Error(entry.error?.message ?? entry.outcome);
   };
   try {
-    const last: number = await tail(url, { onEntry, after: 3, share: true, signal, headers: { "x-api-key": "k" } });
+    const last: number = await tail(url, { onEntry, after: 3, share: true, signal, headers: { "x-api-key": "k" }, token: async () => "t" });
     return `${last}: ${text}`;
   } catch (error) {
     if (error instanceof Refused && error.status === 404) return String(error.problem["code"]);
@@ -24,7 +24,7 @@ export const cursor: number = reader.cursor;
 export const following: Promise<void> = reader.follow();
 
 /** What `DefaultChatTransport` takes. */
-export const chatFetch: typeof globalThis.fetch = resumableFetch({ major: 7, share: false });
+export const chatFetch: typeof globalThis.fetch = resumableFetch({ major: 7, share: false, token: () => "t" });
 
 // @ts-expect-error an entry's offset is a number
 export const wrong: string = ({} as Entry).offset;

@@ -13,7 +13,7 @@ const UNREADABLE = { type: "error", errorText: "This answer cannot be read any f
  * whose answer is lost is sent again; the broker recognises it, and pays once. Tabs that show the same answer share a
  * connection.
  */
-export function resumableFetch({ fetch = globalThis.fetch, patienceMs = 300_000, major, share = true } = {}) {
+export function resumableFetch({ fetch = globalThis.fetch, patienceMs = 300_000, major, token, share = true } = {}) {
   return async (input, init = {}) => {
     const headers = new Headers(init.headers);
     if (major !== undefined) headers.set("AI-SDK-Major", String(major));
@@ -23,10 +23,10 @@ export function resumableFetch({ fetch = globalThis.fetch, patienceMs = 300_000,
     const shared = share && CAN_SHARE;
     // A tab that joins replays what is logged, and only then takes its place in the group.
     const replays = shared && isGet(init);
-    const send = () => ask(fetch, replays ? replayUrl(url) : input, { ...init, headers }, pauses);
+    const send = () => ask(fetch, replays ? replayUrl(url) : input, { ...init, headers }, pauses, token);
     const response = await insist(send, pauses, signal, patienceMs);
     if (!response.headers.has("x-vercel-ai-ui-message-stream") || !response.body) return response;
-    const answer = new ResumedAnswer(response, { fetch, signal, pauses, patienceMs, url, headers, shared, replays });
+    const answer = new ResumedAnswer(response, { fetch, signal, pauses, patienceMs, url, headers, token, shared, replays });
     return new Response(answer.body(), { status: response.status, headers: response.headers });
   };
 }
@@ -140,13 +140,13 @@ class ResumedAnswer {
   }
 
   async #reconnect(connection, follow) {
-    const { fetch, url, pauses, patienceMs } = this.#options;
+    const { fetch, url, pauses, patienceMs, token } = this.#options;
     const headers = new Headers(this.#options.headers);
     headers.delete("content-type");
     if (this.#cursor) headers.set("Last-Event-ID", this.#cursor);
     const { signal } = connection;
     const init = { headers, signal, cache: "no-store" };
-    const send = () => (connection.noteBytes(), ask(fetch, follow ? url : replayUrl(url), init, pauses));
+    const send = () => (connection.noteBytes(), ask(fetch, follow ? url : replayUrl(url), init, pauses, token));
     const response = await insist(send, pauses, signal, patienceMs);
     const ours = response.ok && response.headers.get("Stream-Id") === this.#streamId;
     if (ours && response.status !== 204) return response;
@@ -159,7 +159,7 @@ class ResumedAnswer {
   /** Passes events on in whole entries, so that no cut divides an entry. Its last event carries the cursor. */
   #take({ id, type, data }, reading) {
     reading.isParting ||= type === "parting";
-    if (this.#isOver || reading.isParting) return; // the broker stops; the events after that are for pages without this module
+    if (this.#isOver || reading.isParting) return; // what comes after it is for pages without this module
     const part = data === "[DONE]" ? { type: data } : JSON.parse(data);
     // The boundary of a replay. To the SDK an answer that goes on after a cursor is no replay.
     if (part.type === "data-replay") return reading.after || this.#send(`data: ${data}\n\n`);

@@ -57,11 +57,39 @@ export class Pauses {
 }
 
 /**
- * Sends one request and returns its response.
+ * Sends one request and returns its response. Where `token` is a function and the broker refuses what it returned, it is
+ * asked once more, and the request is sent again.
  * @throws {Cut} There was no answer, or one after which another try is worth it.
  */
-export async function ask(fetch, url, init, pauses) {
-  pauses.unansweredSinceMs ??= Date.now();
+export async function ask(fetch, url, init, pauses, token) {
+  const attempt = async () => {
+    pauses.unansweredSinceMs ??= Date.now();
+    return send(fetch, url, await signed(init, token), pauses);
+  };
+  const response = await attempt();
+  if (response.status !== 401 || typeof token !== "function") return response;
+  await response.body?.cancel();
+  return attempt();
+}
+
+async function signed(init, token) {
+  if (token === undefined) return init;
+  const headers = new Headers(init.headers);
+  headers.set("Authorization", `Bearer ${typeof token === "function" ? await fresh(token) : token}`);
+  return { ...init, headers };
+}
+
+/** Asks a page's function for a token. The TypeError of its `fetch` is a network that is away; other errors are for the page. */
+async function fresh(token) {
+  try {
+    return await token();
+  } catch (error) {
+    if (error instanceof TypeError) throw new Cut("no token could be fetched", { cause: error });
+    throw error;
+  }
+}
+
+async function send(fetch, url, init, pauses) {
   const response = await overNetwork(fetch(url, init)).catch(async (error) => {
     await refuseIfShutOut(String(url.url ?? url), pauses);
     throw error;

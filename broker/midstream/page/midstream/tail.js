@@ -10,6 +10,7 @@ export class Tail {
   cursor;
   #url;
   #headers;
+  #token;
   #onEntry;
   #onConnection;
   #closing = new AbortController();
@@ -19,9 +20,10 @@ export class Tail {
   #group = null;
   #filling = false;
 
-  constructor(url, { onEntry, onConnection = () => {}, headers = {}, after = 0, share = true }) {
+  constructor(url, { onEntry, onConnection = () => {}, headers = {}, token, after = 0, share = true }) {
     this.#url = url;
     this.#headers = headers;
+    this.#token = token;
     this.#onEntry = onEntry;
     this.#onConnection = onConnection;
     this.cursor = after;
@@ -102,7 +104,7 @@ export class Tail {
     return withConnection(signal, this.#pauses, async (connection) => {
       try {
         const init = { headers, signal: connection.signal, cache: "no-store" };
-        const response = await ask(fetch, url, init, this.#pauses);
+        const response = await ask(fetch, url, init, this.#pauses, this.#token);
         if (response.status === 204) this.#ended = true;
         else if (!response.ok) throw new Refused(response.status, await response.json().catch(() => ({})));
         else await this.#read(response, connection);
@@ -114,7 +116,8 @@ export class Tail {
 
   #read(response, connection) {
     this.#report("live");
-    return readEvents(response, connection, this.#pauses, ({ id, data }) => {
+    return readEvents(response, connection, this.#pauses, ({ id, type, data }) => {
+      if (type === "parting") return; // the token has ended: the next connection asks for another
       if (!this.#take({ ...JSON.parse(data), offset: Number(id) })) throw new Cut("an offset was skipped");
     });
   }
