@@ -46,7 +46,7 @@ class Midstream:
         **options: Any,
     ) -> None:
         function = functools.partial(asyncio.to_thread, token) if callable(token) else token
-        self._client = client.Midstream(base_url, api_key, token=asked, **options)
+        self._client = client.Midstream(base_url, api_key, token=function, **options)
         self._loop_thread = _LoopThread()
         # A client that is not closed is closed when it is collected, or when the program ends.
         self._close = weakref.finalize(self, self._loop_thread.close)
