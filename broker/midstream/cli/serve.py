@@ -21,15 +21,15 @@ from midstream.service.services import Services
 from midstream.settings import Settings
 
 GC_ALLOCATIONS: Final = 50_000
-"""Containers made, less those freed, between two collections of the youngest."""
+"""Containers that are allocated and not freed between two collections of the youngest generation."""
 STOP_MARGIN_S: Final = 2
-"""What requests get to end behind their tails, before uvicorn cancels them."""
+"""Seconds that requests get to end after their tails, before uvicorn cancels them."""
 
 
 class DrainingServer(uvicorn.Server):
     """Parts from its tails within `broker_drain_ms` of being told to stop; uvicorn alone waits for their streams' ends.
 
-    A tail that is parted from has no `end`: its client comes back, to whoever listens here then.
+    A tail that is parted from has no `end`: its client comes back, to the process that listens here then.
     """
 
     def __init__(self, app: FastAPI, settings: Settings) -> None:
