@@ -121,7 +121,7 @@ async def test_the_keys_are_those_of_the_table(client: httpx2.AsyncClient, redis
     """State/Keys."""
     table = PROTOCOL.partition("### State/Keys")[2].partition("\n### ")[0]
     named = [name for row in re.findall(r"^\| (`.+?) \|", table, re.MULTILINE) for name in re.findall(r"`(.+?)`", row)]
-    documented = re.compile("|".join(re.sub(r"\\\{id\\\}|<.+?>", ".+", re.escape(name)) for name in named))
+    documented = re.compile("|".join(re.sub(r"\\\{name\\\}|<.+?>", ".+", re.escape(name)) for name in named))
     streaming = {**START, "params": {"words": 200, "delay_ms": 5}}
     live = (await client.post("/v1/streams", json=streaming)).json()["id"]
     await client.post("/api/chat", json={**CHAT, "model": "demo/count"})
