@@ -47,6 +47,8 @@ ROUTES: dict[tuple[str, str], Row] = {
     ("get", "/v1/streams/{stream_id}/events"): Row((READ,)),
     ("post", "/v1/streams/{stream_id}/cancel"): Row((STOP,)),
     ("post", "/v1/tokens"): Row((READ,), {"stream": "{stream}"}),
+    ("post", "/v1/session"): Row(),
+    ("delete", "/v1/session"): Row(is_public=True),
     ("post", "/api/chat"): Row((START, READ, STOP), CHAT | {"id": "chat-{stream}", "model": "demo/count"}, begins=True),
     ("get", "/api/chat/{chat_id}/stream"): Row((READ,)),
     ("post", "/api/chat/{chat_id}/stop"): Row((STOP,)),

@@ -30,7 +30,7 @@ ABSENT = "0" * 32
 LONG = {"words": 1_000, "delay_ms": 1_000}
 KEY = {"Idempotency-Key": "the same"}
 _REQUEST_ID = re.compile("req_[0-9a-f]{24}")
-OWN_HEADERS = ("date", "x-request-id", "request-id")
+OWN_HEADERS = ("date", "set-cookie", "x-request-id", "request-id")
 """Headers that differ between any two answers."""
 
 

@@ -16,6 +16,7 @@ from midstream.access.ids import derived_id
 from midstream.access.key_file import add_key, revoke_key, rows_of
 from midstream.access.read_tokens import AUDIENCE, TYPE, ReadTokens, Subject
 from midstream.access.refusals import Ending, InsufficientScopeError, TokenExpiredError, UnauthorizedError
+from midstream.access.session_tokens import SessionTokens
 from midstream.access.verifier import Verifier
 
 SECRET, OTHER_SECRET = b"s" * 32, b"o" * 32
@@ -24,7 +25,7 @@ ONE_STREAM = Subject("acme", "ada", "s1", None)
 
 
 def verifier(keys: ApiKeys | None = None, provider: IdentityProvider | None = None, **further: Any) -> Verifier:
-    return Verifier(keys or ApiKeys({}), ReadTokens([SECRET]), provider, **further)
+    return Verifier(keys or ApiKeys({}), ReadTokens([SECRET]), SessionTokens([SECRET]), provider, **further)
 
 
 def read_token(**changes: Any) -> str:

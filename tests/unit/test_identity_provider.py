@@ -18,6 +18,7 @@ from midstream.access.grant import Scope
 from midstream.access.identity_provider import READ_AGAIN_S, IdentityProvider, Provider
 from midstream.access.read_tokens import ReadTokens
 from midstream.access.refusals import UnauthorizedError
+from midstream.access.session_tokens import SessionTokens
 from midstream.access.verifier import Verifier
 
 ISSUER, AUDIENCE_OF_IDP = "https://id.example", "midstream"
@@ -63,7 +64,7 @@ def provider_of(keys: KeySet, clock: Callable[[], float] = time.monotonic) -> Id
 
 
 def verifier(provider: IdentityProvider | None = None) -> Verifier:
-    return Verifier(ApiKeys({}), ReadTokens([b"s" * 32]), provider)
+    return Verifier(ApiKeys({}), ReadTokens([b"s" * 32]), SessionTokens([b"s" * 32]), provider)
 
 
 @pytest.mark.parametrize("kind", ["ES256", "RS256", "EdDSA"])

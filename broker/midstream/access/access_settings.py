@@ -50,9 +50,10 @@ class AccessSettings(BaseSettings):
     jwt_scopes: str = Field(default="start read stop", description="scopes of a token without that claim")
     token_secrets: SecretStr = Field(
         default=SecretStr(""),
-        description="`new,old`: secrets of 32 characters or more that sign read tokens; the first one signs, all "
-        "verify; empty: a secret that Redis keeps",
+        description="`new,old`: secrets of 32 characters or more that sign read tokens and sessions; the first one "
+        "signs, all verify; empty: a secret that Redis keeps",
     )
+    session_ttl_s: int = Field(default=3_600, ge=10, le=86_400, description="longest life of a page's session")
     read_token_ttl_s: int = Field(default=3_600, ge=10, le=86_400, description="longest life of a read token")
 
     @field_validator("api_keys")

@@ -9,7 +9,7 @@ import re
 import secrets
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -57,7 +57,7 @@ class ApiKeys:
     def __init__(self, grants: Mapping[str, Grant]) -> None:
         """Take the grants by the SHA-256 of their keys."""
         self._grants = dict(grants)
-        self._valid = frozenset(self._grants.values())
+        self._valid = frozenset(replace(grant, expires_s=None) for grant in self._grants.values())
 
     @classmethod
     def from_pairs(cls, tenants_by_key: Mapping[str, str]) -> "ApiKeys":
@@ -101,8 +101,8 @@ class ApiKeys:
         return self._grants.get(digest(secret))
 
     def holds(self, grant: Grant) -> bool:
-        """Tell whether the key of a grant that was made before is valid still."""
-        return grant in self._valid
+        """Tell whether the key of a grant that was made before is there still, whenever the grant itself ends."""
+        return replace(grant, expires_s=None) in self._valid
 
 
 def _grant(number: int, row: Any) -> tuple[str, Grant]:

@@ -13,6 +13,8 @@ from midstream.access.grant import Grant
 from midstream.access.identity_provider import IdentityProvider
 from midstream.access.read_tokens import TYPE, ReadTokens
 from midstream.access.refusals import Ending, TokenExpiredError, UnauthorizedError
+from midstream.access.session_tokens import TYPE as SESSION
+from midstream.access.session_tokens import SessionTokens
 
 MAX_CREDENTIAL_BYTES: Final = 8_192
 CACHED_TOKENS: Final = 10_000
@@ -30,11 +32,13 @@ class Verifier:
         self,
         keys: ApiKeys,
         read_tokens: ReadTokens,
+        sessions: SessionTokens,
         provider: IdentityProvider | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.keys = keys
         self._read_tokens = read_tokens
+        self._sessions = sessions
         self._provider = provider
         self._clock = clock
         self._cached: OrderedDict[bytes, Grant] = OrderedDict()
@@ -58,6 +62,8 @@ class Verifier:
             if len(self._cached) > CACHED_TOKENS:
                 self._cached.popitem(last=False)
         self._cached.move_to_end(named)
+        if is_of_key(cached) and not self.keys.holds(cached):
+            raise UnauthorizedError("the session of a revoked key")
         return self._current(cached)
 
     def ending(self, grant: Grant) -> Ending | None:
@@ -78,6 +84,8 @@ class Verifier:
             raise UnauthorizedError("an unknown key") from None
         if kind == TYPE:
             return self._read_tokens.grant(token)
+        if kind == SESSION:
+            return self._sessions.grant(token)
         if self._provider is None:
             raise UnauthorizedError("token: no identity provider is set up")
         return await self._provider.grant(token)

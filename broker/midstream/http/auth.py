@@ -7,6 +7,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import Scope
 
 from midstream.http.problems import Problem
+from midstream.http.session_cookie import session_token
 from midstream.service.caller import Caller
 from midstream.service.services import Services
 
@@ -23,8 +24,10 @@ def services_of(scope: Scope) -> Services:
 def credentials_of(connection: HTTPConnection) -> list[str]:
     """Return the credentials of a request: a bearer key or token, and `x-api-key`, which is Anthropic's way.
 
+    Where there is none of these, a page's cookie counts.
+
     Raises:
-        Problem: 400 `credential_in_url`.
+        Problem: 400 `credential_in_url`; 403 `foreign_origin`: a page asks that may not do this by a cookie.
     """
     if b"=" in connection.scope.get("query_string", b""):
         for name in IN_URLS:
@@ -33,7 +36,10 @@ def credentials_of(connection: HTTPConnection) -> list[str]:
                 raise Problem(400, "credential_in_url", detail)
     scheme, _, bearer = connection.headers.get("authorization", "").partition(" ")
     offered = (bearer.strip() if scheme.lower() == "bearer" else "", connection.headers.get("x-api-key", ""))
-    return [credential for credential in offered if credential]
+    credentials = [credential for credential in offered if credential]
+    if not credentials and (session := session_token(connection)):
+        return [session]
+    return credentials
 
 
 async def caller_of(connection: HTTPConnection) -> Caller:

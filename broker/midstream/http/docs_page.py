@@ -24,6 +24,12 @@ _SCHEMES: Final[dict[str, Any]] = {
         "name": "x-api-key",
         "description": "The same key, in Anthropic's header.",
     },
+    "session": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": "__Host-midstream",
+        "description": "A page's session, from `POST /v1/session`; on loopback without TLS the name is `midstream`.",
+    },
 }
 _OPEN_PATHS: Final = ("/healthz", "/readyz")
 _SOCKET: Final[dict[str, Any]] = {

@@ -100,6 +100,12 @@ class Caller:
         token = self._resources.credentials.read_tokens.mint(subject, scopes, now_s=now_s, ttl_s=ttl_s)
         return token, int(now_s) + ttl_s
 
+    def session(self, ttl_s: int) -> tuple[str, int]:
+        """Return a token that carries this credential's grant for a page, and for how many seconds it does."""
+        now_s = time.time()
+        token, expires_s = self._resources.credentials.session_tokens.make(self._grant, now_s=now_s, ttl_s=ttl_s)
+        return token, max(0, expires_s - int(now_s))
+
     def chat(self, chat_id: str) -> CallerChat:
         """Return the caller's chat of that id, which need not have begun."""
         return CallerChat(self._resources, self._grant, self.streams, chat_id)

@@ -14,6 +14,7 @@ from midstream.access.grant import ALL_SCOPES, Grant, Scope
 from midstream.access.identity_provider import MAX_KEYS_BYTES, Claims, IdentityProvider, Provider
 from midstream.access.read_tokens import ReadTokens
 from midstream.access.refusals import Ending, TokenExpiredError, UnauthorizedError
+from midstream.access.session_tokens import SessionTokens
 from midstream.access.verifier import Verifier, is_of_key
 from midstream.settings import OPEN_TENANT, Settings
 
@@ -34,18 +35,22 @@ class Credentials:
 
     Attributes:
         read_tokens: Makes read tokens.
+        session_tokens: Makes session tokens.
         on_change: Called after the key file was read again.
     """
 
     def __init__(self, settings: Settings, secret: bytes) -> None:
         secrets = [text.encode() for text in listed(settings.token_secrets.get_secret_value())]
         self.read_tokens = ReadTokens(secrets or [secret])
+        self.session_tokens = SessionTokens(secrets or [secret])
         self.on_change: Callable[[], None] = lambda: None
         self._is_open = settings.is_open
         self._path = settings.keys_file
         self._pairs = ApiKeys.from_pairs(settings.tenants_by_key)
         self._changed = self._version()
-        self._verifier = Verifier(self._pairs | self._from_file(), self.read_tokens, _provider(settings))
+        self._verifier = Verifier(
+            self._pairs | self._from_file(), self.read_tokens, self.session_tokens, _provider(settings)
+        )
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
