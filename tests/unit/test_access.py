@@ -45,7 +45,9 @@ async def test_a_key_grants_what_its_row_says() -> None:
         f'[[keys]]\nname = "backend"\nsha256 = "{new.row["sha256"]}"\ntenant = "acme"\nscopes = ["read"]\n'
     )
     assert new.secret.startswith("ms_backend_")
-    assert keys.grant(new.secret) == Grant("acme", scopes=frozenset({Scope.READ}), credential="key:backend")
+    assert keys.grant(new.secret) == Grant(
+        "acme", scopes=frozenset({Scope.READ}), credential=f"key:backend/{digest(new.secret)[:12]}"
+    )
     with pytest.raises(UnauthorizedError):
         await verifier(keys).grant(new.secret[:-1])
 
@@ -92,6 +94,8 @@ async def test_a_key_that_is_gone_from_the_file_is_not_valid_any_more() -> None:
     doors = verifier(ApiKeys.from_toml("[[keys]]\n" + ROW))
     grant = await doors.grant("x")
     assert doors.ending(grant) is None
+    doors.keys = ApiKeys.from_toml("[[keys]]\n" + ROW.replace(digest("x"), digest("y")))
+    assert doors.ending(grant) is Ending.REVOKED, "another key under the same name"
     doors.keys = ApiKeys({})
     assert doors.ending(grant) is Ending.REVOKED
 

@@ -95,6 +95,7 @@ EVENTS: dict[str, Callable[[Tail, Sink, Log], Any]] = {
     "restart": lambda tail, _sink, _log: tail.restart("again"),
     "dismiss": lambda tail, _sink, _log: tail.dismiss("deleted"),
     "part": lambda tail, _sink, _log: tail.part(9),
+    "refuse": lambda tail, _sink, _log: tail.refuse("token_expired"),
     "close": lambda tail, _sink, _log: tail.close(),
     "fail": lambda tail, _sink, _log: tail.fail(),
 }
@@ -105,6 +106,7 @@ ROWS = {
     "restart": (RESETTING, RESETTING, ENDING, CLOSED, FAILED),
     "dismiss": (ENDING, ENDING, ENDING, CLOSED, FAILED),
     "part": (ENDING, ENDING, ENDING, CLOSED, FAILED),
+    "refuse": (ENDING, ENDING, ENDING, CLOSED, FAILED),
     "close": (CLOSED, CLOSED, CLOSED, CLOSED, FAILED),
     "fail": (FAILED, FAILED, FAILED, CLOSED, FAILED),
 }

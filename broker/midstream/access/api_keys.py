@@ -19,6 +19,8 @@ SECRET_BYTES: Final = 32
 PREFIX: Final = "ms"
 """Every key begins with it, so that scanners find keys that leaked."""
 NAME: Final = re.compile(r"[A-Za-z0-9-]{1,64}")
+HASH_CHARS: Final = 12
+"""Of the hash, so many are in a grant's name: a new key under an old name is another credential."""
 TENANT: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 FIELDS: Final = frozenset({"name", "sha256", "tenant", "user", "scopes", "expires"})
 
@@ -82,10 +84,10 @@ class ApiKeys:
         names: set[str] = set()
         for number, row in enumerate(rows, 1):
             hashed, grant = _grant(number, row)
-            if hashed in grants or grant.credential in names:
+            if hashed in grants or row["name"] in names:
                 raise KeysFileError(f"[[keys]] {number}: another key has this name or hash.")
             grants[hashed] = grant
-            names.add(grant.credential)
+            names.add(row["name"])
         return cls(grants)
 
     def __len__(self) -> int:
@@ -128,7 +130,7 @@ def _grant(number: int, row: Any) -> tuple[str, Grant]:
         tenant,
         user,
         _scopes(where, row.get("scopes")),
-        credential=f"key:{name}",
+        credential=f"key:{name}/{hashed[:HASH_CHARS]}",
         expires_s=expires.timestamp() if expires else None,
     )
 
