@@ -1,6 +1,7 @@
 """From a provider's events to entries on the log: a real worker, a real broker, a provider that counts. I3, I4."""
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 
 import httpx2
 import pytest
@@ -88,6 +89,19 @@ async def test_what_may_have_been_billed_is_tried_again_by_those_who_accept_it(
     assert (got.end, got.joined("text")) == (("completed", None), script.text())
     assert [(status["reason"], status["paid"]) for status in got.of("status")] == [("provider_error", True)]
     assert (got.state["paid_calls"], len(await provider.calls())) == (2, 2)
+
+
+async def test_a_further_try_is_on_the_log_before_it_is_made(client: Midstream, provider: ProviderServer) -> None:
+    """Sources/Retry: also where the call that failed had an id already, by which it could have been read on."""
+    script = Script(words=5, fail="failed_event", fail_at=0, fail_times=1)
+    stream_id = await start(client, script, OPENAI, retry="ambiguous")
+    async with aclosing(client.tail(stream_id)) as entries:
+        async for entry in entries:
+            if entry.type == "status":
+                break
+    assert (entry.data["state"], len(await provider.calls())) == ("retrying", 1)
+    got = await read(client, stream_id)
+    assert (got.end, got.joined("text"), len(await provider.calls())) == (("completed", None), script.text(), 2)
 
 
 async def test_tries_have_an_end(client: Midstream, provider: ProviderServer, settings: Settings) -> None:

@@ -14,6 +14,7 @@ from midstream.log.keys import Keys
 from midstream.log.log import Log
 from midstream.log.values import Notes
 from midstream.settings import Settings
+from midstream_worker.writer import ROOM_BYTES
 from tests import inside
 from tests.contract.lost_workers import LOST_LEASE_MS, claim_and_vanish
 from tests.contract.worker_runs import MODELS, client_alone, client_of, paid_by, read, start
@@ -29,11 +30,11 @@ def settings(settings: Settings, provider: ProviderServer) -> Settings:
     return paid_by(provider.url, settings, drain_s=0)
 
 
-async def has_text(client: Midstream, stream_id: str) -> None:
-    """Return once the stream holds some of the answer."""
+async def has_text(client: Midstream, stream_id: str, words: str = "") -> None:
+    """Return once the stream holds some of the answer, with these words in it."""
     async with aclosing(client.tail(stream_id)) as entries:
         async for entry in entries:
-            if entry.type == "text":
+            if entry.type == "text" and words in entry.data["text"]:
                 return
 
 
@@ -54,6 +55,24 @@ async def test_a_drained_worker_hands_over_and_the_next_one_reads_the_same_call_
     assert [entry["epoch"] for entry in got.of("start")] == [1, 2]
     assert (got.state["paid_calls"], len(await provider.calls())) == (1, 1)
     assert [call["api"] for call in await provider.requests()] == ["responses", "retrieve"]
+
+
+async def test_no_words_are_read_twice_however_long_they_are(settings: Settings, provider: ProviderServer) -> None:
+    """Each worker reads one word, which alone is more than may wait for Redis. Intent/Upstream, Recovery/Begin."""
+    script = Script(words=3, dots=ROOM_BYTES, delay_ms=500)
+    async with client_alone(settings) as client:
+        async with inside.worker(settings):
+            stream_id = await start(client, script, OPENAI)
+            await has_text(client, stream_id, ".0 ")
+        async with inside.worker(settings):
+            await has_text(client, stream_id, ".1 ")
+        async with inside.worker(settings):
+            got = await read(client, stream_id)
+    assert got.end == ("completed", None)
+    assert [entry["epoch"] for entry in got.of("start")] == [1, 2, 3]
+    assert got.joined("text").replace(".", "") == "w0 w1 w2 "
+    assert got.joined("text") == script.text()
+    assert len(await provider.calls()) == 1
 
 
 async def test_a_drained_worker_ends_what_nobody_can_read_on(settings: Settings, provider: ProviderServer) -> None:

@@ -35,6 +35,7 @@ class Script:
 
     Attributes:
         words: Words of the answer.
+        dots: Dots before the number of each word, to make it long.
         delay_ms: Pause before each step (word, reasoning word, tool fragment).
         first_delay_ms: Further pause before the first one.
         reasoning: Words of reasoning before the answer.
@@ -60,6 +61,7 @@ class Script:
     """
 
     words: int = 20
+    dots: int = 0
     delay_ms: float = 0
     first_delay_ms: float = 0
     reasoning: int = 0
@@ -117,7 +119,7 @@ class Script:
         yield from (Step("reasoning", f"a{number} ") for number in range(self.afterthought))
 
     def _word(self, number: int) -> str:
-        return f"w{number}" + (_VARIATIONS[number % len(_VARIATIONS)] if self.unicode else " ")
+        return f"w{'.' * self.dots}{number}" + (_VARIATIONS[number % len(_VARIATIONS)] if self.unicode else " ")
 
     def _cut(self, piece: str) -> Iterator[str]:
         at = next((at for at, character in enumerate(piece) if character > "\uffff"), None)

@@ -159,6 +159,7 @@ class Production:
         if delay_s is None:
             delay_s = RETRY_BASE_S * 2 ** (tries - 1) * random.uniform(0.5, 1.5)  # noqa: S311
         paid = error.retry == "ambiguous"
+        self._writer.hold = False  # the call that failed brought no content, so nothing but this status is held
         status = {"state": "retrying", "reason": error.code, "paid": paid, "delay_ms": round(delay_s * 1000)}
         await self._writer.put(Other(STATUS, status))
         if paid:
@@ -174,6 +175,7 @@ class Production:
         """
         settings = self._parts.settings
         idle_s = min(self._request.idle_timeout_s or settings.idle_timeout_s, settings.longest_idle_s)
+        self._writer.hold = not beginning.calls
         async with contextlib.aclosing(beginning.open(source)) as deltas:
             while self._writer.finish is None:
                 try:

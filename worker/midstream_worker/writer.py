@@ -99,7 +99,10 @@ class Writer:
         await self._attempt.seal([*batch.contents, encode(entry)], outcome)
 
     async def close(self) -> None:
-        """Write everything that is left and stop; the stream stays open for the next attempt."""
+        """Write all that is not held and stop; the stream stays open for the next attempt.
+
+        Entries that are held are dropped, because the next attempt reads them again.
+        """
         await self._stop()
         batch = self._batcher.take()
         if batch.contents:
