@@ -4,6 +4,10 @@ What an attacker may choose decides nothing here: the algorithms are the setting
 provider's set alone, and the header's `jku`, `jwk`, `x5u` and `x5c` are never read. RFC 8725 gives the reasons.
 """
 
+import asyncio
+import contextlib
+import logging
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,12 +21,20 @@ from midstream.access.api_keys import TENANT
 from midstream.access.grant import Grant, Scope
 from midstream.access.refusals import TokenExpiredError, UnauthorizedError
 
+logger = logging.getLogger(__name__)
+
+REFRESH_S: Final = 300.0
+"""Keys of this age are read again, so that a withdrawn one is noticed, while requests go on with those of before."""
 READ_AGAIN_S: Final = 30.0
-"""An unknown `kid` makes us read the keys again, but not more often than this."""
+"""The keys are not read more often than this, whatever unknown `kid` a token names."""
 KEPT_S: Final = 3_600.0
 """How long the last good keys are used while the provider cannot be reached."""
 MAX_KEYS: Final = 64
+MIN_RSA_BITS: Final = 2_048
 MAX_KEYS_BYTES: Final = 65_536
+
+_Named = tuple[str, str]
+"""A key's `kid` and the algorithm that it is used with: both are the token's, and both have to fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +90,16 @@ class IdentityProvider:
         self._provider = provider
         self._fetch = fetch
         self._clock = clock
-        self._keys: dict[str, jwt.PyJWK] = {}
+        self._keys: dict[_Named, jwt.PyJWK] = {}
         self._read_s: float | None = None
         self._tried_s: float | None = None
+        self._reading: asyncio.Task[None] | None = None
+
+    async def stop(self) -> None:
+        """Read no keys any more."""
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.wait((self._reading,))
 
     async def grant(self, token: str) -> Grant:
         """Return what a token grants.
@@ -115,26 +134,36 @@ class IdentityProvider:
         kid, algorithm = header.get("kid"), header.get("alg")
         if "crit" in header or not isinstance(kid, str) or algorithm not in self._provider.algorithms:
             raise UnauthorizedError("token: its header has no kid, another algorithm, or critical extensions")
-        if kid not in self._keys or self._is_old():
-            await self._read()
-        key = self._keys.get(kid)
-        if key is None or self._is_old():
+        named = kid, str(algorithm)
+        is_usable = named in self._keys and self._age_s() <= KEPT_S
+        if not is_usable or self._age_s() > REFRESH_S:
+            self._begin_to_read()
+        if not is_usable and self._reading is not None and not self._reading.done():
+            # One reading serves all who wait for it. It goes on when the client that it began for has left.
+            await asyncio.shield(self._reading)
+        key = self._keys.get(named)
+        if key is None or self._age_s() > KEPT_S:
             raise UnauthorizedError("token: no such key, or the provider's keys cannot be read")
         return key
 
-    def _is_old(self) -> bool:
-        return self._read_s is None or self._clock() - self._read_s > KEPT_S
+    def _age_s(self) -> float:
+        return math.inf if self._read_s is None else self._clock() - self._read_s
+
+    def _begin_to_read(self) -> None:
+        """Begin to read the keys, unless that is under way or was done just now."""
+        now_s = self._clock()
+        is_read = self._reading is None or self._reading.done()
+        if is_read and (self._tried_s is None or now_s - self._tried_s >= READ_AGAIN_S):
+            self._tried_s = now_s
+            self._reading = asyncio.create_task(self._read(), name="key set")
 
     async def _read(self) -> None:
-        now_s = self._clock()
-        if self._tried_s is not None and now_s - self._tried_s < READ_AGAIN_S:
-            return
-        self._tried_s = now_s
         try:
-            self._keys = _keys(await self._fetch())
-        except (OSError, ValueError, jwt.PyJWTError):
+            self._keys = _keys(await self._fetch(), self._provider.algorithms)
+        except (OSError, ValueError) as error:
+            logger.warning("the keys of the identity provider cannot be read: %r", error)
             return  # the last good keys hold for KEPT_S
-        self._read_s = now_s
+        self._read_s = self._clock()
 
     def _grant(self, claims: Mapping[str, Any]) -> Grant:
         names = self._provider.claims
@@ -144,7 +173,11 @@ class IdentityProvider:
             raise UnauthorizedError(f"token: the claim {names.tenant} holds no tenant")
         if not isinstance(user, str) or not user:
             raise UnauthorizedError(f"token: the claim {names.user} holds no user")
-        ends_s = float(claims["exp"]) + self._provider.leeway_s
+        try:
+            user.encode()
+            ends_s = float(claims["exp"]) + self._provider.leeway_s
+        except (OverflowError, UnicodeEncodeError):
+            raise UnauthorizedError("token: its user is no Unicode, or its end no time") from None
         return Grant(tenant, user, self._scopes(claims), credential="token", expires_s=ends_s)
 
     def _scopes(self, claims: Mapping[str, Any]) -> frozenset[Scope]:
@@ -155,18 +188,34 @@ class IdentityProvider:
         if not isinstance(parts, list):
             raise UnauthorizedError("token: its scopes are no list")
         # A provider's tokens carry scopes of other services beside ours.
-        return frozenset(Scope(part) for part in parts if part in set(Scope))
+        return frozenset(Scope(part) for part in parts if isinstance(part, str) and part in set(Scope))
 
 
-def _keys(document: bytes) -> dict[str, jwt.PyJWK]:
-    """Return the keys that verify signatures, by `kid`; others of the set are none of ours."""
+def _keys(document: bytes, algorithms: Sequence[str]) -> dict[_Named, jwt.PyJWK]:
+    """Return the keys that verify signatures; others of the set are none of ours (RFC 7517, 5).
+
+    A key that names no algorithm is good for each of `algorithms` that fits it.
+
+    Raises:
+        ValueError: This is no key set.
+    """
     if len(document) > MAX_KEYS_BYTES:
         raise ValueError("the key set is too large")
-    rows = orjson.loads(document)
-    keys: dict[str, jwt.PyJWK] = {}
-    for row in (rows.get("keys") if isinstance(rows, dict) else None) or []:
-        if not isinstance(row, dict) or row.get("use", "sig") != "sig" or row.get("kty") == "oct":
-            continue
-        if isinstance(row.get("kid"), str) and len(keys) < MAX_KEYS:
-            keys[row["kid"]] = jwt.PyJWK.from_dict(row)
+    key_set = orjson.loads(document)
+    rows = key_set.get("keys") if isinstance(key_set, dict) else None
+    if not isinstance(rows, list):
+        raise ValueError("this is no key set")  # noqa: TRY004 - it comes from outside
+    ours = [row for row in rows if isinstance(row, dict) and _is_ours(row)]
+    keys: dict[_Named, jwt.PyJWK] = {}
+    for row in ours[:MAX_KEYS]:
+        for algorithm in algorithms:
+            if row.get("alg", algorithm) == algorithm:
+                with contextlib.suppress(jwt.PyJWTError):
+                    key = jwt.PyJWK.from_dict(row, algorithm)
+                    if row["kty"] != "RSA" or key.key.key_size >= MIN_RSA_BITS:
+                        keys[row["kid"], algorithm] = key
     return keys
+
+
+def _is_ours(row: Mapping[str, Any]) -> bool:
+    return isinstance(row.get("kid"), str) and row.get("use", "sig") == "sig" and row.get("kty") != "oct"

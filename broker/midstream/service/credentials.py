@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 LOOK_S: Final = 5.0
 """How often the key file is looked at; a revoked key lets nobody in after that."""
 FETCH_TIMEOUT_S: Final = 5.0
+_PLAIN_JSON: Final = {"Accept": "application/json", "Accept-Encoding": "identity"}
+"""A compressed document would be read as it came, lest a small one grow beyond all bounds here."""
 OPEN: Final = Grant(OPEN_TENANT, scopes=ALL_SCOPES)
 
 
@@ -48,8 +50,9 @@ class Credentials:
         self._path = settings.keys_file
         self._pairs = ApiKeys.from_pairs(settings.tenants_by_key)
         self._changed = self._version()
+        self._provider = _provider(settings)
         self._verifier = Verifier(
-            self._pairs | self._from_file(), self.read_tokens, self.session_tokens, _provider(settings)
+            self._pairs | self._from_file(), self.read_tokens, self.session_tokens, self._provider
         )
         self._task: asyncio.Task[None] | None = None
 
@@ -59,7 +62,9 @@ class Credentials:
             self._task = asyncio.create_task(self._look(), name="key file")
 
     async def stop(self) -> None:
-        """Look at the key file no longer."""
+        """Look at the key file no longer, nor at the provider's keys."""
+        if self._provider is not None:
+            await self._provider.stop()
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -155,14 +160,13 @@ async def _key_set(address: str) -> bytes:
         async with (
             asyncio.timeout(FETCH_TIMEOUT_S),
             httpx2.AsyncClient(follow_redirects=False, trust_env=False) as client,
-            client.stream("GET", address, headers={"Accept": "application/json"}) as response,
+            client.stream("GET", address, headers=_PLAIN_JSON) as response,
         ):
             response.raise_for_status()
             async for chunk in response.aiter_raw():
                 document += chunk
                 if len(document) > MAX_KEYS_BYTES:
                     break
-    except (httpx2.HTTPError, TimeoutError) as error:
-        logger.warning("the keys of the identity provider cannot be read: %r", error)
-        raise OSError(str(error)) from error
+    except (httpx2.HTTPError, httpx2.InvalidURL, TimeoutError) as error:
+        raise OSError(repr(error)) from error
     return document
