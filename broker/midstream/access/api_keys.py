@@ -22,6 +22,8 @@ NAME: Final = re.compile(r"[A-Za-z0-9-]{1,64}")
 HASH_CHARS: Final = 12
 """Of the hash, so many are in a grant's name: a new key under an old name is another credential."""
 TENANT: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+SETTING: Final = "key:MIDSTREAM_API_KEYS"
+"""What keys of that setting are called: no key of a file can have this name."""
 FIELDS: Final = frozenset({"name", "sha256", "tenant", "user", "scopes", "expires"})
 
 
@@ -64,7 +66,7 @@ class ApiKeys:
     @classmethod
     def from_pairs(cls, tenants_by_key: Mapping[str, str]) -> "ApiKeys":
         """Return the keys of the setting `MIDSTREAM_API_KEYS`."""
-        return cls({digest(key): Grant(tenant, credential="key:setting") for key, tenant in tenants_by_key.items()})
+        return cls({digest(key): Grant(tenant, credential=SETTING) for key, tenant in tenants_by_key.items()})
 
     @classmethod
     def from_toml(cls, text: str) -> "ApiKeys":
@@ -75,7 +77,7 @@ class ApiKeys:
         """
         try:
             document = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
+        except (tomllib.TOMLDecodeError, RecursionError) as error:
             raise KeysFileError(f"The key file is no TOML: {error}") from None
         rows = document.get("keys", [])
         if not isinstance(rows, list) or set(document) - {"keys"}:

@@ -1,8 +1,12 @@
 """Makes, lists and takes away rows of a key file (PROTOCOL: Access/Keys)."""
 
+import contextlib
+import fcntl
 import json
 import os
+import tempfile
 import tomllib
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,13 +14,22 @@ from typing import Any
 from midstream.access.api_keys import ApiKeys, KeysFileError, new_key
 
 
+def keys_of(path: Path) -> ApiKeys:
+    """Return the keys of a key file, which has to be there.
+
+    Raises:
+        KeysFileError: The file cannot be read or used.
+    """
+    return ApiKeys.from_toml(_text(path))
+
+
 def rows_of(path: Path) -> list[dict[str, Any]]:
     """Return the rows of a key file; a file that is not there has none.
 
     Raises:
-        KeysFileError: The file cannot be used.
+        KeysFileError: The file cannot be read or used.
     """
-    text = path.read_text() if path.exists() else ""
+    text = _text(path) if path.exists() else ""
     ApiKeys.from_toml(text)
     rows: list[dict[str, Any]] = tomllib.loads(text).get("keys", [])
     return rows
@@ -34,7 +47,8 @@ def add_key(
     expires = None if days is None else datetime.now(UTC).replace(microsecond=0) + timedelta(days=days)
     optional = {"user": user, "scopes": scopes or None, "expires": expires}
     row = new.row | {field: value for field, value in optional.items() if value is not None}
-    _write(path, [*rows_of(path), row])
+    with _locked(path):
+        _write(path, [*rows_of(path), row])
     return new.secret
 
 
@@ -44,22 +58,63 @@ def revoke_key(path: Path, name: str) -> None:
     Raises:
         KeysFileError: The file cannot be used, or has no such key.
     """
-    rows = rows_of(path)
-    kept = [row for row in rows if row["name"] != name]
-    if len(kept) == len(rows):
-        raise KeysFileError(f"{path} has no key of the name {name}.")
-    _write(path, kept)
+    with _locked(path):
+        rows = rows_of(path)
+        kept = [row for row in rows if row["name"] != name]
+        if len(kept) == len(rows):
+            raise KeysFileError(f"{path} has no key of the name {name}.")
+        _write(path, kept)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise KeysFileError(f"The key file {path} cannot be read: {error}") from None
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Keep others from changing the file meanwhile. Its folder is locked, because the file itself is replaced.
+
+    Raises:
+        KeysFileError: The folder or the file cannot be written.
+    """
+    try:
+        folder = os.open(path.resolve().parent, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(folder)
+    except (OSError, UnicodeEncodeError) as error:
+        raise KeysFileError(f"The key file {path} cannot be changed: {error}") from None
 
 
 def _write(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Replace the file as a whole, so that a broker which reads it meanwhile sees the old one or the new one."""
+    """Replace the file as a whole, so that a broker which reads it meanwhile sees the old one or the new one.
+
+    Owner and mode stay as they are, so that a broker of another user can read it as before. A link stays one.
+    """
     text = "\n".join("\n".join(["[[keys]]", *(f"{name} = {_toml(value)}" for name, value in row.items())]) + "\n"
                      for row in rows)  # fmt: skip
     ApiKeys.from_toml(text)
-    replacement = path.with_name(f".{path.name}.new")
-    with os.fdopen(os.open(replacement, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(text)
-    replacement.replace(path)
+    target = path.resolve()
+    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    replacement = Path(name)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            if target.exists():
+                before = target.stat()
+                os.fchmod(descriptor, before.st_mode & 0o777)
+                os.fchown(descriptor, before.st_uid, before.st_gid)
+            file.write(text)
+            file.flush()
+            os.fsync(descriptor)
+        replacement.replace(target)
+    except BaseException:
+        replacement.unlink()
+        raise
 
 
 def _toml(value: str | list[str] | datetime) -> str:

@@ -34,7 +34,9 @@ def keys() -> None:
 @click.option(
     "--scope", "scopes", multiple=True, type=click.Choice([*Scope]), help="May be repeated; default: all but operate."
 )
-@click.option("--days", type=click.IntRange(min=1), help="For how long it is valid; default: until it is revoked.")
+@click.option(
+    "--days", type=click.IntRange(min=1, max=36_500), help="For how long it is valid; default: until it is revoked."
+)
 @_FILE
 def new(
     name: str | None, tenant: str | None, user: str | None, scopes: tuple[str, ...], days: int | None, path: Path | None

@@ -13,6 +13,8 @@ import click
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
+from midstream.access.api_keys import KeysFileError
+from midstream.access.key_file import keys_of
 from midstream.cli.terminal import echo
 from midstream.requests.catalogue import LOCAL_MODEL, MissingProviderKey, UnknownModel, resolve
 from midstream.settings import PREFIX, Settings, variable_of
@@ -53,6 +55,11 @@ def load_settings(*, listens: bool = True, **flags: Any) -> Settings:
         raise SetupError(f"{_variable(field.groups() if field else ())}not JSON") from None
     if listens and (reason := settings.why_not_listen()):
         raise SetupError(reason)
+    if listens and settings.keys_file is not None:
+        try:
+            keys_of(settings.keys_file)
+        except KeysFileError as error:
+            raise SetupError(f"{variable_of('keys_file')}: {error}") from None
     _check_default_model(settings)
     return settings
 

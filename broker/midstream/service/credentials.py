@@ -12,6 +12,7 @@ from midstream.access.access_settings import listed
 from midstream.access.api_keys import ApiKeys, KeysFileError
 from midstream.access.grant import ALL_SCOPES, Grant, Scope
 from midstream.access.identity_provider import MAX_KEYS_BYTES, Claims, IdentityProvider, Provider
+from midstream.access.key_file import keys_of
 from midstream.access.read_tokens import ReadTokens
 from midstream.access.refusals import Ending, TokenExpiredError, UnauthorizedError
 from midstream.access.session_tokens import SessionTokens
@@ -117,7 +118,7 @@ class Credentials:
                     self._verifier.keys = self._pairs | self._from_file()
                     logger.info("the key file was read again")
                     self.on_change()
-                except (KeysFileError, OSError) as error:
+                except KeysFileError as error:
                     logger.error("the key file cannot be used, and the keys stay as they were: %s", error)  # noqa: TRY400
 
     def _version(self) -> tuple[int, int] | None:
@@ -130,7 +131,7 @@ class Credentials:
         return stat.st_mtime_ns, stat.st_ino
 
     def _from_file(self) -> ApiKeys:
-        return ApiKeys({}) if self._path is None else ApiKeys.from_toml(self._path.read_text())
+        return ApiKeys({}) if self._path is None else keys_of(self._path)
 
 
 def _provider(settings: Settings) -> IdentityProvider | None:

@@ -1,0 +1,110 @@
+"""Key files as they are found on real disks, and written by several at once (PROTOCOL: Access/Keys)."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx2
+import pytest
+from pydantic import SecretStr
+
+from midstream.access.api_keys import ApiKeys, KeysFileError, digest
+from midstream.access.key_file import add_key, revoke_key, rows_of
+from midstream.service import credentials
+from midstream.settings import Settings
+from tests.contract.access_calls import bearer, served
+
+ROW = '[[keys]]\nname = "{0}"\nsha256 = "{1}"\ntenant = "acme"\n'
+USELESS = (b"\xff\xfe", b"keys = " + b"[" * 5_000, b"[[keys]]\nname = 1\n", b"\0")
+
+
+async def status(client: httpx2.AsyncClient, key: str) -> int:
+    return (await client.get("/v1/streams", headers=bearer(key))).status_code
+
+
+@pytest.mark.parametrize("content", USELESS)
+async def test_a_useless_key_file_does_not_end_the_reading_of_later_ones(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    """Access/Keys."""
+    monkeypatch.setattr(credentials, "LOOK_S", 0.02)
+    path = tmp_path / "keys.toml"
+    path.write_text(ROW.format("one", digest("one")))
+    async with served(settings, api_keys=SecretStr(""), keys_file=path) as client:
+        assert await status(client, "one") == 200
+        path.write_bytes(content)
+        await asyncio.sleep(0.1)  # long enough for the broken file to be looked at, which must change nothing
+        assert await status(client, "one") == 200
+        path.write_text("")  # every key is revoked
+        async with asyncio.timeout(5):
+            while await status(client, "one") != 401:
+                await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("content", [*USELESS, None])
+def test_a_useless_key_file_stops_the_start_with_a_sentence(
+    tmp_path: Path, content: bytes | None, redis_url: str
+) -> None:
+    """Access/Keys."""
+    path = tmp_path / "keys.toml"
+    if content is not None:
+        path.write_bytes(content)
+    environment = os.environ | {"MIDSTREAM_KEYS_FILE": str(path), "MIDSTREAM_REDIS_URL": redis_url}
+    command = [sys.executable, "-m", "midstream.cli", "broker", "--port", "0"]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
+    assert ended.returncode not in (0, None)
+    assert "Traceback" not in ended.stderr
+    assert "MIDSTREAM_KEYS_FILE: " in ended.stderr
+
+
+def test_keys_that_are_made_at_once_are_all_in_the_file(tmp_path: Path) -> None:
+    """Access/Keys."""
+    path = tmp_path / "keys.toml"
+    with ThreadPoolExecutor(8) as makers:
+        secrets = list(makers.map(lambda number: add_key(path, f"k{number}", "acme", days=None), range(40)))
+    assert {row["sha256"] for row in rows_of(path)} == {digest(secret) for secret in secrets}
+    assert [file.name for file in tmp_path.iterdir()] == ["keys.toml"]
+
+
+def test_a_key_is_revoked_in_the_file_that_a_link_leads_to(tmp_path: Path) -> None:
+    """Access/Keys."""
+    path, link = tmp_path / "real.toml", tmp_path / "link.toml"
+    add_key(path, "one", "acme", days=None)
+    link.symlink_to(path)
+    revoke_key(link, "one")
+    assert link.is_symlink()
+    assert rows_of(path) == []
+
+
+def test_a_key_file_keeps_the_rights_that_it_has(tmp_path: Path) -> None:
+    """Access/Keys."""
+    path = tmp_path / "keys.toml"
+    add_key(path, "one", "acme", days=None)
+    assert path.stat().st_mode & 0o777 == 0o600
+    path.chmod(0o640)  # a broker of another user reads it by its group
+    revoke_key(path, "one")
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
+def test_a_useless_key_file_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "keys.toml"
+    for content in USELESS:
+        path.write_bytes(content)
+        with pytest.raises(KeysFileError):
+            add_key(path, "one", "acme", days=None)
+        assert path.read_bytes() == content
+
+
+def test_a_key_of_the_settings_is_no_key_of_the_file() -> None:
+    """Access/Keys, Access/Ending."""
+    of_file = ApiKeys.from_toml(ROW.format("setting", digest("one"))).grant("one")
+    assert of_file is not None
+    assert not ApiKeys.from_pairs({"two": "acme"}).holds(of_file)
+
+
+def test_a_folder_that_is_absent_is_named(tmp_path: Path) -> None:
+    with pytest.raises(KeysFileError, match="cannot be changed"):
+        add_key(tmp_path / "none" / "keys.toml", "one", "acme", days=None)
