@@ -12,10 +12,12 @@ from midstream.hub.lagging import Lagging
 from midstream.hub.log_sync import PAGE_ENTRIES, PAGE_SEGMENTS, LogSync, Phase
 from midstream.hub.segment import Segment, start_of
 from midstream.hub.tail import Tail
+from midstream.hub.tenant_tails import TenantTails
 from midstream.hub.wait import Milestone, Wait
 from midstream.hub.window import Window
 from midstream.log.entries import Stored
 from midstream.log.errors import LogError
+from midstream.log.keys import tenant_of
 from midstream.log.log import Log
 from midstream.log.state import State
 
@@ -40,7 +42,13 @@ class Follower:
     """
 
     def __init__(
-        self, stream_id: str, log: Log, window: Window, lagging: Lagging, on_idle: Callable[["Follower"], None]
+        self,
+        stream_id: str,
+        log: Log,
+        window: Window,
+        lagging: Lagging,
+        on_idle: Callable[["Follower"], None],
+        tenant_tails: TenantTails,
     ) -> None:
         self.stream_id = stream_id
         self.lagging = lagging
@@ -52,6 +60,8 @@ class Follower:
         self._log = log
         self._window = window
         self._on_idle = on_idle
+        self._tenant = tenant_of(stream_id)
+        self._tenant_tails = tenant_tails
         self._pins = 0
         self._waiting: dict[int, set[Tail]] = {}  # tails per segment that is being read
         self._reading: asyncio.Task[None] | None = None
@@ -97,11 +107,14 @@ class Follower:
         """Add a tail that reads after offset `after`; it sends nothing before `Tail.begin`."""
         tail = Tail(self, face, after, until, mark)
         self.tails.add(tail)
+        self._tenant_tails.add(self._tenant)
         return tail
 
     def leave(self, tail: Tail) -> None:
         """Remove a tail."""
-        self.tails.discard(tail)
+        if tail in self.tails:
+            self.tails.remove(tail)
+            self._tenant_tails.remove(self._tenant)
         self._close_if_unused()
 
     def offer(self, entries: list[Stored]) -> bool:

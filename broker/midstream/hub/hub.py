@@ -15,6 +15,7 @@ from midstream.hub.follower import Follower
 from midstream.hub.lagging import DEFAULT_LIMIT_BYTES, Lagging
 from midstream.hub.log_sync import Phase
 from midstream.hub.tail import Tail
+from midstream.hub.tenant_tails import TenantTails
 from midstream.hub.wait import Wait
 from midstream.hub.window import Window
 from midstream.log.connect import shed
@@ -39,6 +40,7 @@ class Hub:
 
     Attributes:
         draining: Every tail is parted from, and those that still get in will be.
+        tenant_tails: How many tails each tenant has.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Hub:
         unsent_bytes: int = DEFAULT_LIMIT_BYTES,
     ) -> None:
         self.draining = False
+        self.tenant_tails = TenantTails()
         self._log = log
         self._window = Window(window_bytes)
         self._lagging = Lagging(unsent_bytes)
@@ -157,7 +160,7 @@ class Hub:
             raise LogUnavailable(f"{follower.stream_id} could not be read") from error
 
     def _begin(self, stream_id: str) -> Follower:
-        follower = Follower(stream_id, self._log, self._window, self._lagging, self._close)
+        follower = Follower(stream_id, self._log, self._window, self._lagging, self._close, self.tenant_tails)
         self._followers[self._log.keys.channel(stream_id)] = follower
         follower.opening = asyncio.create_task(self._open(follower), name=f"open {stream_id}")
         return follower

@@ -29,6 +29,12 @@ class IdleTimeoutError(UnfitRequestError):
     at = "idle_timeout_s"
 
 
+class TtlError(UnfitRequestError):
+    """The request would keep its stream for longer than the settings allow."""
+
+    at = "ttl_s"
+
+
 class UserError(UnfitRequestError):
     """The request names another user than its credential does."""
 

@@ -6,16 +6,21 @@ from midstream.access.grant import Grant
 from midstream.faces.face import Face
 from midstream.hub.follower import Follower
 from midstream.hub.tail import Tail
+from midstream.service.tail_room import TailRoom
 
 
 class CallerFollower:
-    """What endpoints use of a follower. Only `CallerStreams` makes one, after it has seen whose stream it is."""
+    """What endpoints use of a follower. Only `CallerStreams` makes one, after it has seen whose stream it is.
 
-    __slots__ = ("_follower", "_grant")
+    `room` refuses tails over a limit; None where the tail's room was looked at before its stream was started.
+    """
 
-    def __init__(self, follower: Follower, grant: Grant | None) -> None:
+    __slots__ = ("_follower", "_grant", "_room")
+
+    def __init__(self, follower: Follower, grant: Grant | None, room: TailRoom | None) -> None:
         self._follower = follower
         self._grant = grant
+        self._room = room
 
     @property
     def tail(self) -> int:
@@ -35,7 +40,13 @@ class CallerFollower:
     def join(
         self, face: Face[Any], after: int, until: int | None = None, *, mark: tuple[int, bytes] | None = None
     ) -> Tail:
-        """Add a tail that reads after offset `after`; it sends nothing before `Tail.begin`."""
+        """Add a tail that reads after offset `after`; it sends nothing before `Tail.begin`.
+
+        Raises:
+            LimitExceededError: The tenant or the stream has as many as it may have in this process.
+        """
+        if self._room is not None:
+            self._room.require(len(self._follower.tails))
         tail = self._follower.join(face, after, until, mark=mark)
         tail.grant = self._grant
         return tail

@@ -21,11 +21,12 @@ from midstream.log.keys import new_id, stream_name
 from midstream.log.state import State
 from midstream.log.values import NewStream
 from midstream.requests.catalogue import resolve
-from midstream.requests.request import GenerationRequest, IdleTimeoutError, UnwritableRequestError, UserError
+from midstream.requests.request import GenerationRequest, IdleTimeoutError, TtlError, UnwritableRequestError, UserError
 from midstream.service.caller_follower import CallerFollower
 from midstream.service.listing import Filter, Listed
 from midstream.service.resources import Resources
 from midstream.service.stream_handle import StreamHandle
+from midstream.service.tail_room import TailRoom
 
 logger = logging.getLogger(__name__)
 
@@ -38,11 +39,24 @@ class CallerStreams:
     Every method raises `LogUnavailable` when Redis does not answer.
     """
 
-    __slots__ = ("_grant", "_resources")
+    __slots__ = ("_grant", "_resources", "_room", "_started")
 
     def __init__(self, resources: Resources, grant: Grant) -> None:
         self._resources = resources
         self._grant = grant
+        self._room = TailRoom(resources.settings, resources.hub.tenant_tails, grant.tenant)
+        self._started = ""  # the stream that this caller has started last
+
+    def require_room(self) -> None:
+        """Do nothing where a tail may be opened of a stream that is still to be started.
+
+        After this the tail of the started stream is not refused, because a client that is told to try again later
+        would start, and pay, a second stream.
+
+        Raises:
+            LimitExceededError: The tenant has as many tails as it may have in this process.
+        """
+        self._room.require()
 
     async def start(
         self,
@@ -61,7 +75,7 @@ class CallerStreams:
             UnknownModel, MissingProviderKey: No such model here.
             UnwritableRequestError: It cannot be stored.
             UserError: It names a user that the credential is not of.
-            IdleTimeoutError: It would wait too long.
+            IdleTimeoutError, TtlError: It would wait too long, or be kept for too long.
             LimitExceededError: The tenant or the user has started enough, and this start has not begun a stream before.
             IdempotencyMismatch, StreamDeleted: See PROTOCOL: Create/Idempotent.
             StreamAbsent: The stream that the same start began has expired just now.
@@ -76,6 +90,8 @@ class CallerStreams:
         model = resolve(request.model, settings)
         if (request.idle_timeout_s or 0) > settings.longest_idle_s:
             raise IdleTimeoutError(f"At most {settings.longest_idle_s:g} s (MIDSTREAM_MAX_IDLE_TIMEOUT_S).")
+        if (request.ttl_s or 0) > settings.max_ttl_s:
+            raise TtlError(f"At most {settings.max_ttl_s} s (MIDSTREAM_MAX_TTL_S).")
         body, stored_origin, digest = _encoded(request, origin)
         stream_id = (stream_id or new_id()) if idempotency_key is None else self.derived_id(idempotency_key, grant)
         ttl_s = settings.retention_s if request.ttl_s is None else request.ttl_s
@@ -96,6 +112,7 @@ class CallerStreams:
         created_ms = await self._resources.log.create(self._name(stream_id), new, look_in_ms=look_again_ms(settings))
         if created_ms is None:
             return self._opened(stream_id, await self._resources.log.state(self._name(stream_id))), False
+        self._started = stream_id
         await self._register(grant, stream_id, created_ms, keep_s=max(ttl_s, settings.retention_s))
         return StreamHandle(self._resources, grant, stream_id, new.as_state(created_ms)), True
 
@@ -167,7 +184,8 @@ class CallerStreams:
             TokenExpiredError, UnauthorizedError: The credential has ended meanwhile.
         """
         async with self._follow(stream_id, after) as follower:
-            yield CallerFollower(follower, self._resources.grant_ends.watched(self._grant))
+            room = None if stream_id == self._started else self._room
+            yield CallerFollower(follower, self._resources.grant_ends.watched(self._grant), room)
 
     @asynccontextmanager
     async def _follow(self, stream_id: str, after: int = 0) -> AsyncIterator[Follower]:

@@ -103,6 +103,7 @@ async def post_chat(body: ChatRequest, caller: ACaller, ai_sdk_major: Major = No
         request = body.generation()
     except ValidationError as error:
         raise RequestValidationError(error.errors()) from error
+    caller.streams.require_room()
     chat = caller.chat(body.id)
     stream, is_new = await chat.submit(request, body.digest, regenerate=body.regenerates)
     return await _tail(caller, chat, stream, _Reading(ai_sdk_major, mark=not is_new))

@@ -56,7 +56,8 @@ async def create_completion(body: ChatRequest, request: Request, caller: ACaller
         params=body.params,
         metadata=body.metadata or {},
     )
-    stream = await generations.start(request, caller, generation, {"face": "chat", "model": body.model})
+    origin: Json = {"face": "chat", "model": body.model}
+    stream = await generations.start(request, caller, generation, origin, tails=bool(body.stream))
     usage = bool(body.stream_options and body.stream_options.include_usage)
     face = ChatFace(stream.id, stream.state.created_ms, body.model, usage)
     if body.stream:

@@ -53,7 +53,8 @@ async def create_message(body: MessagesRequest, request: Request, caller: ACalle
     elif body.system:
         messages = [{"role": "system", "content": _plain(body.system)}, *messages]
     generation = generations.generation_request(model=model, messages=messages, params=params)
-    stream = await generations.start(request, caller, generation, {"face": "messages", "model": body.model})
+    origin: Json = {"face": "messages", "model": body.model}
+    stream = await generations.start(request, caller, generation, origin, tails=bool(body.stream))
     face = MessagesFace(stream.id, body.model)
     if body.stream:
         return await generations.tail_new_stream(request, caller, stream, face)

@@ -67,6 +67,7 @@ async def post_stream(
     request = GenerationRequest.model_validate(body.model_dump(exclude={"stream"}))
     if body.stream:
         caller.require(Scope.READ)
+        caller.streams.require_room()
     stream, is_new = await caller.streams.start(request, idempotency_key or None)
     status = 201 if is_new else 200
     headers = {"Location": f"/v1/streams/{stream.id}", "Stream-Id": stream.id}

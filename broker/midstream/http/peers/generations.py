@@ -66,13 +66,19 @@ def require_scopes(caller: Caller) -> None:
     caller.require(Scope.READ)
 
 
-async def start(request: Request, caller: Caller, generation: GenerationRequest, origin: Json) -> StreamHandle:
+async def start(
+    request: Request, caller: Caller, generation: GenerationRequest, origin: Json, *, tails: bool = False
+) -> StreamHandle:
     """Start a stream, or find the one that a lost try of the same request began (PROTOCOL: Faces/Retries).
+
+    `tails`: the same request will tail it.
 
     Raises:
         Problem: 400 `unsupported_parameter`: the model's provider has no such parameter.
     """
     require_scopes(caller)
+    if tails:
+        caller.streams.require_room()
     settings = caller.settings
     refuse_lacking(str(generation.model), generation.params, settings)
     add_headers(request, _reattach_header(generation, settings))

@@ -59,7 +59,7 @@ async def create_response(body: ResponsesRequest, request: Request, caller: ACal
     origin: Json = {"face": "responses", "echo": body.echo(), "background": background, "before": len(before)}
     if encrypted_of(body.include):
         origin["encrypted"] = True
-    stream = await generations.start(request, caller, generation, origin)
+    stream = await generations.start(request, caller, generation, origin, tails=bool(body.stream))
     face = face_of(stream, origin)
     if body.stream and background:
         return await generations.tail_stream(caller, stream, face, request=request)

@@ -235,6 +235,7 @@ class _Conversation:
         self._check_room("")
         if message.tail:
             caller.require(Scope.READ)
+            caller.streams.require_room()
         stream, is_new = await caller.streams.start(message.request, message.idempotency_key or None)
         answer = {"type": "started", "id": stream.id, "created": is_new, "ref": message.ref}
         if message.tail:

@@ -1,0 +1,24 @@
+"""How many tails each tenant has in this process (PROTOCOL: Limits/Tails)."""
+
+
+class TenantTails:
+    """Counts tails; a tenant without any is in no table."""
+
+    __slots__ = ("_counts",)
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+
+    def of(self, tenant: str) -> int:
+        """Return how many tails a tenant has."""
+        return self._counts.get(tenant, 0)
+
+    def add(self, tenant: str) -> None:
+        """Count one more."""
+        self._counts[tenant] = self.of(tenant) + 1
+
+    def remove(self, tenant: str) -> None:
+        """Count one less."""
+        left = self._counts.pop(tenant) - 1
+        if left:
+            self._counts[tenant] = left
