@@ -17,6 +17,13 @@ ALGORITHMS: Final = frozenset(
 )
 """Signatures with a public key. `none` and HS* are not among them: a published key would be their secret."""
 MIN_SECRET_CHARS: Final = 32
+PROVIDER_OBJECTS: Final = frozenset(
+    {
+        *("conversation", "previous_response_id", "prompt", "item_reference", "container", "container_id"),
+        *("file_id", "file_ids", "vector_store_ids", "mcp_servers", "server_url", "connector_id"),
+    }
+)
+"""Fields that name what a provider keeps for the operator's key, or what it is to reach with it."""
 CLAIM: Final = r"^[A-Za-z0-9_:/.-]{0,200}$"
 
 
@@ -52,6 +59,11 @@ class AccessSettings(BaseSettings):
         default=SecretStr(""),
         description="`new,old`: secrets of 32 characters or more that sign read tokens and sessions; the first one "
         "signs, all verify; empty: a secret that Redis keeps",
+    )
+    provider_objects: str = Field(
+        default="",
+        description="fields of requests that may name objects at a provider although all tenants share them there: "
+        "`file_id,vector_store_ids`; `*` stands for all",
     )
     session_ttl_s: int = Field(default=3_600, ge=10, le=86_400, description="longest life of a page's session")
     read_token_ttl_s: int = Field(default=3_600, ge=10, le=86_400, description="longest life of a read token")
@@ -112,6 +124,19 @@ class AccessSettings(BaseSettings):
             missing = ", ".join(f"MIDSTREAM_{name.upper()}" for name, value in parts.items() if not value)
             raise ValueError(f"an identity provider needs {missing} too")
         return self
+
+    @field_validator("provider_objects")
+    @classmethod
+    def _well_formed_objects(cls, value: str) -> str:
+        if set(listed(value)) - PROVIDER_OBJECTS - {"*"}:
+            raise ValueError(f"the fields are some of {', '.join(sorted(PROVIDER_OBJECTS))}, or `*`")
+        return value
+
+    @cached_property
+    def refused_objects(self) -> frozenset[str]:
+        """The fields that a request must not have."""
+        allowed = frozenset(listed(self.provider_objects))
+        return frozenset() if "*" in allowed else PROVIDER_OBJECTS - allowed
 
     @property
     def is_open(self) -> bool:

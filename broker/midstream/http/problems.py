@@ -21,6 +21,7 @@ from midstream.log.errors import (
     StreamDeleted,
 )
 from midstream.requests.catalogue import MissingProviderKey, UnknownModel
+from midstream.requests.provider_objects import ProviderObjectError
 from midstream.requests.request import UnfitRequestError
 
 RETRY_AFTER_S: Final = 1
@@ -119,6 +120,7 @@ _PROBLEMS: Final[dict[type[Exception], Callable[[Any], Problem]]] = {
     MissingProviderKey: lambda e: Problem(
         422, "missing_provider_key", str(e), provider=e.provider, variable=e.variable
     ),
+    ProviderObjectError: lambda e: Problem(400, "provider_object", str(e), param=e.at),
     AccessError: _refused,
     LimitExceededError: _limited,
     LogUnavailable: _unavailable,

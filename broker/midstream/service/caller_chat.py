@@ -9,7 +9,6 @@ from midstream.access.grant import Grant, Scope
 from midstream.log.chat_pointers import Chat
 from midstream.log.entries import COMPLETED
 from midstream.log.errors import LogUnavailable, StreamAbsent
-from midstream.requests.catalogue import resolve
 from midstream.requests.request import GenerationRequest
 from midstream.service.caller_streams import CallerStreams
 from midstream.service.resources import Resources
@@ -39,7 +38,7 @@ class CallerChat:
 
         Raises:
             InsufficientScopeError: The credential cannot start, read and stop; the chat stays where it is.
-            UnknownModel, MissingProviderKey: No such model here; the chat stays where it is.
+            UnknownModel, MissingProviderKey, UnfitRequestError: It cannot be run; the chat stays where it is.
             StreamDeleted: The request's stream was deleted.
             LimitExceededError: The turn has begun, so the turn before it is cancelled. The same request is safe.
             LogUnavailable: Redis did not answer. The same request is safe.
@@ -47,7 +46,7 @@ class CallerChat:
         for scope in (Scope.START, Scope.READ, Scope.STOP):  # a turn stops the one before, and is read at once
             self._grant.require(scope)
         settings = self._resources.settings
-        resolve(request.model, settings)
+        self._streams.model_for(request)
         while True:
             chat = await self._pointer()
             turn = chat.turn

@@ -21,6 +21,7 @@ from midstream.log.keys import new_id, stream_name
 from midstream.log.state import State
 from midstream.log.values import NewStream
 from midstream.requests.catalogue import resolve
+from midstream.requests.provider_objects import refuse_objects
 from midstream.requests.request import GenerationRequest, IdleTimeoutError, TtlError, UnwritableRequestError, UserError
 from midstream.service.caller_follower import CallerFollower
 from midstream.service.listing import Filter, Listed
@@ -76,6 +77,7 @@ class CallerStreams:
             UnwritableRequestError: It cannot be stored.
             UserError: It names a user that the credential is not of.
             IdleTimeoutError, TtlError: It would wait too long, or be kept for too long.
+            ProviderObjectError: It names an object at the provider that all tenants would share.
             LimitExceededError: The tenant or the user has started enough, and this start has not begun a stream before.
             IdempotencyMismatch, StreamDeleted: See PROTOCOL: Create/Idempotent.
             StreamAbsent: The stream that the same start began has expired just now.
@@ -87,11 +89,7 @@ class CallerStreams:
         except ValueError:
             raise UserError("The credential is of another user, and starts streams for that one alone.") from None
         settings = self._resources.settings
-        model = resolve(request.model, settings)
-        if (request.idle_timeout_s or 0) > settings.longest_idle_s:
-            raise IdleTimeoutError(f"At most {settings.longest_idle_s:g} s (MIDSTREAM_MAX_IDLE_TIMEOUT_S).")
-        if (request.ttl_s or 0) > settings.max_ttl_s:
-            raise TtlError(f"At most {settings.max_ttl_s} s (MIDSTREAM_MAX_TTL_S).")
+        model = self.model_for(request)
         body, stored_origin, digest = _encoded(request, origin)
         stream_id = (stream_id or new_id()) if idempotency_key is None else self.derived_id(idempotency_key, grant)
         ttl_s = settings.retention_s if request.ttl_s is None else request.ttl_s
@@ -115,6 +113,17 @@ class CallerStreams:
         self._started = stream_id
         await self._register(grant, stream_id, created_ms, keep_s=max(ttl_s, settings.retention_s))
         return StreamHandle(self._resources, grant, stream_id, new.as_state(created_ms)), True
+
+    def model_for(self, request: GenerationRequest) -> str:
+        """Return the full name of a request's model, if the request can be run; raises as `start`."""
+        settings = self._resources.settings
+        model = resolve(request.model, settings)
+        if (request.idle_timeout_s or 0) > settings.longest_idle_s:
+            raise IdleTimeoutError(f"At most {settings.longest_idle_s:g} s (MIDSTREAM_MAX_IDLE_TIMEOUT_S).")
+        if (request.ttl_s or 0) > settings.max_ttl_s:
+            raise TtlError(f"At most {settings.max_ttl_s} s (MIDSTREAM_MAX_TTL_S).")
+        refuse_objects(model, request.params, request.as_items(), settings)
+        return model
 
     def derived_id(self, idempotency_key: str, grant: Grant | None = None) -> str:
         """Return the id that every start with this key agrees on (PROTOCOL: Create/Idempotent)."""

@@ -15,6 +15,7 @@ import orjson
 from midstream.http.problems import Problem
 from midstream.log.entries import Json
 from midstream.requests.catalogue import split
+from midstream.requests.provider_objects import refuse_objects
 from midstream.settings import Settings
 
 TIMEOUT_S: Final = 30.0
@@ -38,12 +39,16 @@ async def count(settings: Settings, provider: str, model: str, body: Json, betas
         betas: Beta features of Anthropic's to ask for.
 
     Raises:
+        ProviderObjectError: The body names an object at the provider that all tenants would share.
         Problem: 404 `not_found`: the model is another provider's. Else the provider's refusal, or its failure.
     """
     its_provider, name = split(model)
     if its_provider != provider:
         detail = f"Tokens are counted by the model's provider alone, and here only those of {provider}'s models."
         raise Problem(404, "not_found", detail, param="model")
+    items = body.get("input") or body.get("messages")
+    params = {name: value for name, value in body.items() if name not in ("input", "messages")}
+    refuse_objects(model, params, items if isinstance(items, list) else (), settings)
     status, answer = await _ask(settings, provider, {**body, "model": name}, betas)
     if status == HTTPStatus.OK:
         return answer
