@@ -34,10 +34,17 @@ def credentials_of(connection: HTTPConnection) -> list[str]:
             if name in connection.query_params:
                 detail = f"A credential in a URL can be read by others: send `{name}` as Authorization: Bearer …"
                 raise Problem(400, "credential_in_url", detail)
-    scheme, _, bearer = connection.headers.get("authorization", "").partition(" ")
-    offered = (bearer.strip() if scheme.lower() == "bearer" else "", connection.headers.get("x-api-key", ""))
-    credentials = [credential for credential in offered if credential]
-    if not credentials and (session := session_token(connection)):
+    bearers, keys, has_cookie = [], [], False
+    for name, value in connection.scope["headers"]:  # once: each look into Starlette's headers goes through all of them
+        if name == b"authorization":
+            scheme, _, token = value.partition(b" ")
+            bearers += [token.strip().decode("latin-1")] if scheme.lower() == b"bearer" else []
+        elif name == b"x-api-key":
+            keys.append(value.decode("latin-1"))
+        elif name == b"cookie":
+            has_cookie = True
+    credentials = [credential for credential in (*bearers[:1], *keys[:1]) if credential]
+    if has_cookie and not credentials and (session := session_token(connection)):
         return [session]
     return credentials
 

@@ -125,6 +125,17 @@ class Hub:
     async def follow(self, stream_id: str, after: int = 0) -> AsyncIterator[Follower]:
         """Hold the stream's follower, open and up to date; tails that join it keep it open beyond that.
 
+        Raises as `pinned`.
+        """
+        follower = await self.pinned(stream_id, after)
+        try:
+            yield follower
+        finally:
+            follower.unpin()
+
+    async def pinned(self, stream_id: str, after: int = 0) -> Follower:
+        """Return the stream's follower, open, up to date and pinned: the caller unpins it.
+
         A reader that has read up to `after` elsewhere may know more than this process has heard of: then the log is
         read.
 
@@ -144,13 +155,14 @@ class Hub:
                         raise error
                 if follower.tail < after and not follower.closed:
                     await self._read_up(follower)
-                if not follower.closed:
-                    yield follower
-                    return
-                # The stream was deleted just now: ask the log. A closed follower is in no table, so the next one has
-                # to be opened first: this loop never turns without the event loop.
-            finally:
+            except BaseException:
                 follower.unpin()
+                raise
+            if not follower.closed:
+                return follower
+            # The stream was deleted just now: ask the log. A closed follower is in no table, so the next one has to be
+            # opened first: this loop never turns without the event loop.
+            follower.unpin()
 
     async def _read_up(self, follower: Follower) -> None:
         try:

@@ -192,18 +192,25 @@ class CallerStreams:
             StreamAbsent: There is no such stream, or the credential does not open it.
             TokenExpiredError, UnauthorizedError: The credential has ended meanwhile.
         """
-        async with self._follow(stream_id, after) as follower:
+        follower = await self._pinned(stream_id, after)
+        try:
             room = None if stream_id == self._started else self._room
             yield CallerFollower(follower, self._resources.grant_ends.watched(self._grant), room)
+        finally:
+            follower.unpin()
 
-    @asynccontextmanager
-    async def _follow(self, stream_id: str, after: int = 0) -> AsyncIterator[Follower]:
+    async def _pinned(self, stream_id: str, after: int = 0) -> Follower:
+        """Return the hub's follower, which the caller unpins; raises as `follow`."""
         self._grant.require(Scope.READ)
         await self._check_owner(stream_id)
-        async with self._resources.hub.follow(self._name(stream_id), after) as follower:
+        follower = await self._resources.hub.pinned(self._name(stream_id), after)
+        try:
             self._owned(stream_id, follower.state)
             self._resources.credentials.check(self._grant)  # after the last `await`: later ends are seen
-            yield follower
+        except BaseException:
+            follower.unpin()
+            raise
+        return follower
 
     async def wait_for_end(self, stream_id: str, wait_s: float) -> bool:
         """Wait until the stream has ended, for at most `wait_s`.
@@ -221,14 +228,16 @@ class CallerStreams:
         return await self._wait_for(Milestone.FIRST_WORD, stream_id, wait_s)
 
     async def _wait_for(self, milestone: Milestone, stream_id: str, wait_s: float) -> bool:
-        async with self._follow(stream_id) as follower:
-            try:
-                async with asyncio.timeout(wait_s):
-                    await follower.wait_for(milestone, self._resources.grant_ends.watched(self._grant))
-            except TimeoutError:
-                return False
-            self._resources.credentials.check(self._grant)
-            return True
+        follower = await self._pinned(stream_id)
+        try:
+            async with asyncio.timeout(wait_s):
+                await follower.wait_for(milestone, self._resources.grant_ends.watched(self._grant))
+        except TimeoutError:
+            return False
+        finally:
+            follower.unpin()
+        self._resources.credentials.check(self._grant)
+        return True
 
     async def _check_owner(self, stream_id: str) -> None:
         """Look whose stream it is before it is read, so that the time of a long read tells nothing; raises as `find`.
