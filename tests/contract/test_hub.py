@@ -98,7 +98,7 @@ async def test_a_busy_sink_hears_the_last_words_later(hub: Hub, producer: Produc
     assert (book.closed.is_set(), tail.closed) == (False, True)
     book.ready = True
     tail.pump()
-    assert (book.chunks[-1], book.closed.is_set()) == (FACE.parting(7), True)
+    assert (book.chunks[-1], book.closed.is_set()) == (FACE.broker_stop(7), True)
 
 
 async def test_a_sink_that_raises_harms_no_other(hub: Hub, producer: Producer) -> None:

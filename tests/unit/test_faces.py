@@ -205,6 +205,6 @@ def test_what_is_not_in_the_log_never_looks_like_success(case: Case, reason: str
     """Read/Truthful, Faces/Never silent."""
     face = case.make(STREAM_ID)
     assert read(case, [face.heartbeat]) == Reading()
-    for frame in (face.parting(1_000), face.refusal("token_expired"), face.reset(reason)):
+    for frame in (face.broker_stop(1_000), face.credential_end("token_expired"), face.reset(reason)):
         assert frame
         assert read(case, [frame]).successes == 0

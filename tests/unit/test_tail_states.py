@@ -135,7 +135,7 @@ def test_the_first_last_frame_counts() -> None:
     tail.dismiss("deleted")
     log.append(b"tb")
     ready(tail, sink)
-    assert sink.chunks == [FACE.parting(7)]
+    assert sink.chunks == [FACE.broker_stop(7)]
 
 
 def test_the_end_closes_once_it_is_sent() -> None:
@@ -167,7 +167,7 @@ def test_what_is_due_before_there_is_a_sink_is_sent_to_it_first(do: Callable[[Ta
     tail = Tail(log, FACE, 0, None, None)
     do(tail)
     tail.begin(sink, opening=b"opening")
-    assert sink.chunks[0] in (b"opening" + FACE.parting(7), b"opening" + FACE.reset("rewritten"))
+    assert sink.chunks[0] in (b"opening" + FACE.broker_stop(7), b"opening" + FACE.reset("rewritten"))
 
 
 def test_a_tail_that_was_closed_before_it_began_closes_its_sink() -> None:

@@ -6,7 +6,7 @@ from typing import ClassVar
 import orjson
 
 from midstream.faces.face import Step
-from midstream.faces.peer_errors import REFUSAL, failure_of, openai_error
+from midstream.faces.peer_errors import CREDENTIAL_OVER, failure_of, openai_error
 from midstream.faces.sse_frames import DONE, HEARTBEAT, sse_frame
 from midstream.faces.token_usage import chat_usage
 from midstream.log import entries
@@ -61,13 +61,13 @@ class ChatFace:
         step.take(decode(entry.content, entry.offset, entry.epoch))
         return b"".join(step.frames), step.state
 
-    def parting(self, retry_ms: int) -> bytes:  # noqa: ARG002
+    def broker_stop(self, retry_ms: int) -> bytes:  # noqa: ARG002
         """Return an error, because a bare end would look like success."""
-        return _error_frame(503, "stream_moved", "This server is stopping; the stream goes on by its `Stream-Id`.")
+        return _error_frame(503, "stream_moved", "This broker is stopping; the stream goes on by its `Stream-Id`.")
 
-    def refusal(self, reason: str) -> bytes:
+    def credential_end(self, reason: str) -> bytes:
         """Return an error, because a bare end would look like success."""
-        return _error_frame(401, reason, REFUSAL)
+        return _error_frame(401, reason, CREDENTIAL_OVER)
 
     def reset(self, reason: str) -> bytes:
         """Return an error, because this format cannot take back what it has sent."""

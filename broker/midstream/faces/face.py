@@ -49,11 +49,11 @@ class Face(Protocol[State]):
         """
         ...
 
-    def parting(self, retry_ms: int) -> bytes:
-        """Return the frame that asks a client to come back after `retry_ms`; empty where there is none."""
+    def broker_stop(self, retry_ms: int) -> bytes:
+        """Return the frame that a stop of this broker sends: come back after `retry_ms`. Empty where there is none."""
         ...
 
-    def refusal(self, reason: str) -> bytes:
+    def credential_end(self, reason: str) -> bytes:
         """Return the frame that tells a client that its credential is over: `token_expired`, `credential_revoked`."""
         ...
 

@@ -7,7 +7,7 @@ import orjson
 
 from midstream.faces.face import Step
 from midstream.faces.messages_blocks import Block, Kind
-from midstream.faces.peer_errors import REFUSAL, anthropic_error, failure_of
+from midstream.faces.peer_errors import CREDENTIAL_OVER, anthropic_error, failure_of
 from midstream.faces.sse_frames import sse_frame
 from midstream.faces.token_usage import messages_usage
 from midstream.log import entries
@@ -70,13 +70,13 @@ class MessagesFace:
         step.take(decode(entry.content, entry.offset, entry.epoch))
         return b"".join(step.frames), step.state
 
-    def parting(self, retry_ms: int) -> bytes:  # noqa: ARG002
+    def broker_stop(self, retry_ms: int) -> bytes:  # noqa: ARG002
         """Return an error, because a bare end would look like success."""
-        return _error_frame(503, "This server is stopping; the stream goes on by its Stream-Id.")
+        return _error_frame(503, "This broker is stopping; the stream goes on by its Stream-Id.")
 
-    def refusal(self, reason: str) -> bytes:  # noqa: ARG002
+    def credential_end(self, reason: str) -> bytes:  # noqa: ARG002
         """Return an error, because a bare end would look like success."""
-        return _error_frame(401, REFUSAL)
+        return _error_frame(401, CREDENTIAL_OVER)
 
     def reset(self, reason: str) -> bytes:
         """Return an error, because this format cannot take back what it has sent."""

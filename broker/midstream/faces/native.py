@@ -36,12 +36,12 @@ class NativeFace:
         data = orjson.dumps({"type": decoded.type, **decoded.data} | {"type": decoded.type})
         return with_id(str(offset), sse_frame(data, decoded.type)), state
 
-    def parting(self, retry_ms: int) -> bytes:
+    def broker_stop(self, retry_ms: int) -> bytes:
         """Return a `retry` field: an EventSource waits that long before it reconnects."""
         return with_retry(retry_ms)
 
-    def refusal(self, reason: str) -> bytes:
-        """Return a `parting` without an id: it is no entry, so the cursor stays where it is."""
+    def credential_end(self, reason: str) -> bytes:
+        """Return a `parting` event without an id: it is no entry, so the cursor stays where it is."""
         return sse_frame(orjson.dumps({"type": "parting", "reason": reason}), "parting")
 
     def reset(self, reason: str) -> bytes:

@@ -23,11 +23,11 @@ class ObjectsFace:
         decoded = decode(entry.content, entry.offset, entry.epoch)
         return _object(decoded.data | {"offset": entry.offset, "type": decoded.type}), state
 
-    def parting(self, retry_ms: int) -> bytes:
+    def broker_stop(self, retry_ms: int) -> bytes:
         """Return the object that asks a client to tail again after `retry_ms`."""
         return _object({"type": "parting", "retry_ms": retry_ms})
 
-    def refusal(self, reason: str) -> bytes:
+    def credential_end(self, reason: str) -> bytes:
         """Return the object that tells a client why its tail ends before the stream does."""
         return _object({"type": "parting", "reason": reason})
 

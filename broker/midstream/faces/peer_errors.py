@@ -60,7 +60,7 @@ _RESPONSE_CODES: Final = {
 }
 
 
-REFUSAL: Final = "The credential is over; the stream goes on. Come back with a new one."
+CREDENTIAL_OVER: Final = "The credential is over; the stream goes on. Come back with a new one."
 """What a client reads whose credential ends in the middle of a stream."""
 
 

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import orjson
 
-from midstream.faces.peer_errors import REFUSAL, failure_of, openai_error, response_error
+from midstream.faces.peer_errors import CREDENTIAL_OVER, failure_of, openai_error, response_error
 from midstream.faces.responses_items import ItemStep
 from midstream.faces.responses_output import INCOMPLETE, ResponsesState
 from midstream.faces.rope import text_of
@@ -58,13 +58,13 @@ class ResponsesFace:
         step.take(decode(entry.content, entry.offset, entry.epoch))
         return step.frames, step.state
 
-    def parting(self, retry_ms: int) -> bytes:  # noqa: ARG002
+    def broker_stop(self, retry_ms: int) -> bytes:  # noqa: ARG002
         """Return an error: a `retry` field breaks OpenAI's SDK, and a bare end would look like success."""
-        return _error_frame("stream_moved", "This server is stopping; retrieve the response again.")
+        return _error_frame("stream_moved", "This broker is stopping; retrieve the response again.")
 
-    def refusal(self, reason: str) -> bytes:
+    def credential_end(self, reason: str) -> bytes:
         """Return an error, because a bare end would look like success."""
-        return _error_frame(reason, REFUSAL, 401)
+        return _error_frame(reason, CREDENTIAL_OVER, 401)
 
     def reset(self, reason: str) -> bytes:
         """Return an error, because this format cannot take back what it has sent."""

@@ -6,7 +6,7 @@ from typing import ClassVar, Final
 import orjson
 
 from midstream.faces.face import Step
-from midstream.faces.peer_errors import REFUSAL
+from midstream.faces.peer_errors import CREDENTIAL_OVER
 from midstream.faces.sse_frames import DONE, HEARTBEAT, sse_frame, with_id, with_retry
 from midstream.faces.ui_parts import data_part, error_part, file_part, source_part, tool_result_part
 from midstream.log import entries
@@ -24,7 +24,7 @@ _FINISH_REASONS: Final = {
     "content_filter": "content-filter",
     "refusal": "content-filter",
 }
-_PARTING: Final = "The connection is closed by a restart here. The answer goes on: resume to read it."
+_BROKER_STOPS: Final = "The connection is closed by a restart here. The answer goes on: resume to read it."
 _RESTARTED: Final = "The answer is being written anew. Resume to read it."
 
 
@@ -82,13 +82,13 @@ class UiMessagesFace:
         step.take(decode(entry.content, entry.offset, entry.epoch))
         return b"".join(step.frames), step.state
 
-    def parting(self, retry_ms: int) -> bytes:
+    def broker_stop(self, retry_ms: int) -> bytes:
         """Return an error: to the SDK, a response that just ends is a finished answer."""
-        return with_retry(retry_ms, _part_frame(error_part(_PARTING), "parting")) + DONE
+        return with_retry(retry_ms, _part_frame(error_part(_BROKER_STOPS), "parting")) + DONE
 
-    def refusal(self, reason: str) -> bytes:  # noqa: ARG002
+    def credential_end(self, reason: str) -> bytes:  # noqa: ARG002
         """Return an error under the name of a parting, after which a client comes back with a new credential."""
-        return _part_frame(error_part(REFUSAL), "parting") + DONE
+        return _part_frame(error_part(CREDENTIAL_OVER), "parting") + DONE
 
     def reset(self, reason: str) -> bytes:
         """Return what makes a client forget what it has: in place where it can, else by way of an error."""

@@ -199,11 +199,11 @@ class Tail:
 
     def part(self, retry_ms: int) -> None:
         """Ask the client to come back after `retry_ms`, to the process that serves then, and close."""
-        self._end_with(self.face.parting(retry_ms))
+        self._end_with(self.face.broker_stop(retry_ms))
 
     def refuse(self, reason: str) -> None:
         """Tell the client that its credential is over, and close."""
-        self._end_with(self.face.refusal(reason))
+        self._end_with(self.face.credential_end(reason))
 
     @property
     def stream_id(self) -> str:

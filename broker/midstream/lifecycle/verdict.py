@@ -67,7 +67,7 @@ def judge(
     if state.cancel_ms:
         return Seal(CANCELLED, "", "")
     if state.epoch >= settings.max_attempts:
-        return Seal(INTERRUPTED, "attempts_exhausted", f"{state.epoch} workers were lost")
+        return Seal(INTERRUPTED, "attempts_exhausted", f"{state.epoch} attempts were made")
     may_call = not state.intent or state.policy in ("continue", "restart")
     if may_call or (state.policy == "reattach" and state.upstream_id):
         if is_outdated(unwatched_ms, settings):

@@ -110,12 +110,12 @@ class BoundedHeads(HttpToolsProtocol):
         return self.cycle is not None and not self.cycle.response_complete and not self.cycle.disconnected
 
     def shutdown(self) -> None:
-        """The server stops. It waits for no request that has not come whole: such a one has had no effect yet."""
+        """Uvicorn stops. It waits for no request that has not come whole: such a one has had no effect yet."""
         cycle = self.cycle
         if cycle is not None and not cycle.response_complete and cycle.more_body and not cycle.response_started:
             cycle.disconnected = True
             cycle.message_event.set()
-            self._refuse(503, "stopping", "This server is stopping; the same request again goes to another.")
+            self._refuse(503, "stopping", "This broker is stopping; the same request again goes to another.")
         else:
             super().shutdown()
 

@@ -6,16 +6,16 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
-from midstream.http.fast_path.tested_server import misfit
+from midstream.http.fast_path.tested_uvicorn import misfit
 from midstream.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 
 def server_config(app: ASGIApp, settings: Settings, **options: Any) -> uvicorn.Config:
-    """Return the configuration of a server for the app; `options` are further ones of uvicorn's.
+    """Return uvicorn's configuration for the app; `options` are further options of it.
 
-    A plain server parses by h11, which bounds the size of a head; httptools does not.
+    A plain uvicorn parses by h11, which bounds the size of a head; httptools does not.
     """
     why_plain = misfit() if settings.fast_path == "auto" else "it is switched off (MIDSTREAM_FAST_PATH)"
     if why_plain is None:

@@ -47,7 +47,7 @@ class Wire(Protocol):
         ...
 
     def run(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run what is left to do after the response; the server waits for it before it stops."""
+        """Run what is left to do after the response; uvicorn waits for it before it stops."""
         ...
 
     def prepare(self, scope: Scope) -> bool:
@@ -55,7 +55,7 @@ class Wire(Protocol):
         ...
 
     def hand_over(self, scope: Scope, holder: Holder) -> None:
-        """Give the connection to a holder. The head is sent; for the server the request is over, and its task ends."""
+        """Give the connection to a holder. The head is sent; for uvicorn the request is over, and its task ends."""
         ...
 
     def end(self, last_chunk: bytes) -> None:

@@ -16,7 +16,7 @@ says `Connection: close` for the end of it.
 A connection is in one phase, and in each phase an event has one owner:
 
 ===============  ======================  ============================  ============================  ======
-event            SERVER                  TAIL                          ENDING                        CLOSED
+event            UVICORN                 TAIL                          ENDING                        CLOSED
 ===============  ======================  ============================  ============================  ======
 data_received    uvicorn parses          held, at most HELD_BYTES      held, at most HELD_BYTES
 eof_received     uvicorn                 abort: the client has left    abort: the client has left
@@ -28,12 +28,12 @@ head's deadline  heads.py                begins anew                   begins an
 ===============  ======================  ============================  ============================  ======
 
 `MOVES` has every way from one phase to another. A connection that closes after its response (`Connection: close`,
-HTTP/1.0, a server that stops) goes back to uvicorn like any other, and is closed there.
+HTTP/1.0, a uvicorn that stops) goes back to uvicorn like any other, and is closed there.
 
 Requests may wait after the one that is answered: uvicorn has parsed them already (`pipeline`), or a part of one (a
 head, a body). Then cycle, scope, headers and flow stay, because the parser and those requests need them.
 
-`tested_server.py` names every attribute of uvicorn's that this room touches.
+`tested_uvicorn.py` names every attribute of uvicorn's that this room touches.
 """
 
 import asyncio
@@ -53,22 +53,22 @@ from midstream.http.fast_path.wire import EXTENSION, Holder
 HELD_BYTES: Final = 65_536
 """Bytes that are held of what a client sends while a response is on its way to it."""
 CUT_BEFORE_S: Final = 0.5
-"""A stopping server gives up on its connections at a set time. Those that have not taken their end are cut earlier."""
+"""A stopping uvicorn gives up on its connections at a set time. Those that have not taken their end are cut earlier."""
 
 
 class Phase(Enum):
     """Who has the connection."""
 
-    SERVER = "uvicorn reads requests and writes responses"
+    UVICORN = "uvicorn reads requests and writes responses"
     TAIL = "a holder writes a response's body"
     ENDING = "all of the response is written, and the client has not taken all of it"
     CLOSED = "the connection is closed"
 
 
 MOVES: Final = {
-    Phase.SERVER: (Phase.TAIL, Phase.CLOSED),
+    Phase.UVICORN: (Phase.TAIL, Phase.CLOSED),
     Phase.TAIL: (Phase.ENDING, Phase.CLOSED),
-    Phase.ENDING: (Phase.SERVER, Phase.CLOSED),
+    Phase.ENDING: (Phase.UVICORN, Phase.CLOSED),
     Phase.CLOSED: (),
 }
 
@@ -77,7 +77,7 @@ class WireProtocol(BoundedHeads):
     """uvicorn's protocol, which puts itself as the `Wire` into each request's scope."""
 
     open_files: ClassVar = OpenFiles()
-    phase = Phase.SERVER
+    phase = Phase.UVICORN
     holder: Holder | None = None
     when_gone: Callable[[], None] | None = None
     keep_alive = True
@@ -98,7 +98,7 @@ class WireProtocol(BoundedHeads):
             self.when_gone = when_gone
 
     def run(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run what is left to do after the response; the server waits for it before it stops."""
+        """Run what is left to do after the response; uvicorn waits for it before it stops."""
         task = asyncio.create_task(work, name="after a response")
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
@@ -142,7 +142,7 @@ class WireProtocol(BoundedHeads):
             self._give_back()
 
     def _give_back(self) -> None:
-        self._enter(Phase.SERVER)
+        self._enter(Phase.UVICORN)
         holder, self.holder = self.holder, None
         if self.flow is None:
             self.flow = FlowControl(self.transport)  # type: ignore[unreachable]
@@ -242,7 +242,7 @@ class WireProtocol(BoundedHeads):
             holder.over(whole=False)
 
     def shutdown(self) -> None:
-        """The server stops. The hub's drain tells the holder; the connection closes with the response."""
+        """Uvicorn stops. The hub's drain tells the holder; the connection closes with the response."""
         limit_s = self.config.timeout_graceful_shutdown
         if self.holder is None:
             super().shutdown()

@@ -115,7 +115,7 @@ async def tail_new_stream(request: Request, caller: Caller, stream: StreamHandle
     In strict mode a client that leaves cancels the stream.
 
     Raises:
-        Problem: The stream failed before its first word, or this server is stopping.
+        Problem: The stream failed before its first word, or this broker is stopping.
     """
     await _refuse_early_failure(request, caller, stream)
     return await tail_stream(caller, stream, face, request=request, cancels=caller.settings.strict_openai)
@@ -173,7 +173,7 @@ async def _refuse_early_failure(request: Request, caller: Caller, stream: Stream
     """Wait for the first word, as long as no heartbeat is due, so that a failure before it has its own status.
 
     Raises:
-        Problem: There was no word, and the stream has failed, or this server is stopping.
+        Problem: There was no word, and the stream has failed, or this broker is stopping.
     """
     waiting = caller.streams.wait_for_word(stream.id, caller.settings.first_word_s)
     if not await _unless_gone(request, waiting):
@@ -211,7 +211,7 @@ async def wait_for_end(request: Request, caller: Caller, stream: StreamHandle) -
 
 
 def _moved(stream_id: str) -> Problem:
-    detail = "This server is stopping; the same request again goes on."
+    detail = "This broker is stopping; the same request again goes on."
     return Problem(503, "stream_moved", detail, headers={"Stream-Id": stream_id, "Retry-After": "1"})
 
 

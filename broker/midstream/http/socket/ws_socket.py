@@ -25,7 +25,7 @@ class Outbox:
         self._sending: asyncio.Task[None] | None = None
 
     def put(self, message: bytes, sent: Callable[[], None] | None = None) -> None:
-        """Take a message; `sent` is called once it was handed to the server."""
+        """Take a message; `sent` is called once it was handed to the ASGI server."""
         self._waiting.append((message, sent))
         self._filled.set()
 

@@ -1,4 +1,4 @@
-"""Writes a tail's chunks by ASGI's `send`: the plain way, for any server and under any middleware."""
+"""Writes a tail's chunks by ASGI's `send`: the plain way, for any ASGI server and under any middleware."""
 
 import asyncio
 import logging
@@ -18,9 +18,9 @@ class SendSink:
     """Has `run`, in a task of its own, await `send` for one chunk after the other.
 
     Attributes:
-        ready: The server has taken the last chunk.
-        sent: The server has taken all of the response.
-        task: Where `run` runs. Cancelled, it leaves the response incomplete, and the server closes the connection.
+        ready: The ASGI server has taken the last chunk.
+        sent: The ASGI server has taken all of the response.
+        task: Where `run` runs. Cancelled, it leaves the response incomplete, and the ASGI server closes the connection.
     """
 
     task: asyncio.Task[None]
@@ -71,7 +71,7 @@ class SendSink:
             logger.debug("a tail's connection broke: %r", error)
 
     async def _take(self, send: Send, piece: bytes) -> None:
-        """Have the server take a piece, the empty one as the end. While `send` has to wait, this is a laggard."""
+        """Have the ASGI server take a piece, the empty one as the end. While `send` has to wait, this is a laggard."""
         lags = asyncio.get_running_loop().call_soon(self.tail.lagging.add, self, len(self._chunk))
         try:
             async with asyncio.timeout(self._timeout_s):

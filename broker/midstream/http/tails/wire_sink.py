@@ -1,4 +1,4 @@
-"""Writes a tail's chunks to the connection itself, where the server lends it (fast_path/wire.py).
+"""Writes a tail's chunks to the connection itself, where uvicorn lends it (fast_path/wire.py).
 
 No task and no coroutine of a request is left while a tail waits, and a thousand tails that are sent the same chunk
 cost a thousand writes and no wake-ups (docs/findings.md: Fan-out).
@@ -107,7 +107,7 @@ class WireSink:
             self._end()
 
     def over(self, *, whole: bool) -> None:
-        """Forget the connection: it is closed, or the client took all (`whole`) and the server has it back."""
+        """Forget the connection: it is closed, or the client took all (`whole`) and uvicorn has it back."""
         self._enter(SinkState.OVER)
         self._unlimit()
         self.tail.lagging.remove(self)

@@ -1,4 +1,4 @@
-"""Another version of the server costs speed, and nothing else. PROTOCOL: Read/Fast path."""
+"""Another version of uvicorn costs speed, and nothing else. PROTOCOL: Read/Fast path."""
 
 import asyncio
 import contextlib
@@ -17,8 +17,8 @@ from websockets.asyncio.client import connect
 
 from midstream.cli.setup import listen
 from midstream.http.app import create_app
-from midstream.http.fast_path import tested_server
-from midstream.http.fast_path.tested_server import NEEDS, TESTED, misfit
+from midstream.http.fast_path import tested_uvicorn
+from midstream.http.fast_path.tested_uvicorn import NEEDS, TESTED, misfit
 from midstream.http.fast_path.wire import EXTENSION, SOCKET_EXTENSION
 from midstream.settings import Settings
 from tests import inside, sse
@@ -36,7 +36,7 @@ def test_the_tested_versions_are_bounds_of_what_is_installed() -> None:
     assert misfit() is None
 
 
-async def test_what_is_needed_of_the_server_is_there_while_it_serves(settings: Settings) -> None:
+async def test_what_is_needed_of_uvicorn_is_there_while_it_serves(settings: Settings) -> None:
     """Read/Fast path."""
     app = create_app(settings)
     seen: dict[str, Any] = {}
@@ -92,7 +92,7 @@ async def test_a_missing_name_is_told_and_serves_plainly(
     names: tuple[str, ...],
 ) -> None:
     """Read/Fast path."""
-    monkeypatch.setattr(tested_server, "NEEDS", {where: names})
+    monkeypatch.setattr(tested_uvicorn, "NEEDS", {where: names})
     with caplog.at_level(logging.WARNING):
         async with inside.broker(settings) as client:
             assert f"has no {where}." in caplog.text

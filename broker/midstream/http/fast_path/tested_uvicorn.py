@@ -1,6 +1,6 @@
-"""Whether the installed server is the one that the fast path was tested with, and has what the fast path needs of it.
+"""Whether the installed uvicorn is one that the fast path was tested with, and has what the fast path needs of it.
 
-Nothing of the server's insides is imported before it was looked at. A release that moves a name, or gives it another
+None of its insides is imported before the version was looked at. A release that moves a name, or gives it another
 meaning, costs speed and no more.
 """
 
@@ -29,7 +29,7 @@ NEEDS: Final = {
     "websockets.server:ServerProtocol": ("max_message_size",),
     "websockets.http11:Request": (),
 }
-"""Each class of the server's that the fast path stands on, with every attribute that it touches."""
+"""Each class of uvicorn and websockets that the fast path stands on, with every attribute that it touches."""
 
 
 def misfit() -> str | None:
