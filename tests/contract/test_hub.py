@@ -95,7 +95,7 @@ async def test_a_busy_sink_hears_the_last_words_later(hub: Hub, producer: Produc
     book, tail = await join(hub, producer.id)
     book.ready = False
     tail.part(7)
-    assert (book.closed.is_set(), tail.closed) == (False, True)
+    assert (book.closed.is_set(), tail.is_ending_or_over) == (False, True)
     book.ready = True
     tail.pump()
     assert (book.chunks[-1], book.closed.is_set()) == (FACE.broker_stop(7), True)
@@ -234,9 +234,9 @@ async def test_what_may_be_missed_while_the_log_is_read_is_read_after_it(
 
     async with hub.follow(producer.id) as follower:
         before = await reads()
-        follower.sync.miss()
+        follower.sync.mark_stale()
         await asyncio.sleep(0)  # the read begins
-        follower.sync.miss()  # as when the feed comes back just then
+        follower.sync.mark_stale()  # as when the feed comes back just then
         async with asyncio.timeout(5):
             while await reads() < before + 2:
                 await asyncio.sleep(0.005)

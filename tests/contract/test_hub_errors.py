@@ -103,7 +103,7 @@ async def test_a_client_outlives_error_replies_to_reads(hub: Hub, producer: Prod
         while not follower.tails:
             await asyncio.sleep(0)
     async with busy(own):
-        follower.sync.miss()
+        follower.sync.mark_stale()
         await asyncio.sleep(0.2)  # the reply is on its way: there is no event for one that changes nothing
     await producer.write(3)
     await producer.end()
@@ -121,7 +121,7 @@ async def test_an_error_that_nobody_expects_cuts_the_tails_and_they_come_back(
     key = producer.log.keys.state(producer.id)
     epoch = await own.hget(key, "tail")  # type: ignore[misc]
     await own.hset(key, "tail", "no number")  # type: ignore[misc]
-    follower.sync.miss()
+    follower.sync.mark_stale()
     await asyncio.wait_for(book.closed.wait(), 5)
     assert tail.failed
     await own.hset(key, "tail", epoch)  # type: ignore[misc]

@@ -23,10 +23,10 @@ def following(*contents: bytes) -> Reader:
 def in_phase(phase: Phase) -> Reader:
     reader = following(b"ta")
     if phase in (Phase.READING, Phase.STALE):
-        reader.sync.miss()
+        reader.sync.mark_stale()
     if phase is Phase.STALE:
         reader.step()
-        reader.sync.miss()
+        reader.sync.mark_stale()
     if phase is Phase.CLOSED:
         reader.sync.close()
     assert reader.sync.phase is phase
@@ -36,7 +36,7 @@ def in_phase(phase: Phase) -> Reader:
 ACTIONS: dict[Event, Callable[[Reader], object]] = {
     Event.READ_BEGINS: lambda reader: reader.sync._move(Event.READ_BEGINS),
     Event.READ_APPLIED: lambda reader: reader.sync._move(Event.READ_APPLIED),
-    Event.MISSED: lambda reader: reader.sync.miss(),
+    Event.MISSED: lambda reader: reader.sync.mark_stale(),
     Event.CLOSE: lambda reader: reader.sync.close(),
 }
 
@@ -76,7 +76,7 @@ def test_a_gap_is_read_from_the_log() -> None:
 
 def test_what_comes_while_the_log_is_read_is_taken_after_it() -> None:
     reader = following(b"ta")
-    reader.sync.miss()
+    reader.sync.mark_stale()
     reader.step()
     reader.step()  # the reply, without the next entry, is on its way
     reader.offer(reader.server.append(b"tb"))
@@ -87,12 +87,12 @@ def test_what_comes_while_the_log_is_read_is_taken_after_it() -> None:
 
 def test_what_may_be_missed_while_the_log_is_read_makes_it_read_again() -> None:
     reader = following(b"ta")
-    reader.sync.miss()
-    reader.sync.miss()  # before the read has begun: it will see all
+    reader.sync.mark_stale()
+    reader.sync.mark_stale()  # before the read has begun: it will see all
     reader.step()
     reader.step()
     reader.server.append(b"tb")
-    reader.sync.miss()
+    reader.sync.mark_stale()
     assert reader.sync.phase is Phase.STALE
     reader.settle()
     assert (reader.sync.tail, reader.reads) == (2, 3)
@@ -100,7 +100,7 @@ def test_what_may_be_missed_while_the_log_is_read_makes_it_read_again() -> None:
 
 def test_publications_without_room_are_read_from_the_log() -> None:
     reader = following(b"ta")
-    reader.sync.miss()
+    reader.sync.mark_stale()
     reader.step()
     reader.step()
     for _ in range(MAX_KEPT + 5):
@@ -112,7 +112,7 @@ def test_publications_without_room_are_read_from_the_log() -> None:
 
 def test_what_a_server_lost_while_the_log_was_read_is_never_taken() -> None:
     reader = following(b"ta")
-    reader.sync.miss()
+    reader.sync.mark_stale()
     reader.step()
     reader.offer(reader.server.append(b"tb"))
     del reader.server.history[1:]
@@ -124,7 +124,7 @@ def test_what_a_server_lost_while_the_log_was_read_is_never_taken() -> None:
 def test_a_stream_that_is_gone_is_reported() -> None:
     reader = following(b"ta")
     reader.server.exists = False
-    reader.sync.miss()
+    reader.sync.mark_stale()
     assert reader.reading is not None
     reader.step()
     reader.step()
@@ -136,7 +136,7 @@ def test_a_stream_that_is_gone_is_reported() -> None:
 def test_a_closed_sync_takes_nothing_and_keeps_nothing() -> None:
     reader = in_phase(Phase.CLOSED)
     assert not reader.sync.offer(reader.server.append(b"tb"))
-    reader.sync.miss()
+    reader.sync.mark_stale()
     assert (reader.reading, reader.window.size_bytes, reader.sync.tail) == (None, 0, 1)
 
 
@@ -152,13 +152,13 @@ def test_what_came_during_a_read_that_is_stale_is_not_added_to_what_it_read() ->
     reader = following(b"ta")
     server = reader.server
     server.append(b"tb")
-    reader.sync.miss()
+    reader.sync.mark_stale()
     reader.step()
     reader.step()  # the reply with `tb` is on its way
     del server.history[1:]
     server.restarts += 1
     server.epoch += 1
-    reader.sync.miss()
+    reader.sync.mark_stale()
     server.append(b"tc")
     reader.offer(server.append(END))
     reader.settle()
@@ -176,7 +176,7 @@ def test_the_pages_of_one_read_are_of_one_history() -> None:
     server.restarts += 1
     server.epoch += 1
     server.append(*[b"tb"] * 500)
-    reader.sync.miss()
+    reader.sync.mark_stale()
     reader.settle()
     assert (reader.sent, reader.resets) == (server.history, 1)
 
@@ -199,7 +199,7 @@ class AnyOrder(RuleBasedStateMachine):
         entries = self.server.append(*[b"t%d" % self.appended] * count)
         if is_lost:
             self.on_their_way.clear()  # the feed's connection breaks, and whatever is in it
-            self.reader.sync.miss()
+            self.reader.sync.mark_stale()
         else:
             self.on_their_way.append(entries)
 
@@ -220,7 +220,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule()
     def look(self) -> None:
-        self.reader.sync.miss()
+        self.reader.sync.mark_stale()
 
     @rule(data=st.data(), same_attempt=st.booleans())
     def lose_writes(self, data: st.DataObject, same_attempt: bool) -> None:
@@ -235,7 +235,7 @@ class AnyOrder(RuleBasedStateMachine):
             self.server.append(*[entry.content for entry in lost[: data.draw(st.integers(0, len(lost)))]])
         else:
             self.server.epoch += 1
-        self.reader.sync.miss()
+        self.reader.sync.mark_stale()
 
     @invariant()
     def no_phase_is_stuck(self) -> None:
@@ -247,7 +247,7 @@ class AnyOrder(RuleBasedStateMachine):
         for entries in self.on_their_way:
             self.reader.offer(entries)
         self.reader.settle()
-        self.reader.sync.miss()
+        self.reader.sync.mark_stale()
         self.reader.settle()
         sync = self.reader.sync
         if sync.tail == len(self.server.history):

@@ -121,7 +121,7 @@ def test_each_event_in_each_state(event: str, state: TailState) -> None:
     assert tail._state is after
     is_over = after in (CLOSED, FAILED)
     assert (sink.closed, len(log.left)) == (int(is_over), int(is_over))
-    assert (tail.closed, tail.failed) == (after not in (OPEN, RESETTING), after is FAILED)
+    assert (tail.is_ending_or_over, tail.failed) == (after not in (OPEN, RESETTING), after is FAILED)
 
 
 def test_a_reset_that_is_due_goes_before_the_log() -> None:

@@ -11,9 +11,9 @@ from midstream.log.entries import STATUS
 from midstream.log.values import Notes
 from midstream.requests.request import GenerationRequest
 from midstream_worker.attempt import Attempt
+from midstream_worker.beginning import Beginning, begin
 from midstream_worker.conclusion import Call
 from midstream_worker.parts import WorkerParts
-from midstream_worker.recover import Beginning, begin
 from midstream_worker.sources.deltas import Other, SourceError, Upstream
 from midstream_worker.sources.source import Source
 from midstream_worker.writer import Writer
@@ -114,7 +114,7 @@ class Production:
                 raise SourceError("worker_lost", "The worker was lost, and policy forbids another call.")
             for entry in beginning.entries:
                 await self._writer.put(Other(entry.type, entry.data))
-            if beginning.calls:
+            if beginning.makes_call:
                 await self._note_intent(self._source)
             await self._read_with_retries(self._source, beginning)
 
@@ -175,7 +175,7 @@ class Production:
         """
         settings = self._parts.settings
         idle_s = min(self._request.idle_timeout_s or settings.idle_timeout_s, settings.longest_idle_s)
-        self._writer.hold = not beginning.calls
+        self._writer.hold = not beginning.makes_call
         async with contextlib.aclosing(beginning.open(source)) as deltas:
             while self._writer.finish is None:
                 try:

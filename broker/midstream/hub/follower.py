@@ -47,7 +47,7 @@ class Follower:
         log: Log,
         window: Window,
         lagging: Lagging,
-        on_idle: Callable[["Follower"], None],
+        close_follower: Callable[["Follower"], None],
         tenant_tails: TenantTails,
     ) -> None:
         self.stream_id = stream_id
@@ -59,7 +59,7 @@ class Follower:
         self.waits: set[Wait] = set()
         self._log = log
         self._window = window
-        self._on_idle = on_idle
+        self._close_follower = close_follower
         self._tenant = tenant_of(stream_id)
         self._tenant_tails = tenant_tails
         self._pins = 0
@@ -145,7 +145,7 @@ class Follower:
 
     async def catch_up(self) -> None:
         """Read what publications may have been missed, and wait until that is done."""
-        self.sync.miss()
+        self.sync.mark_stale()
         while self._reading is not None and self.sync.phase in (Phase.READING, Phase.STALE):
             await asyncio.wait((self._reading,))
 
@@ -157,7 +157,7 @@ class Follower:
     def forget(self, reason: str) -> None:
         """The stream is gone: tell every tail, and close."""
         self._for_each(self.tails, lambda tail: tail.dismiss(reason))
-        self._on_idle(self)
+        self._close_follower(self)
 
     def stop(self) -> list[asyncio.Task[Any]]:
         """Drop all memory and end all waits; return the background tasks that were cancelled."""
@@ -191,7 +191,7 @@ class Follower:
         except Exception:
             logger.exception("%s could not be followed any further; its tails are cut", self.stream_id)
             self._for_each(self.tails, Tail.fail)
-            self._on_idle(self)
+            self._close_follower(self)
 
     def _for_each(self, tails: Collection[Tail], do: Callable[[Tail], None]) -> None:
         """Do something with each tail. One tail's failure never reaches another."""
@@ -215,7 +215,7 @@ class Follower:
 
     def _close_now_if_unused(self) -> None:
         if not self.tails and not self._pins:
-            self._on_idle(self)
+            self._close_follower(self)
 
     async def _read_page(self, after: int) -> tuple[State | None, list[Stored]]:
         return await self._log.read(self.stream_id, after, PAGE_ENTRIES)

@@ -220,7 +220,7 @@ class Hub:
     def _regained(self) -> None:
         """The feed was away: publications may have been missed."""
         for follower in tuple(self._followers.values()):
-            follower.sync.miss()
+            follower.sync.mark_stale()
 
     async def _beat(self) -> None:
         """Send heartbeats, and look whether silent streams still exist: nobody says so when a key expires."""

@@ -99,8 +99,8 @@ class LogSync:
         tail: The last offset that is known.
         first: The first offset that the log still keeps.
         ended: Whether the terminal entry is at `tail`.
-        has_word: Whether the source has said anything. What is skipped in a long log is not looked at for words,
-            because its first page, which never is skipped, holds some by then.
+        has_word: Whether the source has said anything. `refresh` may skip the middle of a long log, but always reads
+            its first page, and that holds a word by then.
         state: The stream's state as last read; `tail` and `ended` above are fresher.
     """
 
@@ -132,15 +132,15 @@ class LogSync:
             return False
         if entries[0].offset != self.tail + 1:  # the rare case
             if entries[0].offset > self.tail or self._is_contradicted_by(entries):
-                self.miss()
+                self.mark_stale()
                 return False
             if entries[-1].offset <= self.tail:
                 return False
         self._take(entries)
         return True
 
-    def miss(self) -> None:
-        """Know that publications may have been missed: the log is read, and read again where it is being read."""
+    def mark_stale(self) -> None:
+        """Note that publications may have been missed: the log is read, or once more where it is being read already."""
         was_following = self.phase is Phase.FOLLOWING
         self._move(Event.MISSED)
         if was_following:
@@ -164,6 +164,7 @@ class LogSync:
             if state is None:
                 return False
             self.state, self.first = state, state.first
+            # An attempt that still runs writes again what the server lost; of any other stream the log stays shorter.
             if self._is_contradicted_by(page) or (state.tail < self.tail and state.status != "running"):
                 self._forget()
                 continue
@@ -197,7 +198,7 @@ class LogSync:
         if len(self._kept) < MAX_KEPT and self.phase is not Phase.CLOSED:
             self._kept.append(entries)
         else:
-            self.miss()
+            self.mark_stale()
 
     def _take(self, entries: list[Stored]) -> None:
         is_all_new = bool(entries) and entries[0].offset > self.tail

@@ -140,14 +140,14 @@ class Tail:
         `opening` leads the first chunk, and goes out now even if there is none yet.
         """
         self._opening = opening
-        if self._is_closed():
+        if self._is_over():
             sink.close()
             return
         self.sink = sink
         if reset is not None:
             self.restart(reset)
         self.pump()
-        if self._opening and not self._is_closed():
+        if self._opening and not self._is_over():
             self._write(sink, b"")
 
     def pump(self) -> None:
@@ -156,7 +156,7 @@ class Tail:
         sync = reader.sync
         while sink is not None and sink.ready:
             if self._state is not _OPEN:
-                if self._is_closed():
+                if self._is_over():
                     return
                 self._send_owed(sink)
                 continue
@@ -216,7 +216,7 @@ class Tail:
         return self._reader.lagging
 
     @property
-    def closed(self) -> bool:
+    def is_ending_or_over(self) -> bool:
         """Whether it has ended, or was ended from here, though its last frame may be due."""
         return self._state not in _LIVE
 
@@ -233,11 +233,11 @@ class Tail:
         """Close in the middle, so that the client sees a cut and comes back."""
         self._close(TailState.FAILED)
 
-    def _is_closed(self) -> bool:
+    def _is_over(self) -> bool:
         return self._state is TailState.CLOSED or self._state is TailState.FAILED
 
     def _close(self, state: TailState) -> None:
-        if self._is_closed():
+        if self._is_over():
             return
         self._state = state
         self._reader.leave(self)

@@ -79,7 +79,7 @@ class EventResponse(Response):
                     self._tail.begin(sink, self._reset, opening=self._opening)
         finally:
             self.sent = sink.sent
-            gone = not self._tail.closed
+            gone = not self._tail.is_ending_or_over
             self._tail.close()
         if self._over is not None:
             await self._over(gone)
@@ -87,7 +87,7 @@ class EventResponse(Response):
     def _run_over(self, wire: Wire, sent: bool) -> None:
         self.sent = sent
         if self._over is not None:
-            wire.run(self._over(not self._tail.closed))
+            wire.run(self._over(not self._tail.is_ending_or_over))
 
 
 async def _disconnected(receive: Receive) -> None:

@@ -30,7 +30,7 @@ class Beginning:
     delivered_text: str = ""
 
     @property
-    def calls(self) -> bool:
+    def makes_call(self) -> bool:
         """Whether this beginning makes an upstream call."""
         return self.upstream_id is None
 
