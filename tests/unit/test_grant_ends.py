@@ -18,7 +18,7 @@ from midstream.service.grant_ends import GrantEnds
 from midstream.settings import Settings
 
 SECRET = b"s" * 32
-FOREVER = Grant("acme", credential="key:setting")
+FOREVER = Grant("acme", credential="key:setting/0")
 
 
 class Reader:

@@ -22,7 +22,7 @@ NAME: Final = re.compile(r"[A-Za-z0-9-]{1,64}")
 HASH_CHARS: Final = 12
 """Of the hash, so many are in a grant's name: a new key under an old name is another credential."""
 TENANT: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
-SETTING: Final = "key:MIDSTREAM_API_KEYS"
+SETTING: Final = "MIDSTREAM_API_KEYS"
 """What keys of that setting are called: no key of a file can have this name."""
 FIELDS: Final = frozenset({"name", "sha256", "tenant", "user", "scopes", "expires"})
 
@@ -61,12 +61,13 @@ class ApiKeys:
     def __init__(self, grants: Mapping[str, Grant]) -> None:
         """Take the grants by the SHA-256 of their keys."""
         self._grants = dict(grants)
-        self._valid = frozenset(replace(grant, expires_s=None) for grant in self._grants.values())
+        self._by_credential = {grant.credential: grant for grant in self._grants.values()}
 
     @classmethod
     def from_pairs(cls, tenants_by_key: Mapping[str, str]) -> "ApiKeys":
         """Return the keys of the setting `MIDSTREAM_API_KEYS`."""
-        return cls({digest(key): Grant(tenant, credential=SETTING) for key, tenant in tenants_by_key.items()})
+        hashes = {digest(key): tenant for key, tenant in tenants_by_key.items()}
+        return cls({hashed: Grant(tenant, credential=_name(SETTING, hashed)) for hashed, tenant in hashes.items()})
 
     @classmethod
     def from_toml(cls, text: str) -> "ApiKeys":
@@ -106,7 +107,8 @@ class ApiKeys:
 
     def holds(self, grant: Grant) -> bool:
         """Tell whether the key of a grant that was made before is there still, whenever the grant itself ends."""
-        return replace(grant, expires_s=None) in self._valid
+        own = self._by_credential.get(grant.credential)
+        return own is not None and (own is grant or replace(own, expires_s=grant.expires_s) == grant)
 
 
 def _grant(number: int, row: Any) -> tuple[str, Grant]:
@@ -132,9 +134,13 @@ def _grant(number: int, row: Any) -> tuple[str, Grant]:
         tenant,
         user,
         _scopes(where, row.get("scopes")),
-        credential=f"key:{name}/{hashed[:HASH_CHARS]}",
+        credential=_name(name, hashed),
         expires_s=expires.timestamp() if expires else None,
     )
+
+
+def _name(name: str, hashed: str) -> str:
+    return f"key:{name}/{hashed[:HASH_CHARS]}"
 
 
 def _scopes(where: str, names: Any) -> frozenset[Scope]:

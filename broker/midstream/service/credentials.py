@@ -102,6 +102,8 @@ class Credentials:
             TokenExpiredError: It has expired.
             UnauthorizedError: Its key was revoked.
         """
+        if not self.can_end(grant):  # no request pays for what cannot happen
+            return
         match self.ending(grant):
             case Ending.EXPIRED:
                 raise TokenExpiredError

@@ -79,17 +79,16 @@ class GrantEnds:
     def _look(self) -> None:
         """Refuse every holder whose grant is over, and look again when the next one ends."""
         self._due_s = None
-        endings: dict[Grant, Ending | None] = {}
+        ahead: list[float] = []
         for holder in (*self._readers(), *self._others):
             grant = holder.grant
             if grant is None:
                 continue
-            if grant not in endings:
-                endings[grant] = self.credentials.ending(grant)
-            ending = endings[grant]
+            ending = self.credentials.ending(grant)
             if ending is not None:
                 self._refuse(holder, ending)
-        ahead = [grant.expires_s for grant, ending in endings.items() if ending is None and grant.expires_s is not None]
+            elif grant.expires_s is not None:
+                ahead.append(grant.expires_s)
         if ahead:
             self._schedule(min(ahead))
         elif self._timer is not None:
