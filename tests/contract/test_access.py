@@ -192,6 +192,26 @@ async def test_each_refusal_has_the_code_of_its_reason_in_each_dialect(settings:
         assert codes == ["unauthorized", "token_expired", "insufficient_scope"]
 
 
+async def test_of_two_credentials_the_valid_one_counts(settings: Settings, tmp_path: Path) -> None:
+    """Access/Refused."""
+    path = tmp_path / "keys.toml"
+    path.write_text(
+        f'[[keys]]\nname = "old"\nsha256 = "{digest("old")}"\ntenant = "acme"\nexpires = 2020-01-01T00:00:00Z\n'
+    )
+    results = {
+        ("old", "admin"): 200,
+        ("admin", "old"): 200,
+        ("wrong", "admin"): 200,
+        ("old", "wrong"): "token_expired",
+        ("wrong", "old"): "token_expired",
+        ("wrong", "wrong"): "unauthorized",
+    }
+    async with served(settings, keys_file=path) as client:
+        for (key, further), result in results.items():
+            answer = await client.get("/v1/streams", headers=bearer(key) | {"x-api-key": further})
+            assert result == (200 if answer.status_code == 200 else answer.json()["code"]), (key, further)
+
+
 async def test_a_key_file_that_changes_is_read_again(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

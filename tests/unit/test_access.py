@@ -8,6 +8,7 @@ from typing import Any
 
 import jwt
 import pytest
+from pydantic import ValidationError
 
 from midstream.access.api_keys import ApiKeys, KeysFileError, digest, new_key
 from midstream.access.grant import TENANT_SCOPES, Grant, Scope
@@ -18,6 +19,7 @@ from midstream.access.read_tokens import AUDIENCE, TYPE, ReadTokens, Subject
 from midstream.access.refusals import Ending, InsufficientScopeError, TokenExpiredError, UnauthorizedError
 from midstream.access.session_tokens import SessionTokens
 from midstream.access.verifier import Verifier
+from midstream.settings import Settings
 
 SECRET, OTHER_SECRET = b"s" * 32, b"o" * 32
 ISSUER, AUDIENCE_OF_IDP = "https://id.example", "midstream"
@@ -156,6 +158,21 @@ async def test_an_expired_read_token_says_so_although_it_was_cached() -> None:
         await doors.grant(token)
     with pytest.raises(TokenExpiredError):
         await verifier().grant(read_token(exp=time.time() - 1))
+
+
+def test_a_read_token_of_a_broker_with_a_fast_clock_is_valid_at_once() -> None:
+    tokens = ReadTokens([SECRET])
+    token = tokens.mint(ONE_STREAM, frozenset({Scope.READ}), now_s=time.time() + 20, ttl_s=60)
+    assert tokens.grant(token).stream == "s1"
+
+
+@pytest.mark.parametrize("blank", [",", " ", " , "])
+@pytest.mark.parametrize("name", ["api_keys", "token_secrets"])
+def test_a_list_of_secrets_that_holds_none_is_refused(name: str, blank: str) -> None:
+    """Such a list of keys would open a broker that is meant to be closed."""
+    with pytest.raises(ValidationError, match="lists nothing"):
+        Settings.model_validate({name: blank})
+    assert Settings.model_validate({name: ""}).is_open
 
 
 async def test_a_forged_read_token_opens_nothing() -> None:

@@ -68,6 +68,13 @@ class AccessSettings(BaseSettings):
     session_ttl_s: int = Field(default=3_600, ge=10, le=86_400, description="longest life of a page's session")
     read_token_ttl_s: int = Field(default=3_600, ge=10, le=86_400, description="longest life of a read token")
 
+    @field_validator("api_keys", "token_secrets")
+    @classmethod
+    def _not_blank(cls, value: SecretStr) -> SecretStr:
+        if value.get_secret_value() and not listed(value.get_secret_value()):
+            raise ValueError("it is set and lists nothing: name at least one, or leave it out")
+        return value
+
     @field_validator("api_keys")
     @classmethod
     def _well_formed_keys(cls, value: SecretStr) -> SecretStr:

@@ -14,7 +14,7 @@ from midstream.access.grant import ALL_SCOPES, Grant, Scope
 from midstream.access.identity_provider import MAX_KEYS_BYTES, Claims, IdentityProvider, Provider
 from midstream.access.key_file import keys_of
 from midstream.access.read_tokens import ReadTokens
-from midstream.access.refusals import Ending, TokenExpiredError, UnauthorizedError
+from midstream.access.refusals import AccessError, Ending, TokenExpiredError, UnauthorizedError
 from midstream.access.session_tokens import SessionTokens
 from midstream.access.verifier import Verifier, is_of_key
 from midstream.settings import OPEN_TENANT, Settings
@@ -78,13 +78,14 @@ class Credentials:
         """
         if self._is_open:
             return OPEN
-        refusal: Exception = UnauthorizedError()
+        refusal: AccessError = UnauthorizedError()
         for credential in credentials:
             try:
                 return await self._verifier.grant(credential)
+            except TokenExpiredError as error:
+                refusal = error  # it says more than that another one is unknown
             except UnauthorizedError as error:
                 logger.info("a credential was refused: %s", error.reason)
-                refusal = error
         raise refusal
 
     def can_end(self, grant: Grant) -> bool:
