@@ -36,14 +36,17 @@ OWN_HEADERS = ("date", "set-cookie", "x-request-id", "request-id")
 
 SOCKET = ("get", "/v1/ws")
 VERBS: dict[str, dict[str, Any] | None] = {
-    "auth": None,  # carries a credential, and is part of every conversation below
+    "auth": None,  # carries a credential itself; tests/contract/test_access.py
     "ping": {},
     "start": {"request": ASK, "idempotency_key": "the same", "tail": False},
     "tail": {"id": "{stream}"},
     "leave": {"id": "{stream}"},
     "cancel": {"id": "{stream}"},
 }
-STRANGERS = ("another tenant", "another user", "a read token of another stream", "a read token of another thread")
+STRANGERS = (
+    *("another tenant", "another user", "another user's page"),
+    *("a read token of another stream", "a read token of another thread"),
+)
 
 
 @dataclass
@@ -63,7 +66,7 @@ class Stage:
 
     async def ask(self, row: Row, route: tuple[str, str], stream_id: str, key: str, **headers: str) -> httpx2.Response:
         request = row.sent(*route, stream_id)
-        request["headers"] |= {"Authorization": f"Bearer {key}"} | headers
+        request["headers"] |= credential(key) | headers
         return await self.client.request(**request)
 
     async def assert_untouched(self) -> None:
@@ -98,10 +101,19 @@ async def stage(settings: Settings, tmp_path: Path) -> AsyncIterator[Stage]:
             name: (await client.post("/v1/tokens", json=body | {"scopes": ["read", "stop"]}, headers=ada)).json()
             for name, body in (("stream", {"stream": short}), ("thread", {"thread": "another"}))
         }
-        others = ("eve", "bob", tokens["stream"]["token"], tokens["thread"]["token"])
+        page = (await client.post("/v1/session", headers=credential("bob"))).headers["set-cookie"].partition(";")[0]
+        client.cookies.clear()
+        others = ("eve", "bob", page, tokens["stream"]["token"], tokens["thread"]["token"])
         yield Stage(client, stream_id, of_chat, dict(zip(STRANGERS, others, strict=True)))
         for each in (stream_id, of_chat):
             await client.post(f"/v1/streams/{each}/cancel", headers=ada)
+
+
+def credential(key: str) -> dict[str, str]:
+    """Return the headers that carry a key, a token or a page's cookie."""
+    if key.startswith("midstream="):
+        return {"Cookie": key, "Sec-Fetch-Site": "same-origin"}
+    return {"Authorization": f"Bearer {key}"}
 
 
 def _row(name: str, tenant: str, user: str | None, more: str = "") -> str:
@@ -146,7 +158,7 @@ _NOTHING = {"stopped": False, "stream_id": None}
 """The answer about a chat that has not begun."""
 
 
-@pytest.mark.parametrize("stranger", STRANGERS[:2])
+@pytest.mark.parametrize("stranger", STRANGERS[:3])
 async def test_what_a_stranger_begins_with_the_same_names_is_a_stream_of_its_own(stage: Stage, stranger: str) -> None:
     """Access/Foreign."""
     for route, row in ROUTES.items():
@@ -219,8 +231,7 @@ async def test_every_verb_names_its_scope(stage: Stage) -> None:
 @asynccontextmanager
 async def conversation(stage: Stage, key: str) -> AsyncIterator[Any]:
     """Open a socket with a key; yield what says a verb about a stream and returns the answer."""
-    async with dial(stage.client) as talk:
-        await talk.say(type="auth", key=key)
+    async with dial(stage.client, additional_headers=credential(key)) as talk:
         await talk.hear("ready")
 
         async def say(verb: str, message: dict[str, Any], stream_id: str) -> dict[str, Any]:
