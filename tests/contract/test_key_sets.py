@@ -250,3 +250,40 @@ async def test_a_key_set_that_is_too_large_opens_nothing(settings: Settings) -> 
     document = key_set(ROW, {"filler": "x" * 65_536})
     async with key_server(document) as url, provided(settings, url) as client:
         assert (await client.get("/v1/streams", headers=bearer(token()))).status_code == 401
+
+
+async def test_a_redirect_of_a_key_set_is_not_followed(settings: Settings) -> None:
+    """Access/Jwt."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        head = f"HTTP/1.1 302 Found\r\nlocation: {elsewhere}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+        writer.write(head.encode())
+        await writer.drain()
+        writer.close()
+
+    async with key_server(key_set(ROW)) as elsewhere, await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/jwks"
+        async with provided(settings, url) as client:
+            assert (await client.get("/v1/streams", headers=bearer(token()))).status_code == 401
+
+
+async def test_a_provider_that_does_not_answer_keeps_no_key_waiting(settings: Settings) -> None:
+    """Access/Jwt."""
+    came, may_go = asyncio.Event(), asyncio.Event()
+
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        came.set()
+        await may_go.wait()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/jwks"
+        async with provided(settings, url, api_keys=SecretStr("admin:acme")) as client:
+            waiting = asyncio.create_task(client.get("/v1/streams", headers=bearer(token())))
+            await came.wait()
+            async with asyncio.timeout(2):
+                assert (await client.get("/v1/streams", headers=bearer("admin"))).status_code == 200
+            assert not waiting.done()
+            may_go.set()
+            assert (await waiting).status_code == 401
