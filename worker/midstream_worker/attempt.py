@@ -1,7 +1,8 @@
-"""One attempt at one stream: the only writer of its log, as long as its fence holds.
+"""What one attempt writes to its stream's log. As long as its fence holds, nobody else can write there.
 
-It remembers everything that it appended until the stream is sealed, so that entries that a restarted server
-lost can be written again (PROTOCOL: Append/Ambiguous, Append/Rollback).
+`Writer` makes entries of deltas and decides when they leave; an `Attempt` sees to it that they come to the log, however
+long Redis is away. It remembers everything that it appended until the stream is sealed, so that entries that a
+restarted server lost can be written again (PROTOCOL: Append/Ambiguous, Append/Rollback).
 """
 
 import asyncio
@@ -30,12 +31,12 @@ class Attempt:
     `LogFull` when the server stays out of memory.
 
     Attributes:
-        stream_id: The stream.
+        stream_id: The stream's name (`log/keys.py`).
         state: Its state at the claim.
         fence: Epoch and owner, which the server compares with its own at every write.
         tail: The last offset that is known to be written.
         sealed: The end is written, so there is no lease any more.
-        look: When a reaper was to look at the stream next, as of the claim; None: the claim's answer was lost.
+        look: The next look that a reaper planned at the stream; None: the claim's answer was lost.
     """
 
     def __init__(

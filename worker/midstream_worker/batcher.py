@@ -1,4 +1,4 @@
-"""When a delta becomes an entry: the first at once, later ones by size or by time. Pure; the clock is passed in."""
+"""When entries leave for the log: the first at once, later ones by size or by time. Pure; the clock is passed in."""
 
 from dataclasses import dataclass
 

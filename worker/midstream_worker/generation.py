@@ -1,4 +1,8 @@
-"""One attempt from its claim to its end: deltas in, entries out, exactly one terminal entry (I3)."""
+"""Runs an attempt that was claimed until it ends: deltas in, entries out, exactly one terminal entry (I3).
+
+`Producers.take` claims the attempt and makes its `Generation`, which brings together a `Production` (reads the
+source), a `Writer` (batches) and the `Attempt` (writes to the log).
+"""
 
 import asyncio
 import logging
@@ -35,7 +39,7 @@ class Generation:
         parts: The parts of this worker.
         attempt: The claimed attempt.
         body: The request as it stands on the log; one that cannot be read ends the stream.
-        unwatched_ms: For how long nothing had looked after the stream when it was claimed.
+        unwatched_ms: How long ago a reaper's look at the stream was due when it was claimed (Recovery/Outdated).
     """
 
     def __init__(self, parts: WorkerParts, attempt: Attempt, body: bytes, unwatched_ms: int = 0) -> None:

@@ -37,7 +37,7 @@ class Production:
         attempt: The attempt that the deltas belong to.
         request: What to generate.
         writer: Takes the deltas.
-        unwatched_ms: For how long nothing had looked after the stream when it was claimed.
+        unwatched_ms: How long ago a reaper's look at the stream was due when it was claimed (Recovery/Outdated).
 
     Attributes:
         task: The task that produces; it ends with the source, or raises why it could not.

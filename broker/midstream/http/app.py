@@ -29,7 +29,7 @@ class BrokerApp(FastAPI):
     """FastAPI's app, inside the rules that hold for every request, whatever answers it.
 
     Limits and measurements of requests belong among these rules. `add_middleware` is for what concerns FastAPI's routes
-    alone: tails do not pass through it.
+    alone: `GET /events` does not pass through it, where tails of all other formats do.
     """
 
     def __init__(self, settings: Settings, **options: Any) -> None:

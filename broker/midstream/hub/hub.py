@@ -38,6 +38,8 @@ BEATS_PER_SILENCE: Final = 4
 class Hub:
     """Opens a follower for each stream that somebody reads here, and closes it after the last reader.
 
+    In this room a `stream_id` is a stream's name (`log/keys.py`).
+
     Attributes:
         draining: Every tail is parted from, and those that still get in will be.
         tenant_tails: How many tails each tenant has.

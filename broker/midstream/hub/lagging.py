@@ -1,4 +1,4 @@
-"""What is on its way to clients that lag, bounded for all clients of a process together."""
+"""What clients that lag were sent and have not taken yet, bounded for all clients of a process together."""
 
 import logging
 from typing import Final, Protocol

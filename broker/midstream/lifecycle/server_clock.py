@@ -1,8 +1,8 @@
-"""The server's clock as one process has seen it: what cannot have been noticed in time counts towards no age.
+"""The server's clock as one process has seen it, and the ages of the server's earlier times by it.
 
-Both a clock that was set forward and a log that did not answer for a while look the same to anybody who compares two
-of the server's times: much time has passed, in which nothing was looked after. Both are called leaps here. A time from
-before a leap is as old as it would be without the leap.
+The server's clock may be set, and the log may not answer for a while. Both are called leaps here, because to a process
+that compares two of the server's times they look the same: much time has passed, and nothing happened in it. A stream
+that nothing could look after during a leap was not left alone. Therefore the time of a leap counts towards no age.
 """
 
 from collections import deque
@@ -50,6 +50,8 @@ class ServerClock:
         age_ms = now_ms - since_ms
         for before_ms, after_ms in self._leaps:
             is_forward = before_ms <= after_ms
-            if since_ms < after_ms if is_forward else since_ms > now_ms:
+            if is_forward and since_ms < after_ms:
                 age_ms -= after_ms - before_ms
+            elif not is_forward and since_ms > now_ms:  # it is from before a leap back
+                age_ms += before_ms - after_ms
         return age_ms

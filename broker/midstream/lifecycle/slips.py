@@ -1,7 +1,7 @@
 """The job slip, by which a generation is put on the queue.
 
 arq only wakes workers, and the log alone is the truth (docs/findings.md: arq). A slip carries nothing but the stream's
-id, a worker that takes it must still claim the stream, and a reaper writes a lost slip again.
+name, a worker that takes it must still claim the stream, and a reaper writes a lost slip again.
 """
 
 from collections.abc import Mapping

@@ -51,7 +51,7 @@ def judge(
         now_ms: The server's time.
         settings: The settings of this deployment.
         queued_for_ms: How long it has been queued; None: by the server's clock.
-        unwatched_ms: For how long nothing has looked after it although it was due.
+        unwatched_ms: How long ago its lease ran out or a reaper's look at it was due, if no process was there then.
     """
     if state.status == "queued":
         waited_ms = now_ms - state.queued_ms if queued_for_ms is None else queued_for_ms

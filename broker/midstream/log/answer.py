@@ -1,4 +1,4 @@
-"""What a stream has answered so far: the one fold over its entries, for brokers and workers alike."""
+"""What a stream has answered so far: the plain fold over its entries, for brokers and workers alike."""
 
 from dataclasses import dataclass, field
 

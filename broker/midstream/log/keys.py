@@ -1,4 +1,9 @@
-"""Names of keys and channels. All keys of a stream share one hash tag, so that a cluster keeps them together."""
+"""Names of keys, channels and streams. All keys of a stream share one hash tag, so that a cluster keeps them together.
+
+A stream has an id, which clients know, and a name, `<tenant>/<id>`, which is unique on the server (`stream_name`; for
+the tenant `default` it is the id alone). What is called `stream_id` in `service/` and `http/` is the id. What is called
+so in `log/`, `hub/`, `lifecycle/` and in the worker is the name, because these rooms look after all tenants' streams.
+"""
 
 import hashlib
 import secrets

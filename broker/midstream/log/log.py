@@ -19,7 +19,7 @@ from midstream.log.values import NO_NOTES, Claim, Ending, Fence, Look, NewStream
 
 
 class Log:
-    """All streams under one key prefix of one Redis.
+    """All streams under one key prefix of one Redis. Each `stream_id` here is a stream's name (`keys.stream_name`).
 
     Every method raises `LogUnavailable` when Redis does not answer, and `StreamAbsent` for a stream that does not
     exist, unless it says that it returns None.
@@ -234,7 +234,7 @@ class Log:
         return request
 
     async def origin(self, stream_id: str) -> bytes:
-        """Return what the face that started the stream has to remember; empty: nothing."""
+        """Return what the endpoint that started the stream has to remember; empty: nothing."""
         (origin,) = await self._fields(stream_id, "origin")
         return origin or b""
 

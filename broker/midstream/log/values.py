@@ -38,7 +38,7 @@ class NewStream:
         metadata: The client's own, as JSON.
         ttl_s: How long it is kept after its end.
         request: What to generate, as JSON.
-        origin: What the face that starts it has to remember; empty: nothing.
+        origin: What the endpoint that starts it has to remember; empty: nothing.
     """
 
     digest: str
@@ -73,9 +73,13 @@ class NewStream:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """When a reaper was to look at a stream next, as of its claim; both are times of the server's clock in ms.
+    """What the server said at the claim of a stream about the next look that a reaper planned at it.
 
-    `due_ms` is None where no reaper was to look at it any more.
+    If that look was due long ago, no process was there to look after the stream (PROTOCOL: Recovery/Outdated).
+
+    Attributes:
+        now_ms: The server's time at the claim.
+        due_ms: The server's time at which the look was due; None: none was planned any more.
     """
 
     now_ms: int
@@ -90,7 +94,7 @@ class Claim:
         fence: What lets the owner append.
         state: The state at the claim; its tail is the offset of the attempt's `start` entry.
         request: What to generate, as JSON.
-        look: When a reaper was to look at the stream.
+        look: The next look that a reaper planned at the stream.
     """
 
     fence: Fence

@@ -1,8 +1,9 @@
-"""Reads the messages of all dialects (chat completions, Responses, Anthropic) into one shape, the turn.
+"""Reads the messages of three dialects (chat completions, Responses, Anthropic) into one shape, the turn.
 
 A client may speak chat completions to us while the model is Anthropic's: each source of a worker writes its own
-dialect from these turns, and the Responses door lists them as items. A part that no shape here fits stays as it came;
-the provider then judges it.
+dialect from these turns, and the Responses endpoint lists them as items. A part of a message, or an item without a
+role, that no shape here fits stays as it came, and the provider judges it. A message whose `content` is neither text
+nor a list of parts is a turn without parts.
 """
 
 from collections.abc import Iterable, Iterator

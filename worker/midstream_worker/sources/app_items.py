@@ -1,4 +1,4 @@
-"""Checks what an app yields before it goes further: what passes can be logged, and read at every door."""
+"""Checks what an app yields before it goes further: what passes can be logged, and read by every face."""
 
 from collections.abc import Iterator
 from typing import Any, Final, get_args

@@ -112,10 +112,10 @@ def install(app: FastAPI) -> None:
 
 
 class Shortcut:
-    """Asks the endpoint before FastAPI, whose layers no tail needs.
+    """Asks the endpoint before FastAPI, whose layers `GET /events` does not need. Tails of other formats pass them.
 
-    All tails come back at once after a deploy. Of 2,000, each costs the front 0.10 ms of CPU so; as a route inside
-    FastAPI's layers 0.13 ms, and with FastAPI's reading of parameters 0.25 ms.
+    All tails come back at once after a deploy. Where 2,000 do, each costs the broker 0.10 ms of CPU this way, 0.13 ms
+    as a route inside FastAPI's layers, and 0.25 ms with FastAPI's reading of parameters.
     """
 
     def __init__(self, app: ASGIApp) -> None:
