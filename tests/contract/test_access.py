@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +156,25 @@ async def test_a_read_token_lives_no_longer_than_the_setting_allows(settings: Se
         assert answer["expires_s"] <= time.time() + 60
         missing = await client.post("/v1/tokens", json={"stream": "0" * 32}, headers=ADMIN)
         assert (missing.status_code, missing.json()["code"]) == (404, "stream_not_found")
+
+
+async def test_a_start_answers_with_a_read_token_if_it_is_wanted(settings: Settings, tmp_path: Path) -> None:
+    """Access/Read tokens."""
+    path = tmp_path / "keys.toml"
+    soon = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=30)
+    path.write_text(
+        f'[[keys]]\nname = "soon"\nsha256 = "{digest("soon")}"\ntenant = "acme"\nexpires = {soon.isoformat()}\n'
+    )
+    async with served(settings, keys_file=path) as client:
+        answer = await client.post("/v1/streams", json=START | {"read_token": True}, headers=bearer("soon"))
+        assert answer.headers["cache-control"] == "no-store"
+        document = answer.json()
+        assert document["read_token_expires_s"] <= soon.timestamp()
+        token = bearer(document["read_token"])
+        events = await client.get(f"/v1/streams/{document['id']}/events", headers=token)
+        assert "event: end" in events.text
+        both = await client.post("/v1/streams", json=START | {"read_token": True, "stream": True}, headers=ADMIN)
+        assert (both.status_code, both.json()["code"]) == (400, "bad_request")
 
 
 @pytest.mark.parametrize("name", ["token", "access_token", "key", "api_key"])

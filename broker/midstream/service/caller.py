@@ -96,6 +96,8 @@ class Caller:
         if stream_id is not None:
             await self.streams.find(stream_id, next(iter(scopes)))
         now_s = time.time()
+        if self._grant.expires_s is not None:  # it does not outlive the credential that it comes from
+            ttl_s = max(0, min(ttl_s, int(self._grant.expires_s - now_s)))
         subject = Subject(self._grant.tenant, self._grant.user, stream_id, thread)
         token = self._resources.credentials.read_tokens.mint(subject, scopes, now_s=now_s, ttl_s=ttl_s)
         return token, int(now_s) + ttl_s

@@ -1,10 +1,10 @@
 """`/v1/streams`: start, show, list, read, cancel, delete."""
 
 import re
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
 from fastapi import APIRouter, Header, Query, Response
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from midstream.access.grant import Scope
 from midstream.http.auth import ACaller
@@ -26,6 +26,15 @@ class StartRequest(GenerationRequest):
     """A generation to start, and how to answer."""
 
     stream: bool = Field(default=False, description="`true`: answer with the stream's events.")
+    read_token: bool = Field(
+        default=False, description="`true`: answer with a read token of the stream, for a browser. Not with `stream`."
+    )
+
+    @model_validator(mode="after")
+    def _one_answer(self) -> Self:
+        if self.stream and self.read_token:
+            raise ValueError("an answer with the stream's events has no place for a read token")
+        return self
 
 
 EXAMPLES: Any = {
@@ -64,9 +73,10 @@ async def post_stream(
     ] = None,
 ) -> Response:
     """Start a generation."""
-    request = GenerationRequest.model_validate(body.model_dump(exclude={"stream"}))
-    if body.stream:
+    request = GenerationRequest.model_validate(body.model_dump(exclude={"stream", "read_token"}))
+    if body.stream or body.read_token:
         caller.require(Scope.READ)
+    if body.stream:
         caller.streams.require_room()
     stream, is_new = await caller.streams.start(request, idempotency_key or None)
     status = 201 if is_new else 200
@@ -74,7 +84,11 @@ async def post_stream(
     if body.stream:
         async with caller.streams.follow(stream.id) as follower:
             return events(follower, caller.settings, after=0, status=status, headers=headers)
-    return JsonResponse(stream.summary(), status, headers)
+    if not body.read_token:
+        return JsonResponse(stream.summary(), status, headers)
+    token, expires_s = await caller.mint(stream.id, None, frozenset({Scope.READ}), caller.settings.read_token_ttl_s)
+    headers["Cache-Control"] = "no-store"
+    return JsonResponse(stream.summary() | {"read_token": token, "read_token_expires_s": expires_s}, status, headers)
 
 
 @router.get("", response_class=Response)
