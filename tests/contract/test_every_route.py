@@ -20,6 +20,7 @@ from pydantic import SecretStr
 from midstream.access.api_keys import digest
 from midstream.access.grant import TENANT_SCOPES
 from midstream.http.app import create_app
+from midstream.http.limits import CONTENT_PATHS
 from midstream.http.socket.ws import MESSAGES
 from midstream.settings import Settings
 from tests import inside
@@ -134,6 +135,12 @@ def test_every_route_and_every_verb_has_a_row(settings: Settings) -> None:
     routes = {(method, path) for path, methods in document["paths"].items() for method in methods}
     assert routes == {*ROUTES, SOCKET}
     assert MESSAGES.json_schema()["discriminator"]["mapping"].keys() == VERBS.keys()
+
+
+def test_every_route_that_takes_a_conversation_may_be_sent_a_large_body() -> None:
+    """Http/Body."""
+    bodies = {path: row.body for (method, path), row in ROUTES.items() if method == "post" and row.body is not None}
+    assert {path for path, body in bodies.items() if body.keys() & {"input", "messages"}} == CONTENT_PATHS
 
 
 @pytest.mark.parametrize("stranger", STRANGERS)
