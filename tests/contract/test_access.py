@@ -82,6 +82,10 @@ async def test_a_read_token_of_a_thread_opens_its_streams(settings: Settings) ->
         assert (await client.get(f"/v1/streams/{inner}", headers=headers)).status_code == 200
         assert (await client.post(f"/v1/streams/{inner}/cancel", headers=headers)).status_code == 202
         assert (await client.get(f"/v1/streams/{outer}", headers=headers)).status_code == 404
+        of_bob = await started(client, ADMIN, thread="t1", user="bob")
+        assert (await client.get(f"/v1/streams/{of_bob}", headers=headers)).status_code == 200
+        of_ada = bearer(await read_token(client, thread="t1", user="ada"))
+        assert (await client.get(f"/v1/streams/{of_bob}", headers=of_ada)).status_code == 404
 
 
 async def test_a_users_credential_sees_that_users_streams_alone(settings: Settings, tmp_path: Path) -> None:
@@ -138,7 +142,7 @@ async def test_a_key_that_only_starts_reads_nothing(settings: Settings, tmp_path
         {"stream": "s", "scopes": ["start"]},
         {"stream": "s", "scopes": []},
         {"stream": "s", "ttl_s": 0},
-        {"stream": "s", "user": "ada"},
+        {"stream": "s", "user": ""},
     ],
 )
 async def test_a_read_token_is_for_one_thing(settings: Settings, request_body: dict[str, Any]) -> None:

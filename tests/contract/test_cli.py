@@ -116,6 +116,24 @@ def test_beyond_loopback_keys_that_cannot_be_guessed_are_required(command: str, 
     assert SHORT not in done.output
 
 
+def test_the_lines_on_keys_work_as_printed(tmp_path: Path) -> None:
+    """docs/access.md, Access/Keys."""
+    environment = {"MIDSTREAM_KEYS_FILE": str(tmp_path / "keys.toml")}
+    page = (Path(__file__).parents[2] / "docs" / "access.md").read_text()
+    lines = [line.partition("#")[0].split()[1:] for line in page.splitlines() if line.startswith("midstream keys ")]
+    outputs = []
+    for line in lines:
+        done = CliRunner().invoke(main, line, env=environment)
+        assert done.exit_code == 0, (line, done.output)
+        outputs.append(done.output)
+    made, narrow, table, _ = outputs
+    assert made.startswith("ms_backend_")
+    assert narrow.startswith("ms_viewer_")
+    assert "viewer  tenant acme  every user  read  20" in table
+    for wrong in (["keys", "new", "--tenant", "acme"], ["keys", "new", "x"], ["keys", "revoke", "nobody"]):
+        assert CliRunner().invoke(main, wrong, env=environment).exit_code != 0
+
+
 def test_a_new_key_is_long_and_another_one_each_time() -> None:
     first, second = (CliRunner().invoke(main, ["keys", "new"]).output.strip() for _ in range(2))
     assert first != second

@@ -32,7 +32,11 @@ def keys() -> None:
 @click.option("--tenant", help="The tenant that the key is of.")
 @click.option("--user", help="The one user of the tenant that it is of; default: all.")
 @click.option(
-    "--scope", "scopes", multiple=True, type=click.Choice([*Scope]), help="May be repeated; default: all but operate."
+    "--scope",
+    "scopes",
+    multiple=True,
+    type=click.Choice([str(scope) for scope in Scope]),
+    help="May be repeated; default: all but operate.",
 )
 @click.option(
     "--days", type=click.IntRange(min=1, max=36_500), help="For how long it is valid; default: until it is revoked."
@@ -46,6 +50,8 @@ def new(
     Without NAME a broker accepts it if its MIDSTREAM_API_KEYS contains KEY:TENANT. The key itself is stored nowhere:
     this is the only time that it is shown.
     """
+    if name is None and (tenant or user or scopes or days):
+        raise click.UsageError("NAME is missing: a key without a name has no row in the key file.")
     if name is None:
         echo(secrets.token_hex(KEY_BYTES))
         return

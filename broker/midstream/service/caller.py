@@ -80,13 +80,20 @@ class Caller:
         self._resources.grant_ends.remove(holder)
 
     async def mint(
-        self, stream_id: str | None, thread: str | None, scopes: frozenset[Scope], ttl_s: int
+        self,
+        stream_id: str | None,
+        thread: str | None,
+        scopes: frozenset[Scope],
+        ttl_s: int,
+        *,
+        user: str | None = None,
     ) -> tuple[str, int]:
         """Return a read token for one stream or one thread, and when it ends, in seconds since 1970.
 
         Raises:
             InsufficientScopeError: The credential lacks one of the scopes, or is a read token itself.
             StreamAbsent: The credential opens no such stream.
+            UserError: It names a user that the credential is not of.
             LogUnavailable: Redis did not answer.
         """
         for scope in scopes:
@@ -98,7 +105,7 @@ class Caller:
         now_s = time.time()
         if self._grant.expires_s is not None:  # it does not outlive the credential that it comes from
             ttl_s = max(0, min(ttl_s, int(self._grant.expires_s - now_s)))
-        subject = Subject(self._grant.tenant, self._grant.user, stream_id, thread)
+        subject = Subject(self._grant.tenant, self.streams.acting_for(user).user, stream_id, thread)
         token = self._resources.credentials.read_tokens.mint(subject, scopes, now_s=now_s, ttl_s=ttl_s)
         return token, int(now_s) + ttl_s
 

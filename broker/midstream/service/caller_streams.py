@@ -84,10 +84,7 @@ class CallerStreams:
             LogUnavailable: Redis did not answer. The same start with the same key is safe.
         """
         self._grant.require(Scope.START)
-        try:
-            grant = self._grant.acting_for(request.user)
-        except ValueError:
-            raise UserError("The credential is of another user, and starts streams for that one alone.") from None
+        grant = self.acting_for(request.user)
         settings = self._resources.settings
         model = self.model_for(request)
         body, stored_origin, digest = _encoded(request, origin)
@@ -137,6 +134,17 @@ class CallerStreams:
         excess = await self._resources.quotas.admit(self._name(stream_id), grant.owner)
         if excess is not None and await self._resources.log.state(self._name(stream_id)) is None:
             raise LimitExceededError(excess.limit, excess.of, math.ceil(excess.retry_after_ms / 1000))
+
+    def acting_for(self, user: str | None) -> Grant:
+        """Return the grant, narrowed to the user that the request names.
+
+        Raises:
+            UserError: The credential is of another user.
+        """
+        try:
+            return self._grant.acting_for(user)
+        except ValueError:
+            raise UserError("The credential is of another user, and acts for that one alone.") from None
 
     async def _register(self, grant: Grant, stream_id: str, created_ms: int, keep_s: int) -> None:
         """Write a new stream's slip, and list it for its tenant and its user."""

@@ -22,6 +22,12 @@ class TokenRequest(BaseModel):
 
     stream: str | None = Field(default=None, min_length=1, max_length=200, description="the one stream that it opens")
     thread: str | None = Field(default=None, min_length=1, max_length=200, description="the one thread that it opens")
+    user: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=200,
+        description="The user whose streams of the thread it opens; only a key of the whole tenant may name one.",
+    )
     scopes: frozenset[Scope] = Field(
         default=frozenset({Scope.READ}), description="`read`, `stop` or `send`; you cannot pass on what you lack"
     )
@@ -51,5 +57,5 @@ class TokenRequest(BaseModel):
 async def post_token(body: TokenRequest, caller: ACaller) -> Response:
     """Make a short-lived token that opens one stream or one thread, for a browser."""
     ttl_s = min(body.ttl_s, caller.settings.read_token_ttl_s)
-    token, expires_s = await caller.mint(body.stream, body.thread, body.scopes, ttl_s)
+    token, expires_s = await caller.mint(body.stream, body.thread, body.scopes, ttl_s, user=body.user)
     return JsonResponse({"token": token, "expires_s": expires_s}, 201, {"Cache-Control": "no-store"})
