@@ -27,6 +27,7 @@ class Frames:
         self._sync = sync
         self._window = window
         self._chunks: dict[Face[Any], _Chunk] = {}
+        self._latest: tuple[Face[Any], int, int, bytes, int] | None = None
         self._states: dict[tuple[Face[Any], int], Any] = {}  # of each face that remembers, before a segment
         self._text_bytes = 0
 
@@ -36,7 +37,11 @@ class Frames:
         Raises:
             NotInMemory: An entry has to be read from the log first; see `Follower.load`.
         """
-        # Tails move in step, those that keep up and those that replay: the next one asks for the same span.
+        # Tails move in step, those that keep up and those that replay: the next one asks for the same span. Mostly it
+        # is of the same face, too, which is told by identity: a face's hash costs more than all else here.
+        latest = self._latest
+        if latest is not None and latest[0] is face and latest[1] == after and latest[2] == target:
+            return latest[3], latest[4]
         span = (after, target)
         chunk = self._chunks.get(face)
         if chunk is None or chunk[0] != span:
@@ -45,6 +50,7 @@ class Frames:
             if len(chunk[1]) != replaced_bytes:
                 self._window.keep_chunk(self, len(chunk[1]), replaced_bytes)
             self._chunks[face] = chunk
+        self._latest = (face, after, target, chunk[1], chunk[2])
         return chunk[1], chunk[2]
 
     def _make(self, face: Face[Any], after: int, target: int) -> tuple[bytes, int]:
@@ -88,6 +94,7 @@ class Frames:
 
     def drop_chunks(self) -> None:
         """Drop the chunks: at a beat, because nobody may ask for them again, or because their memory is wanted."""
+        self._latest = None
         if self._chunks:
             self._window.drop_chunks(self, sum([len(frames) for _, frames, _ in self._chunks.values()]))
             self._chunks.clear()
