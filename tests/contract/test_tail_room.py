@@ -9,6 +9,7 @@ import httpx2
 import pytest
 from pydantic import SecretStr
 
+from midstream import counters
 from midstream.settings import Settings
 from tests import inside
 from tests.contract.ws_talk import Talk, dial
@@ -56,6 +57,7 @@ async def is_room(client: httpx2.AsyncClient, path: str, most: int) -> None:
 @pytest.mark.parametrize(("of", "allowed"), [("tenant", 3), ("stream", 2)])
 async def test_one_tail_more_is_refused_until_another_has_ended(settings: Settings, of: str, allowed: int) -> None:
     """Limits/Tails, Limits/Refused."""
+    before = counters.counts().get(("limit_exceeded", of, "tails"), 0)
     async with served(settings, **{f"{of}_tails": allowed}) as client, running(client) as path:
         async with AsyncExitStack() as stack:
             for _ in range(allowed):
@@ -68,6 +70,7 @@ async def test_one_tail_more_is_refused_until_another_has_ended(settings: Settin
                 await talk.say(type="tail", id=path.rpartition("/")[2], ref=1)
                 error = await talk.hear("error")
                 assert (error["code"], error["limit"], error["of"]) == ("limit_exceeded", "tails", of)
+            assert counters.counts()["limit_exceeded", of, "tails"] == before + 2
             async with running(client, BETA) as other:
                 answer = await client.get(f"{other}/events?follow=false", headers=BETA)
                 assert answer.status_code == 200, "another tenant's stream has its own room"

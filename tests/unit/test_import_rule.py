@@ -13,6 +13,7 @@ GROUND = ("midstream.settings", "midstream.requests", "midstream.lifecycle")
 
 # room: what of our own it may import, besides itself
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
+    "midstream.counters": (),
     "midstream.access": (),
     "midstream.settings": ("midstream.access.access_settings", "midstream.access.limit_settings"),
     "midstream.log": (),
@@ -22,16 +23,23 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "midstream.sync": ("midstream.client",),
     "midstream.faces": ("midstream.log.entries",),
     "midstream.hub": ("midstream.access.grant", "midstream.log", "midstream.faces"),
-    "midstream.service": ("midstream.access", "midstream.log", "midstream.faces.face", "midstream.hub", *GROUND),
+    "midstream.service": (
+        "midstream.access",
+        "midstream.log",
+        "midstream.faces.face",
+        "midstream.hub",
+        *GROUND,
+        "midstream.counters",
+    ),
     # Not the log, the registry or the hub themselves: whatever concerns a stream goes through a `Caller` (I7).
     "midstream.http": (
         *("midstream.log.answer", "midstream.log.entries", "midstream.log.errors", "midstream.log.keys"),
         *("midstream.faces", "midstream.hub.tail"),
-        *("midstream.service", "midstream.requests", "midstream.settings"),
+        *("midstream.service", "midstream.requests", "midstream.settings", "midstream.counters"),
         *("midstream.access.grant", "midstream.access.refusals"),
     ),
     "midstream.cli": ("midstream",),
-    "midstream_worker": ("midstream.log", *GROUND),
+    "midstream_worker": ("midstream.log", *GROUND, "midstream.counters"),
 }
 
 # folder of http: which other folders of it it may import, besides the files that are in no folder. Of those only

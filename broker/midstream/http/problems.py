@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
+from midstream import counters
 from midstream.access.refusals import AccessError, LimitExceededError
 from midstream.http import request_ids
 from midstream.http.error_shapes import peer_response
@@ -86,6 +87,7 @@ def _refused(error: AccessError) -> Problem:
 
 
 def _limited(error: LimitExceededError) -> Problem:
+    counters.count("limit_exceeded", error.of, error.limit)
     headers = {"Retry-After": str(error.retry_after_s)}
     return Problem(error.status, error.code, error.detail, headers=headers, limit=error.limit, of=error.of)
 
