@@ -12,6 +12,7 @@ from midstream.log.keys import Key
 FOLDER = Path(calls.__file__).parent / "lua"
 CALLS = {call.name: call for call in (*calls.Call.__subclasses__(), *calls.Append.__subclasses__())}
 SCRIPTS = {name: (FOLDER / f"{'append' if name == 'seal' else name}.lua").read_text() for name in CALLS}
+SHARED = {path.stem: path.read_text() for path in FOLDER.glob("shared/*.lua")}
 OF_REDIS = {"redis", "cjson", "KEYS", "ARGV", "ipairs", "math", "string", "table", "tonumber", "unpack"}
 KEYWORD = re.compile(
     "and|break|do|else|elseif|end|false|for|function|if|in|local|nil|not|or|repeat|return|then|true|until|while"
@@ -47,22 +48,33 @@ def test_a_slip_is_noticed(source: str) -> None:
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_a_script_uses_what_it_is_given_and_counts_nothing(name: str) -> None:
-    code = code_of(SCRIPTS[name])
-    assert {field.name for field in fields(CALLS[name])} <= set(re.findall(r"\w+", code))  # type: ignore[arg-type]
-    assert not re.search(r"\bKEYS\b|\bARGV\b", code)
+def test_a_script_uses_its_arguments_and_counts_none(name: str) -> None:
+    text = SCRIPTS[name] + "".join(SHARED.values())
+    assert {field.name for field in fields(CALLS[name])} <= set(re.findall(r"\w+", code_of(text)))  # type: ignore[arg-type]
+    assert not re.search(r"\bKEYS\b|\bARGV\b|\bstream\[", code_of(text))
 
 
-@pytest.mark.parametrize("name", CALLS)
-def test_a_script_reads_the_fields_of_the_stream_that_it_uses(name: str) -> None:
-    code = code_of(SCRIPTS[name])
-    used = set(re.findall(r"\bstream\.(\w+)", code)) | ({"lease_until_ms"} if "fenced(" in code else set())
-    read = re.search(r"\nlocal stream = {(.*)}\n", calls.SOURCES[name])
-    assert used <= set(re.findall(r"(\w+) =", read.group(1)) if read else ())
+def test_names_and_shared_lines_are_resolved_before_a_server_sees_them() -> None:
+    source = calls.SOURCES["renew"]
+    assert "local stream = redis.call('HMGET', state, 'status', 'epoch', 'owner', 'cancel_ms')\n" in source
+    assert "return {'ok', stream[4] or ''}" in source
+    assert "local notes, notes_first = ARGV, 4\n" in source
+    assert SHARED["clock"] in source
+    assert "--- include" not in "".join(calls.SOURCES.values())
 
 
-def test_every_file_belongs_to_a_call() -> None:
-    assert {path.stem for path in FOLDER.glob("*.lua")} == CALLS.keys() - {"seal"} | {"prelude"}
+def test_every_file_belongs_to_a_call_or_is_shared() -> None:
+    assert {path.stem for path in FOLDER.glob("*.lua")} == CALLS.keys() - {"seal"}
+    assert set(re.findall(r"--- include (\w+)", "".join([*SCRIPTS.values(), *SHARED.values()]))) == SHARED.keys()
+
+
+def test_a_field_that_no_state_has_is_refused_at_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "odd.lua").write_text("return stream.tial")
+    monkeypatch.setattr(calls, "_FOLDER", tmp_path)
+    with pytest.raises(TypeError, match="tial"):
+
+        class Odd(calls.Call):
+            state: Key
 
 
 def test_what_does_not_fit_is_refused_at_import() -> None:

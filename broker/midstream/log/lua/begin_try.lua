@@ -4,9 +4,9 @@
 -- `count` is that of the try which holds the stream; a first try counts 0.
 local SILENT_MS = 2000  -- A broker says twice a second that it lives. One that was silent for longer has died.
 local count = tonumber(count)
-local now = now_ms()
+--- include clock
 local last_beats = {}
-for i = 1, #beats, 2 do last_beats[beats[i]] = tonumber(beats[i + 1]) end
+for i = beats_first, #beats, 2 do last_beats[beats[i]] = tonumber(beats[i + 1]) end
 
 local function write(row)
   local value = string.format('%s %s %.0f %.0f %d', row.state, row.broker, row.since, row.awaits, row.count)
@@ -15,7 +15,7 @@ local function write(row)
 end
 
 local function is_recent(since)
-  return since > 0 and now - since <= tonumber(window_ms)
+  return since > 0 and now_ms - since <= tonumber(window_ms)
 end
 
 -- Return whether a retry takes row `a` rather than `b`: the highest count, then the one that was lost first.
@@ -33,7 +33,7 @@ for i = 1, #rows, 2 do
   }
   if row.state == 'open' and count > 0 then
     local last_beat = last_beats[row.broker] or 0
-    if row.broker ~= broker and last_beat < now - SILENT_MS then
+    if row.broker ~= broker and last_beat < now_ms - SILENT_MS then
       row.state, row.since = 'lost', math.max(row.since, last_beat)  -- its connections were lost with the broker
     elseif row.count < count then
       others_open = true
@@ -56,10 +56,10 @@ if best and count == 0 then  -- a retry has overtaken this first try
   return {'late', best.id}
 end
 if best then
-  write({id = best.id, state = 'open', broker = broker, since = now, awaits = best.awaits, count = count})
+  write({id = best.id, state = 'open', broker = broker, since = now_ms, awaits = best.awaits, count = count})
   return {'joined', best.id}
 end
 if others_open and patience == 'patient' then return {'wait'} end
-local awaits = count > 0 and now or 0
-write({id = new_stream_id, state = 'open', broker = broker, since = now, awaits = awaits, count = count})
+local awaits = count > 0 and now_ms or 0
+write({id = new_stream_id, state = 'open', broker = broker, since = now_ms, awaits = awaits, count = count})
 return {'new', new_stream_id}

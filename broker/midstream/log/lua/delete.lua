@@ -1,6 +1,5 @@
 -- Forget a stream, but leave a tombstone, so that nothing creates it again or writes to it (PROTOCOL: Delete/Tombstone).
-local refusal = absent(stream)
-if refusal then return refusal end
+--- include absent
 redis.call('DEL', state, log)
 redis.call('HSET', state, 'status', 'deleted')
 redis.call('PEXPIRE', state, tombstone_ms)

@@ -10,8 +10,9 @@ end
 if result == 'delivered' and awaits == '0' then
   redis.call('HDEL', tries, stream_id)
 else
+  --- include clock
   local state = result == 'delivered' and 'done' or 'lost'
-  redis.call('HSET', tries, stream_id, string.format('%s %s %.0f %s %s', state, broker, now_ms(), awaits, count))
+  redis.call('HSET', tries, stream_id, string.format('%s %s %.0f %s %s', state, broker, now_ms, awaits, count))
   redis.call('PEXPIRE', tries, keep_ms)
 end
 return {'ok'}

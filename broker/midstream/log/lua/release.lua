@@ -1,9 +1,8 @@
 -- Give a running stream back to the queue: its owner hands it over, or a reaper takes it from a lost one.
-local refusal = closed(stream)
-if refusal then return refusal end
-if stream.status ~= 'running' then return stale(stream) end
-refusal = fenced(stream, epoch, owner)
-if refusal then return refusal end
+--- include closed
+if stream.status ~= 'running' then return {'stale', stream.epoch} end
+--- include fenced
+--- include clock
 -- Clearing the owner fences the lost worker now, before the next claim raises the epoch.
-redis.call('HSET', state, 'status', 'queued', 'owner', '', 'queued_ms', now_ms(), 'lease_until_ms', 0)
+redis.call('HSET', state, 'status', 'queued', 'owner', '', 'queued_ms', now_ms, 'lease_until_ms', 0)
 return {'ok'}

@@ -1,9 +1,9 @@
 -- Hand out streams that are due for a look, each to one reaper. Others are handed them `again_ms` later, unless the
 -- first has set a new time by then: it may have died.
 -- A look further ahead than anybody sets one stems from before the clock was set back, and is due too.
-local now = now_ms()
-local taken = redis.call('ZRANGEBYSCORE', due, '-inf', now, 'WITHSCORES', 'LIMIT', 0, limit)
-local ahead = redis.call('ZRANGEBYSCORE', due, '(' .. (now + furthest_ms), '+inf', 'WITHSCORES', 'LIMIT', 0, limit)
+--- include clock
+local taken = redis.call('ZRANGEBYSCORE', due, '-inf', now_ms, 'WITHSCORES', 'LIMIT', 0, limit)
+local ahead = redis.call('ZRANGEBYSCORE', due, '(' .. (now_ms + furthest_ms), '+inf', 'WITHSCORES', 'LIMIT', 0, limit)
 for _, word in ipairs(ahead) do taken[#taken + 1] = word end
-for i = 1, #taken, 2 do redis.call('ZADD', due, now + again_ms, taken[i]) end
-return {now, taken}
+for i = 1, #taken, 2 do redis.call('ZADD', due, now_ms + again_ms, taken[i]) end
+return {now_ms, taken}

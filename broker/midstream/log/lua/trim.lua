@@ -1,8 +1,7 @@
 -- Drop the entries of an ended stream before an offset, but never the last one (PROTOCOL: Read/Trimmed).
 -- A live log is not trimmed, because faces need its beginning (docs/findings.md: Clients).
-local refusal = absent(stream)
-if refusal then return refusal end
-if stream.status ~= 'ended' then return stale(stream) end
+--- include absent
+if stream.status ~= 'ended' then return {'stale', stream.epoch} end
 local first = tonumber(stream.first)
 local new_first = math.min(tonumber(first_kept), tonumber(stream.tail))
 if new_first <= first then return {'ok', first} end
