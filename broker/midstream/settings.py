@@ -15,6 +15,7 @@ from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from midstream.access.access_settings import LOOPBACK_HOSTS, AccessSettings, listed
+from midstream.access.connection_settings import ConnectionSettings
 from midstream.access.limit_settings import LimitSettings
 
 PREFIX = "MIDSTREAM_"
@@ -30,7 +31,7 @@ HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9a-fA-F:.]+")
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s*]+")
 
 
-class Settings(LimitSettings, AccessSettings):
+class Settings(ConnectionSettings, LimitSettings, AccessSettings):
     """All settings with their defaults.
 
     Raises:
@@ -72,17 +73,6 @@ class Settings(LimitSettings, AccessSettings):
         description="`midstream.example,…`: names that this broker is reached by, besides those of loopback; without "
         "keys, or with this list, a request for another host is refused",
     )
-    max_head_bytes: int = Field(default=65_536, ge=4_096, description="largest head of a request, with its URL")
-    head_timeout_ms: int = Field(default=10_000, ge=100, description="longest time for the head of a request to arrive")
-    max_body_bytes: int = Field(
-        default=33_554_432, ge=1_024, description="largest body of a request, and largest message of a WebSocket"
-    )
-    max_bodies_bytes: int = Field(
-        default=268_435_456,
-        ge=1_024,
-        description="most bytes of bodies that a process holds at once; a parsed one takes about three times its size",
-    )
-    max_depth: int = Field(default=64, ge=8, le=128, description="deepest nesting of a request body")
     max_wait_s: float = Field(default=60.0, gt=0, description="longest time that `?wait=` may ask for")
     page_limit: int = Field(default=1_000, ge=1, le=10_000, description="most entries or streams on one page")
     list_scan: int = Field(default=2_000, ge=100, description="most streams that a list with a filter looks at")
@@ -102,8 +92,6 @@ class Settings(LimitSettings, AccessSettings):
         ge=500,
         description="a broker whose event loop has not turned for this long ends, and is started again",
     )
-    ws_auth_s: float = Field(default=10.0, gt=0, description="longest wait for the key of a WebSocket")
-    ws_auth_bytes: int = Field(default=4_096, ge=256, description="largest message of a WebSocket before its key")
     ws_max_tails: int = Field(default=100, ge=1, le=10_000, description="most streams that one WebSocket tails at once")
     unsent_bytes: int = Field(
         default=67_108_864,

@@ -15,7 +15,10 @@ GROUND = ("midstream.settings", "midstream.requests", "midstream.lifecycle")
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "midstream.counters": (),
     "midstream.access": (),
-    "midstream.settings": ("midstream.access.access_settings", "midstream.access.limit_settings"),
+    "midstream.settings": (
+        *("midstream.access.access_settings", "midstream.access.connection_settings"),
+        "midstream.access.limit_settings",
+    ),
     "midstream.log": (),
     "midstream.requests": ("midstream.log", "midstream.settings"),
     "midstream.lifecycle": ("midstream.log", "midstream.requests", "midstream.settings"),

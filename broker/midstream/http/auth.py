@@ -13,6 +13,8 @@ from midstream.service.services import Services
 
 IN_URLS: Final = ("token", "access_token", "key", "api_key")
 """Names under which credentials are put into URLs, where proxies, histories and logs keep them."""
+_CALLER: Final = "midstream.caller"
+"""The key of a request's caller in its scope, from the first look at the credential on."""
 
 
 def services_of(scope: Scope) -> Services:
@@ -56,7 +58,11 @@ async def caller_of(connection: HTTPConnection) -> Caller:
         AccessError: There is no valid credential.
         Problem: 400 `credential_in_url`.
     """
-    return await caller_with(services_of(connection.scope), *credentials_of(connection))
+    caller: Caller | None = connection.scope.get(_CALLER)
+    if caller is None:
+        caller = await caller_with(services_of(connection.scope), *credentials_of(connection))
+        connection.scope[_CALLER] = caller
+    return caller
 
 
 async def caller_with(services: Services, *credentials: str) -> Caller:

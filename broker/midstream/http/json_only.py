@@ -1,4 +1,4 @@
-"""Bodies must be JSON and be announced as JSON, for all routes at once (PROTOCOL: Errors/Codes)."""
+"""Bodies must be plain JSON and be announced as JSON, for all routes at once (PROTOCOL: Http/Encoding)."""
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -8,7 +8,7 @@ from midstream.http.problems import Problem
 
 
 class JsonOnly:
-    """Answers 415 to a body that is not announced as JSON.
+    """Answers 415 to a body that is compressed, or not announced as JSON.
 
     A browser sends a body that is announced as JSON to another origin only after a preflight (PROTOCOL: Http/Cors). A
     body that is announced as anything else would be refused for lack of fields that it does hold. Paths that are not
@@ -21,12 +21,21 @@ class JsonOnly:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on."""
         posts = scope["type"] == "http" and scope["method"] == "POST" and not is_absent(scope["path"])
-        if posts and not _is_json(Headers(scope=scope)):
-            detail = "Send JSON, and say so: Content-Type: application/json."
-            response = Problem(415, "unsupported_media_type", detail).response(scope)
-            await response(scope, receive, send)
+        problem = _refusal(Headers(scope=scope)) if posts else None
+        if problem is not None:
+            await problem.response(scope)(scope, receive, send)
             return
         await self._app(scope, receive, send)
+
+
+def _refusal(headers: Headers) -> Problem | None:
+    encodings = ",".join(headers.getlist("content-encoding")).lower().split(",")
+    if any(encoding.strip() not in ("identity", "") for encoding in encodings):
+        detail = "A body is not decompressed here: send it without a Content-Encoding."
+        return Problem(415, "unsupported_encoding", detail, headers={"Accept-Encoding": "identity"})
+    if not _is_json(headers):
+        return Problem(415, "unsupported_media_type", "Send JSON, and say so: Content-Type: application/json.")
+    return None
 
 
 def _is_json(headers: Headers) -> bool:

@@ -1,5 +1,7 @@
-"""The limits on requests' bodies, for every route at once (PROTOCOL: Http/Body)."""
+"""The limits on requests' bodies, for every route at once (PROTOCOL: Http/Body, Http/Slow bodies)."""
 
+import asyncio
+import contextlib
 from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -8,7 +10,8 @@ from midstream.http.problems import RETRY_AFTER_S, Problem
 from midstream.settings import Settings
 
 LINGER_BYTES: Final = 16_777_216
-"""How much is read of a body that is too large, so that its sender comes to read the answer."""
+DISCARD_S: Final = 10.0
+"""How much is read of a body that is refused, and for how long, so that its sender comes to read the answer."""
 SMALL_BODY_BYTES: Final = 65_536
 """The largest body of a request that carries no content, such as a cancel."""
 CONTENT_PATHS: Final = frozenset(
@@ -24,7 +27,8 @@ MAX_LENGTH_DIGITS: Final = 18
 class BodyLimit:
     """Answers 413 to a body that is too large, announced or not, and 503 where all bodies that are held would be.
 
-    A body counts until its request is answered, even if the answer takes long.
+    A body that comes too slowly is answered 408. A body counts until its request is answered, even if the answer takes
+    long.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
@@ -32,6 +36,8 @@ class BodyLimit:
         self._content_bytes = settings.max_body_bytes
         self._total_bytes = max(settings.max_bodies_bytes, settings.max_body_bytes)
         self._held_bytes = 0
+        self._period_s = settings.body_timeout_ms / 1_000
+        self._least_bytes_per_s = settings.min_body_bytes_per_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on with a counted body."""
@@ -47,10 +53,14 @@ class BodyLimit:
             await _too_large(limit_bytes).response(scope)(scope, receive, send)
             return
         seen_bytes = 0
+        timed = TimedBody(receive, self._period_s, self._period_s * self._least_bytes_per_s)
 
         async def counted() -> Message:
             nonlocal seen_bytes
-            message = await receive()
+            try:
+                message = await timed.receive()
+            except TimeoutError:
+                raise self._too_slow() from None
             more_bytes = len(message.get("body", b""))
             seen_bytes += more_bytes
             self._held_bytes += more_bytes
@@ -65,6 +75,49 @@ class BodyLimit:
             await self._app(scope, counted, send)
         finally:
             self._held_bytes -= seen_bytes
+
+    def _too_slow(self) -> Problem:
+        detail = (
+            f"In {self._period_s:g} s neither the rest of the body came nor {self._least_bytes_per_s} bytes for each "
+            "second (MIDSTREAM_BODY_TIMEOUT_MS, MIDSTREAM_MIN_BODY_BYTES_PER_S)."
+        )
+        return Problem(408, "body_timeout", detail, headers={"Connection": "close"})
+
+
+class TimedBody:
+    """Reads a body of which something has to arrive in each period, counted from the first read.
+
+    Args:
+        receive: Returns the next part.
+        period_s: The length of a period.
+        least_bytes: What has to arrive in a period, unless the rest of the body does.
+    """
+
+    def __init__(self, receive: Receive, period_s: float, least_bytes: float) -> None:
+        self._receive = receive
+        self._period_s = period_s
+        self._least_bytes = least_bytes
+        self._until_s: float | None = None
+        self._came_bytes = 0
+        self._is_whole = False
+
+    async def receive(self) -> Message:
+        """Return the next part; what comes after the last one (the client leaves) may take any time.
+
+        Raises:
+            TimeoutError: Too little has come.
+        """
+        if self._is_whole:
+            return await self._receive()
+        now_s = asyncio.get_running_loop().time()
+        if self._until_s is None or self._came_bytes >= self._least_bytes:
+            self._until_s = now_s + self._period_s
+            self._came_bytes = 0
+        async with asyncio.timeout_at(self._until_s):
+            message = await self._receive()
+        self._came_bytes += len(message.get("body", b""))
+        self._is_whole = not message.get("more_body", False)
+        return message
 
 
 def _too_large(limit_bytes: int) -> Problem:
@@ -82,8 +135,10 @@ def _too_many() -> Problem:
 async def _discard(receive: Receive) -> None:
     """Read the rest of a body, up to a limit: a client that still sends would be reset before it reads the answer."""
     left_bytes = LINGER_BYTES
-    while left_bytes > 0:
-        message = await receive()
-        if message["type"] == "http.disconnect" or not message.get("more_body"):
-            return
-        left_bytes -= len(message["body"])
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(DISCARD_S):
+            while left_bytes > 0:
+                message = await receive()
+                if message["type"] == "http.disconnect" or not message.get("more_body"):
+                    return
+                left_bytes -= len(message["body"])
