@@ -123,6 +123,8 @@ class ValkeyProcess:
         client = redis_sync.Redis(port=self.port, socket_timeout=1.0)
         try:
             return bool(client.ping())
+        except redis_sync.AuthenticationError:  # it answers, but not to anybody
+            return True
         except redis_sync.RedisError:  # refused, or still loading its data
             return False
         finally:
