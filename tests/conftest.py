@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import logging
 import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from midstream.settings import Settings
-from tests import fork_server, leaks
+from tests import fork_server, leaks, secrets_watch
 from tests.servers import ValkeyProcess
 
 pytest_plugins = ("tests.provider.fixture",)
@@ -22,7 +23,11 @@ FOREIGN_PREFIXES = ("MIDSTREAM_", "OPENAI_", "ANTHROPIC_")
 TASK_GRACE_S = 0.2
 
 
+WATCH = secrets_watch.Watch()
+
+
 def pytest_configure() -> None:
+    logging.getLogger().addHandler(WATCH)
     os.environ[leaks.RUN_VARIABLE] = str(os.getpid())
     # Every HTTP client loads all authorities that it may trust, for 40 ms; tests speak to loopback alone.
     os.environ["SSL_CERT_FILE"] = str(Path(__file__).parent / "data" / "no_authority.pem")
@@ -57,6 +62,16 @@ def _nothing_left() -> Iterator[None]:
     yield
     left = leaks.leftovers(before)
     assert not left, "the test left:\n" + "\n".join(left)
+
+
+@pytest.fixture(autouse=True)
+def _no_secret_logged(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test that logs a prompt, an answer, a key or a token, in this process or in one that it starts."""
+    WATCH.leaks.clear()
+    yield
+    folder = request.node.funcargs.get("tmp_path")
+    leaked = [*WATCH.leaks, *(secrets_watch.leaks_in(folder) if folder else ())]
+    assert not leaked, "the logs hold:\n" + "\n".join(leaked)
 
 
 @pytest.fixture(autouse=True)

@@ -17,6 +17,7 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 from midstream.access.access_settings import LOOPBACK_HOSTS, AccessSettings, listed
 from midstream.access.connection_settings import ConnectionSettings
 from midstream.access.limit_settings import LimitSettings
+from midstream.journal.journal_settings import JournalSettings
 
 PREFIX = "MIDSTREAM_"
 OPEN_TENANT = "default"
@@ -31,7 +32,7 @@ HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9a-fA-F:.]+")
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s*]+")
 
 
-class Settings(ConnectionSettings, LimitSettings, AccessSettings):
+class Settings(JournalSettings, ConnectionSettings, LimitSettings, AccessSettings):
     """All settings with their defaults.
 
     Raises:
@@ -176,7 +177,6 @@ class Settings(ConnectionSettings, LimitSettings, AccessSettings):
         description="as OpenAI does: leaving a response that is not in the background cancels it, and it "
         "cannot be streamed again",
     )
-    log_level: str = Field(default="info", pattern=r"^(debug|info|warning|error)$", description="lowest level logged")
 
     @field_validator("redis_url")
     @classmethod
@@ -257,11 +257,6 @@ class Settings(ConnectionSettings, LimitSettings, AccessSettings):
     def longest_idle_s(self) -> float:
         """The longest silence of a source that any request can get, in seconds."""
         return max(self.idle_timeout_s, self.max_idle_timeout_s)
-
-    @property
-    def foreign_log_level(self) -> str:
-        """The lowest level for packages of others, some of which write requests and keys to the log at `debug`."""
-        return "info" if self.log_level == "debug" else self.log_level
 
     @cached_property
     def own_hosts(self) -> frozenset[str]:

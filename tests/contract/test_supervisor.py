@@ -1,6 +1,7 @@
 """The supervisor with real child processes. I8, I9."""
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -153,6 +154,17 @@ async def test_output_of_any_length_is_passed_on_under_the_childs_name(
     assert all(line.startswith("worker   | ") for line in lines)
     assert "".join(line.removeprefix("worker   | ") for line in lines).count("x") == 300_000
     assert lines[-1] == "worker   | a word from worker"
+
+
+async def test_a_json_line_of_a_child_stays_one(
+    supervisor: Supervisor, events: Events, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Logs/Lines."""
+    code = 'import json; print(json.dumps({"event": "why"})); raise SystemExit(7)'
+    with pytest.raises(StartError):
+        await supervisor.start(events.command("broker 1", code=code))
+    (line,) = [line for line in capfd.readouterr().err.splitlines() if "why" in line]
+    assert json.loads(line) == {"process": "broker 1", "event": "why"}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent")

@@ -15,9 +15,10 @@ GROUND = ("midstream.settings", "midstream.requests", "midstream.lifecycle")
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "midstream.counters": (),
     "midstream.access": (),
+    "midstream.journal": (),
     "midstream.settings": (
         *("midstream.access.access_settings", "midstream.access.connection_settings"),
-        "midstream.access.limit_settings",
+        *("midstream.access.limit_settings", "midstream.journal.journal_settings"),
     ),
     "midstream.log": (),
     "midstream.requests": ("midstream.log", "midstream.settings"),
@@ -28,6 +29,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "midstream.hub": ("midstream.access.grant", "midstream.log", "midstream.faces"),
     "midstream.service": (
         "midstream.access",
+        "midstream.journal",
         "midstream.log",
         "midstream.faces.face",
         "midstream.hub",
@@ -39,10 +41,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         *("midstream.log.answer", "midstream.log.entries", "midstream.log.errors", "midstream.log.keys"),
         *("midstream.faces", "midstream.hub.tail"),
         *("midstream.service", "midstream.requests", "midstream.settings", "midstream.counters"),
-        *("midstream.access.grant", "midstream.access.refusals"),
+        *("midstream.access.grant", "midstream.access.refusals", "midstream.journal.audit"),
     ),
     "midstream.cli": ("midstream",),
-    "midstream_worker": ("midstream.log", *GROUND, "midstream.counters"),
+    "midstream_worker": ("midstream.journal", "midstream.log", *GROUND, "midstream.counters"),
 }
 
 # folder of http: which other folders of it it may import, besides the files that are in no folder. Of those only
@@ -66,6 +68,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "fastapi": ("midstream.http", "midstream.cli"),
     "starlette": ("midstream.http", "midstream.cli"),
     "jwt": ("midstream.access",),
+    "structlog": ("midstream.journal",),
     # They reach every tenant's streams.
     "midstream.service.resources": ("midstream.service",),
 }

@@ -11,9 +11,9 @@ import uvloop
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
+from midstream.journal.journal import configure
 from midstream.log.errors import UnfitServer
 from midstream.settings import Settings
-from midstream_worker import worker_log
 from midstream_worker.process import Process
 from midstream_worker.tested_arq import UnfitArqError
 
@@ -44,7 +44,7 @@ def main() -> int:
     except (ValidationError, SettingsError) as error:
         print(error, file=sys.stderr)  # noqa: T201
         return 2
-    worker_log.configure(settings)
+    configure(settings)
     if settings.apps:
         # The user's own folder, for apps alone, and last: a file there must never be taken for a module of ours, nor
         # of a package that we use.

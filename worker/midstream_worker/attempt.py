@@ -169,7 +169,12 @@ class Attempt:
         if actual < self._base:
             raise StaleEpoch(self.fence.epoch)  # even our `start` is gone, so the log is not the one that we wrote to
         if actual < self.tail:
-            logger.warning("stream %s lost %d entries; writing them again", self.stream_id, self.tail - actual)
+            logger.warning(
+                "stream %s lost %d entries; writing them again",
+                self.stream_id,
+                self.tail - actual,
+                extra={"stream": self.stream_id},
+            )
         return min(actual, target)
 
     async def _reclaim(self, stale: StaleEpoch) -> None:
@@ -193,7 +198,11 @@ class Attempt:
                 return
             if (claim.fence, claim.state.tail) != (self.fence, self._base):
                 raise StaleEpoch(claim.fence.epoch)
-            logger.warning("stream %s: the server had lost our claim; writing everything again", self.stream_id)
+            logger.warning(
+                "stream %s: the server had lost our claim; writing everything again",
+                self.stream_id,
+                extra={"stream": self.stream_id},
+            )
             self.tail = self._base
             if self._notes != NO_NOTES:
                 await self._log.renew(self.stream_id, self.fence, self._lease_ms, self._notes)

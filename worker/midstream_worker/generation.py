@@ -70,12 +70,21 @@ class Generation:
         try:
             return await self._run(read_request(self._body))
         except Lost as error:
-            logger.warning("stream %s goes on without us: %s", self.attempt.stream_id, error)
+            logger.warning(
+                "stream %s goes on without us: %s",
+                self.attempt.stream_id,
+                error,
+                extra={"stream": self.attempt.stream_id},
+            )
         except LogError:
             raise
         except Exception:
             # Waiting for the lease to run out would tell nobody why, and a policy could pay for the same end again.
-            logger.exception("stream %s cannot go on or end as it should; it ends as failed", self.attempt.stream_id)
+            logger.exception(
+                "stream %s cannot go on or end as it should; it ends as failed",
+                self.attempt.stream_id,
+                extra={"stream": self.attempt.stream_id},
+            )
             await self.attempt.seal([encode(self._end(INTERNAL))], INTERNAL.outcome)
         return False
 
@@ -110,7 +119,12 @@ class Generation:
         match conclusion:
             case Seal():
                 if conclusion is INTERNAL:
-                    logger.error("stream %s failed", self.attempt.stream_id, exc_info=failure)
+                    logger.error(
+                        "stream %s failed",
+                        self.attempt.stream_id,
+                        exc_info=failure,
+                        extra={"stream": self.attempt.stream_id},
+                    )
                 await writer.end(self._end(conclusion, writer), conclusion.outcome)
             case Release():
                 await writer.close()
@@ -133,7 +147,7 @@ class Generation:
 
     def _flusher_ended(self, flusher: asyncio.Task[None]) -> None:
         if not flusher.cancelled() and (error := flusher.exception()) is not None:
-            logger.warning("stream %s: %s", self.attempt.stream_id, error)
+            logger.warning("stream %s: %s", self.attempt.stream_id, error, extra={"stream": self.attempt.stream_id})
             match error:
                 case LogFull():
                     self.stop(Stop.FULL)

@@ -144,8 +144,18 @@ class LeaseKeeper:
             if not generation.attempt.sealed:
                 self._stop_as_lost(generation, error)
         except LogUnavailable as error:
-            logger.warning("stream %s could not be claimed again yet: %s", generation.attempt.stream_id, error)
+            logger.warning(
+                "stream %s could not be claimed again yet: %s",
+                generation.attempt.stream_id,
+                error,
+                extra={"stream": generation.attempt.stream_id},
+            )
 
     def _stop_as_lost(self, generation: Stoppable, why: object) -> None:
-        logger.warning("stream %s is lost to us: %s", generation.attempt.stream_id, why)
+        logger.warning(
+            "stream %s is lost to us: %s",
+            generation.attempt.stream_id,
+            why,
+            extra={"stream": generation.attempt.stream_id},
+        )
         generation.stop(Stop.LOST)

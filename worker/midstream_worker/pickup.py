@@ -37,7 +37,7 @@ async def generate(ctx: dict[str, Any], stream_id: str) -> None:
     try:
         await producers.take(stream_id)
     except (StaleEpoch, StreamSealed, StreamAbsent) as error:
-        logger.debug("nothing to do for %s: %s", stream_id, error)
+        logger.debug("nothing to do for %s: %s", stream_id, error, extra={"stream": stream_id})
     except LogUnavailable as error:
         raise Retry(defer=RETRY_S) from error
 

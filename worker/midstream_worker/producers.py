@@ -86,7 +86,7 @@ class Producers:
             if await generation.run():
                 await self._parts.slips.write(stream_id, generation.attempt.fence.epoch)
         except LogError as error:
-            logger.warning("stream %s is left to the reaper: %s", stream_id, error)
+            logger.warning("stream %s is left to the reaper: %s", stream_id, error, extra={"stream": stream_id})
         finally:
             self.leases.remove(generation)
 

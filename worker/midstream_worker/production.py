@@ -89,7 +89,13 @@ class Production:
         else:
             self.task.cancel()
             model, stream_id = self._attempt.state.model, self._attempt.stream_id
-            logger.warning("%s does not stop, %g s after the end of stream %s", model, LINGER_S, stream_id)
+            logger.warning(
+                "%s does not stop, %g s after the end of stream %s",
+                model,
+                LINGER_S,
+                stream_id,
+                extra={"stream": stream_id},
+            )
 
     async def cancel_upstream(self) -> None:
         """Ask the provider to stop a call that goes on without us (PROTOCOL: Cancel/Upstream)."""
@@ -101,7 +107,12 @@ class Production:
         except (SourceError, TimeoutError) as error:
             if isinstance(error, SourceError) and error.code == "provider_bad_request":
                 return  # it has ended already
-            logger.warning("the upstream of %s was not cancelled: %s", self._attempt.stream_id, error)
+            logger.warning(
+                "the upstream of %s was not cancelled: %s",
+                self._attempt.stream_id,
+                error,
+                extra={"stream": self._attempt.stream_id},
+            )
 
     async def _produce(self) -> None:
         settings, state = self._parts.settings, self._attempt.state

@@ -25,7 +25,12 @@ class WriteDelays:
         self._waiting += 1
         if not self._streams:
             self._began_s = time.monotonic()
-            logger.warning("writes have to wait for Redis, first of stream %s: %s; trying again", stream_id, error)
+            logger.warning(
+                "writes have to wait for Redis, first of stream %s: %s; trying again",
+                stream_id,
+                error,
+                extra={"stream": stream_id},
+            )
         self._streams.add(stream_id)
         if self._calm is not None:
             self._calm.cancel()

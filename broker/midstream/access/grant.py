@@ -66,6 +66,11 @@ class Grant:
         return self.stream is not None or self.thread is not None
 
     @property
+    def names(self) -> dict[str, str | None]:
+        """Who this is, as the audit names it."""
+        return {"tenant": self.tenant, "user": self.user, "credential": self.credential}
+
+    @property
     def owner(self) -> str:
         """What streams are filed under that this credential starts: the tenant, or one user of it."""
         return owner_of(self.tenant, self.user)

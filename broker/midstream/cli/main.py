@@ -10,8 +10,9 @@ import click
 
 from midstream.cli import stream_commands as streams
 from midstream.cli.key_commands import keys
-from midstream.cli.terminal import echo, harmless_line
+from midstream.cli.terminal import echo
 from midstream.client.client import MidstreamError
+from midstream.journal.plain_text import harmless_line
 
 EXTRAS: Final = {"up": "up", "broker": "server", "worker": "server", "config": "server"}
 """The extra that a command needs to be installed; the other commands need only the client's dependencies."""

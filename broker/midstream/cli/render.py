@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from midstream.cli.terminal import echo, harmless_line
+from midstream.cli.terminal import echo
 from midstream.client.client import ClientEntry
+from midstream.journal.plain_text import harmless_line
 
 COLUMNS: Final = ("id", "status", "model", "tail", "created")
 PREVIEW_CHARS: Final = 100

@@ -17,6 +17,7 @@ from midstream.cli.watchdog import watched
 from midstream.http.app import create_app
 from midstream.http.fast_path.open_files import raise_limit
 from midstream.http.fast_path.server_config import server_config
+from midstream.journal.journal import configure
 from midstream.service.services import Services
 from midstream.settings import Settings
 
@@ -40,6 +41,7 @@ class DrainingServer(uvicorn.Server):
             server_config(
                 app,
                 settings,
+                log_config=None,  # its lines are written as ours are
                 log_level=settings.foreign_log_level,  # at `debug` it writes every message of a WebSocket
                 timeout_graceful_shutdown=math.ceil(self._drain_s) + STOP_MARGIN_S,
             )
@@ -90,7 +92,11 @@ def serve_many(settings: Settings, processes: int) -> int:
                 f"broker {number}",
                 (sys.executable, "-P", "-m", "midstream.cli", "broker", "--fd", str(descriptor)),
                 stop_timeout_s=settings.broker_drain_ms / 1_000 + STOP_MARGIN_S + 1,
-                environment={"MIDSTREAM_HOST": settings.host, "MIDSTREAM_PORT": str(settings.port)},
+                environment={
+                    "MIDSTREAM_HOST": settings.host,
+                    "MIDSTREAM_PORT": str(settings.port),
+                    "MIDSTREAM_LOG_FORMAT": "json" if settings.logs_json else "text",  # a pipe would be JSON
+                },
                 descriptors=(descriptor,),
             )
             for number in range(1, processes + 1)
@@ -106,6 +112,7 @@ def serve(settings: Settings, descriptor: int | None = None) -> None:
         SetupError: The port is taken.
     """
     # Bound here and not by uvicorn: a taken port is told clearly, and several processes could share the socket.
+    configure(settings)
     raise_limit()
     listener = listen(settings.host, settings.port) if descriptor is None else socket.socket(fileno=descriptor)
     with contextlib.closing(listener):

@@ -11,8 +11,9 @@ from typing import Any, Final
 import click
 
 from midstream.cli import render
-from midstream.cli.terminal import echo, echo_json, harmless_line
+from midstream.cli.terminal import echo, echo_json
 from midstream.client.client import DEFAULT_URL, ClientEntry, Midstream
+from midstream.journal.plain_text import harmless_line
 
 EXIT_STATUS: Final = {"completed": 0, "failed": 3, "cancelled": 4, "interrupted": 5}
 EXIT_LEFT: Final = 130

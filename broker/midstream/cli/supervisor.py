@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from midstream.cli.terminal import echo, harmless_line
+from midstream.cli.terminal import echo
+from midstream.journal.plain_text import harmless_line
 
 START_TIMEOUT_S: Final = 60.0
 """Longest wait for a child to get ready. Valkey reads its whole file in that time."""
@@ -230,9 +231,11 @@ async def _finish(output: asyncio.Task[None]) -> None:
 
 
 def say(line: str, name: str = "up") -> None:
-    """Print a line with the name of the process that it comes from."""
+    """Print a line with the name of the process that it comes from; a JSON line stays one."""
+    harmless = harmless_line(line)
+    is_json = harmless.startswith('{"')
     with suppress(OSError):  # a closed terminal is no reason to stop
-        echo(f"{name:<9}| {harmless_line(line)}", err=True)
+        echo(f'{{"process": "{name}", {harmless[1:]}' if is_json else f"{name:<9}| {harmless}", err=True)
 
 
 def _how(status: int | None) -> str:

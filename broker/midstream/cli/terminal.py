@@ -1,19 +1,11 @@
 """The only way to print text of others, because a model's text must not control the terminal of its reader."""
 
 import json
-import re
-from typing import Any, Final
+from typing import Any
 
 import click
 
-from midstream.lifecycle.plain_text import harmless
-
-_LINE_BREAKS: Final = re.compile("[\n\t\u2028\u2029]")
-
-
-def harmless_line(text: str) -> str:
-    """Return the text as one line without control characters, so that it cannot pass for another line of ours."""
-    return _LINE_BREAKS.sub(" ", harmless(text))
+from midstream.journal.plain_text import harmless
 
 
 def echo(text: str = "", *, nl: bool = True, err: bool = False, dim: bool = False) -> None:

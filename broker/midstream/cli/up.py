@@ -61,6 +61,8 @@ class _Up:
             "MIDSTREAM_HOST": settings.host,
             "MIDSTREAM_PORT": str(port),
             "MIDSTREAM_DATA_DIR": str(settings.data_dir),
+            # `up` is for people, also where its output goes to a file.
+            "MIDSTREAM_LOG_FORMAT": "json" if settings.log_format == "json" else "text",
         }
         self._supervisor = Supervisor()
 

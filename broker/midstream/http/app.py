@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
-from midstream.http import cors, docs_page, model_routes, probe_routes, problems, site
+from midstream.http import cors, docs_page, model_routes, noted_errors, probe_routes, site
 from midstream.http.ai_sdk import ai_sdk_routes
 from midstream.http.chat import chat_routes
 from midstream.http.json_only import JsonOnly
@@ -66,7 +66,7 @@ def create_app(settings: Settings) -> FastAPI:
             }
         },
     )
-    problems.install(app)
+    noted_errors.install(app)
     app.add_middleware(site.PageHeaders)
     app.add_middleware(JsonOnly)
     app.add_middleware(Deliveries)

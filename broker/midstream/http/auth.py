@@ -6,6 +6,7 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection
 from starlette.types import Scope
 
+from midstream.http.noted_errors import CALLER, asker_of
 from midstream.http.problems import Problem
 from midstream.http.session_cookie import session_token
 from midstream.service.caller import Caller
@@ -13,8 +14,6 @@ from midstream.service.services import Services
 
 IN_URLS: Final = ("token", "access_token", "key", "api_key")
 """Names under which credentials are put into URLs, where proxies, histories and logs keep them."""
-_CALLER: Final = "midstream.caller"
-"""The key of a request's caller in its scope, from the first look at the credential on."""
 
 
 def services_of(scope: Scope) -> Services:
@@ -58,20 +57,19 @@ async def caller_of(connection: HTTPConnection) -> Caller:
         AccessError: There is no valid credential.
         Problem: 400 `credential_in_url`.
     """
-    caller: Caller | None = connection.scope.get(_CALLER)
-    if caller is None:
-        caller = await caller_with(services_of(connection.scope), *credentials_of(connection))
-        connection.scope[_CALLER] = caller
-    return caller
+    caller: Caller | None = connection.scope.get(CALLER)
+    return caller or await caller_with(connection.scope, *credentials_of(connection))
 
 
-async def caller_with(services: Services, *credentials: str) -> Caller:
-    """Return the caller that the first valid one of these keys and tokens belongs to.
+async def caller_with(scope: Scope, *credentials: str) -> Caller:
+    """Return the caller that the first valid one of these keys and tokens of a request belongs to.
 
     Raises:
         AccessError: None of them is valid.
     """
-    return await services.caller(*credentials)
+    caller = await services_of(scope).caller(asker_of(scope), *credentials)
+    scope[CALLER] = caller
+    return caller
 
 
 async def _services(connection: HTTPConnection) -> Services:

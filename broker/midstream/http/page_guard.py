@@ -13,6 +13,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from midstream.http.cors import is_foreign
+from midstream.http.noted_errors import noted
 from midstream.http.problems import Problem
 from midstream.settings import Settings
 
@@ -39,7 +40,7 @@ class PageGuard:
         """Pass the request on."""
         problem = None if self._is_idle or scope["type"] == "lifespan" else self._problem(scope)
         if problem is not None:
-            await problem.response(scope)(scope, receive, send)
+            await noted(problem, scope).response(scope)(scope, receive, send)
             return
         await self._app(scope, receive, send)
 

@@ -5,7 +5,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 import orjson
-from fastapi import FastAPI, Request, Response
+from fastapi import Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
@@ -135,18 +135,9 @@ _PROBLEMS: Final[dict[type[Exception], Callable[[Any], Problem]]] = {
     Exception: _internal,
 }
 """What each error of the rooms below stands for; the nearest base class decides."""
+ANSWERED: Final = tuple(_PROBLEMS)
 
 
 def problem_of(error: Exception) -> Problem:
     """Return the problem that an error stands for."""
     return next(_PROBLEMS[kind](error) for kind in type(error).__mro__ if kind in _PROBLEMS)
-
-
-async def _answer(request: Request, error: Exception) -> Response:
-    return problem_of(error).response(request.scope)
-
-
-def install(app: FastAPI) -> None:
-    """Have every error answered as a problem document."""
-    for kind in _PROBLEMS:
-        app.add_exception_handler(kind, _answer)

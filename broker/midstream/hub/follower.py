@@ -189,7 +189,11 @@ class Follower:
         try:
             await work
         except Exception:
-            logger.exception("%s could not be followed any further; its tails are cut", self.stream_id)
+            logger.exception(
+                "%s could not be followed any further; its tails are cut",
+                self.stream_id,
+                extra={"stream": self.stream_id},
+            )
             self._for_each(self.tails, Tail.fail)
             self._close_follower(self)
 
@@ -199,7 +203,7 @@ class Follower:
             try:
                 do(tail)
             except Exception:
-                logger.exception("a tail of %s failed and is closed", self.stream_id)
+                logger.exception("a tail of %s failed and is closed", self.stream_id, extra={"stream": self.stream_id})
                 tail.fail()
 
     def _has_come_to(self, milestone: Milestone) -> bool:
@@ -229,7 +233,12 @@ class Follower:
             try:
                 exists = await self.sync.refresh()
             except LogError as error:
-                logger.debug("%s could not be read, and will be again: %s", self.stream_id, error)
+                logger.debug(
+                    "%s could not be read, and will be again: %s",
+                    self.stream_id,
+                    error,
+                    extra={"stream": self.stream_id},
+                )
                 await asyncio.sleep(RETRY_S)
                 continue
             if exists:
@@ -249,7 +258,9 @@ class Follower:
         try:
             state, page = await self._read_page(start - 1)
         except LogError as error:
-            logger.debug("%s could not be read, and will be again: %s", self.stream_id, error)
+            logger.debug(
+                "%s could not be read, and will be again: %s", self.stream_id, error, extra={"stream": self.stream_id}
+            )
             state = self.state
         if not page:
             await asyncio.sleep(RETRY_S)

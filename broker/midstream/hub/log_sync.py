@@ -225,7 +225,9 @@ class LogSync:
         return False
 
     def _forget(self) -> None:
-        logger.warning("the log of %s was rewritten; its tails start over", self.stream_id)
+        logger.warning(
+            "the log of %s was rewritten; its tails start over", self.stream_id, extra={"stream": self.stream_id}
+        )
         self._window.forget(self.stream_id)
         self.tail, self.ended, self.has_word = 0, False, False
         self._start_over()

@@ -143,7 +143,7 @@ class Reaper:
         for stream_id, state in zip(due_ms, await self._log.many.states([*due_ms]), strict=True):
             if isinstance(state, LogError):
                 # A stream that cannot be read, such as a key of somebody else's, keeps no other stream waiting.
-                logger.warning("reaper: %s: %s", stream_id, state)
+                logger.warning("reaper: %s: %s", stream_id, state, extra={"stream": stream_id})
             elif state is None or state.ended:
                 over.append(stream_id)
             elif state.status == "running" and patient:
@@ -215,5 +215,5 @@ def _done(errors: Errors) -> list[str]:
     """Return the streams to which it was done; log why it was not done to others, unless they were overtaken."""
     for stream_id, error in errors.items():
         if error is not None and not isinstance(error, _OVERTAKEN):
-            logger.warning("reaper: %s: %s", stream_id, error)
+            logger.warning("reaper: %s: %s", stream_id, error, extra={"stream": stream_id})
     return [stream_id for stream_id, error in errors.items() if error is None]

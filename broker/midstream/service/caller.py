@@ -6,6 +6,8 @@ import time
 from midstream.access.grant import Grant, Scope
 from midstream.access.read_tokens import Subject
 from midstream.access.refusals import InsufficientScopeError
+from midstream.journal import audit
+from midstream.journal.audit import Asker
 from midstream.service.caller_chat import CallerChat
 from midstream.service.caller_streams import CallerStreams
 from midstream.service.grant_ends import Holder
@@ -23,12 +25,18 @@ class Caller:
         streams: The caller's streams.
     """
 
-    __slots__ = ("_grant", "_resources", "streams")
+    __slots__ = ("_asker", "_grant", "_resources", "streams")
 
-    def __init__(self, resources: Resources, grant: Grant) -> None:
+    def __init__(self, resources: Resources, grant: Grant, asker: Asker) -> None:
         self._resources = resources
         self._grant = grant
-        self.streams = CallerStreams(resources, grant)
+        self._asker = asker
+        self.streams = CallerStreams(resources, grant, asker)
+
+    @property
+    def names(self) -> dict[str, str | None]:
+        """Who this is, as the audit names it: tenant, user, credential."""
+        return self._grant.names
 
     @property
     def settings(self) -> Settings:
@@ -107,12 +115,15 @@ class Caller:
             ttl_s = max(0, min(ttl_s, int(self._grant.expires_s - now_s)))
         subject = Subject(self._grant.tenant, self.streams.acting_for(user).user, stream_id, thread)
         token = self._resources.credentials.read_tokens.mint(subject, scopes, now_s=now_s, ttl_s=ttl_s)
+        names = self._grant.names | {"user": subject.user}
+        audit.done("mint", self._asker, **names, stream=stream_id, reason=" ".join(sorted(scopes)))
         return token, int(now_s) + ttl_s
 
     def session(self, ttl_s: int) -> tuple[str, int]:
         """Return a token that carries this credential's grant for a page, and for how many seconds it does."""
         now_s = time.time()
         token, expires_s = self._resources.credentials.session_tokens.make(self._grant, now_s=now_s, ttl_s=ttl_s)
+        audit.done("session", self._asker, **self._grant.names)
         return token, max(0, expires_s - int(now_s))
 
     def chat(self, chat_id: str) -> CallerChat:

@@ -103,7 +103,7 @@ class CallerChat:
                 self._owner, self._chat_id, stream_id, _keep_s(self._resources.settings)
             )
         except LogUnavailable:
-            logger.warning("it was not noted that the end of %s was sent", stream_id)
+            logger.warning("it was not noted that the end of %s was sent", stream_id, extra={"stream": stream_id})
 
     async def _pointer(self) -> Chat:
         return await self._resources.chats.find(self._owner, self._chat_id)

@@ -14,6 +14,8 @@ from midstream.access.ids import derived_id
 from midstream.access.refusals import InsufficientScopeError, LimitExceededError
 from midstream.hub.follower import Follower
 from midstream.hub.wait import Milestone
+from midstream.journal import audit
+from midstream.journal.audit import Asker
 from midstream.lifecycle.verdict import look_again_ms
 from midstream.log.entries import Json, Stored
 from midstream.log.errors import LogUnavailable, StreamAbsent
@@ -40,11 +42,12 @@ class CallerStreams:
     Every method raises `LogUnavailable` when Redis does not answer.
     """
 
-    __slots__ = ("_grant", "_resources", "_room", "_started")
+    __slots__ = ("_asker", "_grant", "_resources", "_room", "_started")
 
-    def __init__(self, resources: Resources, grant: Grant) -> None:
+    def __init__(self, resources: Resources, grant: Grant, asker: Asker) -> None:
         self._resources = resources
         self._grant = grant
+        self._asker = asker
         self._room = TailRoom(resources.settings, resources.hub.tenant_tails, grant.tenant)
         self._started = ""  # the stream that this caller has started last
 
@@ -109,7 +112,8 @@ class CallerStreams:
             return self._opened(stream_id, await self._resources.log.state(self._name(stream_id))), False
         self._started = stream_id
         await self._register(grant, stream_id, created_ms, keep_s=max(ttl_s, settings.retention_s))
-        return StreamHandle(self._resources, grant, stream_id, new.as_state(created_ms)), True
+        audit.done("start", self._asker, **grant.names, stream=stream_id)
+        return StreamHandle(self._resources, grant, self._asker, stream_id, new.as_state(created_ms)), True
 
     def model_for(self, request: GenerationRequest) -> str:
         """Return the full name of a request's model, if the request can be run; raises as `start`."""
@@ -158,7 +162,9 @@ class CallerStreams:
             )
         except LogUnavailable:
             # The stream exists, so the start has succeeded: the reaper writes the slip.
-            logger.warning("stream %s was created but its slip was not written yet", stream_id)
+            logger.warning(
+                "stream %s was created but its slip was not written yet", stream_id, extra={"stream": stream_id}
+            )
 
     async def find(self, stream_id: str, scope: Scope = Scope.READ) -> StreamHandle:
         """Return a stream of the caller's, with its state; `scope` is what is to be done with it.
@@ -171,7 +177,7 @@ class CallerStreams:
         return self._opened(stream_id, await self._resources.log.state(self._name(stream_id)))
 
     def _opened(self, stream_id: str, state: State | None) -> StreamHandle:
-        return StreamHandle(self._resources, self._grant, stream_id, self._owned(stream_id, state))
+        return StreamHandle(self._resources, self._grant, self._asker, stream_id, self._owned(stream_id, state))
 
     async def page(self, stream_id: str, after: int, limit: int) -> tuple[State, list[Stored]]:
         """Return a stream's state and up to `limit` entries after offset `after`, at one moment; raises as `find`."""

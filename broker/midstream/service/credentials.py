@@ -82,10 +82,9 @@ class Credentials:
         for credential in credentials:
             try:
                 return await self._verifier.grant(credential)
-            except TokenExpiredError as error:
-                refusal = error  # it says more than that another one is unknown
-            except UnauthorizedError as error:
-                logger.info("a credential was refused: %s", error.reason)
+            except AccessError as error:
+                # That one has expired says more than that another one is unknown.
+                refusal = refusal if isinstance(refusal, TokenExpiredError) else error
         raise refusal
 
     def can_end(self, grant: Grant) -> bool:

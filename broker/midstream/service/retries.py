@@ -90,7 +90,7 @@ class Retries:
         try:
             await self._tries.over(digest, stream_id, self._broker, count, delivered=delivered)
         except LogUnavailable:
-            logger.warning("it was not noted how a try of %s ended", stream_id)
+            logger.warning("it was not noted how a try of %s ended", stream_id, extra={"stream": stream_id})
 
     def forget_one(self) -> None:
         """Count one try less that is under way."""

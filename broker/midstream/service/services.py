@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from midstream.journal.audit import Asker
 from midstream.service.caller import Caller
 from midstream.service.resources import Resources, open_resources
 from midstream.settings import Settings
@@ -23,13 +24,13 @@ class Services:
         """The settings of the process."""
         return self._resources.settings
 
-    async def caller(self, *credentials: str) -> Caller:
+    async def caller(self, asker: Asker, *credentials: str) -> Caller:
         """Return what the first valid one of these keys and tokens lets its sender do; in open mode none is needed.
 
         Raises:
             AccessError: None of them is valid.
         """
-        return Caller(self._resources, await self._resources.credentials.grant(*credentials))
+        return Caller(self._resources, await self._resources.credentials.grant(*credentials), asker)
 
     async def check_ready(self) -> None:
         """Return if generations can be started now.

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 import orjson
 
 from midstream.access.grant import Grant, Scope, owner_of
+from midstream.journal import audit
+from midstream.journal.audit import Asker
 from midstream.lifecycle.ending import end_entry
 from midstream.log.answer import Answer
 from midstream.log.entries import CANCELLED, RESET, Json, Stored, decode, encode
@@ -31,11 +33,12 @@ class StreamHandle:
         state: Its state as last read.
     """
 
-    __slots__ = ("_grant", "_name", "_resources", "id", "state")
+    __slots__ = ("_asker", "_grant", "_name", "_resources", "id", "state")
 
-    def __init__(self, resources: Resources, grant: Grant, stream_id: str, state: State) -> None:
+    def __init__(self, resources: Resources, grant: Grant, asker: Asker, stream_id: str, state: State) -> None:
         self._resources = resources
         self._grant = grant
+        self._asker = asker
         self._name = stream_name(grant.tenant, stream_id)
         self.id = stream_id
         self.state = state
@@ -123,6 +126,11 @@ class StreamHandle:
             StreamAbsent: The stream was deleted or has expired.
         """
         self._grant.require(Scope.STOP)
+        state = await self._cancel()
+        audit.done("stop", self._asker, **self._grant.names, stream=self.id)
+        return state
+
+    async def _cancel(self) -> State:
         state = await self.refresh()  # the end's timings are made of it
         end = end_entry(CANCELLED, state=state, now_ms=time.time_ns() // 1_000_000)
         with contextlib.suppress(StreamSealed):
@@ -133,9 +141,12 @@ class StreamHandle:
         """Forget the stream. One that still runs is cancelled first, because nobody could see what it costs.
 
         Raises:
+            InsufficientScopeError: The credential stops nothing.
             StreamAbsent: The stream was deleted or has expired before.
         """
-        await self.cancel()
+        self._grant.require(Scope.STOP)
+        await self._cancel()
         await self._resources.log.delete(self._name, self._resources.settings.tombstone_s)
         for owner in {self.state.tenant, owner_of(self.state.tenant, self.state.user)}:
             await self._resources.registry.drop(owner, [self.id])
+        audit.done("delete", self._asker, **self._grant.names, stream=self.id)

@@ -8,7 +8,7 @@ as failed, never as completed (docs/findings.md: Upstream. A clean EOF without a
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from midstream.lifecycle.plain_text import brief
+from midstream.journal.plain_text import brief
 
 MESSAGE_CHARS: Final = 500
 """Longest message of a failure; the rest is cut."""

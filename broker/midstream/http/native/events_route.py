@@ -12,7 +12,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from midstream.faces.native import NativeFace
 from midstream.faces.sse_frames import with_retry
 from midstream.http.auth import caller_of
-from midstream.http.problems import Problem, misfit, problem_of
+from midstream.http.noted_errors import noted
+from midstream.http.problems import Problem, misfit
 from midstream.http.tails.event_response import EventResponse
 from midstream.service.caller_follower import CallerFollower
 from midstream.settings import Settings
@@ -98,9 +99,9 @@ async def _answer(request: Request) -> Response:
     try:
         return await get_events(request)
     except Exception as error:
-        problem = problem_of(error)
+        problem = noted(error, request.scope)
         if problem.code == "internal":
-            logger.exception("%s could not be answered", request.scope["path"])
+            logger.exception("a request for events could not be answered")
         return problem.response(request.scope)
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, WebSocket
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from starlette.types import Scope as HttpScope
 from starlette.websockets import WebSocketDisconnect
 
 from midstream.access.grant import Scope
@@ -16,12 +17,13 @@ from midstream.http.auth import caller_of, caller_with, services_of
 from midstream.http.cors import is_foreign
 from midstream.http.fast_path.wire import SOCKET_EXTENSION
 from midstream.http.json_route import read_json
-from midstream.http.problems import Problem, misfit, problem_of
+from midstream.http.noted_errors import noted
+from midstream.http.problems import Problem, misfit
 from midstream.http.socket.socket_credential import SocketCredential
 from midstream.http.socket.ws_socket import Outbox, SocketSink
 from midstream.requests.request import GenerationRequest
 from midstream.service.caller import Caller
-from midstream.service.services import Services
+from midstream.settings import Settings
 
 logger = logging.getLogger(__name__)
 router = APIRouter()
@@ -97,7 +99,7 @@ async def serve(socket: WebSocket) -> None:
         await socket.close(FOREIGN_ORIGIN, "a page of another origin needs a key")
         return
     outbox = Outbox(socket, settings.send_timeout_ms / 1000)
-    conversation = _Conversation(services, outbox)
+    conversation = _Conversation(socket.scope, settings, outbox)
     sending = asyncio.create_task(outbox.run(), name="socket out")
     receiving = asyncio.create_task(conversation.run(socket), name="socket in")
     try:
@@ -120,9 +122,9 @@ class _Conversation:
         credential: Who the client is, and until when.
     """
 
-    def __init__(self, services: Services, outbox: Outbox) -> None:
-        self._services = services
-        self._settings = services.settings
+    def __init__(self, scope: HttpScope, settings: Settings, outbox: Outbox) -> None:
+        self._scope = scope
+        self._settings = settings
         self._outbox = outbox
         self._sinks: dict[str, SocketSink] = {}
         self.credential = SocketCredential(outbox, self._sinks)
@@ -144,7 +146,7 @@ class _Conversation:
             try:
                 await self._act(self.credential.caller, message)
             except Exception as error:  # noqa: BLE001 - every refusal is an answer
-                await self._refuse(_logged(error), message)
+                await self._refuse(_logged(error, self._scope), message)
 
     async def _admit(self, socket: WebSocket) -> int | None:
         """Wait until the caller is known, or return the code to close with.
@@ -155,7 +157,7 @@ class _Conversation:
             caller = await caller_of(socket)
         except (AccessError, Problem) as error:
             if isinstance(error, Problem) or not {"authorization", "x-api-key"}.isdisjoint(socket.headers):
-                await self._refuse(problem_of(error))
+                await self._refuse(noted(error, self._scope))
                 return UNAUTHORIZED
         else:
             _allow_large(socket)
@@ -172,9 +174,9 @@ class _Conversation:
         if isinstance(message, int):
             return message
         try:
-            admitted = await caller_with(self._services, *([message.key] if isinstance(message, Auth) else ()))
+            admitted = await caller_with(self._scope, *([message.key] if isinstance(message, Auth) else ()))
         except AccessError as error:
-            await self._refuse(problem_of(error), message)
+            await self._refuse(noted(error, self._scope), message)
             return UNAUTHORIZED
         _allow_large(socket)
         self.credential.admit(admitted)
@@ -214,7 +216,7 @@ class _Conversation:
             caller.check()
         match message:
             case Auth(ref=ref):
-                self.credential.admit(await caller_with(self._services, message.key))
+                self.credential.admit(await caller_with(self._scope, message.key))
                 await self._outbox.answer(type="ready", ref=ref)
             case Ping(ref=ref):
                 await self._outbox.answer(type="pong", ref=ref)
@@ -309,8 +311,8 @@ def _misfit(error: ValidationError) -> Problem:
     return Problem(400, "bad_message", "There is no such message; see PROTOCOL: WebSocket.", **where)
 
 
-def _logged(error: Exception) -> Problem:
-    problem = problem_of(error)
+def _logged(error: Exception, scope: HttpScope) -> Problem:
+    problem = noted(error, scope)
     if problem.code == "internal":
         logger.error("a message could not be answered", exc_info=error)
     return problem
