@@ -115,6 +115,12 @@ class Settings(JournalSettings, ConnectionSettings, LimitSettings, AccessSetting
         pattern=r"^(everysec|always)$",
         description="when the server of `midstream up` writes to its disk; with a durable intent it is `always`",
     )
+    up_maxmemory: str = Field(
+        default="1gb",
+        pattern=r"^\d+(kb|mb|gb)?$",
+        description="most memory of the server of `midstream up`, `0`: no limit; a full one refuses starts, and drops "
+        "nothing",
+    )
     queue_timeout_s: float = Field(default=120.0, gt=0, description="longest time that a stream waits for a worker")
     outdated_after_s: float = Field(
         default=120.0,

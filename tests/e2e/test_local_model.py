@@ -1,6 +1,8 @@
 """A real model, asked once: its answer survives every cut, any number of tails, and a restart of everything. I2, I5."""
 
 import signal
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -9,7 +11,8 @@ import pytest
 
 from midstream.cli.up import model_installed
 from midstream.client.sse_parser import EventStreamParser, ServerSentEvent
-from tests.e2e.running_up import Up
+from tests.e2e.running_up import Up, until
+from tests.servers import free_port
 
 pytestmark = [
     pytest.mark.local_model,
@@ -78,3 +81,23 @@ def test_an_answer_of_a_real_model_survives_every_cut_and_a_restart(tmp_path: Pa
             assert events_of(http, stream_id) == whole
     finally:
         assert again.end(signal.SIGINT) == 0
+
+
+def test_the_model_tells_nobody_what_it_generates() -> None:
+    """Operation/Own files."""
+    port = free_port()
+    words = (sys.executable, "-m", "midstream_worker.local_model", "--port", str(port))
+    with subprocess.Popen(words, stderr=subprocess.DEVNULL) as process:
+        try:
+            with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as http:
+                until(lambda: _status(http, "/health") == 200, timeout_s=60)
+                assert _status(http, "/slots") == 501
+        finally:
+            process.terminate()
+
+
+def _status(http: httpx2.Client, path: str) -> int:
+    try:
+        return http.get(path).status_code
+    except httpx2.TransportError:
+        return 0

@@ -60,6 +60,7 @@ def serve(port: int) -> None:
     # Leave one core free: llama.cpp's threads spin while they wait, and slow down everything that shares a core.
     params.cpuparams.n_threads = min(MAX_THREADS, max(1, (os.cpu_count() or 1) - 1))
     params.ui = False
+    params.endpoint_slots = False  # it tells any user of this machine what is being generated
     params.verbosity = QUIET
     server = xllamacpp.Server(params)
     click.echo(f"{NAME} at {server.listening_address}", err=True)

@@ -65,11 +65,24 @@ def _listening(command: Decorated) -> Decorated:
 )
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Number of worker processes.")
 @click.option(
-    "--redis-port", type=click.IntRange(0, 65_535), default=0, help="Port of the embedded Valkey; 0 picks a free one."
+    "--redis-port",
+    type=click.IntRange(0, 65_535),
+    default=0,
+    help="A port of loopback for the embedded Valkey, beside its socket. Every user of this machine can read by it.",
+)
+@click.option(
+    "--maxmemory",
+    help="Most memory of the embedded Valkey, as in 512mb; 0: no limit.  [default: MIDSTREAM_UP_MAXMEMORY, 1gb]",
 )
 @click.option("--no-local-model", is_flag=True, help="Do not run the small local model, even if it is installed.")
 def up(
-    host: str | None, port: int | None, data_dir: Path | None, workers: int, redis_port: int, no_local_model: bool
+    host: str | None,
+    port: int | None,
+    data_dir: Path | None,
+    workers: int,
+    redis_port: int,
+    maxmemory: str | None,
+    no_local_model: bool,
 ) -> None:
     """Run all of midstream on this machine.
 
@@ -78,7 +91,7 @@ def up(
     from midstream.cli import up as tree  # noqa: PLC0415
     from midstream.cli.setup import load_settings  # noqa: PLC0415
 
-    settings = load_settings(host=host, port=port, data_dir=data_dir)
+    settings = load_settings(host=host, port=port, data_dir=data_dir, up_maxmemory=maxmemory)
     options = tree.Options(workers=workers, local_model=not no_local_model, redis_port=redis_port)
     sys.exit(tree.up(settings, options))
 

