@@ -15,6 +15,7 @@ from midstream_worker.sources.providers import Sources
 from midstream_worker.sources.source import Prompt
 from tests.contract.source_reading import read
 
+PASSWORD = "swordfish"
 ASK = [{"role": "user", "content": "Tell me a story"}]
 
 closed: list[str] = []
@@ -36,7 +37,7 @@ async def typed(messages: list[dict[str, Any]], _params: dict[str, Any]) -> Asyn
 
 async def raising(_messages: list[dict[str, Any]], _params: dict[str, Any]) -> AsyncIterator[str]:
     yield "so far"
-    raise RuntimeError("the password is swordfish")
+    raise RuntimeError(f"the password is {PASSWORD}")
 
 
 async def cancelled_within(_messages: list[dict[str, Any]], _params: dict[str, Any]) -> AsyncIterator[str]:

@@ -13,6 +13,8 @@ from midstream.client.client import Midstream
 from midstream.settings import Settings
 from midstream_worker.sources.deltas import Delta, Finish, Other, Text, Usage
 
+PASSWORD = "swordfish"
+
 
 async def countdown(messages: list[dict[str, Any]], params: dict[str, Any]) -> AsyncIterator[str]:
     """The shortest kind: takes the chat messages and the request's `params`, yields pieces of text."""
@@ -32,7 +34,7 @@ async def researcher(_messages: list[dict[str, Any]], _params: dict[str, Any]) -
 async def clumsy(_messages: list[dict[str, Any]], _params: dict[str, Any]) -> AsyncIterator[str]:
     """One that falls on its face."""
     yield "So far so good. "
-    raise RuntimeError("the password is swordfish")
+    raise RuntimeError(f"the password is {PASSWORD}")
 
 
 @pytest.fixture
