@@ -35,6 +35,8 @@ TICK_S: Final = 0.001
 UNPACED: Final = 256
 """Commands on their way at once when there is no pace to keep."""
 LEASE_MS: Final = 3_600_000
+LOOK_MS: Final = 10_000
+"""Reapers look at a stream as early as at one that a worker holds."""
 TTL_S: Final = 3_600
 APPEND: Final = SOURCES["append"]
 MIDSTREAM: Final = "midstream"
@@ -174,7 +176,7 @@ async def _claimed(url: str, streams: int) -> dict[str, tuple[Fence, int]]:
     new = NewStream(digest="bench", tenant=TENANT, model="bench", ttl_s=TTL_S, request=b'{"input":"bench"}')
     for _ in range(streams):
         stream = stream_name(TENANT, new_id())
-        await log.create(stream, new, look_in_ms=LEASE_MS)
+        await log.create(stream, new, look_in_ms=LOOK_MS)
         claim = await log.claim(stream, "bench", LEASE_MS)
         tails[stream] = claim.fence, claim.state.tail
     await redis.aclose()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from midstream.lifecycle.reaper import Reaper
+from midstream.lifecycle.reaper import FURTHEST_MS, Reaper
 from midstream.lifecycle.slips import Slips
 from midstream.log.connect import connect
 from midstream.log.log import Log
@@ -127,3 +127,15 @@ async def test_a_stream_that_cannot_be_read_keeps_no_other_waiting(log: Log, ser
             await asyncio.sleep(0.02)
     await client.aclose()
     assert state.outcome == "interrupted"
+
+
+async def test_a_lease_that_is_longer_than_its_own_is_looked_at_now_and_then(log: Log, server: ValkeyProcess) -> None:
+    """Recovery/Clock: a look beyond the furthest one would be due at once, and so the stream at every tick."""
+    stream_id, _ = await create_and_claim(log, 100 * FURTHEST_MS)
+    async with connect(server.url, 10, 1) as client, asyncio.timeout(2 * LEASE_S + 1):
+        ahead_ms = 0.0
+        while not FURTHEST_MS / 2 < ahead_ms <= FURTHEST_MS:
+            await asyncio.sleep(0.02)
+            look_ms = await client.zscore(log.keys.due, stream_id)
+            seconds, microseconds = await client.time()
+            ahead_ms = look_ms - seconds * 1_000 - microseconds // 1_000

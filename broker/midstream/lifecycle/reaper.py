@@ -161,7 +161,9 @@ class Reaper:
         await self._seal(to_seal, now_ms)
         looks_ms |= await self._requeue(to_queue, now_ms)
         looks_ms |= await self._shorten(to_shorten, now_ms)
-        await self._registry.watch_again(looks_ms)
+        # A worker whose setting is longer holds longer leases. A look beyond the furthest would be due at once again.
+        furthest_ms = now_ms + self._furthest_ms
+        await self._registry.watch_again({each: min(look_ms, furthest_ms) for each, look_ms in looks_ms.items()})
         await self._registry.unwatch(*over)
 
     def _judge(self, state: State, due_ms: int, now_ms: int) -> Verdict:
