@@ -132,6 +132,30 @@ async def test_an_error_that_nobody_expects_cuts_the_tails_and_they_come_back(
     assert again.ids == list(range(2, producer.tail + 1))
 
 
+async def test_a_stream_is_read_at_a_heartbeat_only_where_entries_are_missing(
+    producer: Producer, own: Redis, log: Log
+) -> None:
+    """Read/Alive."""
+    client = connect(_url(own), 2, 8)
+    hub = Hub(log, client, window_bytes=400_000, heartbeat_ms=80, timeout_s=2)
+    await hub.start()
+    sink, _ = await join(hub, producer.id)
+    await sink.until(producer.tail)
+    await own.config_resetstat()
+    for _ in range(3):
+        sink.written.clear()
+        await asyncio.wait_for(sink.written.wait(), 5)
+    done = await own.info("commandstats")
+    assert "cmdstat_hmget" in done
+    assert "cmdstat_xrange" not in done
+    await own.xadd(log.keys.log(producer.id), {"e": b"tx"}, id=f"{producer.tail + 1}-{producer.fence.epoch}")
+    await own.hset(log.keys.state(producer.id), "tail", str(producer.tail + 1))  # type: ignore[misc]  # and no publication
+    await sink.until(producer.tail + 1)
+    assert sink.ids == list(range(1, producer.tail + 2))
+    await hub.stop()
+    await client.aclose()
+
+
 async def test_a_tail_that_takes_no_heartbeat_stops_nobody_elses(producer: Producer, own: Redis, log: Log) -> None:
     class Bad(RecordingSink):
         def write(self, chunk: bytes) -> None:

@@ -11,7 +11,7 @@ from midstream.lifecycle.reaper import FURTHEST_MS, Reaper
 from midstream.lifecycle.slips import Slips
 from midstream.log.connect import connect
 from midstream.log.log import Log
-from midstream.log.registry import Registry
+from midstream.log.registry import Due, Registry
 from midstream.settings import Settings
 from tests.contract.lost_workers import create_and_claim
 from tests.servers import ValkeyProcess
@@ -63,7 +63,7 @@ class NotedRegistry(Registry):
 
     answered = asyncio.Event()
 
-    async def due(self, again_ms: int, limit: int, furthest_ms: int) -> tuple[int, dict[str, int]]:
+    async def due(self, again_ms: int, limit: int, furthest_ms: int) -> Due:
         due = await super().due(again_ms, limit, furthest_ms)
         self.answered.set()
         return due

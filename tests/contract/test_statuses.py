@@ -153,9 +153,10 @@ async def test_a_due_stream_is_handed_to_one_reaper_and_later_to_another(redis: 
     stream_id = new_id()
     await redis.zadd("ms:due", {stream_id: 1})
     looks = await asyncio.gather(*(registry.due(400, 10, 60_000) for _ in range(5)))
-    assert sum(stream_id in due for _, due in looks) == 1
+    assert sum(stream_id in due.looks_ms for due in looks) == 1
+    assert all(due.next_ms - due.now_ms > 0 for due in looks)
     async with asyncio.timeout(5):
-        while stream_id not in (await registry.due(400, 10, 60_000))[1]:
+        while stream_id not in (await registry.due(400, 10, 60_000)).looks_ms:
             await asyncio.sleep(0.02)
     await redis.delete("ms:due")
 

@@ -19,6 +19,7 @@ from midstream.log.entries import Stored
 from midstream.log.errors import LogError
 from midstream.log.keys import tenant_of
 from midstream.log.log import Log
+from midstream.log.many import Extent
 from midstream.log.state import State
 
 logger = logging.getLogger(__name__)
@@ -86,6 +87,11 @@ class Follower:
     def state(self) -> State:
         """The stream's state as last read; `tail` and `ended` are fresher."""
         return self.sync.state
+
+    @property
+    def extent(self) -> Extent:
+        """How far the log goes, as far as is known here."""
+        return Extent(self.sync.state.epoch, self.sync.first, self.sync.tail)
 
     @property
     def closed(self) -> bool:

@@ -31,6 +31,8 @@ DRAIN_STEP: Final = 20
 """Tails and waits that are parted from at a time."""
 LATECOMERS_S: Final = 0.05
 """How often a draining hub looks for tails and waits that got in late."""
+LOOK_PAGE: Final = 250
+"""So many streams are looked at in one round trip."""
 BEATS_PER_SILENCE: Final = 4
 """How finely the one heartbeat timer looks: a heartbeat may be early by a quarter, so that none is late."""
 
@@ -234,9 +236,20 @@ class Hub:
                 self._look = asyncio.create_task(self._look_at_all(), name="look at silent streams")
 
     async def _look_at_all(self) -> None:
-        """Read what each live stream may have more; one at a time, so that idle tails keep no pool of connections."""
-        for follower in tuple(self._followers.values()):
-            if not follower.ended and follower.sync.phase is Phase.FOLLOWING:  # else the log is being read anyway
-                await follower.catch_up()
+        """Compare each live log with what is known of it here; only one that differs, or is gone, is read."""
+        live = [
+            follower
+            for follower in self._followers.values()
+            if not follower.ended and follower.sync.phase is Phase.FOLLOWING  # else the log is being read anyway
+        ]
+        try:
+            for start in range(0, len(live), LOOK_PAGE):
+                page = live[start : start + LOOK_PAGE]
+                extents = await self._log.many.extents([follower.stream_id for follower in page])
+                for follower, extent in zip(page, extents, strict=True):
+                    if extent != follower.extent:
+                        follower.sync.mark_stale()
+        except LogUnavailable as error:
+            logger.debug("silent streams could not be looked at, and will be at the next heartbeat: %s", error)
         with contextlib.suppress(RedisError, OSError):  # a connection that breaks while it is closed
             await shed(self._redis)

@@ -36,7 +36,10 @@ from midstream.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-TICK_S: Final = 0.2
+SHORTEST_REST_S: Final = 0.2
+"""The rest between two questions for what is due."""
+LONGEST_REST_S: Final = 0.5
+"""The rest while nothing is due. A stream that is created meanwhile is not due before the rest is over."""
 AGAIN_MS: Final = 400
 """A stream that one reaper was handed is handed to another after this long, should the first have died."""
 PAGE: Final = 250
@@ -73,6 +76,8 @@ class Reaper:
         self._clock = clock or clock_of(settings)
         self._lease_s = settings.lease_ms / 1000
         self._furthest_ms = max(FURTHEST_MS, 2 * settings.lease_ms)
+        self._longest_rest_s = max(SHORTEST_REST_S, min(LONGEST_REST_S, look_again_ms(settings) / 10_000))
+        self._rest_s = SHORTEST_REST_S
         self._task: asyncio.Task[None] | None = None
         self._answered_s = 0.0
         self._patient_until_s = 0.0
@@ -94,7 +99,7 @@ class Reaper:
         self._patient_until_s = self._answered_s + self._lease_s
         while True:
             # Jitter: reapers that started together drift apart.
-            await asyncio.sleep(TICK_S * random.uniform(0.75, 1.25))  # noqa: S311
+            await asyncio.sleep(self._rest_s * random.uniform(0.75, 1.25))  # noqa: S311
             if await self._page():
                 await asyncio.gather(*(self._lane() for _ in range(LANES)))
 
@@ -104,17 +109,19 @@ class Reaper:
 
     async def _page(self) -> bool:
         """Look at a page of the streams that are due; return whether there may be more."""
+        self._rest_s = SHORTEST_REST_S
         try:
             sent_s = time.monotonic()
-            now_ms, due_ms = await self._registry.due(AGAIN_MS, PAGE, self._furthest_ms)
-            self._note_answer(now_ms, sent_s)
-            await self._look(due_ms, now_ms)
+            due = await self._registry.due(AGAIN_MS, PAGE, self._furthest_ms)
+            self._note_answer(due.now_ms, sent_s)
+            self._rest_s = min(max((due.next_ms - due.now_ms) / 1_000, SHORTEST_REST_S), self._longest_rest_s)
+            await self._look(due.looks_ms, due.now_ms)
         except LogUnavailable as error:
             logger.warning("reaper: %s", error)
         except Exception:
             logger.exception("reaper: a look failed and will be repeated")
         else:
-            return len(due_ms) >= PAGE
+            return len(due.looks_ms) >= PAGE
         return False
 
     def _note_answer(self, now_ms: int, sent_s: float) -> None:

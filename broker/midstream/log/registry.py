@@ -37,6 +37,21 @@ class Listed:
         return (self.created_ms, self.stream_id) < (other.created_ms, other.stream_id)
 
 
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What a reaper is handed.
+
+    Attributes:
+        now_ms: The server's time.
+        looks_ms: The streams to look at now, with the times at which they were due.
+        next_ms: When the next look at any stream is due.
+    """
+
+    now_ms: int
+    looks_ms: dict[str, int]
+    next_ms: int
+
+
 class Registry:
     """The two sets of streams under one key prefix. Raises `LogUnavailable` when Redis does not answer."""
 
@@ -71,16 +86,16 @@ class Registry:
         except LogUnavailable as error:
             logger.warning("%d ended streams are left to the reapers: %s", len(stream_ids), error)
 
-    async def due(self, again_ms: int, limit: int, furthest_ms: int) -> tuple[int, dict[str, int]]:
-        """Return the server's time, and the streams to look at now with the times at which they were due, in ms.
+    async def due(self, again_ms: int, limit: int, furthest_ms: int) -> Due:
+        """Return the streams to look at now, and when to ask again.
 
         Each is handed to one caller, and to another one after `again_ms`, unless a later look was set by then. A look
         further ahead than `furthest_ms` is due too.
         """
         call = calls.TakeDue(due=self._keys.due, again_ms=again_ms, limit=limit, furthest_ms=furthest_ms)
-        now_ms, words = await self._scripts.run(call)
-        ids, due_ms = words[::2], words[1::2]
-        return int(now_ms), {each.decode(): int(float(time)) for each, time in zip(ids, due_ms, strict=True)}
+        now_ms, words, next_ms = await self._scripts.run(call)
+        looks_ms = {each.decode(): int(float(time)) for each, time in zip(words[::2], words[1::2], strict=True)}
+        return Due(int(now_ms), looks_ms, int(float(next_ms)))
 
     async def watch_again(self, looks_ms: Mapping[str, int]) -> None:
         """Have reapers look at streams at these times of the server's clock; one that has left the set stays out."""

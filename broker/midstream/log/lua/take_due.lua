@@ -6,4 +6,5 @@ local taken = redis.call('ZRANGEBYSCORE', due, '-inf', now_ms, 'WITHSCORES', 'LI
 local ahead = redis.call('ZRANGEBYSCORE', due, '(' .. (now_ms + furthest_ms), '+inf', 'WITHSCORES', 'LIMIT', 0, limit)
 for _, word in ipairs(ahead) do taken[#taken + 1] = word end
 for i = 1, #taken, 2 do redis.call('ZADD', due, now_ms + again_ms, taken[i]) end
-return {now_ms, taken}
+local next_look = redis.call('ZRANGE', due, 0, 0, 'WITHSCORES')
+return {now_ms, taken, next_look[2] or now_ms + furthest_ms}
