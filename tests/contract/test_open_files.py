@@ -1,4 +1,4 @@
-"""The limit of open files is raised as far as it goes, and told where it is near. PROTOCOL: Read/Files."""
+"""The limit of open files is raised as far as it goes, and connections stay below it. PROTOCOL: Read/Files."""
 
 import asyncio
 import contextlib
@@ -9,10 +9,12 @@ from midstream.cli.setup import listen
 from midstream.settings import Settings
 
 SOFT, HARD = 64, 160
+TAKEN = HARD // 2
 CONNECTIONS = 140
+ASK = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
 
 
-async def test_the_limit_is_raised_and_told_where_it_is_near(settings: Settings) -> None:
+async def test_more_connections_than_files_leave_the_broker_alive(settings: Settings) -> None:
     with contextlib.closing(listen("127.0.0.1", 0)) as listener:
         command = (sys.executable, "-m", "midstream.cli", "broker", "--fd", str(listener.fileno()))
         broker = await asyncio.create_subprocess_exec(
@@ -25,20 +27,31 @@ async def test_the_limit_is_raised_and_told_where_it_is_near(settings: Settings)
             pass_fds=(listener.fileno(),),
             stderr=asyncio.subprocess.PIPE,
         )
-        writers: list[asyncio.StreamWriter] = []
+        clients: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
         try:
-            for _ in range(CONNECTIONS):
+            for number in range(CONNECTIONS):
                 reader, writer = await asyncio.open_connection(*listener.getsockname())
-                writers.append(writer)
-                writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
-                async with asyncio.timeout(20):
-                    assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+                clients.append((reader, writer))
+                writer.write(ASK + (b"\r\n" if number < TAKEN // 2 else b""))
+                if number < TAKEN // 2:
+                    async with asyncio.timeout(20):
+                        assert (await reader.readline()).startswith(b"HTTP/1.1 200")
             assert broker.stderr
             async with asyncio.timeout(10):
-                while b"files are open of at most 160" not in await broker.stderr.readline():
+                while f"are open of at most {TAKEN} (MIDSTREAM_MAX_CONNECTIONS)" not in str(
+                    await broker.stderr.readline()
+                ):
                     pass
+            while True:  # until the first strangers have waited for a second
+                reader, writer = await asyncio.open_connection(*listener.getsockname())
+                clients.append((reader, writer))
+                writer.write(ASK + b"\r\n")
+                async with asyncio.timeout(10):
+                    if (await reader.readline()).startswith(b"HTTP/1.1 200"):
+                        break
+                await asyncio.sleep(0.1)
         finally:
-            for writer in writers:
+            for _, writer in clients:
                 writer.transport.abort()
             broker.terminate()
             await broker.communicate()

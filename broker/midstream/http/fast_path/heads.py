@@ -1,7 +1,7 @@
-"""Bounds on what comes before a request can be read: the size of its head, and the time that it takes.
+"""Bounds on what comes before a request can be read: its connection, the size of its head, and the time that it takes.
 
-uvicorn's protocol has neither. Every byte of a head is kept, and parsed anew as it grows, before anybody is asked for
-a key; so these bounds belong here and not to the app.
+uvicorn's protocol has none of them. Every byte of a head is kept, and parsed anew as it grows, before anybody is asked
+for a key; so these bounds belong here and not to the app.
 """
 
 import asyncio
@@ -11,39 +11,54 @@ from typing import Any, Final
 import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-LINGER_S: Final = 1.0
+from midstream.http.fast_path.connections import Connections, Queue
+from midstream.http.refusal_counts import refusal_counts
+
 LINGER_BYTES: Final = 16_777_216
-"""What is read after a refusal, and for how long: a client that is reset while it sends may never read the refusal."""
+"""How much is read of a client that was refused."""
 RETRY_AFTER_S: Final = 1
+MOST_PIPELINED: Final = 32
+"""Requests that wait after the one that is answered. Each costs some KiB, and a client may send it in 18 bytes."""
 
 
 class HeadTooLargeError(Exception):
     """Raised in a callback of the parser, which stops then."""
 
 
+class TooManyRequestsError(Exception):
+    """Raised in a callback of the parser, which stops then."""
+
+
 class BoundedHeads(HttpToolsProtocol):
-    """Refuses heads that are larger than `max_head_bytes`, or not there `head_timeout_s` after they began.
+    """Refuses heads that are larger than `max_head_bytes`, or not there in time after they began.
 
     Trailers and the lines between a body's chunks count as heads do.
+
+    Attributes:
+        all_connections: Those of the server; it also knows the times.
+        waits_in: Where this connection waits, if it has no request in progress.
     """
 
     max_head_bytes = 65_536
-    head_timeout_s = 10.0
+    all_connections: Connections
+    waits_in: Queue | None = None
     _in_head = True
     _loose_bytes = 0
     """Bytes that came since the last piece of a body, or the end of a head, in whole reads."""
-    _deadline: asyncio.TimerHandle | None = None
     _refused_bytes: int | None = None
 
     @classmethod
-    def bounded(cls, max_head_bytes: int, head_timeout_s: float) -> "type[BoundedHeads]":
-        """Return this protocol with other bounds."""
-        return type(cls.__name__, (cls,), {"max_head_bytes": max_head_bytes, "head_timeout_s": head_timeout_s})
+    def bounded(cls, max_head_bytes: int, all_connections: Connections) -> "type[BoundedHeads]":
+        """Return this protocol with bounds."""
+        return type(cls.__name__, (cls,), {"max_head_bytes": max_head_bytes, "all_connections": all_connections})
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection, and wait for a head."""
         super().connection_made(transport)
-        self._deadline = self.loop.call_later(self.head_timeout_s, self._is_late)
+        code = self.all_connections.opened(self)
+        if code is not None:
+            detail = "Too many clients are connected here; try again (MIDSTREAM_MAX_CONNECTIONS)."
+            self._refuse(503, code, detail)
 
     def data_received(self, data: bytes) -> None:
         """Take what came."""
@@ -56,8 +71,8 @@ class BoundedHeads(HttpToolsProtocol):
         super().data_received(data)
         if self._loose_bytes > self.max_head_bytes:
             self._refuse_size()
-        elif self._in_head and self._loose_bytes and self._deadline is None:
-            self._deadline = self.loop.call_later(self.head_timeout_s, self._is_late)
+        elif self._in_head and self._loose_bytes and self.waits_in is self.all_connections.idle:
+            self.all_connections.wait(self, self.all_connections.heads)
 
     def on_headers_complete(self) -> None:
         """Begin a request, unless its head is too large without what was read with it."""
@@ -65,9 +80,12 @@ class BoundedHeads(HttpToolsProtocol):
             head_bytes = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
             if head_bytes > self.max_head_bytes:
                 raise HeadTooLargeError
+        if len(self.pipeline) >= MOST_PIPELINED:
+            refusal_counts["too_many_ahead"] += 1
+            raise TooManyRequestsError
         self._in_head = False
         self._loose_bytes = 0
-        self._forget_deadline()
+        self.all_connections.proceed(self)
         super().on_headers_complete()
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -84,7 +102,23 @@ class BoundedHeads(HttpToolsProtocol):
         """The request is complete: a head comes next."""
         self._loose_bytes = 0
         self._in_head = True
+        if self.waits_in is self.all_connections.bodies:
+            self.all_connections.wait(self, self.all_connections.idle)
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """The request is answered. The rest of its body may be to come, and of the answer to go."""
+        every = self.all_connections
+        if not self.pipeline:
+            every.wait(self, every.bodies if not self._in_head else every.heads if self._loose_bytes else every.idle)
+        if self.transport.get_write_buffer_size():
+            every.unsent(self)
+        super().on_response_complete()
+
+    def pause_writing(self) -> None:
+        """The client lags."""
+        self.all_connections.unsent(self)
+        super().pause_writing()
 
     def eof_received(self) -> None:
         """The client is leaving."""
@@ -95,12 +129,14 @@ class BoundedHeads(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is closed."""
-        self._forget_deadline()
+        self.all_connections.closed(self)
         super().connection_lost(exc)
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what could not be parsed."""
-        if self._loose_bytes > self.max_head_bytes:
+        """Answer what could not be parsed; in the middle of another answer that could not be read, so that is cut."""
+        if self.is_answering():
+            self.transport.abort()
+        elif self._loose_bytes > self.max_head_bytes:
             self._refuse_size()
         else:
             super().send_400_response(msg)
@@ -124,21 +160,25 @@ class BoundedHeads(HttpToolsProtocol):
         detail = f"The head of the request is larger than {limit} bytes (MIDSTREAM_MAX_HEAD_BYTES)."
         self._refuse(431, "head_too_large", detail, limit=limit)
 
-    def _is_late(self) -> None:
-        self._deadline = None
-        if self.is_answering():  # the next request's head, of which nothing may have been read meanwhile
-            self._deadline = self.loop.call_later(self.head_timeout_s, self._is_late)
-        elif not self._loose_bytes:
-            self.transport.close()  # it never asked for anything
-        else:
-            limit = f"{self.head_timeout_s:g} s (MIDSTREAM_HEAD_TIMEOUT_MS)"
+    def time_out(self) -> None:
+        """It has waited for too long: for a head, for the rest of a body, or for the client to read a refusal."""
+        every = self.all_connections
+        if self.waits_in is every.heads and self._loose_bytes:
+            limit = f"{every.heads.limit_s:g} s (MIDSTREAM_HEAD_TIMEOUT_MS)"
             self._refuse(408, "head_timeout", f"The head of the request did not come within {limit}.")
+        elif self.waits_in is every.bodies or self.waits_in is every.refused:
+            refusal_counts["body_timeout"] += self.waits_in is every.bodies
+            self.transport.abort()
+        else:  # it asked for nothing, or for nothing more
+            refusal_counts["silent"] += self.waits_in is every.heads
+            every.proceed(self)
+            self.transport.close()
 
     def _refuse(self, status: int, code: str, detail: str, **facts: Any) -> None:
         """Answer why, and close; a refusal in the middle of another answer could not be read, so that is cut."""
-        self._forget_deadline()
         if self._refused_bytes is not None or self.transport.is_closing():
             return
+        refusal_counts[code] += 1
         if self.is_answering():
             self.transport.abort()
             return
@@ -153,11 +193,7 @@ class BoundedHeads(HttpToolsProtocol):
             f"content-length: {len(body)}\r\n{retry}connection: close\r\n\r\n"
         )
         self.transport.write(head.encode() + body)
-        if self.transport.can_write_eof():  # TLS cannot
+        if not self.all_connections.refuse(self):
+            self.transport.close()
+        elif self.transport.can_write_eof():  # TLS cannot
             self.transport.write_eof()
-        self._deadline = self.loop.call_later(LINGER_S, self.transport.abort)
-
-    def _forget_deadline(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None

@@ -2,14 +2,12 @@
 
 import logging
 import resource
-import time
 from typing import Final
 
 logger = logging.getLogger(__name__)
 
-MARGIN: Final = 16
-"""So many files below the limit it is logged. At the limit itself new connections are closed before we see them."""
-LOG_AGAIN_S: Final = 60.0
+UNLIMITED: Final = 1_048_576
+"""What counts as the limit where the system sets none."""
 
 
 def raise_limit() -> None:
@@ -23,23 +21,7 @@ def raise_limit() -> None:
         logger.info("at most %d files can be open: %s", soft, error)
 
 
-class OpenFiles:
-    """Logs when the limit is near. It knows that by the number of a new file, because the lowest free one is taken."""
-
-    def __init__(self) -> None:
-        self._logged_s: float | None = None
-
-    def opened(self, descriptor: int) -> None:
-        """Note a new file."""
-        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        if limit == resource.RLIM_INFINITY or descriptor + MARGIN < limit:
-            return
-        now_s = time.monotonic()
-        if self._logged_s is None or now_s - self._logged_s > LOG_AGAIN_S:
-            self._logged_s = now_s
-            logger.warning(
-                "%d files are open of at most %d: further clients will be turned away; raise the limit (ulimit -n), or "
-                "run more brokers",
-                descriptor,
-                limit,
-            )
+def most_files() -> int:
+    """Return how many files this process may have open."""
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return UNLIMITED if soft == resource.RLIM_INFINITY else soft

@@ -24,7 +24,7 @@ pause_writing    uvicorn's flow          holder.pause()                holder.pa
 resume_writing   uvicorn's flow          holder.resume()               give back, holder.over(True)
 connection_lost  uvicorn, all cycles     holder.over(False)            holder.over(False)
 shutdown         uvicorn                 the hub's drain ends it; what it has not sent in time is aborted
-head's deadline  heads.py                begins anew                   begins anew
+a sweep          connections.py          it waits in no queue          it waits in no queue
 ===============  ======================  ============================  ============================  ======
 
 `MOVES` has every way from one phase to another. A connection that closes after its response (`Connection: close`,
@@ -40,14 +40,13 @@ import asyncio
 import functools
 from collections.abc import Callable, Coroutine
 from enum import Enum
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 from starlette.types import Scope
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from midstream.http.fast_path.heads import BoundedHeads
-from midstream.http.fast_path.open_files import OpenFiles
 from midstream.http.fast_path.wire import EXTENSION, Holder
 
 HELD_BYTES: Final = 65_536
@@ -76,7 +75,6 @@ MOVES: Final = {
 class WireProtocol(BoundedHeads):
     """uvicorn's protocol, which puts itself as the `Wire` into each request's scope."""
 
-    open_files: ClassVar = OpenFiles()
     phase = Phase.UVICORN
     holder: Holder | None = None
     when_gone: Callable[[], None] | None = None
@@ -118,6 +116,7 @@ class WireProtocol(BoundedHeads):
             return
         self._enter(Phase.TAIL)
         self.holder = holder
+        self.all_connections.sent(self)  # from here on the holder watches what is on its way
         self.keep_alive = cycle.keep_alive
         cycle.response_complete = True
         if self.transport.is_closing():
@@ -177,11 +176,6 @@ class WireProtocol(BoundedHeads):
     def is_answering(self) -> bool:
         """Whether a response is on its way."""
         return self.holder is not None or super().is_answering()
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take a connection."""
-        super().connection_made(transport)
-        self.open_files.opened(transport.get_extra_info("socket").fileno())
 
     def on_headers_complete(self) -> None:
         """Begin a request."""
