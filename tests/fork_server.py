@@ -146,20 +146,21 @@ class ForkServer:
         self._folder.cleanup()
 
 
-_shared: list[ForkServer] = []
+_shared: dict[frozenset[tuple[str, str]], ForkServer] = {}
 
 
-def shared() -> ForkServer:
-    """Return the server of this test run, started when it is first asked for."""
-    if not _shared:
-        _shared.append(ForkServer())
-    return _shared[0]
+def shared(preload: Mapping[str, str] | None = None) -> ForkServer:
+    """Return the server of this test run with such a preload, started when it is first asked for."""
+    key = frozenset((preload or {}).items())
+    if key not in _shared:
+        _shared[key] = ForkServer(preload)
+    return _shared[key]
 
 
 def close_shared() -> None:
-    """End the server of this test run, if there is one."""
+    """End the servers of this test run."""
     while _shared:
-        _shared.pop().close()
+        _shared.popitem()[1].close()
 
 
 class _Server:

@@ -9,12 +9,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests import leaks
+from tests import fork_server, leaks
 from tests.faults.catalogue import FAMILIES
 from tests.faults.family import Family
 from tests.faults.runner import Runner
 from tests.faults.table import document, table
 from tests.faults.trial import Case, Trial
+from tests.provider.client import provider_process
 from tests.servers import SERVER_KINDS
 
 RESULT = Path("bench-results/faults.md")
@@ -32,7 +33,10 @@ def main() -> int:
     os.environ[leaks.RUN_VARIABLE] = str(os.getpid())
     seed = random.SystemRandom().randint(0, 999_999) if options.seed is None else options.seed
     servers = list(SERVER_KINDS) if options.server == EVERY else [options.server]
-    return asyncio.run(_run(_plan(options, seed), seed, servers))
+    try:
+        return asyncio.run(_run(_plan(options, seed), seed, servers))
+    finally:
+        fork_server.close_shared()
 
 
 def _options() -> argparse.Namespace:
@@ -68,15 +72,16 @@ async def _run(plan: Plan, seed: int, servers: Sequence[str]) -> int:
     print(f"seed {seed}")  # noqa: T201
     runs: dict[str, list[Trial]] = {}
     left: list[str] = []
-    for server in servers:
-        runner = Runner(seed, lambda sentence: print(sentence, flush=True), server)  # noqa: T201
-        runs[server] = runner.trials
-        try:
-            for family, cases in plan:
-                await runner.run(family, cases)
-        finally:
-            await runner.close()
-        left += [f"{server}: {sentence}" for sentence in runner.leaks]
+    with provider_process("tests.provider") as provider_url:
+        for server in servers:
+            runner = Runner(seed, lambda sentence: print(sentence, flush=True), server, provider_url)  # noqa: T201
+            runs[server] = runner.trials
+            try:
+                for family, cases in plan:
+                    await runner.run(family, cases)
+            finally:
+                await runner.close()
+            left += [f"{server}: {sentence}" for sentence in runner.leaks]
     left += await asyncio.to_thread(leaks.leftovers, before)
     for server, trials in runs.items():
         print(f"\n{server}\n\n{table(trials)}\n")  # noqa: T201

@@ -4,8 +4,7 @@ import asyncio
 import contextlib
 import os
 import random
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -14,8 +13,8 @@ import httpx2
 from redis.asyncio import Redis
 
 from midstream.log.calls import SOURCES
-from tests.faults.members import ROOT, Member, base_environment
-from tests.fork_server import ForkServer
+from tests import fork_server
+from tests.faults.members import Member, base_environment
 from tests.provider.client import ProviderServer
 from tests.servers import SERVER_KINDS, ValkeyProcess, free_port
 
@@ -53,7 +52,15 @@ class Rig:
         settings: Settings of all processes, without their prefix.
     """
 
-    def __init__(self, folder: Path, seed: int, server: str, serve: Serve = crash_proof, **settings: object) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        seed: int,
+        server: str,
+        provider_url: str,
+        serve: Serve = crash_proof,
+        **settings: object,
+    ) -> None:
         self.random = random.Random(seed)  # noqa: S311 - the same seed draws the same cases
         self.folder = folder
         (folder / "valkey").mkdir(parents=True)
@@ -63,18 +70,23 @@ class Rig:
         self.brokers: list[Member] = []
         self.broker_ports = [free_port(), free_port()]
         self.settings = SETTINGS | {name.upper(): value for name, value in settings.items()}
-        self._environment: dict[str, str] = {}
-        self._provider_process: asyncio.subprocess.Process | None = None
+        self._environment = base_environment() | {
+            "OPENAI_API_KEY": "sk-test",
+            "OPENAI_BASE_URL": f"{provider_url}/v1",
+            "ANTHROPIC_API_KEY": "sk-ant-test",
+            "ANTHROPIC_BASE_URL": provider_url,
+            "MIDSTREAM_PROVIDERS": f'{{"compat": "{provider_url}/v1"}}',
+            **{f"MIDSTREAM_{name}": str(value) for name, value in self.settings.items()},
+        }
         self._members: list[Member] = []
-        self._books: httpx2.AsyncClient | None = None
+        self._books = httpx2.AsyncClient(base_url=provider_url, timeout=30.0)
+        self.provider = ProviderServer(provider_url, self._books)
         self._worker: Member | None = None
-        self._fork_servers: dict[str, ForkServer] = {}
 
     async def __aenter__(self) -> Self:
         try:
             await asyncio.to_thread(self.server.start)
             await self.load_scripts()
-            await self._start_provider()
             for at in range(len(self.broker_ports)):
                 await self.start_broker(at)
         except BaseException:
@@ -91,16 +103,9 @@ class Rig:
         """Kill everything."""
         try:
             killed = (member.kill() for member in self._members if member.alive)
-            await asyncio.gather(*killed, return_exceptions=True)  # the fork servers make sure of it
-            for fork_server in self._fork_servers.values():
-                await asyncio.to_thread(fork_server.close)
-            if self._provider_process is not None:
-                with contextlib.suppress(ProcessLookupError):  # a signal to the whole group was quicker
-                    self._provider_process.kill()
-                await self._provider_process.wait()
+            await asyncio.gather(*killed, return_exceptions=True)  # the fork servers' end makes sure of it
             await self.http.aclose()
-            if self._books is not None:
-                await self._books.aclose()
+            await self._books.aclose()
             await self.redis.aclose()
         finally:
             await asyncio.to_thread(self.server.kill)
@@ -115,9 +120,11 @@ class Rig:
         for source in SOURCES.values():
             await self.redis.script_load(source)
 
-    async def start_broker(self, at: int, preload: dict[str, str] | None = None) -> Member:
-        """Start the broker that listens on the port number `at`."""
-        member = await self._member(f"broker{at}-{len(self._members)}", preload)
+    async def start_broker(
+        self, at: int, preload: Mapping[str, str] | None = None, environment: Mapping[str, str] | None = None
+    ) -> Member:
+        """Start the broker that listens on the port number `at`; `preload` and `environment` are as of a worker."""
+        member = await self._member(f"broker{at}-{len(self._members)}", preload, environment)
         await member.start("Application startup complete", "broker", "--port", str(self.broker_ports[at]))
         if len(self.brokers) > at:
             self.brokers[at] = member
@@ -161,35 +168,19 @@ class Rig:
         """Return the last words of every process that ever ran, the latest ones last."""
         return "\n".join(f"--- {member.name}\n{member.log_tail()}" for member in self._members[-6:])
 
-    async def start_worker(self, preload: dict[str, str] | None = None) -> Member:
-        """Start a worker, with environment that must be there before its first instruction."""
-        member = await self._member(f"worker{len(self._members)}", preload)
+    async def start_worker(
+        self, preload: Mapping[str, str] | None = None, environment: Mapping[str, str] | None = None
+    ) -> Member:
+        """Start a worker; `preload` is environment that must be there before its first instruction."""
+        member = await self._member(f"worker{len(self._members)}", preload, environment)
         await member.start("worker ready", "worker")
         return member
 
-    async def _member(self, name: str, preload: dict[str, str] | None) -> Member:
-        key = str(preload)
-        if key not in self._fork_servers:
-            self._fork_servers[key] = await asyncio.to_thread(ForkServer, preload)
-        environment = self._environment | (preload or {})
-        member = Member(self._fork_servers[key], name, self.folder, self.server.port, environment)
+    async def _member(
+        self, name: str, preload: Mapping[str, str] | None, environment: Mapping[str, str] | None
+    ) -> Member:
+        server = await asyncio.to_thread(fork_server.shared, preload)
+        whole = {**self._environment, **(preload or {}), **(environment or {})}
+        member = Member(server, name, self.folder, self.server.port, whole)
         self._members.append(member)
         return member
-
-    async def _start_provider(self) -> None:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tests.provider", "--port", "0"), cwd=ROOT, stdout=asyncio.subprocess.PIPE
-        )
-        self._provider_process = process
-        assert process.stdout
-        url = (await process.stdout.readline()).decode().strip()
-        self._books = httpx2.AsyncClient(base_url=url, timeout=30.0)
-        self.provider = ProviderServer(url, self._books)
-        self._environment = base_environment() | {
-            "OPENAI_API_KEY": "sk-test",
-            "OPENAI_BASE_URL": f"{url}/v1",
-            "ANTHROPIC_API_KEY": "sk-ant-test",
-            "ANTHROPIC_BASE_URL": url,
-            "MIDSTREAM_PROVIDERS": f'{{"compat": "{url}/v1"}}',
-            **{f"MIDSTREAM_{name}": str(value) for name, value in self.settings.items()},
-        }

@@ -30,12 +30,13 @@ class Runner:
         server: The kind of server that the rigs have: one of `SERVER_KINDS`.
     """
 
-    def __init__(self, seed: int, report: Report, server: str) -> None:
+    def __init__(self, seed: int, report: Report, server: str, provider_url: str) -> None:
         self.server = server
         self.trials: list[Trial] = []
         self.leaks: list[str] = []
         self._seed = seed
         self._report = report
+        self._provider_url = provider_url
         self._rig: Rig | None = None
         self._needs: object = None
         self._folder = Path(tempfile.mkdtemp(prefix="midstream-faults-"))
@@ -97,7 +98,8 @@ class Runner:
             return self._rig
         await self._drop(look=True)
         self._rigs += 1
-        rig = Rig(self._folder / f"rig{self._rigs}", self._seed, self.server, family.serve, **family.settings)
+        folder = self._folder / f"rig{self._rigs}"
+        rig = Rig(folder, self._seed, self.server, self._provider_url, family.serve, **family.settings)
         self._rig, self._needs = await rig.__aenter__(), needs
         return rig
 

@@ -15,9 +15,9 @@ A_FEW = 3
 @pytest.mark.slow_start
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("server", SERVER_KINDS)
-async def test_a_sample_of_every_family(server: str) -> None:
+async def test_a_sample_of_every_family(server: str, provider_url: str) -> None:
     lines: list[str] = []
-    runner = Runner(SEED, lines.append, server)
+    runner = Runner(SEED, lines.append, server, provider_url)
     try:
         for family in FAMILIES.values():
             # Spread over all points of the family; its volley is shared, so one point of time for all.

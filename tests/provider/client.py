@@ -1,10 +1,16 @@
 """The fake provider as a test sees it."""
 
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx2
 
 Json = dict[str, Any]
+ROOT = Path(__file__).parents[2]
 
 
 class ProviderServer:
@@ -44,3 +50,16 @@ class ProviderServer:
     async def reset(self) -> None:
         """Forget all calls and stop all generations."""
         (await self._client.post("/reset")).raise_for_status()
+
+
+@contextmanager
+def provider_process(module: str) -> Iterator[str]:
+    """Run a module that prints its URL, and yield that."""
+    with subprocess.Popen([sys.executable, "-m", module], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout
+            url = process.stdout.readline().strip()
+            assert url.startswith("http"), "the fake provider did not start"
+            yield url
+        finally:
+            process.kill()

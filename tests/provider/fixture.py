@@ -1,22 +1,18 @@
 """Fixtures for the fake provider: one process for all tests, its books emptied before each."""
 
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import httpx2
 import pytest
 
-from tests.provider.client import ProviderServer
-
-ROOT = Path(__file__).parents[2]
+from tests.provider.client import ProviderServer, provider_process
 
 
 @pytest.fixture(scope="session")
 def provider_url() -> Iterator[str]:
     """URL of the provider's process, which lives as long as the test run."""
-    yield from _served("tests.provider", "--port", "0")
+    with provider_process("tests.provider") as url:
+        yield url
 
 
 @pytest.fixture
@@ -31,17 +27,5 @@ async def provider(provider_url: str) -> AsyncIterator[ProviderServer]:
 @pytest.fixture(scope="session")
 def hostile_url() -> Iterator[str]:
     """URL of the provider that means harm, a process that lives as long as the test run."""
-    yield from _served("tests.provider.hostile")
-
-
-def _served(module: str, *arguments: str) -> Iterator[str]:
-    """Run a module that prints its URL, and yield that."""
-    command = [sys.executable, "-m", module, *arguments]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout
-            url = process.stdout.readline().strip()
-            assert url.startswith("http"), "the fake provider did not start"
-            yield url
-        finally:
-            process.kill()
+    with provider_process("tests.provider.hostile") as url:
+        yield url

@@ -24,9 +24,14 @@ def available() -> str:
     return "" if LIBRARIES else "libfaketime is not installed (Debian: faketime)"
 
 
+def preload() -> dict[str, str]:
+    """Return what lets a forked process have a clock of its own: it asks its environment for it each time."""
+    return {"LD_PRELOAD": str(LIBRARIES[0]), "FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+
+
 def clock(offset_s: int) -> dict[str, str]:
     """Return the environment of a process whose clock is off by so much; its monotonic clock is not."""
-    return {"LD_PRELOAD": str(LIBRARIES[0]), "FAKETIME": f"{offset_s:+d}s", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+    return {"FAKETIME": f"{offset_s:+d}s"}
 
 
 def draw(rng: random.Random, number: int) -> dict[str, Any]:
@@ -38,8 +43,9 @@ async def run(rig: Rig, trials: Sequence[Trial]) -> None:
     """Kill a worker whose clock is fast; its heir's is slow, and so is one broker's."""
     await (await rig.worker()).kill()
     await rig.brokers[0].kill()
-    await rig.start_broker(0, clock(SLOW_S))
-    victim, heir = await rig.start_worker(clock(FAST_S)), await rig.start_worker(clock(SLOW_S))
+    await rig.start_broker(0, preload(), clock(SLOW_S))
+    victim = await rig.start_worker(preload(), clock(FAST_S))
+    heir = await rig.start_worker(preload(), clock(SLOW_S))
     heir.freeze()
     await stage.begin(rig, trials)
     await asyncio.sleep(trials[0].case.point)
