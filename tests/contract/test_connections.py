@@ -1,94 +1,41 @@
 """Connections are bounded, in number and in what they hold without a request. PROTOCOL: Read/Connections."""
 
 import asyncio
-import contextlib
-import itertools
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import httpx2
 import pytest
-from pydantic import SecretStr, ValidationError
+from pydantic import ValidationError
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from midstream.http.fast_path import addresses, connections
 from midstream.http.fast_path.addresses import Addresses
-from midstream.http.fast_path.heads import MOST_PIPELINED
-from midstream.http.refusal_counts import refusal_counts
 from midstream.settings import Settings
-from tests import inside
-from tests.contract.raw_connections import open_connection
+from tests.contract.strangers import (
+    ASK,
+    HALF_HEAD,
+    KEY,
+    LAST,
+    OURS,
+    SOON_S,
+    counted,
+    hasty,
+    is_served,
+    opening,
+    until_closed,
+)
 
-HALF_HEAD = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
-ASK = HALF_HEAD + b"\r\n"
-LAST = HALF_HEAD + b"Connection: close\r\n\r\n"
-LARGE_FILE = "/docs/files/swagger-ui-bundle.js"
-KEY = "k" * 32
-OURS = {"Authorization": f"Bearer {KEY}"}
 PATIENCE_S = 0.1
-SOON_S = 5.0
-
-Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-Open = Callable[..., Awaitable[Connection]]
 
 
 @pytest.fixture
 def quick(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """Settings with short times, so that one sweep follows the other."""
     monkeypatch.setattr(connections, "PATIENCE_S", PATIENCE_S)
-    return settings.model_copy(
-        update={
-            "head_timeout_ms": 400,
-            "body_timeout_ms": 400,
-            "send_timeout_ms": 400,
-            "api_keys": SecretStr(f"{KEY}:acme"),
-        }
-    )
-
-
-@asynccontextmanager
-async def opening(settings: Settings, **changes: object) -> AsyncIterator[tuple[httpx2.AsyncClient, Open]]:
-    """Serve, and yield a client and a function that opens a connection and sends something on it."""
-    writers = []  # a writer closes its connection when it is forgotten
-    async with inside.broker(settings.model_copy(update=changes)) as client:
-
-        async def opened(sent: bytes = b"", **options: object) -> Connection:
-            reader, writer = await open_connection(client, **options)
-            writers.append(writer)
-            writer.write(sent)
-            return reader, writer
-
-        try:
-            yield client, opened
-        finally:
-            for writer in writers:
-                writer.transport.abort()
-
-
-async def until_closed(reader: asyncio.StreamReader) -> bytes:
-    """Return what is answered until the server closes."""
-    received = b""
-    with contextlib.suppress(ConnectionError):
-        async with asyncio.timeout(SOON_S):
-            while part := await reader.read(65_536):
-                received += part
-    return received
-
-
-async def is_served(opened: Open) -> bool:
-    reader, _ = await opened(LAST)
-    return b"HTTP/1.1 200" in await until_closed(reader)
-
-
-@asynccontextmanager
-async def counted(code: str) -> AsyncIterator[None]:
-    """Something is refused with this code, and noted so."""
-    before = refusal_counts[code]
-    yield
-    assert refusal_counts[code] > before
+    return hasty(settings)
 
 
 async def test_beyond_the_limit_a_client_is_refused_and_later_served(quick: Settings) -> None:
@@ -236,85 +183,3 @@ def test_addresses_of_a_network_count_together_and_those_of_proxies_do_not() -> 
 def test_a_proxy_that_is_no_address_is_refused(listed: str) -> None:
     with pytest.raises(ValidationError, match="list addresses and networks"):
         Settings(trusted_proxies=listed)
-
-
-@pytest.mark.parametrize("drips", [False, True])
-async def test_the_rest_of_a_body_after_its_answer_has_a_limit_too(quick: Settings, drips: bool) -> None:
-    async with opening(quick) as (_, opened), counted("body_timeout"):
-        reader, writer = await opened(HALF_HEAD + b"Content-Length: 100000\r\n\r\n")
-        began_s = time.monotonic()
-
-        async def drip() -> None:
-            for _ in itertools.count() if drips else ():
-                writer.write(b" ")
-                await asyncio.sleep(0.02)
-
-        dripping = asyncio.create_task(drip())
-        assert b"HTTP/1.1 200" in await until_closed(reader)
-        dripping.cancel()
-        await asyncio.gather(dripping, return_exceptions=True)
-        assert time.monotonic() - began_s < 2
-
-
-async def test_a_connection_whose_body_came_after_its_answer_is_idle_then(
-    quick: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """uvicorn forgets to time it."""
-    monkeypatch.setattr(connections, "IDLE_S", 0.3)
-    async with opening(quick) as (_, opened):
-        reader, writer = await opened(HALF_HEAD + b"Content-Length: 3\r\n\r\n")
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"abc")
-        began_s = time.monotonic()
-        await until_closed(reader)
-        assert time.monotonic() - began_s < 2
-
-
-@pytest.mark.parametrize("further", [b"", b"Connection: close\r\n"])
-async def test_a_client_that_takes_nothing_of_an_answer_is_cut(quick: Settings, further: bytes) -> None:
-    head = HALF_HEAD.replace(b"/healthz", LARGE_FILE.encode()) + further + b"\r\n"
-    async with opening(quick) as (client, opened), counted("unread"):
-        whole = len((await client.get(LARGE_FILE)).content)
-        before = refusal_counts["unread"]
-        reader, _ = await opened(head * 8, limit=1)  # the kernel takes some of them
-        async with asyncio.timeout(SOON_S):
-            while refusal_counts["unread"] == before:
-                await asyncio.sleep(0.01)
-        assert len(await until_closed(reader)) < 8 * whole
-
-
-async def test_a_client_that_takes_its_answer_slowly_is_not_cut(quick: Settings) -> None:
-    head = HALF_HEAD.replace(b"/healthz", LARGE_FILE.encode()) + b"Connection: close\r\n\r\n"
-    async with opening(quick) as (client, opened):
-        whole = len((await client.get(LARGE_FILE)).content)
-        reader, _ = await opened(head, limit=65_536)
-        received = b""
-        began_s = time.monotonic()
-        while part := await reader.read(32_768):
-            received += part
-            await asyncio.sleep(0.02)
-        assert time.monotonic() - began_s > 2 * quick.send_timeout_ms / 1_000
-        assert len(received.partition(b"\r\n\r\n")[2]) >= whole
-
-
-async def test_what_all_have_not_taken_is_bounded(quick: Settings) -> None:
-    head = HALF_HEAD.replace(b"/healthz", LARGE_FILE.encode()) + b"\r\n"
-    async with opening(quick, unsent_bytes=65_536, send_timeout_ms=60_000) as (_, opened), counted("unread"):
-        before = refusal_counts["unread"]
-        for _ in range(3):
-            await opened(head * 8, limit=1)
-        async with asyncio.timeout(SOON_S):
-            while refusal_counts["unread"] == before:
-                await asyncio.sleep(0.01)
-
-
-async def test_few_requests_may_be_sent_ahead(quick: Settings) -> None:
-    """A request of 18 bytes costs some KiB."""
-    async with opening(quick) as (_, opened):
-        reader, writer = await opened(ASK * MOST_PIPELINED)
-        writer.write_eof()
-        assert (await until_closed(reader)).count(b"HTTP/1.1 200") in range(1, MOST_PIPELINED + 1)
-        async with counted("too_many_ahead"):
-            reader, _ = await opened(ASK * 5_000)
-            assert (await until_closed(reader)).count(b"HTTP/1.1") < MOST_PIPELINED
-        assert await is_served(opened)

@@ -10,9 +10,9 @@ import httpx2
 import pytest
 from pydantic import SecretStr
 
+from midstream import counters
 from midstream.http import limits
 from midstream.http.app import create_app
-from midstream.http.refusal_counts import refusal_counts
 from midstream.settings import Settings
 from tests import inside
 from tests.contract.content_doors import DOORS, JSON
@@ -59,7 +59,7 @@ async def first_answer(reader: asyncio.StreamReader) -> tuple[int, str]:
 
 @pytest.mark.parametrize("path", DOORS)
 async def test_half_a_body_is_refused_in_time_at_every_door(client: httpx2.AsyncClient, path: str) -> None:
-    before = refusal_counts["body_timeout"]
+    before = counters.counts().get(("refused", "body_timeout"), 0)
     reader, writer = await open_connection(client)
     try:
         began_s = time.monotonic()
@@ -73,7 +73,7 @@ async def test_half_a_body_is_refused_in_time_at_every_door(client: httpx2.Async
     assert "\r\nconnection: close\r\n" in text
     assert "body_timeout" in text or path == "/v1/messages"  # Anthropic's errors have no place for a code
     assert "MIDSTREAM_BODY_TIMEOUT_MS" in text
-    assert refusal_counts["body_timeout"] == before + 1
+    assert counters.counts()["refused", "body_timeout"] == before + 1
 
 
 @pytest.mark.parametrize("is_chunked", [False, True])

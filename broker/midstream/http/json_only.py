@@ -3,6 +3,7 @@
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from midstream import counters
 from midstream.http.absent_paths import is_absent
 from midstream.http.problems import Problem
 
@@ -23,6 +24,7 @@ class JsonOnly:
         posts = scope["type"] == "http" and scope["method"] == "POST" and not is_absent(scope["path"])
         problem = _refusal(Headers(scope=scope)) if posts else None
         if problem is not None:
+            counters.count("refused", problem.code)
             await problem.response(scope)(scope, receive, send)
             return
         await self._app(scope, receive, send)

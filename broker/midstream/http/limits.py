@@ -6,6 +6,7 @@ from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from midstream import counters
 from midstream.http.problems import RETRY_AFTER_S, Problem
 from midstream.settings import Settings
 
@@ -50,7 +51,7 @@ class BodyLimit:
         announced = dict(scope["headers"]).get(b"content-length", b"0")
         if not announced.isdigit() or len(announced) > MAX_LENGTH_DIGITS or int(announced) > limit_bytes:
             await _discard(receive)
-            await _too_large(limit_bytes).response(scope)(scope, receive, send)
+            await _counted(_too_large(limit_bytes)).response(scope)(scope, receive, send)
             return
         seen_bytes = 0
         timed = TimedBody(receive, self._period_s, self._period_s * self._least_bytes_per_s)
@@ -60,7 +61,7 @@ class BodyLimit:
             try:
                 message = await timed.receive()
             except TimeoutError:
-                raise self._too_slow() from None
+                raise _counted(self._too_slow()) from None
             more_bytes = len(message.get("body", b""))
             seen_bytes += more_bytes
             self._held_bytes += more_bytes
@@ -68,7 +69,7 @@ class BodyLimit:
                 refusal = _too_large(limit_bytes) if seen_bytes > limit_bytes else _too_many()
                 if message.get("more_body"):
                     await _discard(receive)
-                raise refusal
+                raise _counted(refusal)
             return message
 
         try:
@@ -118,6 +119,11 @@ class TimedBody:
         self._came_bytes += len(message.get("body", b""))
         self._is_whole = not message.get("more_body", False)
         return message
+
+
+def _counted(refusal: Problem) -> Problem:
+    counters.count("refused", refusal.code)
+    return refusal
 
 
 def _too_large(limit_bytes: int) -> Problem:

@@ -14,7 +14,6 @@ from midstream import counters
 from midstream.access.refusals import AccessError, LimitExceededError
 from midstream.http import request_ids
 from midstream.http.error_shapes import peer_response
-from midstream.http.refusal_counts import refusal_counts
 from midstream.log.errors import (
     IdempotencyMismatch,
     LogFull,
@@ -46,8 +45,7 @@ class Problem(HTTPException):
         self.facts = facts
 
     def response(self, scope: Scope) -> Response:
-        """Return the problem document, or the error in the shape of the peer whose path was requested; count it."""
-        refusal_counts[self.code] += 1
+        """Return the problem document, or the error in the shape of the peer whose path was requested."""
         response = peer_response(scope, self.status_code, self.code, str(self.detail), self.facts, self.headers)
         response = response or self._document()
         request_ids.add_to(scope, response.raw_headers)

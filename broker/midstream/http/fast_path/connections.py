@@ -25,8 +25,8 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Final, Protocol
 
+from midstream import counters
 from midstream.http.fast_path.addresses import Addresses
-from midstream.http.refusal_counts import refusal_counts
 
 logger = logging.getLogger(__name__)
 
@@ -211,7 +211,7 @@ class Connections:
 
     def _cut(self, connection: Connection) -> None:
         del self._unsent[connection]
-        refusal_counts["unread"] += 1
+        counters.count("refused", "unread")
         connection.transport.abort()
 
     def _noted(self, code: str) -> str:
@@ -229,5 +229,5 @@ class Connections:
                 len(self.heads) + len(self.bodies) + len(self.sockets),
             )
         if code == "too_many_strangers":  # the others are answered, and counted then
-            refusal_counts[code] += 1
+            counters.count("refused", code)
         return code

@@ -11,8 +11,8 @@ from typing import Any, Final
 import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from midstream import counters
 from midstream.http.fast_path.connections import Connections, Queue
-from midstream.http.refusal_counts import refusal_counts
 
 LINGER_BYTES: Final = 16_777_216
 """How much is read of a client that was refused."""
@@ -81,7 +81,7 @@ class BoundedHeads(HttpToolsProtocol):
             if head_bytes > self.max_head_bytes:
                 raise HeadTooLargeError
         if len(self.pipeline) >= MOST_PIPELINED:
-            refusal_counts["too_many_ahead"] += 1
+            counters.count("refused", "too_many_ahead")
             raise TooManyRequestsError
         self._in_head = False
         self._loose_bytes = 0
@@ -167,10 +167,12 @@ class BoundedHeads(HttpToolsProtocol):
             limit = f"{every.heads.limit_s:g} s (MIDSTREAM_HEAD_TIMEOUT_MS)"
             self._refuse(408, "head_timeout", f"The head of the request did not come within {limit}.")
         elif self.waits_in is every.bodies or self.waits_in is every.refused:
-            refusal_counts["body_timeout"] += self.waits_in is every.bodies
+            if self.waits_in is every.bodies:
+                counters.count("refused", "body_timeout")
             self.transport.abort()
         else:  # it asked for nothing, or for nothing more
-            refusal_counts["silent"] += self.waits_in is every.heads
+            if self.waits_in is every.heads:
+                counters.count("refused", "silent")
             every.proceed(self)
             self.transport.close()
 
@@ -178,7 +180,7 @@ class BoundedHeads(HttpToolsProtocol):
         """Answer why, and close; a refusal in the middle of another answer could not be read, so that is cut."""
         if self._refused_bytes is not None or self.transport.is_closing():
             return
-        refusal_counts[code] += 1
+        counters.count("refused", code)
         if self.is_answering():
             self.transport.abort()
             return
