@@ -21,7 +21,7 @@ from midstream.access.api_keys import digest
 from midstream.access.grant import TENANT_SCOPES
 from midstream.http.app import create_app
 from midstream.http.limits import CONTENT_PATHS
-from midstream.http.socket.ws import MESSAGES
+from midstream.http.socket.ws_messages import MESSAGES
 from midstream.settings import Settings
 from tests import inside
 from tests.contract.route_table import ASK, CHAT, READ, ROUTES, START, STOP, Row

@@ -100,7 +100,7 @@ async def test_a_place_is_free_again_after_every_way_that_a_stream_ends(settings
                 while await redis.exists("ms:live:alpha"):
                     await asyncio.sleep(0.01)
         assert [key async for key in redis.scan_iter("ms:live:*")] == []
-        assert [key async for key in redis.scan_iter("ms:*:slot")] == []
+        assert [key async for key in redis.scan_iter("ms:places:*")] == []
 
 
 async def test_a_place_whose_stream_was_forgotten_heals(settings: Settings, redis: Redis) -> None:
@@ -170,12 +170,14 @@ async def test_each_dialect_words_the_refusal_as_its_own_rate_limit(settings: Se
             error = await talk.hear("error")
             assert (error["code"], error["limit"], error["of"]) == ("limit_exceeded", "starts_per_minute", "tenant")
             assert error["ref"] == 7
+            assert error["retry_after_s"] > 1
         await delete(client, [started])
 
 
 async def test_without_limits_nothing_is_counted(settings: Settings, redis: Redis) -> None:
     """Limits/Starts."""
     none = {f"{of}_{limit}": 0 for of in ("tenant", "user") for limit in ("starts_per_minute", "generations")}
+    none["tenant_stored_bytes"] = 0
     async with brokers(limited(settings, **none)) as (client,):
         started = [await start(client, user="ada") for _ in range(3)]
         assert [key async for key in redis.scan_iter("ms:live:*")] == []
@@ -205,6 +207,43 @@ async def test_a_limit_that_redis_cannot_answer_for_starts_nothing_and_reads_on(
                 finally:
                     server.thaw()
             await delete(client, [running])
+
+
+async def test_a_start_goes_on_uncounted_where_the_setting_says_so(settings: Settings, redis: Redis) -> None:
+    """Limits/Closed: Redis cannot say what the tenant runs, but takes the stream."""
+    await redis.set("ms:live:alpha", "no set")
+    async with brokers(limited(settings)) as (closed,), brokers(limited(settings, start_uncounted=True)) as (opened,):
+        refused = await start(closed)
+        assert (refused.status_code, refused.json()["code"]) == (503, "log_unavailable")
+        assert "retry-after" in refused.headers
+        started = await start(opened)
+        assert started.status_code == 201
+        await redis.delete("ms:live:alpha")
+        await delete(opened, [started])
+
+
+@pytest.mark.parametrize("set_back_s", [-86_400, 86_400])
+async def test_a_set_clock_shuts_nobody_out(settings: Settings, redis: Redis, set_back_s: int) -> None:
+    """Limits/Starts, Limits/Generations: the rate was written before the server's clock was set by a day."""
+    async with brokers(limited(settings, tenant_starts_per_minute=6, starts_burst_s=20.0)) as (client,):
+        seconds, _ = await redis.time()
+        await redis.set("ms:rate:alpha", str((seconds + set_back_s) * 1_000))
+        answers = [await start(client) for _ in range(3)]
+        assert [answer.status_code for answer in answers] == [201, 201, 429]
+        assert 1 <= int(answers[2].headers["retry-after"]) <= 20
+        await delete(client, answers[:2])
+
+
+async def test_an_end_that_an_older_process_notes_frees_the_users_place(settings: Settings, redis: Redis) -> None:
+    """Limits/Generations: processes of the release before know nothing of the sets in which a stream counts."""
+    async with brokers(limited(settings, user_generations=1)) as (client,):
+        first = await start(client, user="ada")
+        assert (await start(client, user="ada")).status_code == 429
+        await redis.zrem("ms:live:alpha", f"alpha/{first.json()['id']}")
+        second = await start(client, user="ada")
+        assert second.status_code == 201
+        await delete(client, [first, second])
+        assert await redis.exists("ms:places:alpha") == 0
 
 
 async def test_a_flooding_tenant_does_not_cost_a_quiet_one_its_starts(settings: Settings) -> None:

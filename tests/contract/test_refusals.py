@@ -20,6 +20,7 @@ from midstream.log.fsync import Fsync
 from midstream.log.keys import new_id
 from midstream.log.log import Log
 from midstream.log.registry import Registry
+from midstream.log.state import NOTHING_LEFT
 from midstream.log.tries import Tries
 from midstream.settings import Settings
 from tests import inside
@@ -49,7 +50,7 @@ class Server:
             "ready": registry.ready,
             "ping": registry.ping,
             "due": lambda: registry.due(9, 9, 9),
-            "unwatch": lambda: registry.unwatch("s"),
+            "unwatch": lambda: registry.unwatch({"s": NOTHING_LEFT}),
             "add": lambda: registry.add("t", "s", 1, 9),
             "listed": lambda: registry.listed("t", None, 9),
             "drop": lambda: registry.drop("t", ["s"]),

@@ -155,6 +155,16 @@ async def test_a_flood_is_cut_off(settings: Settings, provider: ProviderServer) 
     assert 1_000 < len(got.joined("text")) <= 2_100
 
 
+async def test_a_stream_has_no_more_entries_than_the_limit(settings: Settings, provider: ProviderServer) -> None:
+    """Limits/Stream: an outcome, and never a cut in silence."""
+    async with client_of(settings.model_copy(update={"stream_entries": 20})) as client:
+        got = await answer(client, Script(words=2_000, delay_ms=5), chunking={"flush_ms": 0})
+        assert (await provider.ended())["connection"] == "client_closed"
+    assert got.end == ("failed", "output_too_large")
+    assert "MIDSTREAM_STREAM_ENTRIES" in got.of("end")[0]["error"]["message"]
+    assert 20 <= len(got.entries) <= 24
+
+
 async def test_the_first_entry_leaves_at_once_and_later_ones_together(client: Midstream) -> None:
     script = Script(words=30, delay_ms=20)
     merged = await answer(client, script, chunking={"flush_ms": 5_000, "flush_bytes": 65_536})

@@ -43,6 +43,11 @@ class Batcher:
             self._contents.append(content)
             self.size_bytes += len(content)
 
+    @property
+    def entries(self) -> int:
+        """How many entries the batch has come to."""
+        return len(self._contents) + bool(self._open)
+
     def mark(self, cursor: int) -> None:
         """Note the upstream's position after everything that was added."""
         self._cursor = cursor

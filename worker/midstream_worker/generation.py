@@ -94,7 +94,7 @@ class Generation:
             settings.flush_ms if chunking.flush_ms is None else chunking.flush_ms,
             settings.flush_bytes if chunking.flush_bytes is None else chunking.flush_bytes,
         )
-        writer = Writer(self.attempt, batcher, max_bytes=settings.max_output_bytes)
+        writer = Writer(self.attempt, batcher, max_bytes=settings.max_output_bytes, max_entries=settings.stream_entries)
         writer.flusher.add_done_callback(self._flusher_ended)
         production = self._production = Production(self._parts, self.attempt, request, writer, self._unwatched_ms)
         if self._stop is not None:

@@ -5,6 +5,7 @@ import contextlib
 import time
 from typing import Final
 
+from midstream import counters
 from midstream.log.entries import END, TOOL_CALL, TOOL_INPUT, Entry, encode
 from midstream.log.errors import LogFull
 from midstream_worker.attempt import Attempt
@@ -40,7 +41,7 @@ class Writer:
         flusher: The task that appends. It fails only with the error that ends the attempt.
     """
 
-    def __init__(self, attempt: Attempt, batcher: Batcher, *, max_bytes: int) -> None:
+    def __init__(self, attempt: Attempt, batcher: Batcher, *, max_bytes: int, max_entries: int = 0) -> None:
         self.usage: dict[str, object] | None = None
         self.finish: str | None = None
         self.first_ms: int | None = None
@@ -48,7 +49,9 @@ class Writer:
         self._batcher = batcher
         self.hold = False
         self._held: list[Entry] = []
-        self._left_bytes = max_bytes
+        # What earlier attempts have written is in the same log.
+        self._left_bytes = max_bytes - attempt.state.log_bytes
+        self._max_entries = max_entries
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
@@ -128,7 +131,11 @@ class Writer:
             self._left_bytes -= self._batcher.size_bytes - before
         self._held.clear()
         if self._left_bytes < 0:
+            counters.count("limit_exceeded", "stream", "bytes")
             raise SourceError("output_too_large", "The output is larger than MIDSTREAM_MAX_OUTPUT_BYTES.")
+        if 0 < self._max_entries < self._attempt.tail + self._batcher.entries:
+            counters.count("limit_exceeded", "stream", "entries")
+            raise SourceError("output_too_large", "The output has more entries than MIDSTREAM_STREAM_ENTRIES.")
         if self._batcher.size_bytes > ROOM_BYTES:
             self._room.clear()
         if self._batcher.size_bytes:

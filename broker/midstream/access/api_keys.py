@@ -13,7 +13,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
+from midstream.access.allowance import EVERYTHING, OF_KEYS, OF_TENANTS, Allowance, Allowances
 from midstream.access.grant import TENANT_SCOPES, Grant, Scope
+from midstream.access.limit_settings import LimitSettings
 
 SECRET_BYTES: Final = 32
 PREFIX: Final = "ms"
@@ -24,7 +26,8 @@ HASH_CHARS: Final = 12
 TENANT: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 SETTING: Final = "MIDSTREAM_API_KEYS"
 """What keys of that setting are called: no key of a file can have this name."""
-FIELDS: Final = frozenset({"name", "sha256", "tenant", "user", "scopes", "expires"})
+FIELDS: Final = frozenset({"name", "sha256", "tenant", "user", "scopes", "expires", "models", "limits"})
+TENANT_FIELDS: Final = frozenset({"name", "models", "limits"})
 
 
 class KeysFileError(Exception):
@@ -58,9 +61,16 @@ def digest(secret: str) -> str:
 class ApiKeys:
     """The keys that are valid now."""
 
-    def __init__(self, grants: Mapping[str, Grant]) -> None:
-        """Take the grants by the SHA-256 of their keys."""
+    def __init__(
+        self,
+        grants: Mapping[str, Grant],
+        of_keys: Mapping[str, Allowance] | None = None,
+        of_tenants: Mapping[str, Allowance] | None = None,
+    ) -> None:
+        """Take the grants by the SHA-256 of their keys, and allowances by the grants' credentials and by tenants."""
         self._grants = dict(grants)
+        self._of_keys = dict(of_keys or {})
+        self._of_tenants = dict(of_tenants or {})
         self._by_credential = {grant.credential: grant for grant in self._grants.values()}
 
     @classmethod
@@ -80,18 +90,20 @@ class ApiKeys:
             document = tomllib.loads(text)
         except (tomllib.TOMLDecodeError, RecursionError) as error:
             raise KeysFileError(f"The key file is no TOML: {error}") from None
-        rows = document.get("keys", [])
-        if not isinstance(rows, list) or set(document) - {"keys"}:
-            raise KeysFileError("The key file holds tables [[keys]] and nothing else.")
+        rows, tenants = document.get("keys", []), document.get("tenants", [])
+        if not isinstance(rows, list) or not isinstance(tenants, list) or set(document) - {"keys", "tenants"}:
+            raise KeysFileError("The key file holds tables [[keys]] and [[tenants]] and nothing else.")
         grants: dict[str, Grant] = {}
+        of_keys: dict[str, Allowance] = {}
         names: set[str] = set()
         for number, row in enumerate(rows, 1):
             hashed, grant = _grant(number, row)
             if hashed in grants or row["name"] in names:
                 raise KeysFileError(f"[[keys]] {number}: another key has this name or hash.")
             grants[hashed] = grant
+            of_keys[grant.credential] = _allowance(f"[[keys]] {number} ({row['name']})", row, OF_KEYS)
             names.add(row["name"])
-        return cls(grants)
+        return cls(grants, of_keys, _tenants(tenants))
 
     def __len__(self) -> int:
         """Return how many keys there are."""
@@ -99,7 +111,16 @@ class ApiKeys:
 
     def __or__(self, others: "ApiKeys") -> "ApiKeys":
         """Return these keys and others together."""
-        return ApiKeys({**self._grants, **others._grants})
+        return ApiKeys(
+            {**self._grants, **others._grants},
+            {**self._of_keys, **others._of_keys},
+            {**self._of_tenants, **others._of_tenants},
+        )
+
+    def allowances(self, grant: Grant, settings: LimitSettings) -> Allowances:
+        """Return what holds for the holder of a grant."""
+        of_key = self._of_keys.get(grant.credential, EVERYTHING)
+        return Allowances(of_key, self._of_tenants.get(grant.tenant, EVERYTHING), settings)
 
     def grant(self, secret: str) -> Grant | None:
         """Return what a key grants; None for an unknown one. Whether it has expired is the verifier's question."""
@@ -137,6 +158,33 @@ def _grant(number: int, row: Any) -> tuple[str, Grant]:
         credential=_name(name, hashed),
         expires_s=expires.timestamp() if expires else None,
     )
+
+
+def _tenants(rows: list[Any]) -> dict[str, Allowance]:
+    allowances: dict[str, Allowance] = {}
+    for number, row in enumerate(rows, 1):
+        where = f"[[tenants]] {number}"
+        if not isinstance(row, dict):
+            raise KeysFileError(f"{where}: not a table.")
+        name = row.get("name")
+        if not isinstance(name, str) or not TENANT.fullmatch(name) or name in allowances:
+            raise KeysFileError(f"{where}: `name` is 1 to 64 letters, digits, _ and -, and no other tenant has it.")
+        if unknown := sorted(set(row) - TENANT_FIELDS):
+            raise KeysFileError(f"{where} ({name}): no field is called {', '.join(unknown)}.")
+        allowances[name] = _allowance(f"{where} ({name})", row, OF_TENANTS)
+    return allowances
+
+
+def _allowance(where: str, row: Mapping[str, Any], names: frozenset[str]) -> Allowance:
+    try:
+        return Allowance.of_row(row, names)
+    except ValueError as error:
+        raise KeysFileError(f"{where}: {error}") from None
+
+
+def hash_of(grant: Grant) -> str:
+    """Return the beginning of the hash of the key that made a grant."""
+    return grant.credential.rpartition("/")[2]
 
 
 def _name(name: str, hashed: str) -> str:

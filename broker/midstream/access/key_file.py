@@ -9,9 +9,11 @@ import tomllib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from midstream.access.api_keys import ApiKeys, KeysFileError, new_key
+
+KEYS: Final = "keys"
 
 
 def keys_of(path: Path) -> ApiKeys:
@@ -24,31 +26,34 @@ def keys_of(path: Path) -> ApiKeys:
 
 
 def rows_of(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of a key file; a file that is not there has none.
+    """Return the rows of a key file's keys; a file that is not there has none.
 
     Raises:
         KeysFileError: The file cannot be read or used.
     """
+    return _tables(path).get(KEYS, [])
+
+
+def _tables(path: Path) -> dict[str, list[dict[str, Any]]]:
     text = _text(path) if path.exists() else ""
     ApiKeys.from_toml(text)
-    rows: list[dict[str, Any]] = tomllib.loads(text).get("keys", [])
-    return rows
+    return tomllib.loads(text)
 
 
-def add_key(
-    path: Path, name: str, tenant: str, *, user: str | None = None, scopes: list[str] | None = None, days: int | None
-) -> str:
+def add_key(path: Path, name: str, tenant: str, *, days: int | None, **fields: Any) -> str:
     """Add a new key to a key file and return it. It cannot be shown again.
 
+    `fields` are more fields of its row; those that are empty are left out.
+
     Raises:
-        KeysFileError: The file cannot be used, or the name is in it already.
+        KeysFileError: The file cannot be used, the name is in it already, or a field does not fit.
     """
     new = new_key(name, tenant)
     expires = None if days is None else datetime.now(UTC).replace(microsecond=0) + timedelta(days=days)
-    optional = {"user": user, "scopes": scopes or None, "expires": expires}
-    row = new.row | {field: value for field, value in optional.items() if value is not None}
+    row = new.row | {field: value for field, value in (fields | {"expires": expires}).items() if value}
     with _locked(path):
-        _write(path, [*rows_of(path), row])
+        tables = _tables(path)
+        _write(path, tables | {KEYS: [*tables.get(KEYS, []), row]})
     return new.secret
 
 
@@ -59,11 +64,11 @@ def revoke_key(path: Path, name: str) -> None:
         KeysFileError: The file cannot be used, or has no such key.
     """
     with _locked(path):
-        rows = rows_of(path)
-        kept = [row for row in rows if row["name"] != name]
-        if len(kept) == len(rows):
+        tables = _tables(path)
+        kept = [row for row in tables.get(KEYS, []) if row["name"] != name]
+        if len(kept) == len(tables.get(KEYS, [])):
             raise KeysFileError(f"{path} has no key of the name {name}.")
-        _write(path, kept)
+        _write(path, tables | {KEYS: kept})
 
 
 def _text(path: Path) -> str:
@@ -91,13 +96,13 @@ def _locked(path: Path) -> Iterator[None]:
         raise KeysFileError(f"The key file {path} cannot be changed: {error}") from None
 
 
-def _write(path: Path, rows: list[dict[str, Any]]) -> None:
+def _write(path: Path, tables: dict[str, list[dict[str, Any]]]) -> None:
     """Replace the file as a whole, so that a broker which reads it meanwhile sees the old one or the new one.
 
     Owner and mode stay as they are, so that a broker of another user can read it as before. A link stays one.
     """
-    text = "\n".join("\n".join(["[[keys]]", *(f"{name} = {_toml(value)}" for name, value in row.items())]) + "\n"
-                     for row in rows)  # fmt: skip
+    text = "\n".join("\n".join([f"[[{table}]]", *(f"{name} = {_toml(value)}" for name, value in row.items())]) + "\n"
+                     for table, rows in tables.items() for row in rows)  # fmt: skip
     ApiKeys.from_toml(text)
     target = path.resolve()
     descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
@@ -117,6 +122,11 @@ def _write(path: Path, rows: list[dict[str, Any]]) -> None:
         raise
 
 
-def _toml(value: str | list[str] | datetime) -> str:
+def _toml(value: str | list[str] | dict[str, int] | datetime) -> str:
     """Return a value as TOML writes it; its texts and lists of texts are written as JSON's are."""
-    return value.isoformat() if isinstance(value, datetime) else json.dumps(value, ensure_ascii=False)
+    match value:
+        case datetime():
+            return value.isoformat()
+        case dict():
+            return f"{{{', '.join(f'{name} = {number}' for name, number in value.items())}}}"
+    return json.dumps(value, ensure_ascii=False)

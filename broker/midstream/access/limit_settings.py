@@ -3,33 +3,81 @@
 A limit's setting is named after whom it bounds and what it counts, as a refusal names both (PROTOCOL: Limits/Starts).
 """
 
+from typing import Final
+
 from pydantic import Field
 from pydantic_settings import BaseSettings
+
+MOST: Final = 10**15
+"""Larger figures than any limit needs: they stay exact in Lua, whose numbers have 53 bits."""
 
 
 class LimitSettings(BaseSettings):
     """What a tenant, a user and a stream may take; 0 stands for no limit, and then nothing is counted in Redis."""
 
+    start_uncounted: bool = Field(
+        default=False,
+        description="generations are started even where Redis cannot say whether a limit is reached",
+    )
     tenant_starts_per_minute: int = Field(
         default=6_000, ge=0, le=6_000_000, description="most generations that a tenant starts in a minute; 0: no limit"
     )
     user_starts_per_minute: int = Field(
         default=600, ge=0, le=6_000_000, description="most generations that a user starts in a minute; 0: no limit"
     )
+    key_starts_per_minute: int = Field(
+        default=0, ge=0, le=6_000_000, description="most generations that an API key starts in a minute; 0: no limit"
+    )
     starts_burst_s: float = Field(
         default=10.0, gt=0, le=60, description="the starts that these limits allow in this time may come at once"
     )
     tenant_generations: int = Field(
-        default=1_000, ge=0, description="most generations of a tenant that are queued or running; 0: no limit"
+        default=1_000, ge=0, le=MOST, description="most generations of a tenant that are queued or running; 0: no limit"
     )
     user_generations: int = Field(
-        default=100, ge=0, description="most generations of a user that are queued or running; 0: no limit"
+        default=100, ge=0, le=MOST, description="most generations of a user that are queued or running; 0: no limit"
+    )
+    key_generations: int = Field(
+        default=0, ge=0, le=MOST, description="most generations of an API key that are queued or running; 0: no limit"
+    )
+    tenant_stored_bytes: int = Field(
+        default=4_294_967_296,
+        ge=0,
+        le=MOST,
+        description="most bytes that are stored of a tenant's streams, as long as they are kept; 0: no limit",
     )
     tenant_tails: int = Field(
-        default=20_000, ge=0, description="most tails of a tenant that one broker process holds open; 0: no limit"
+        default=20_000,
+        ge=0,
+        le=MOST,
+        description="most tails of a tenant that one broker process holds open; 0: no limit",
     )
     stream_tails: int = Field(
-        default=10_000, ge=0, description="most tails of a stream that one broker process holds open; 0: no limit"
+        default=10_000,
+        ge=0,
+        le=MOST,
+        description="most tails of a stream that one broker process holds open; 0: no limit",
+    )
+    tenant_waits: int = Field(
+        default=2_000,
+        ge=0,
+        le=MOST,
+        description="most requests of a tenant that wait for an answer in one broker process; 0: no limit",
+    )
+    tenant_sockets: int = Field(
+        default=10_000,
+        ge=0,
+        le=MOST,
+        description="most WebSockets of a tenant that one broker process holds open; 0: no limit",
+    )
+    socket_messages_per_second: int = Field(
+        default=200,
+        ge=0,
+        le=1_000_000,
+        description="most messages of a WebSocket that are read in a second, others wait their turn; 0: no limit",
+    )
+    stream_entries: int = Field(
+        default=200_000, ge=0, le=MOST, description="most entries in the log of a stream; 0: no limit"
     )
     max_ttl_s: int = Field(
         default=31_536_000, ge=1, le=31_536_000, description="largest `ttl_s` that a request may set; a year at most"

@@ -2,11 +2,12 @@
 
 import secrets
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
 from midstream.access import key_file
+from midstream.access.allowance import OF_KEYS
 from midstream.access.api_keys import KeysFileError
 from midstream.access.grant import Scope
 from midstream.cli.terminal import echo
@@ -20,6 +21,19 @@ _FILE = click.option(
     envvar="MIDSTREAM_KEYS_FILE",
     help="The key file; default: MIDSTREAM_KEYS_FILE.",
 )
+
+
+class _Limit(click.ParamType[tuple[str, int]]):
+    """`NAME=NUMBER`."""
+
+    name = "NAME=NUMBER"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
+        """Return name and number."""
+        limit, _, number = str(value).partition("=")
+        if not number.isdecimal():
+            self.fail(f"{value} is not NAME=NUMBER, as in key_generations=5", param, ctx)
+        return limit, int(number)
 
 
 @click.group()
@@ -41,16 +55,28 @@ def keys() -> None:
 @click.option(
     "--days", type=click.IntRange(min=1, max=36_500), help="For how long it is valid; default: until it is revoked."
 )
+@click.option("--model", "models", multiple=True, help="A model that it may use, as demo/*; repeatable; default: all.")
+@click.option(
+    "--limit",
+    "limits",
+    multiple=True,
+    type=_Limit(),
+    help=f"May be repeated; of: {', '.join(sorted(OF_KEYS))}.",
+)
 @_FILE
 def new(
-    name: str | None, tenant: str | None, user: str | None, scopes: tuple[str, ...], days: int | None, path: Path | None
+    name: str | None,
+    tenant: str | None,
+    days: int | None,
+    path: Path | None,
+    **fields: Any,
 ) -> None:
     """Print a new key. With NAME and --tenant its hash is added to the key file.
 
     Without NAME a broker accepts it if its MIDSTREAM_API_KEYS contains KEY:TENANT. The key itself is stored nowhere:
     this is the only time that it is shown.
     """
-    if name is None and (tenant or user or scopes or days):
+    if name is None and (tenant or days or any(fields.values())):
         raise click.UsageError("NAME is missing: a key without a name has no row in the key file.")
     if name is None:
         echo(secrets.token_hex(KEY_BYTES))
@@ -58,7 +84,9 @@ def new(
     if tenant is None:
         raise click.UsageError("--tenant is missing: whose key is it?")
     try:
-        echo(key_file.add_key(_path(path), name, tenant, user=user, scopes=[*scopes], days=days))
+        lists = {field: [*fields[field]] for field in ("scopes", "models")}
+        row = {"user": fields["user"], **lists, "limits": dict(fields["limits"])}
+        echo(key_file.add_key(_path(path), name, tenant, days=days, **row))
     except KeysFileError as error:
         raise click.ClickException(str(error)) from None
 
@@ -74,7 +102,9 @@ def list_keys(path: Path | None) -> None:
     for row in rows:
         scopes = ",".join(row["scopes"]) if "scopes" in row else "all but operate"
         user, expires = row.get("user", "every user"), row.get("expires", "never expires")
-        echo(f"{row['name']}  tenant {row['tenant']}  {user}  {scopes}  {expires}")
+        models = ",".join(row["models"]) or "no model" if "models" in row else "every model"
+        limits = "".join(f"  {limit}={value}" for limit, value in row.get("limits", {}).items())
+        echo(f"{row['name']}  tenant {row['tenant']}  {user}  {scopes}  {expires}  {models}{limits}")
 
 
 @keys.command()

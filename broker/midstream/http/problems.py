@@ -89,7 +89,8 @@ def _refused(error: AccessError) -> Problem:
 def _limited(error: LimitExceededError) -> Problem:
     counters.count("limit_exceeded", error.of, error.limit)
     headers = {"Retry-After": str(error.retry_after_s)}
-    return Problem(error.status, error.code, error.detail, headers=headers, limit=error.limit, of=error.of)
+    facts = {"limit": error.limit, "of": error.of, "retry_after_s": error.retry_after_s}
+    return Problem(error.status, error.code, error.detail, headers=headers, **facts)
 
 
 def _unfit(error: UnfitRequestError) -> Problem:

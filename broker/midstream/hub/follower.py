@@ -12,7 +12,7 @@ from midstream.hub.lagging import Lagging
 from midstream.hub.log_sync import PAGE_ENTRIES, PAGE_SEGMENTS, LogSync, Phase
 from midstream.hub.segment import Segment, start_of
 from midstream.hub.tail import Tail
-from midstream.hub.tenant_tails import TenantTails
+from midstream.hub.tenant_counts import TenantCounts
 from midstream.hub.wait import Milestone, Wait
 from midstream.hub.window import Window
 from midstream.log.entries import Stored
@@ -49,7 +49,7 @@ class Follower:
         window: Window,
         lagging: Lagging,
         close_follower: Callable[["Follower"], None],
-        tenant_tails: TenantTails,
+        tenant_tails: TenantCounts,
     ) -> None:
         self.stream_id = stream_id
         self.lagging = lagging

@@ -15,7 +15,7 @@ from midstream.hub.follower import Follower
 from midstream.hub.lagging import DEFAULT_LIMIT_BYTES, Lagging
 from midstream.hub.log_sync import Phase
 from midstream.hub.tail import Tail
-from midstream.hub.tenant_tails import TenantTails
+from midstream.hub.tenant_counts import TenantCounts
 from midstream.hub.wait import Wait
 from midstream.hub.window import Window
 from midstream.log.connect import shed
@@ -58,7 +58,7 @@ class Hub:
         unsent_bytes: int = DEFAULT_LIMIT_BYTES,
     ) -> None:
         self.draining = False
-        self.tenant_tails = TenantTails()
+        self.tenant_tails = TenantCounts()
         self._log = log
         self._window = Window(window_bytes)
         self._lagging = Lagging(unsent_bytes)

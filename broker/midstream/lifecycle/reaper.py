@@ -30,7 +30,7 @@ from midstream.log.forever import forever
 from midstream.log.log import Log
 from midstream.log.many import Errors
 from midstream.log.registry import Registry
-from midstream.log.state import State
+from midstream.log.state import NOTHING_LEFT, Left, State
 from midstream.log.values import Ending
 from midstream.settings import Settings
 
@@ -141,7 +141,7 @@ class Reaper:
         """Look at streams that were due at these times, and do what their verdicts say; `now_ms` is the server's."""
         if not due_ms:
             return
-        over: list[str] = []
+        over: dict[str, Left] = {}
         looks_ms: dict[str, int] = {}
         to_seal: dict[str, tuple[State, Seal]] = {}
         to_queue: dict[str, State] = {}
@@ -152,7 +152,7 @@ class Reaper:
                 # A stream that cannot be read, such as a key of somebody else's, keeps no other stream waiting.
                 logger.warning("reaper: %s: %s", stream_id, state, extra={"stream": stream_id})
             elif state is None or state.ended:
-                over.append(stream_id)
+                over[stream_id] = NOTHING_LEFT if state is None else state.left
             elif state.status == "running" and patient:
                 pass  # it is handed out again after `AGAIN_MS`
             else:
@@ -171,7 +171,7 @@ class Reaper:
         # A worker whose setting is longer holds longer leases. A look beyond the furthest would be due at once again.
         furthest_ms = now_ms + self._furthest_ms
         await self._registry.watch_again({each: min(look_ms, furthest_ms) for each, look_ms in looks_ms.items()})
-        await self._registry.unwatch(*over)
+        await self._registry.unwatch(over)
 
     def _judge(self, state: State, due_ms: int, now_ms: int) -> Verdict:
         # Where a lease ran out long ago, or a look was due long ago, no reaper and no worker was there.

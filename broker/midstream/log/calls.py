@@ -197,35 +197,30 @@ class Watch(Call):
 
 
 class Leave(Call):
-    """Takes ended streams off the list that reapers go by, and off those that limits count.
+    """Takes ended streams off the list that reapers go by and off those that limits count, and counts what is left.
 
-    `places` are each stream's name, its tenant's set of what runs, and its slot, in turn.
+    `streams` are seven words for each stream; see the script.
     """
 
     due: Key
-    places: Sequence[Argument]
+    streams: Sequence[Argument]
 
 
 class Admit(Call, grows=True):
     """Counts a start, unless a limit refuses it.
 
     An interval is that between two starts of a steady rate, and a window is the time whose starts may come at once; a
-    window or a most of 0 is no limit. The user's are 0, and its keys unused, where the start names no user.
+    window or a most of 0 is no limit. `owners` are six words for each of tenant, user and key; see the script.
     """
 
-    tenant_rate: Key
-    tenant_live: Key
-    user_rate: Key
-    user_live: Key
-    slot: Key
+    live: Key
+    places: Key
+    stored: Key
     stream_id: str
     life_ms: int
-    tenant_interval_ms: str
-    tenant_window_ms: int
-    tenant_most: int
-    user_interval_ms: str
-    user_window_ms: int
-    user_most: int
+    size_bytes: int
+    tenant_bytes: int
+    owners: Sequence[Argument]
 
 
 class TakeDue(Call):

@@ -41,16 +41,20 @@ class Keys:
         return Key(f"{self.prefix}:index:{tenant}")
 
     def rate(self, owner: str) -> Key:
-        """Return the key of the time until which a tenant's or user's starts have used up their rate."""
+        """Return the key of the time until which the starts of a tenant, user or key have used up their rate."""
         return Key(f"{self.prefix}:rate:{owner}")
 
     def live(self, owner: str) -> Key:
-        """Return the key of the set of a tenant's or user's streams that limits count as running."""
+        """Return the key of the set of a tenant's, user's or key's streams that limits count as running."""
         return Key(f"{self.prefix}:live:{owner}")
 
-    def slot(self, name: str) -> Key:
-        """Return the key that names the user's set in which a stream is counted."""
-        return Key(f"{self.prefix}:{{{name}}}:slot")
+    def places(self, tenant: str) -> Key:
+        """Return the key of what limits keep of each of a tenant's running streams."""
+        return Key(f"{self.prefix}:places:{tenant}")
+
+    def stored(self, tenant: str) -> Key:
+        """Return the key of how many bytes of a tenant's ended streams are kept, by the time until which they are."""
+        return Key(f"{self.prefix}:stored:{tenant}")
 
     def chat(self, tenant: str, chat_id: str) -> Key:
         """Return the key of a tenant's chat; hashed, because a chat's id is the client's and may hold anything."""

@@ -14,7 +14,7 @@ from midstream.log.keys import Keys
 from midstream.log.many import Many
 from midstream.log.registry import Registry
 from midstream.log.scripts import Scripts, accepted
-from midstream.log.state import FIELDS, State
+from midstream.log.state import FIELDS, NOTHING_LEFT, Left, State
 from midstream.log.values import NO_NOTES, Claim, Ending, Fence, Look, NewStream, Notes
 
 
@@ -43,13 +43,14 @@ class Log:
             StreamDeleted: It was deleted, and its tombstone stands.
         """
         state = self.keys.state(stream_id)
-        _, answer = await self._scripts.run_in_order(
+        (_, is_watched_anew), answer = await self._scripts.run_in_order(
             calls.Watch(due=self.keys.due, delay_ms=look_in_ms, stream_id=stream_id),
             calls.Create(state=state, digest=new.digest, fields=new.fields()),
         )
+        if is_watched_anew and answer[0] != b"ok" and answer[-1] in (b"ended", b"deleted"):
+            # It was off the list, and what is left of it was counted.
+            await self._registry.unwatch_ended({stream_id: NOTHING_LEFT})
         if answer[0] == b"found":
-            if answer[1] == b"ended":
-                await self._registry.unwatch_ended(stream_id)
             return None
         (created_ms,) = accepted(stream_id, answer)
         return int(created_ms)
@@ -118,8 +119,8 @@ class Log:
             ttl_ms=ending.ttl_s * 1000,
             entries=ending.contents,
         )
-        (new_tail,) = accepted(stream_id, await self._scripts.run(call))
-        await self._registry.unwatch_ended(stream_id)
+        new_tail, left_bytes, ended_ms = accepted(stream_id, await self._scripts.run(call))
+        await self._registry.unwatch_ended({stream_id: Left(int(left_bytes), int(ended_ms), ending.ttl_s)})
         return int(new_tail)
 
     async def renew(self, stream_id: str, fence: Fence, lease_ms: int, notes: Notes = NO_NOTES) -> bool:
@@ -176,8 +177,8 @@ class Log:
             tombstone_ms=tombstone_s * 1000,
             channel=self.keys.channel(stream_id),
         )
-        accepted(stream_id, await self._scripts.run(call))
-        await self._registry.unwatch_ended(stream_id)
+        left_bytes, ended_ms, ttl_s = map(int, accepted(stream_id, await self._scripts.run(call)))
+        await self._registry.unwatch_ended({stream_id: Left(-left_bytes, ended_ms, ttl_s)})
 
     async def trim(self, stream_id: str, first: int) -> int:
         """Drop an ended stream's entries before offset `first`; return the first offset that is left.

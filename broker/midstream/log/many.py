@@ -8,7 +8,7 @@ from midstream.log.errors import LogError
 from midstream.log.keys import Keys
 from midstream.log.registry import Registry
 from midstream.log.scripts import Scripts, refusal
-from midstream.log.state import FIELDS, State
+from midstream.log.state import FIELDS, Left, State
 from midstream.log.values import Ending, Fence
 
 Errors = dict[str, LogError | None]
@@ -72,9 +72,10 @@ class Many:
 
     async def seal(self, endings: Mapping[str, tuple[State, Ending]]) -> Errors:
         """End streams that nobody holds, if they are still as these states say."""
-        errors = await self._run_on(
-            {
-                each: calls.Seal(
+        answers = await self._run(
+            [*endings],
+            [
+                calls.Seal(
                     state=self._keys.state(each),
                     log=self._keys.log(each),
                     epoch=state.epoch,
@@ -86,9 +87,15 @@ class Many:
                     entries=ending.contents,
                 )
                 for each, (state, ending) in endings.items()
-            }
+            ],
         )
-        await self._registry.unwatch_ended(*(each for each, error in errors.items() if error is None))
+        errors: Errors = {}
+        left: dict[str, Left] = {}
+        for (each, (_, ending)), answer in zip(endings.items(), answers, strict=True):
+            errors[each] = answer if isinstance(answer, LogError) else None
+            if not isinstance(answer, LogError):
+                left[each] = Left(int(answer[2]), int(answer[3]), ending.ttl_s)
+        await self._registry.unwatch_ended(left)
         return errors
 
     async def _run_on(self, call_of: Mapping[str, calls.Call]) -> Errors:

@@ -1,19 +1,22 @@
-"""What a tenant and a user may start, counted in Redis and so for all brokers together (PROTOCOL: Limits/Starts)."""
+"""What a tenant, a user and a key may start, counted in Redis, for all brokers together (PROTOCOL: Limits/Starts)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from redis.asyncio import Redis
 
 from midstream.log import calls
+from midstream.log.calls import Argument
 from midstream.log.keys import Keys, tenant_of
 from midstream.log.scripts import Scripts
 
-MINUTE_MS = 60_000
+MINUTE_MS: Final = 60_000
 
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """What one tenant or one user may start; 0 stands for no limit.
+    """What one tenant, user or key may start; 0 stands for no limit.
 
     Attributes:
         starts_per_minute: The steady rate.
@@ -41,12 +44,29 @@ class Quota:
         return max(round(self.burst_s * 1000), -(-MINUTE_MS // self.starts_per_minute)) if self.starts_per_minute else 0
 
 
-NO_QUOTA = Quota()
+NO_QUOTA: Final = Quota()
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A start that is to be counted.
+
+    Attributes:
+        name: The stream's name.
+        quotas: What its tenant, its user and its key may start, in this order, by what each is filed under.
+        size_bytes: What the stream takes before its first entry.
+        tenant_bytes: How much of the tenant may be stored with it; 0: any.
+    """
+
+    name: str
+    quotas: Mapping[str, tuple[str, Quota]]
+    size_bytes: int
+    tenant_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
 class Excess:
-    """Which limit a start exceeds, whose it is (`tenant` or `user`), and when it may be tried again."""
+    """Which limit a start exceeds, whose it is (`tenant`, `user` or `key`), and when it may be tried again."""
 
     limit: str
     of: str
@@ -54,52 +74,46 @@ class Excess:
 
 
 class Quotas:
-    """Counts starts and what runs.
+    """Counts starts, what runs, and what is stored.
 
     Args:
         redis: The server.
         prefix: The first part of every key.
         life_ms: A stream counts as running for so long at most, even if nobody notes its end.
-        of_tenant: What each tenant may start.
-        of_user: What each user of a tenant may start.
     """
 
-    def __init__(self, redis: Redis, prefix: str, *, life_ms: int, of_tenant: Quota, of_user: Quota) -> None:
+    def __init__(self, redis: Redis, prefix: str, *, life_ms: int) -> None:
         self._keys = Keys(prefix)
         self._scripts = Scripts(redis)
         self._life_ms = life_ms
-        self._of_tenant = of_tenant
-        self._of_user = of_user
 
-    async def admit(self, name: str, owner: str) -> Excess | None:
-        """Count the start of a stream for its tenant, and for its owner where that is a user; refuse it over a limit.
+    async def admit(self, start: Start) -> Excess | None:
+        """Count a start; refuse it over a limit.
 
         A stream that is counted as running already takes no second place. A refused start counts for nothing.
 
         Raises:
-            LogUnavailable: Redis did not answer. Nothing may be started then.
+            LogUnavailable: Redis did not answer, so nobody knows whether it is over a limit.
         """
-        tenant = tenant_of(name)
-        of_user = NO_QUOTA if owner == tenant else self._of_user
-        if self._of_tenant.is_none and of_user.is_none:
+        if not start.tenant_bytes and all(quota.is_none for _, quota in start.quotas.values()):
             return None
+        tenant = tenant_of(start.name)
         call = calls.Admit(
-            tenant_rate=self._keys.rate(tenant),
-            tenant_live=self._keys.live(tenant),
-            user_rate=self._keys.rate(owner),
-            user_live=self._keys.live(owner),
-            slot=self._keys.slot(name),
-            stream_id=name,
+            live=self._keys.live(tenant),
+            places=self._keys.places(tenant),
+            stored=self._keys.stored(tenant),
+            stream_id=start.name,
             life_ms=self._life_ms,
-            tenant_interval_ms=str(self._of_tenant.interval_ms),
-            tenant_window_ms=self._of_tenant.window_ms,
-            tenant_most=self._of_tenant.generations,
-            user_interval_ms=str(of_user.interval_ms),
-            user_window_ms=of_user.window_ms,
-            user_most=of_user.generations,
+            size_bytes=start.size_bytes,
+            tenant_bytes=start.tenant_bytes,
+            owners=[word for owner, (of, quota) in start.quotas.items() for word in self._words(of, owner, quota)],
         )
         answer = await self._scripts.run(call)
         if answer[0] == b"ok":
             return None
         limit, of, retry_after_ms = answer
         return Excess(limit.decode(), of.decode(), int(retry_after_ms))
+
+    def _words(self, of: str, owner: str, quota: Quota) -> tuple[Argument, ...]:
+        rate = (self._keys.rate(owner), str(quota.interval_ms), quota.window_ms)
+        return (of, *rate, self._keys.live(owner), quota.generations)

@@ -12,10 +12,12 @@ from typing import Final
 from redis.asyncio import Redis
 
 from midstream.log import calls
+from midstream.log.calls import Argument
 from midstream.log.errors import LogUnavailable
 from midstream.log.keys import Keys, tenant_of
 from midstream.log.redis_errors import execute, log_errors
 from midstream.log.scripts import Scripts
+from midstream.log.state import Left
 
 logger = logging.getLogger(__name__)
 
@@ -69,22 +71,29 @@ class Registry:
         """Raise as `Scripts.run` unless Redis accepts what a start writes: a full one answers a ping too."""
         await self._scripts.run(calls.Writable())
 
-    async def unwatch(self, *stream_ids: str) -> None:
-        """Have reapers look at the streams no more, and limits count them no more: they have ended, or are gone."""
-        if stream_ids:
-            keys = self._keys
-            places = [word for each in stream_ids for word in (each, keys.live(tenant_of(each)), keys.slot(each))]
-            await self._scripts.run(calls.Leave(due=keys.due, places=places))
+    async def unwatch(self, left: Mapping[str, Left]) -> None:
+        """Have reapers look at these streams no more, which have ended or are gone, and count what is left of each.
 
-    async def unwatch_ended(self, *stream_ids: str) -> None:
+        Limits count them no more among what runs. What is left is counted once, however often it is noted.
+        """
+        if left:
+            words = [word for name, each in left.items() for word in self._words(name, each)]
+            await self._scripts.run(calls.Leave(due=self._keys.due, streams=words))
+
+    def _words(self, name: str, left: Left) -> tuple[Argument, ...]:
+        keys, tenant = self._keys, tenant_of(name)
+        places = (keys.live(tenant), keys.places(tenant), keys.stored(tenant))
+        return (name, *places, left.stored_bytes, left.ended_ms, left.ttl_s * 1000)
+
+    async def unwatch_ended(self, left: Mapping[str, Left]) -> None:
         """Do as `unwatch` for streams that have just been ended, if Redis answers.
 
         The end stands either way. A reaper that is handed an ended stream unwatches it then.
         """
         try:
-            await self.unwatch(*stream_ids)
+            await self.unwatch(left)
         except LogUnavailable as error:
-            logger.warning("%d ended streams are left to the reapers: %s", len(stream_ids), error)
+            logger.warning("%d ended streams are left to the reapers: %s", len(left), error)
 
     async def due(self, again_ms: int, limit: int, furthest_ms: int) -> Due:
         """Return the streams to look at now, and when to ask again.

@@ -146,7 +146,7 @@ def refusal(stream_id: str, answer: list[Any]) -> LogError | None:
             return TailMismatch(int(expected), int(actual))
         case [b"leased", until_ms]:
             return LeaseHeld(int(until_ms))
-        case [b"mismatch"]:
+        case [b"mismatch", _]:
             return IdempotencyMismatch(stream_id)
         case [b"deleted"]:
             return StreamDeleted(stream_id)

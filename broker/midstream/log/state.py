@@ -7,6 +7,24 @@ Status = Literal["queued", "running", "ended"]
 
 
 @dataclass(frozen=True, slots=True)
+class Left:
+    """What is left of a stream that has ended (PROTOCOL: Limits/Stored).
+
+    Attributes:
+        stored_bytes: What its tenant has stored by it; below 0 for one that was deleted: the tenant has less by that.
+        ended_ms: When it ended, by the server's clock.
+        ttl_s: How long it is kept after its end.
+    """
+
+    stored_bytes: int
+    ended_ms: int
+    ttl_s: int
+
+
+NOTHING_LEFT: Final = Left(0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
 class State:
     """The state of one stream; times are milliseconds of the server's clock, 0: not reached yet."""
 
@@ -17,6 +35,10 @@ class State:
     epoch: int = 0
     owner: str = ""
     tail: int = 0
+    log_bytes: int = 0
+    """Of all entries as they are stored."""
+    request_bytes: int = 0
+    """Of all else that is stored of the stream; see `NewStream`."""
     first: int = 1
     """The first offset that is still kept."""
     model: str = ""
@@ -40,6 +62,11 @@ class State:
     """The provider's own position after the last logged entry; -1: unknown."""
     cancel_ms: int = 0
     outcome: str = ""
+
+    @property
+    def left(self) -> "Left":
+        """What is left of the stream, which has ended."""
+        return Left(self.log_bytes + self.request_bytes, self.ended_ms, self.ttl_s)
 
     @property
     def ended(self) -> bool:

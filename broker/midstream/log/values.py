@@ -7,6 +7,9 @@ from typing import Any, Final, Self
 from midstream.log.calls import Argument
 from midstream.log.state import State
 
+STATE_BYTES: Final = 1_024
+"""What Redis needs for a stream's keys, the names in its state and its rows in lists, about."""
+
 
 @dataclass(frozen=True, slots=True)
 class Fence:
@@ -52,9 +55,15 @@ class NewStream:
     request: bytes
     origin: bytes = b""
 
+    @property
+    def request_bytes(self) -> int:
+        """What is stored of the stream before its first entry, about: its state beside that takes a kilobyte."""
+        return STATE_BYTES + len(self.request) + len(self.origin) + len(self.metadata)
+
     def fields(self) -> list[Argument]:
         """Return names and values, in turn, of all but the digest."""
-        return [word for name in _NEW_FIELDS for word in (name, getattr(self, name))]
+        own = [word for name in _NEW_FIELDS for word in (name, getattr(self, name))]
+        return [*own, "request_bytes", self.request_bytes]
 
     def as_state(self, created_ms: int) -> State:
         """Return the state that the stream has as it is created."""
@@ -66,6 +75,7 @@ class NewStream:
             thread=self.thread,
             metadata=self.metadata,
             ttl_s=self.ttl_s,
+            request_bytes=self.request_bytes,
             created_ms=created_ms,
             queued_ms=created_ms,
         )

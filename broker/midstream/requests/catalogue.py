@@ -28,7 +28,7 @@ class UnknownModel(Exception):
     """
 
     def __init__(self, model: str, models: list[str]) -> None:
-        super().__init__(f"There is no model {model!r}. There is: {', '.join(models)}. {_set_up_by(model)}")
+        super().__init__(f"There is no model {model!r}. There is: {', '.join(models) or 'none'}. {_set_up_by(model)}")
         self.model = model
         self.models = models
 
@@ -69,18 +69,43 @@ class Model:
     description: str
 
 
-def resolve(model: str | None, settings: Settings) -> str:
-    """Return the full name of the model to use; `None` asks for the default.
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which models a caller may use; a model that it may not is like one that does not exist (PROTOCOL: Access/Models).
+
+    Attributes:
+        lists: Lists of patterns, names at whose end a `*` may stand. A model has to fit one of each list.
+    """
+
+    lists: tuple[tuple[str, ...], ...] = ()
+
+    def allows(self, model: str) -> bool:
+        """Tell whether the caller may use a model, by its full name."""
+        return all(any(_fits(model, pattern) for pattern in patterns) for patterns in self.lists)
+
+    @property
+    def named(self) -> set[str]:
+        """The models that the lists name in full."""
+        return {each for patterns in self.lists for each in patterns if each[-1] != ANY and self.allows(each)}
+
+
+ANY: Final = "*"
+EVERY_MODEL: Final = Choice()
+
+
+def resolve(model: str | None, settings: Settings, choice: Choice = EVERY_MODEL) -> str:
+    """Return the full name of the model to use; `None` asks for the default, or the first one that may be used.
 
     Raises:
-        UnknownModel: There is no such provider, or it has no such model.
+        UnknownModel: There is no such provider, or it has no such model, or the caller may not use it.
         MissingProviderKey: The provider's key is not set.
     """
     if model is None:
-        model = _default(settings)
-    provider, name = split(model)
-    if not name or not _has(provider, name, settings):
-        raise UnknownModel(model, [*(each.id for each in available(settings)), *_open_ended(settings)])
+        model = default_of(settings, choice)
+    provider, name = split(model or "")
+    if not model or not name or not _has(provider, name, settings) or not choice.allows(model):
+        models = [*(each.id for each in available(settings, choice)), *_open_ended(settings, choice)]
+        raise UnknownModel("of any name" if model is None else model, models)
     if provider == "openai" and settings.openai_api_key is None:
         raise MissingProviderKey(provider, "OPENAI_API_KEY")
     if provider == "anthropic" and settings.anthropic_api_key is None:
@@ -94,10 +119,22 @@ def split(model: str) -> tuple[str, str]:
     return provider, name
 
 
-def available(settings: Settings) -> list[Model]:
+def available(settings: Settings, choice: Choice = EVERY_MODEL) -> list[Model]:
     """Return the models that can be asked for, the default one first."""
     default = _default(settings)
-    return sorted(_listed(settings), key=lambda listed: listed.id != default)
+    listed = {each.id: each for each in _listed(settings) if choice.allows(each.id)}
+    for model in sorted(choice.named - listed.keys()):
+        if _is_usable(model, settings):
+            listed[model] = Model(model, split(model)[0], "")
+    return sorted(listed.values(), key=lambda each: each.id != default)
+
+
+def default_of(settings: Settings, choice: Choice = EVERY_MODEL) -> str | None:
+    """Return the model of a request that names none; None: there is none that the caller may use."""
+    default = _default(settings)
+    if choice.allows(default):
+        return default
+    return next((each.id for each in available(settings, choice)), None)
 
 
 def _listed(settings: Settings) -> Iterator[Model]:
@@ -141,7 +178,19 @@ def _has(provider: str, name: str, settings: Settings) -> bool:
     return provider in settings.providers
 
 
-def _open_ended(settings: Settings) -> list[str]:
+def _is_usable(model: str, settings: Settings) -> bool:
+    try:
+        return resolve(model, settings) == model
+    except (UnknownModel, MissingProviderKey):
+        return False
+
+
+def _fits(model: str, pattern: str) -> bool:
+    return model.startswith(pattern[:-1]) if pattern[-1] == ANY else model == pattern
+
+
+def _open_ended(settings: Settings, choice: Choice) -> list[str]:
     """Return the providers of which any model can be asked for."""
     keyed = {"openai": settings.openai_api_key, "anthropic": settings.anthropic_api_key}
-    return [f"{name}/*" for name in (*(name for name, key in keyed.items() if key), *settings.providers)]
+    providers = (*(name for name, key in keyed.items() if key), *settings.providers)
+    return [each for each in (f"{name}/{ANY}" for name in providers) if choice.allows(each)]

@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+from contextlib import AbstractContextManager
 
 from midstream.access.grant import Grant, Scope
 from midstream.access.read_tokens import Subject
@@ -13,6 +14,7 @@ from midstream.service.caller_streams import CallerStreams
 from midstream.service.grant_ends import Holder
 from midstream.service.resources import Resources
 from midstream.service.retries import Try
+from midstream.service.room import Room
 from midstream.settings import Settings
 
 
@@ -78,6 +80,14 @@ class Caller:
         grant = self._resources.grant_ends.watched(self._grant)
         for holder in holders:
             holder.grant = grant
+
+    def socket(self) -> AbstractContextManager[None]:
+        """Hold the room of a WebSocket.
+
+        Raises:
+            LimitExceededError: The tenant has as many as it may have in this process.
+        """
+        return Room(self._resources, self._grant).socket()
 
     def watch(self, holder: Holder) -> None:
         """Refuse a holder when its credential ends, until `unwatch`. Tails and waits are watched anyway."""

@@ -6,7 +6,7 @@ from midstream.access.grant import Grant
 from midstream.faces.face import Face
 from midstream.hub.follower import Follower
 from midstream.hub.tail import Tail
-from midstream.service.tail_room import TailRoom
+from midstream.service.room import Room
 
 
 class CallerFollower:
@@ -17,7 +17,7 @@ class CallerFollower:
 
     __slots__ = ("_follower", "_grant", "_room")
 
-    def __init__(self, follower: Follower, grant: Grant | None, room: TailRoom | None) -> None:
+    def __init__(self, follower: Follower, grant: Grant | None, room: Room | None) -> None:
         self._follower = follower
         self._grant = grant
         self._room = room
@@ -46,7 +46,7 @@ class CallerFollower:
             LimitExceededError: The tenant or the stream has as many as it may have in this process.
         """
         if self._room is not None:
-            self._room.require(len(self._follower.tails))
+            self._room.require_tail(len(self._follower.tails))
         tail = self._follower.join(face, after, until, mark=mark)
         tail.grant = self._grant
         return tail

@@ -22,14 +22,15 @@ from midstream.log.errors import LogUnavailable, StreamAbsent
 from midstream.log.keys import new_id, stream_name
 from midstream.log.state import State
 from midstream.log.values import NewStream
-from midstream.requests.catalogue import resolve
+from midstream.requests.catalogue import Choice, resolve
 from midstream.requests.provider_objects import refuse_objects
 from midstream.requests.request import GenerationRequest, IdleTimeoutError, TtlError, UnwritableRequestError, UserError
+from midstream.service.allowed_starts import start_of
 from midstream.service.caller_follower import CallerFollower
 from midstream.service.listing import Filter, Listed
 from midstream.service.resources import Resources
+from midstream.service.room import Room
 from midstream.service.stream_handle import StreamHandle
-from midstream.service.tail_room import TailRoom
 
 logger = logging.getLogger(__name__)
 
@@ -48,8 +49,8 @@ class CallerStreams:
         self._resources = resources
         self._grant = grant
         self._asker = asker
-        self._room = TailRoom(resources.settings, resources.hub.tenant_tails, grant.tenant)
-        self._started = ""  # the stream that this caller has started last
+        self._room = Room(resources, grant)
+        self._started = ""  # the stream that this caller has started last, or found by the same start
 
     def require_room(self) -> None:
         """Do nothing where a tail may be opened of a stream that is still to be started.
@@ -60,7 +61,7 @@ class CallerStreams:
         Raises:
             LimitExceededError: The tenant has as many tails as it may have in this process.
         """
-        self._room.require()
+        self._room.require_tail()
 
     async def start(
         self,
@@ -106,11 +107,11 @@ class CallerStreams:
             request=body,
             origin=stored_origin,
         )
-        await self._admit(grant, stream_id)
+        await self._admit(grant, stream_id, new.request_bytes)
         created_ms = await self._resources.log.create(self._name(stream_id), new, look_in_ms=look_again_ms(settings))
+        self._started = stream_id
         if created_ms is None:
             return self._opened(stream_id, await self._resources.log.state(self._name(stream_id))), False
-        self._started = stream_id
         await self._register(grant, stream_id, created_ms, keep_s=max(ttl_s, settings.retention_s))
         audit.done("start", self._asker, **grant.names, stream=stream_id)
         return StreamHandle(self._resources, grant, self._asker, stream_id, new.as_state(created_ms)), True
@@ -118,7 +119,7 @@ class CallerStreams:
     def model_for(self, request: GenerationRequest) -> str:
         """Return the full name of a request's model, if the request can be run; raises as `start`."""
         settings = self._resources.settings
-        model = resolve(request.model, settings)
+        model = resolve(request.model, settings, self.models)
         if (request.idle_timeout_s or 0) > settings.longest_idle_s:
             raise IdleTimeoutError(f"At most {settings.longest_idle_s:g} s (MIDSTREAM_MAX_IDLE_TIMEOUT_S).")
         if (request.ttl_s or 0) > settings.max_ttl_s:
@@ -126,16 +127,28 @@ class CallerStreams:
         refuse_objects(model, request.params, request.as_items(), settings)
         return model
 
+    @property
+    def models(self) -> Choice:
+        """The models that the caller may use."""
+        return Choice(self._resources.credentials.allowances(self._grant).models)
+
     def derived_id(self, idempotency_key: str, grant: Grant | None = None) -> str:
         """Return the id that every start with this key agrees on (PROTOCOL: Create/Idempotent)."""
         return derived_id(self._resources.secret, "key", (grant or self._grant).owner, idempotency_key)
 
-    async def _admit(self, grant: Grant, stream_id: str) -> None:
+    async def _admit(self, grant: Grant, stream_id: str, size_bytes: int) -> None:
         """Count a start, unless a limit refuses it that is no start of a stream which is there already.
 
         If the start comes to nothing after this, the reaper that looks after its id gives its place back.
         """
-        excess = await self._resources.quotas.admit(self._name(stream_id), grant.owner)
+        allowances = self._resources.credentials.allowances(grant)
+        try:
+            excess = await self._resources.quotas.admit(start_of(self._name(stream_id), grant, allowances, size_bytes))
+        except LogUnavailable:
+            if not self._resources.settings.start_uncounted:
+                raise
+            logger.warning("stream %s is started uncounted: Redis could not say whether a limit is reached", stream_id)
+            return
         if excess is not None and await self._resources.log.state(self._name(stream_id)) is None:
             raise LimitExceededError(excess.limit, excess.of, math.ceil(excess.retry_after_ms / 1000))
 
@@ -234,6 +247,7 @@ class CallerStreams:
         Raises:
             StreamAbsent: There is no such stream, or the credential does not open it.
             TokenExpiredError, UnauthorizedError: The credential has ended meanwhile.
+            LimitExceededError: The tenant has as many waits as it may have here, and this one is no part of a start.
         """
         return await self._wait_for(Milestone.END, stream_id, wait_s)
 
@@ -242,14 +256,15 @@ class CallerStreams:
         return await self._wait_for(Milestone.FIRST_WORD, stream_id, wait_s)
 
     async def _wait_for(self, milestone: Milestone, stream_id: str, wait_s: float) -> bool:
-        follower = await self._pinned(stream_id)
-        try:
-            async with asyncio.timeout(wait_s):
-                await follower.wait_for(milestone, self._resources.grant_ends.watched(self._grant))
-        except TimeoutError:
-            return False
-        finally:
-            follower.unpin()
+        with self._room.wait(is_exempt=stream_id == self._started):
+            follower = await self._pinned(stream_id)
+            try:
+                async with asyncio.timeout(wait_s):
+                    await follower.wait_for(milestone, self._resources.grant_ends.watched(self._grant))
+            except TimeoutError:
+                return False
+            finally:
+                follower.unpin()
         self._resources.credentials.check(self._grant)
         return True
 

@@ -9,6 +9,7 @@ from typing import Final
 import httpx2
 
 from midstream.access.access_settings import listed
+from midstream.access.allowance import Allowances
 from midstream.access.api_keys import ApiKeys, KeysFileError
 from midstream.access.grant import ALL_SCOPES, Grant, Scope
 from midstream.access.identity_provider import MAX_KEYS_BYTES, Claims, IdentityProvider, Provider
@@ -47,6 +48,7 @@ class Credentials:
         self.read_tokens = ReadTokens(secrets or [secret])
         self.session_tokens = SessionTokens(secrets or [secret])
         self.on_change: Callable[[], None] = lambda: None
+        self._settings = settings
         self._is_open = settings.is_open
         self._path = settings.keys_file
         self._pairs = ApiKeys.from_pairs(settings.tenants_by_key)
@@ -86,6 +88,10 @@ class Credentials:
                 # That one has expired says more than that another one is unknown.
                 refusal = refusal if isinstance(refusal, TokenExpiredError) else error
         raise refusal
+
+    def allowances(self, grant: Grant) -> Allowances:
+        """Return what holds for the holder of a grant now: its limits, and the models that it may use."""
+        return self._verifier.keys.allowances(grant, self._settings)
 
     def can_end(self, grant: Grant) -> bool:
         """Tell whether a grant may be over while this process runs."""

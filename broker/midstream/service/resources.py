@@ -3,12 +3,11 @@
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
-from redis.asyncio import Redis
-
 from midstream.hub.hub import Hub
+from midstream.hub.tenant_counts import TenantCounts
 from midstream.lifecycle.reaper import LANES, Reaper
 from midstream.lifecycle.slips import Slips
 from midstream.log.chat_pointers import Chats
@@ -16,7 +15,7 @@ from midstream.log.connect import connect
 from midstream.log.durability import examine, refuse_unfit
 from midstream.log.installation import installation_secret
 from midstream.log.log import Log
-from midstream.log.quotas import Quota, Quotas
+from midstream.log.quotas import Quotas
 from midstream.log.registry import Registry
 from midstream.log.tries import Tries
 from midstream.service.credentials import Credentials
@@ -49,6 +48,8 @@ class Resources:
     slips: Slips
     hub: Hub
     lists: Lists
+    waits: TenantCounts = field(default_factory=TenantCounts)
+    sockets: TenantCounts = field(default_factory=TenantCounts)
 
 
 @asynccontextmanager
@@ -81,7 +82,8 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     retries = Retries(Tries(redis, prefix))
     slips = Slips(redis, prefix, settings.queue_timeout_s)
     lists = Lists(log, registry, settings)
-    quotas, chats = _quotas(redis, settings), Chats(redis, prefix)
+    quotas = Quotas(redis, prefix, life_ms=round(settings.longest_life_s * 1000))
+    chats = Chats(redis, prefix)
     credentials: Credentials | None = None
     grant_ends: GrantEnds | None = None
     try:
@@ -109,14 +111,3 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         await hub.stop()
         for client in (redis, reaper_redis):
             await client.aclose(close_connection_pool=True)
-
-
-def _quotas(redis: Redis, settings: Settings) -> Quotas:
-    burst_s = settings.starts_burst_s
-    return Quotas(
-        redis,
-        settings.key_prefix,
-        life_ms=round(settings.longest_life_s * 1000),
-        of_tenant=Quota(settings.tenant_starts_per_minute, burst_s, settings.tenant_generations),
-        of_user=Quota(settings.user_starts_per_minute, burst_s, settings.user_generations),
-    )

@@ -51,7 +51,7 @@ async def create_completion(body: ChatRequest, request: Request, caller: ACaller
     """Complete a chat. Its stream is durable; the header `Stream-Id` names it."""
     refuse_for_chat(body.params)
     generation = generations.generation_request(
-        model=generations.model_of(body.model, "openai", caller.settings),
+        model=generations.model_of(body.model, "openai", caller),
         messages=body.messages,
         params=body.params,
         metadata=body.metadata or {},

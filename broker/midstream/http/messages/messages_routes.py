@@ -43,7 +43,7 @@ class CountRequest(BaseModel):
 @router.post("/v1/messages", response_class=Response)
 async def create_message(body: MessagesRequest, request: Request, caller: ACaller) -> Response:
     """Create a message. Its stream is durable; the header `Stream-Id` names it."""
-    model = generations.model_of(body.model, "anthropic", caller.settings)
+    model = generations.model_of(body.model, "anthropic", caller)
     params = {**(body.model_extra or {}), "max_tokens": body.max_tokens}
     if betas := [*_betas(request), *(body.betas or ())]:
         params["betas"] = betas
@@ -67,7 +67,7 @@ async def create_message(body: MessagesRequest, request: Request, caller: ACalle
 async def count_tokens(body: CountRequest, request: Request, caller: ACaller) -> Response:
     """Let Anthropic count the tokens of a message."""
     caller.require(Scope.START)
-    model = generations.model_of(body.model, "anthropic", caller.settings)
+    model = generations.model_of(body.model, "anthropic", caller)
     counted = body.model_dump(exclude_unset=True, exclude={"model", "betas"})
     betas = [*_betas(request), *(body.betas or ())]
     return JsonResponse(await counting.count(caller.settings, "anthropic", model, counted, betas))

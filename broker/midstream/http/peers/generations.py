@@ -31,15 +31,15 @@ CANCEL_AGAIN_S: Final = 0.5
 """Wait before a cancel is repeated that the log did not answer."""
 
 
-def model_of(name: str, provider: str, settings: Settings) -> str:
+def model_of(name: str, provider: str, caller: Caller) -> str:
     """Return the full name of a model; a name without a provider is one of the endpoint's own provider.
 
     Raises:
-        UnknownModel: There is no such model; the server's default is never taken instead.
+        UnknownModel: There is no such model for the caller; the server's default is never taken instead.
         Problem: 400 `missing_provider_key`.
     """
     try:
-        return resolve(name if "/" in name else f"{provider}/{name}", settings)
+        return resolve(name if "/" in name else f"{provider}/{name}", caller.settings, caller.streams.models)
     except MissingProviderKey as error:
         raise Problem(400, "missing_provider_key", f"There is no model {name!r} here: {error}", param="model") from None
 

@@ -46,7 +46,7 @@ async def create_response(body: ResponsesRequest, request: Request, caller: ACal
     generations.require_scopes(caller)
     refuse_for_responses(body.params, body.items)
     earlier = await history(caller, body.previous_response_id)
-    model = generations.model_of(body.model, "openai", caller.settings)
+    model = generations.model_of(body.model, "openai", caller)
     refuse_unreadable([*earlier, *body.items], model, caller.settings)
     before = _instructions(body)
     generation = generations.generation_request(
@@ -81,7 +81,7 @@ async def compact_conversation(body: CompactRequest, request: Request, caller: A
     refuse_for_responses(body.params, body.items)
     earlier = await history(caller, body.previous_response_id)
     items = _conversation(earlier, body)
-    model = generations.model_of(body.model, "openai", caller.settings)
+    model = generations.model_of(body.model, "openai", caller)
     refuse_unreadable(items, model, caller.settings)
     before = _instructions(body)
     generation = generations.generation_request(
@@ -101,7 +101,7 @@ async def compact_conversation(body: CompactRequest, request: Request, caller: A
 async def count_input_tokens(body: ResponsesRequest, caller: ACaller) -> Response:
     """Let OpenAI count the tokens of an input, with all of a previous response."""
     caller.require(Scope.START)
-    model = generations.model_of(body.model, "openai", caller.settings)
+    model = generations.model_of(body.model, "openai", caller)
     earlier = await history(caller, body.previous_response_id)
     counted = body.model_dump(exclude_unset=True, exclude={"model", "previous_response_id"})
     counted["input"] = [item for message in _conversation(earlier, body) for item in as_items(opened(message))]

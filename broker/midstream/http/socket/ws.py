@@ -3,25 +3,23 @@
 import asyncio
 import contextlib
 import logging
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final
 
 from fastapi import APIRouter, WebSocket
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from starlette.types import Scope as HttpScope
 from starlette.websockets import WebSocketDisconnect
 
 from midstream.access.grant import Scope
-from midstream.access.refusals import AccessError
+from midstream.access.refusals import AccessError, LimitExceededError
 from midstream.faces.objects import ObjectsFace
 from midstream.http.auth import caller_of, caller_with, services_of
 from midstream.http.cors import is_foreign
 from midstream.http.fast_path.wire import SOCKET_EXTENSION
-from midstream.http.json_route import read_json
 from midstream.http.noted_errors import noted
-from midstream.http.problems import Problem, misfit
+from midstream.http.problems import Problem
 from midstream.http.socket.socket_credential import SocketCredential
-from midstream.http.socket.ws_socket import Outbox, SocketSink
-from midstream.requests.request import GenerationRequest
+from midstream.http.socket.ws_messages import About, Auth, Follow, Message, Ping, Start, read_message
+from midstream.http.socket.ws_socket import Outbox, Pace, SocketSink
 from midstream.service.caller import Caller
 from midstream.settings import Settings
 
@@ -32,60 +30,9 @@ OBJECTS: Final = ObjectsFace()
 UNAUTHORIZED: Final = 4401
 FOREIGN_ORIGIN: Final = 4403
 TOO_LARGE: Final = 1009
+TRY_AGAIN_LATER: Final = 1013
 NORMAL: Final = 1000
 INTERNAL: Final = 1011
-MAX_REF: Final = 2**53 - 1
-"""The largest integer that every client's JSON holds exactly."""
-
-
-Ref = Annotated[str, Field(max_length=255)] | Annotated[int, Field(ge=-MAX_REF, le=MAX_REF)]
-
-
-class _Message(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    ref: Ref | None = Field(default=None, description="the answer repeats it")
-
-
-class Auth(_Message):
-    """The key or token, where it did not come as a header; on an open socket a new one."""
-
-    type: Literal["auth"]
-    key: str
-
-
-class Start(_Message):
-    """Start a generation."""
-
-    type: Literal["start"]
-    request: GenerationRequest
-    idempotency_key: str | None = Field(default=None, max_length=255)
-    tail: bool = True
-
-
-class Follow(_Message):
-    """Send a stream's entries after the offset `after`."""
-
-    type: Literal["tail"]
-    id: str
-    after: int = Field(default=0, ge=0, le=10**15 - 1)
-
-
-class About(_Message):
-    """Leave or cancel a stream."""
-
-    type: Literal["leave", "cancel"]
-    id: str
-
-
-class Ping(_Message):
-    """Ask for a `pong`."""
-
-    type: Literal["ping"]
-
-
-Message = Auth | Start | Follow | About | Ping
-MESSAGES: Final[TypeAdapter[Message]] = TypeAdapter(Annotated[Message, Field(discriminator="type")])
 
 
 @router.websocket("/v1/ws")
@@ -128,6 +75,8 @@ class _Conversation:
         self._outbox = outbox
         self._sinks: dict[str, SocketSink] = {}
         self.credential = SocketCredential(outbox, self._sinks)
+        self._room = contextlib.ExitStack()
+        self._pace = Pace(self._settings.socket_messages_per_second)
 
     async def run(self, socket: WebSocket) -> int:
         """Answer until the client goes; return the code to close with."""
@@ -135,6 +84,7 @@ class _Conversation:
         if refusal is not None:
             return refusal
         while True:
+            await self._pace.turn()
             content = await _receive(socket)
             if content is None:
                 return NORMAL
@@ -160,10 +110,7 @@ class _Conversation:
                 await self._refuse(noted(error, self._scope))
                 return UNAUTHORIZED
         else:
-            _allow_large(socket)
-            self.credential.admit(caller)
-            await self._outbox.answer(type="ready")
-            return None
+            return await self._let_in(socket, caller, None)
         try:
             async with asyncio.timeout(self._settings.ws_auth_s):
                 message = await self._first_message(socket)
@@ -178,9 +125,17 @@ class _Conversation:
         except AccessError as error:
             await self._refuse(noted(error, self._scope), message)
             return UNAUTHORIZED
+        return await self._let_in(socket, admitted, message)
+
+    async def _let_in(self, socket: WebSocket, caller: Caller, message: Message | None) -> int | None:
+        try:
+            self._room.enter_context(caller.socket())
+        except LimitExceededError as error:
+            await self._refuse(noted(error, self._scope), message)
+            return TRY_AGAIN_LATER
         _allow_large(socket)
-        self.credential.admit(admitted)
-        await self._outbox.answer(type="ready", ref=message.ref)
+        self.credential.admit(caller)
+        await self._outbox.answer(type="ready", ref=message.ref if message else None)
         return None
 
     async def _first_message(self, socket: WebSocket) -> Message | int:
@@ -198,15 +153,14 @@ class _Conversation:
     async def _parse(self, content: str | bytes) -> Message | None:
         """Return a message, or None where it was refused."""
         try:
-            return MESSAGES.validate_python(_read(content, self._settings.max_depth))
+            return read_message(content, self._settings.max_depth)
         except Problem as problem:
             await self._refuse(problem)
-        except ValidationError as error:
-            await self._refuse(_misfit(error))
         return None
 
     def drop(self) -> None:
-        """Close all tails."""
+        """Close all tails, and give back the socket's room."""
+        self._room.close()
         self.credential.release()
         for sink in tuple(self._sinks.values()):
             sink.drop()
@@ -290,25 +244,6 @@ async def _receive(socket: WebSocket) -> str | bytes | None:
         return None
     content: str | bytes = event.get("text") or event.get("bytes") or b""
     return content
-
-
-def _read(content: str | bytes, max_depth: int) -> Any:
-    """Return the value of a message.
-
-    Raises:
-        Problem: `body_too_deep`, or `bad_message`: it cannot be read.
-    """
-    try:
-        return read_json(content if isinstance(content, bytes) else content.encode(), max_depth)
-    except Problem as problem:
-        if problem.code == "body_too_deep":
-            raise
-        raise Problem(400, "bad_message", "The message cannot be read.", **problem.facts) from None
-
-
-def _misfit(error: ValidationError) -> Problem:
-    where = misfit(error.errors()).facts
-    return Problem(400, "bad_message", "There is no such message; see PROTOCOL: WebSocket.", **where)
 
 
 def _logged(error: Exception, scope: HttpScope) -> Problem:

@@ -9,9 +9,29 @@ from typing import Any
 import orjson
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from midstream import counters
 from midstream.hub.tail import Tail
 
 logger = logging.getLogger(__name__)
+
+
+class Pace:
+    """Lets a socket's messages be read at a steady rate; those of one second may come at once (PROTOCOL: Limits/Pace).
+
+    `per_s` of 0 is no limit.
+    """
+
+    def __init__(self, per_s: int) -> None:
+        self._interval_s = 1 / per_s if per_s else 0.0
+        self._used_s = 0.0
+
+    async def turn(self) -> None:
+        """Wait until the next message may be read."""
+        now_s = asyncio.get_running_loop().time()
+        self._used_s = max(self._used_s, now_s - 1) + self._interval_s
+        if self._used_s > now_s:
+            counters.count("limit_exceeded", "socket", "messages_per_second")
+            await asyncio.sleep(self._used_s - now_s)
 
 
 class Outbox:

@@ -7,6 +7,6 @@ local model = cjson.encode(stream.model)
 local id, start = tail .. '-' .. epoch, 's{"epoch":' .. epoch .. ',"model":' .. model .. '}'
 redis.call('XADD', log, id, 'e', start)
 redis.call('HSET', state, 'status', 'running', 'epoch', epoch, 'owner', owner, 'tail', tail,
-  'started_ms', now_ms, 'lease_until_ms', now_ms + lease_ms, 'lease_ms', lease_ms)
+  'log_bytes', (stream.log_bytes or 0) + #start, 'started_ms', now_ms, 'lease_until_ms', now_ms + lease_ms, 'lease_ms', lease_ms)
 redis.call('PUBLISH', channel, id .. '\255' .. start)  -- PROTOCOL: Append/Published
 return {'ok', redis.call('HMGET', state, unpack(answer_fields, answer_fields_first))}

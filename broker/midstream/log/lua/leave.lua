@@ -1,14 +1,26 @@
--- Streams have ended: no reaper looks at them any more, and their places among what runs are free (PROTOCOL:
--- Limits/Generations). `places` holds, for each, its name, its tenant's set of what runs, and its slot in turn. A slot
--- holds the key of the user's set, where a user's limit counts the stream.
-for i = places_first, #places, 3 do
-  local name, tenant_live, slot = places[i], places[i + 1], places[i + 2]
-  redis.call('ZREM', due, name)
-  redis.call('ZREM', tenant_live, name)
-  local user_live = redis.call('GET', slot)
-  if user_live then
-    redis.call('ZREM', user_live, name)
-    redis.call('DEL', slot)
-  end
+-- Streams have ended: no reaper looks at them any more, their places among what runs are free (PROTOCOL:
+-- Limits/Generations), and what is left of them counts as stored (PROTOCOL: Limits/Stored). `streams` holds for each
+-- its name, the keys of its tenant's live streams, places and stored bytes, and then how many bytes are left, the time
+-- of its end, and for how long it is kept after that. Bytes below 0 are those of a stream that was deleted.
+--- include clock
+--- include places
+local SHORTEST_STEP_MS = 60000
+
+-- What is stored is counted by the time until which it is, in 9 to 18 steps for each time that streams are kept for.
+local function store(stored, bytes, ended_ms, ttl_ms)
+  local step_ms = 2 ^ math.ceil(math.log(math.max(ttl_ms / 16, SHORTEST_STEP_MS)) / math.log(2))
+  local until_ms = math.ceil((ended_ms + ttl_ms) / step_ms) * step_ms
+  local left_ms, field = until_ms - now_ms, string.format('%.0f', until_ms)
+  if redis.call('HINCRBY', stored, field, bytes) <= 0 or left_ms <= 0 then redis.call('HDEL', stored, field) end
+  if left_ms > 0 and left_ms > redis.call('PTTL', stored) then redis.call('PEXPIRE', stored, left_ms) end
+end
+
+for i = streams_first, #streams, 7 do
+  local name, live, places, stored, bytes, ended_ms, ttl_ms = unpack(streams, i, i + 6)
+  -- A stream is on the list until its end was noted, and so its bytes are added once.
+  local is_first = redis.call('ZREM', due, name) == 1
+  free_place(live, places, name)
+  bytes = tonumber(bytes)
+  if bytes ~= 0 and is_first == (bytes > 0) then store(stored, bytes, tonumber(ended_ms), tonumber(ttl_ms)) end
 end
 return {'ok'}

@@ -1,8 +1,8 @@
-"""How many tails each tenant has in this process (PROTOCOL: Limits/Tails)."""
+"""How many of something each tenant has in this process: tails, waits, sockets (PROTOCOL: Limits/Tails)."""
 
 
-class TenantTails:
-    """Counts tails; a tenant without any is in no table."""
+class TenantCounts:
+    """Counts for each tenant; one that has none is in no table."""
 
     __slots__ = ("_counts",)
 
@@ -10,7 +10,7 @@ class TenantTails:
         self._counts: dict[str, int] = {}
 
     def of(self, tenant: str) -> int:
-        """Return how many tails a tenant has."""
+        """Return how many a tenant has."""
         return self._counts.get(tenant, 0)
 
     def add(self, tenant: str) -> None:

@@ -1,0 +1,89 @@
+"""What a client sends on a WebSocket (PROTOCOL: Ws/Messages)."""
+
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from midstream.http.json_route import read_json
+from midstream.http.problems import Problem, misfit
+from midstream.requests.request import GenerationRequest
+
+MAX_REF: Final = 2**53 - 1
+"""The largest integer that every client's JSON holds exactly."""
+
+
+Ref = Annotated[str, Field(max_length=255)] | Annotated[int, Field(ge=-MAX_REF, le=MAX_REF)]
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    ref: Ref | None = Field(default=None, description="the answer repeats it")
+
+
+class Auth(_Message):
+    """The key or token, where it did not come as a header; on an open socket a new one."""
+
+    type: Literal["auth"]
+    key: str
+
+
+class Start(_Message):
+    """Start a generation."""
+
+    type: Literal["start"]
+    request: GenerationRequest
+    idempotency_key: str | None = Field(default=None, max_length=255)
+    tail: bool = True
+
+
+class Follow(_Message):
+    """Send a stream's entries after the offset `after`."""
+
+    type: Literal["tail"]
+    id: str
+    after: int = Field(default=0, ge=0, le=10**15 - 1)
+
+
+class About(_Message):
+    """Leave or cancel a stream."""
+
+    type: Literal["leave", "cancel"]
+    id: str
+
+
+class Ping(_Message):
+    """Ask for a `pong`."""
+
+    type: Literal["ping"]
+
+
+Message = Auth | Start | Follow | About | Ping
+MESSAGES: Final[TypeAdapter[Message]] = TypeAdapter(Annotated[Message, Field(discriminator="type")])
+
+
+def read_message(content: str | bytes, max_depth: int) -> Message:
+    """Return a message.
+
+    Raises:
+        Problem: `body_too_deep`, or `bad_message`: it cannot be read, or there is no such message.
+    """
+    try:
+        return MESSAGES.validate_python(_value(content, max_depth))
+    except ValidationError as error:
+        where = misfit(error.errors()).facts
+        raise Problem(400, "bad_message", "There is no such message; see PROTOCOL: WebSocket.", **where) from None
+
+
+def _value(content: str | bytes, max_depth: int) -> Any:
+    """Return the value of a message.
+
+    Raises:
+        Problem: `body_too_deep`, or `bad_message`: it cannot be read.
+    """
+    try:
+        return read_json(content if isinstance(content, bytes) else content.encode(), max_depth)
+    except Problem as problem:
+        if problem.code == "body_too_deep":
+            raise
+        raise Problem(400, "bad_message", "The message cannot be read.", **problem.facts) from None

@@ -1,0 +1,58 @@
+"""What a tenant may hold open in this process: tails, waits and sockets (PROTOCOL: Limits/Tails, Limits/Waits)."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from midstream.access.grant import Grant
+from midstream.access.refusals import LimitExceededError
+from midstream.hub.tenant_counts import TenantCounts
+from midstream.service.resources import Resources
+
+RETRY_AFTER_S: Final = 5
+"""Tails, waits and sockets last longer than other requests; nobody knows when one ends."""
+
+
+class Room:
+    """The room of one caller's tenant. Each method raises `LimitExceededError` where there is none left."""
+
+    __slots__ = ("_grant", "_resources")
+
+    def __init__(self, resources: Resources, grant: Grant) -> None:
+        self._resources = resources
+        self._grant = grant
+
+    def require_tail(self, stream_tails: int = 0) -> None:
+        """Do nothing where there is room for one more tail of a stream that has `stream_tails`."""
+        self._require("tails", self._resources.hub.tenant_tails)
+        allowances = self._resources.credentials.allowances(self._grant)
+        if 0 < allowances.limit("stream_tails") <= stream_tails:
+            raise LimitExceededError("tails", "stream", RETRY_AFTER_S)
+
+    @contextmanager
+    def wait(self, *, is_exempt: bool) -> Iterator[None]:
+        """Hold the room of a wait; one that is exempt is counted, and never refused."""
+        if not is_exempt:
+            self._require("waits", self._resources.waits)
+        with self._hold(self._resources.waits):
+            yield
+
+    @contextmanager
+    def socket(self) -> Iterator[None]:
+        """Hold the room of a WebSocket."""
+        self._require("sockets", self._resources.sockets)
+        with self._hold(self._resources.sockets):
+            yield
+
+    def _require(self, limit: str, counts: TenantCounts) -> None:
+        most = self._resources.credentials.allowances(self._grant).limit(f"tenant_{limit}")
+        if 0 < most <= counts.of(self._grant.tenant):
+            raise LimitExceededError(limit, "tenant", RETRY_AFTER_S)
+
+    @contextmanager
+    def _hold(self, counts: TenantCounts) -> Iterator[None]:
+        counts.add(self._grant.tenant)
+        try:
+            yield
+        finally:
+            counts.remove(self._grant.tenant)
