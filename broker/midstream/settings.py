@@ -1,22 +1,22 @@
 """The settings: one frozen object that is read from the environment. Names end in their units.
 
-Every field is read from `MIDSTREAM_<NAME>`; `midstream config` prints each with its meaning. The keys and base URLs of
-providers are read from the SDKs' usual variables. They are here too, so that the broker knows which models are
-available without importing an SDK.
+Every field is read from `MIDSTREAM_<NAME>`, and a secret also from the file that `MIDSTREAM_<NAME>_FILE` names;
+`midstream config` prints each with its meaning.
 """
 
 import re
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
-from pydantic import AliasChoices, Field, SecretStr, field_validator
-from pydantic_settings import NoDecode, SettingsConfigDict
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from midstream.access import secret_files
 from midstream.access.access_settings import LOOPBACK_HOSTS, AccessSettings, listed
 from midstream.access.connection_settings import ConnectionSettings
 from midstream.access.limit_settings import LimitSettings
+from midstream.access.provider_settings import ProviderSettings, check_url
 from midstream.journal.journal_settings import JournalSettings
 
 PREFIX = "MIDSTREAM_"
@@ -24,19 +24,17 @@ OPEN_TENANT = "default"
 MIN_KEY_CHARS = 32
 """Length of the shortest API key that a broker accepts if it listens beyond loopback."""
 REDIS_SCHEMES = ("redis", "rediss", "unix")
-HTTP_SCHEMES = ("http", "https")
-BUILT_IN_PROVIDERS = frozenset(("openai", "anthropic", "local", "demo", "app"))
-APP_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9a-fA-F:.]+")
 """A host's name, or an address; one of IPv6 without its brackets."""
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s*]+")
 
 
-class Settings(JournalSettings, ConnectionSettings, LimitSettings, AccessSettings):
+class Settings(ProviderSettings, JournalSettings, ConnectionSettings, LimitSettings, AccessSettings):
     """All settings with their defaults.
 
     Raises:
         pydantic.ValidationError: A value does not parse or is out of range; it names the variable.
+        SecretFileError: The file of a secret cannot be used.
     """
 
     model_config = SettingsConfigDict(
@@ -51,6 +49,9 @@ class Settings(JournalSettings, ConnectionSettings, LimitSettings, AccessSetting
     redis_url: SecretStr = Field(
         default=SecretStr("redis://127.0.0.1:6379/0"),
         description="address of the Redis or Valkey server that holds the log",
+    )
+    redis_password: SecretStr = Field(
+        default=SecretStr(""), description="password of that server, where the address has none"
     )
     key_prefix: str = Field(default="ms", pattern=r"^[A-Za-z0-9_-]{1,32}$", description="first part of every key")
     redis_timeout_s: float = Field(default=5.0, gt=0, le=60, description="longest wait for a reply of Redis")
@@ -150,77 +151,32 @@ class Settings(JournalSettings, ConnectionSettings, LimitSettings, AccessSetting
     drain_s: float = Field(default=20.0, ge=0, description="time that a worker gives running generations after SIGTERM")
     retry_attempts: int = Field(default=3, ge=1, le=10, description="most calls of a provider before the first delta")
 
-    default_model: str | None = Field(default=None, description="model of a request that does not name one")
-    local_url: str | None = Field(default=None, description="base URL of the local model's server")
-    demo_delay_ms: int = Field(default=40, ge=0, description="pause between two words of the demo source")
-    providers: dict[str, str] = Field(
-        default_factory=dict,
-        description='servers that are compatible with OpenAI: {"ollama": "http://127.0.0.1:11434/v1"}',
-    )
-    apps: dict[str, str] = Field(
-        default_factory=dict, description='your own sources: {"name": "module:async_generator_function"}'
-    )
-    openai_api_key: SecretStr | None = Field(
-        default=None, validation_alias=AliasChoices("OPENAI_API_KEY"), description="key of the `openai` provider"
-    )
-    openai_base_url: str | None = Field(
-        default=None, validation_alias=AliasChoices("OPENAI_BASE_URL"), description="base URL of `openai`"
-    )
-    openai_dialect: Annotated[str, NoDecode] = Field(
-        default="responses", pattern=r"^(responses|chat)$", description="OpenAI's API to call: `responses` or `chat`"
-    )
-    openai_background: bool = Field(
-        default=True, description="run `openai` generations in background mode, so that they can be re-attached"
-    )
-    anthropic_api_key: SecretStr | None = Field(
-        default=None, validation_alias=AliasChoices("ANTHROPIC_API_KEY"), description="key of `anthropic`"
-    )
-    anthropic_base_url: str | None = Field(
-        default=None, validation_alias=AliasChoices("ANTHROPIC_BASE_URL"), description="base URL of `anthropic`"
-    )
     strict_openai: bool = Field(
         default=False,
         description="as OpenAI does: leaving a response that is not in the background cancels it, and it "
         "cannot be streamed again",
     )
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic's signature
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return where settings come from: arguments, files of secrets, variables."""
+        return init_settings, secret_files.SecretFiles(settings_cls), env_settings
+
     @field_validator("redis_url")
     @classmethod
     def _redis_url(cls, value: SecretStr) -> SecretStr:
-        _check_url(value.get_secret_value(), REDIS_SCHEMES)
+        check_url(value.get_secret_value(), REDIS_SCHEMES)
         parts = urlsplit(value.get_secret_value())
         database = parts.path.strip("/")
         if parts.scheme != "unix" and database and not database.isdecimal():  # redis-py would read it as 0
             raise ValueError("the part after the host must be the number of a database, as in redis://host:6379/0")
-        return value
-
-    @field_validator("local_url", "openai_base_url", "anthropic_base_url")
-    @classmethod
-    def _http_url(cls, value: str | None) -> str | None:
-        if value is not None:
-            _check_url(value, HTTP_SCHEMES)
-        return value
-
-    @field_validator("providers")
-    @classmethod
-    def _well_formed_providers(cls, value: dict[str, str]) -> dict[str, str]:
-        for name, url in value.items():
-            if not name or "/" in name or name in BUILT_IN_PROVIDERS:
-                raise ValueError(f"{name!r} cannot be a provider's name: it is empty, contains a slash, or is in use")
-            try:
-                _check_url(url, HTTP_SCHEMES)
-            except ValueError as error:
-                raise ValueError(f"{name}: {error}") from None
-        return value
-
-    @field_validator("apps")
-    @classmethod
-    def _well_formed_apps(cls, value: dict[str, str]) -> dict[str, str]:
-        for name, path in value.items():
-            if not name:
-                raise ValueError(f"the app {path!r} has no name")
-            if not APP_PATH.fullmatch(path):
-                raise ValueError(f"{name}: {path!r} is not `module:function`, as in shop.agent:answer")
         return value
 
     @field_validator("cors_origins")
@@ -239,6 +195,12 @@ class Settings(JournalSettings, ConnectionSettings, LimitSettings, AccessSetting
                 raise ValueError(f"{host} is not a host's name: write it without a scheme and a port")
         return value
 
+    @model_validator(mode="after")
+    def _one_redis_password(self) -> "Settings":
+        if self.redis_password.get_secret_value() and urlsplit(self.redis_url.get_secret_value()).password:
+            raise ValueError(f"{PREFIX}REDIS_URL and {PREFIX}REDIS_PASSWORD both hold a password: leave one out")
+        return self
+
     def why_not_listen(self) -> str | None:
         """Return why a broker must not listen with these settings, or None. A worker listens to nothing."""
         if self.host in LOOPBACK_HOSTS:
@@ -253,6 +215,16 @@ class Settings(JournalSettings, ConnectionSettings, LimitSettings, AccessSetting
                 f"(of {', '.join(short)}); `midstream keys new` makes one that cannot be guessed"
             )
         return None
+
+    @property
+    def redis_address(self) -> str:
+        """The URL of the log's server, with the password."""
+        url, password = self.redis_url.get_secret_value(), self.redis_password.get_secret_value()
+        if not password:
+            return url
+        parts = urlsplit(url)
+        user, _, host = parts.netloc.rpartition("@")
+        return parts._replace(netloc=f"{user.rstrip(':')}:{quote(password, safe='')}@{host}").geturl()
 
     @property
     def longest_life_s(self) -> float:
@@ -275,20 +247,11 @@ class Settings(JournalSettings, ConnectionSettings, LimitSettings, AccessSetting
         return listed(self.cors_origins)
 
 
-def _check_url(url: str, schemes: tuple[str, ...]) -> None:
-    """Refuse a URL that cannot be connected to. The message does not repeat it, because it may hold a password."""
-    parts = urlsplit(url)
-    if parts.scheme not in schemes:
-        raise ValueError(f"the URL begins with none of {', '.join(f'{scheme}://' for scheme in schemes)}")
-    try:
-        has_address = (parts.path if parts.scheme == "unix" else parts.hostname) and parts.port != 0
-    except ValueError:  # the port is no number, or too large
-        has_address = False
-    if not has_address:
-        raise ValueError("the URL names no host, or a port that cannot exist")
-
-
 def variable_of(name: str) -> str:
     """Return the environment variable of a setting."""
-    alias = Settings.model_fields[name].validation_alias
-    return str(alias.choices[0]) if isinstance(alias, AliasChoices) else f"{PREFIX}{name.upper()}"
+    return secret_files.variable_of(name, Settings.model_fields[name], PREFIX)
+
+
+def secret_variables() -> list[str]:
+    """Return the variables of the settings that are secrets; each may be named with `_FILE` instead."""
+    return [variable_of(name) for name, field in Settings.model_fields.items() if secret_files.is_secret(field)]

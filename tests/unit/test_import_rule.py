@@ -19,9 +19,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "midstream.settings": (
         *("midstream.access.access_settings", "midstream.access.connection_settings"),
         *("midstream.access.limit_settings", "midstream.journal.journal_settings"),
+        *("midstream.access.secret_files", "midstream.access.provider_settings"),
     ),
     "midstream.log": (),
-    "midstream.requests": ("midstream.log", "midstream.settings"),
+    "midstream.requests": ("midstream.access.provider_settings", "midstream.log", "midstream.settings"),
     "midstream.lifecycle": ("midstream.log", "midstream.requests", "midstream.settings"),
     "midstream.client": (),
     "midstream.sync": ("midstream.client",),

@@ -123,7 +123,7 @@ class Process:
     def _connect(self, connections: int, timeout_s: float | None = None) -> Redis:
         settings = self._settings
         bound_s = min(settings.redis_timeout_s, timeout_s or settings.redis_timeout_s)
-        return connect(settings.redis_url.get_secret_value(), bound_s, connections)
+        return connect(settings.redis_address, bound_s, connections)
 
 
 def _give_up(why: str) -> None:

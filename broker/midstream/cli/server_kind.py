@@ -26,7 +26,7 @@ def check_server(settings: Settings) -> None:
 
 
 async def _check(settings: Settings) -> None:
-    redis = connect(settings.redis_url.get_secret_value(), min(settings.redis_timeout_s, CHECK_S), connections=1)
+    redis = connect(settings.redis_address, min(settings.redis_timeout_s, CHECK_S), connections=1)
     try:
         await refuse_unfit(redis)
     finally:

@@ -15,9 +15,10 @@ from pydantic_settings import SettingsError
 
 from midstream.access.api_keys import KeysFileError
 from midstream.access.key_file import keys_of
+from midstream.access.secret_files import SUFFIX, SecretFileError
 from midstream.cli.terminal import echo
 from midstream.requests.catalogue import LOCAL_MODEL, MissingProviderKey, UnknownModel, resolve
-from midstream.settings import PREFIX, Settings, variable_of
+from midstream.settings import PREFIX, Settings, secret_variables, variable_of
 
 CLIENT_VARIABLES: Final = frozenset(("MIDSTREAM_URL", "MIDSTREAM_API_KEY"))
 """Options of the commands on streams, which a broker or a worker ignores."""
@@ -51,6 +52,8 @@ def load_settings(*, listens: bool = True, **flags: Any) -> Settings:
         # `msg` alone: `input` may be a secret.
         lines = [_variable(problem["loc"]) + problem["msg"].removeprefix("Value error, ") for problem in error.errors()]
         raise SetupError("\n".join(lines)) from None
+    except SecretFileError as error:
+        raise SetupError(str(error)) from None
     except SettingsError as error:
         field = re.search(r'field "(\w+)"', str(error))
         raise SetupError(f"{_variable(field.groups() if field else ())}not JSON") from None
@@ -70,7 +73,8 @@ def _check_names(environment: Mapping[str, str]) -> None:
 
     These may belong to a later version or to another program: Kubernetes sets MIDSTREAM_SERVICE_HOST.
     """
-    variables = {variable_of(name) for name in Settings.model_fields} | CLIENT_VARIABLES
+    files = {variable + SUFFIX for variable in secret_variables()}
+    variables = {variable_of(name) for name in Settings.model_fields} | files | CLIENT_VARIABLES
     names = {name.removeprefix(PREFIX): name for name in variables if name.startswith(PREFIX)}
     unknown = sorted(name for name in environment if name.upper().startswith(PREFIX) and name.upper() not in variables)
     for name in unknown:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from midstream.access.provider_settings import KEYED, key_variable
 from midstream.settings import Settings
 
 OPENAI_MODEL: Final = "openai/gpt-5.4-mini"
@@ -34,7 +35,7 @@ class UnknownModel(Exception):
 
 
 class MissingProviderKey(Exception):
-    """The provider is known, but its API key is not set.
+    """The provider is known, but its API key is not set, and the settings do not say that the workers have it.
 
     Attributes:
         provider: The provider's name.
@@ -106,10 +107,8 @@ def resolve(model: str | None, settings: Settings, choice: Choice = EVERY_MODEL)
     if not model or not name or not _has(provider, name, settings) or not choice.allows(model):
         models = [*(each.id for each in available(settings, choice)), *_open_ended(settings, choice)]
         raise UnknownModel("of any name" if model is None else model, models)
-    if provider == "openai" and settings.openai_api_key is None:
-        raise MissingProviderKey(provider, "OPENAI_API_KEY")
-    if provider == "anthropic" and settings.anthropic_api_key is None:
-        raise MissingProviderKey(provider, "ANTHROPIC_API_KEY")
+    if provider in KEYED and not settings.offers(provider):
+        raise MissingProviderKey(provider, key_variable(provider))
     return model
 
 
@@ -139,9 +138,9 @@ def default_of(settings: Settings, choice: Choice = EVERY_MODEL) -> str | None:
 
 def _listed(settings: Settings) -> Iterator[Model]:
     ids = []
-    if settings.openai_api_key is not None:
+    if settings.offers("openai"):
         ids.append((OPENAI_MODEL, "any other model of OpenAI goes as well, by its name"))
-    if settings.anthropic_api_key is not None:
+    if settings.offers("anthropic"):
         ids.append((ANTHROPIC_MODEL, "any other model of Anthropic goes as well, by its name"))
     if settings.local_url is not None:
         ids.append((LOCAL_MODEL, "a small model that runs on this machine"))
@@ -156,9 +155,9 @@ def _listed(settings: Settings) -> Iterator[Model]:
 def _default(settings: Settings) -> str:
     if settings.default_model is not None:
         return settings.default_model
-    if settings.openai_api_key is not None:
+    if settings.offers("openai"):
         return OPENAI_MODEL
-    if settings.anthropic_api_key is not None:
+    if settings.offers("anthropic"):
         return ANTHROPIC_MODEL
     if settings.apps:  # who brings an app of their own, and no key, means that
         return f"app/{next(iter(settings.apps))}"
@@ -191,6 +190,5 @@ def _fits(model: str, pattern: str) -> bool:
 
 def _open_ended(settings: Settings, choice: Choice) -> list[str]:
     """Return the providers of which any model can be asked for."""
-    keyed = {"openai": settings.openai_api_key, "anthropic": settings.anthropic_api_key}
-    providers = (*(name for name, key in keyed.items() if key), *settings.providers)
+    providers = (*filter(settings.offers, KEYED), *settings.providers)
     return [each for each in (f"{name}/{ANY}" for name in providers) if choice.allows(each)]

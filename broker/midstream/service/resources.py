@@ -60,7 +60,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         UnfitServer: The server can hold no log.
         LogUnavailable: Redis did not answer.
     """
-    url, prefix = settings.redis_url.get_secret_value(), settings.key_prefix
+    url, prefix = settings.redis_address, settings.key_prefix
     redis = connect(url, settings.redis_timeout_s, settings.redis_connections)
     # The reaper has connections of its own: it must look after lost streams even when requests hold all others.
     reaper_redis = connect(url, settings.redis_timeout_s, REAPER_CONNECTIONS)

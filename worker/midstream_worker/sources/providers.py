@@ -2,13 +2,10 @@
 
 import contextlib
 import logging
-import os
-import re
 from collections.abc import Iterable
 from pathlib import Path
 
 import httpx2
-from pydantic import SecretStr
 
 from midstream.requests.catalogue import split
 from midstream.settings import Settings
@@ -35,7 +32,7 @@ class Sources:
 
         Raises:
             SourceError: `source_error`: an app's module or function cannot be found.
-            KeyError: The settings of this process know no such provider or app.
+            KeyError: The settings of this process know no such provider or app, or not the provider's key.
         """
         provider, name = split(model)
         key = model if provider == "app" else provider
@@ -94,9 +91,9 @@ class Sources:
         raise SourceError("source_error", f"The app {name} could not be imported.")
 
     def _openai(self) -> Source:
-        settings = self._settings
+        settings, key = self._settings, self._key("openai")
         if settings.openai_dialect == "chat":
-            return self._compatible("openai", settings.openai_base_url, paid=True, key=settings.openai_api_key)
+            return self._compatible("openai", settings.openai_base_url, paid=True)
         import openai  # noqa: PLC0415
 
         from midstream_worker.sources.failures import Failures  # noqa: PLC0415
@@ -104,7 +101,6 @@ class Sources:
         from midstream_worker.sources.openai_chat import OpenAIChat  # noqa: PLC0415
         from midstream_worker.sources.openai_responses import OpenAIResponses  # noqa: PLC0415
 
-        key = _revealed(settings.openai_api_key)
         client = openai.AsyncOpenAI(
             api_key=key, base_url=settings.openai_base_url, max_retries=0, http_client=self._http_client()
         )
@@ -115,13 +111,13 @@ class Sources:
             OpenAIChat(client, failures, paid=True, max_output_bytes=most, at_openai=True),
         )
 
-    def _compatible(self, provider: str, base_url: str | None, *, paid: bool, key: SecretStr | None = None) -> Source:
+    def _compatible(self, provider: str, base_url: str | None, *, paid: bool) -> Source:
         import openai  # noqa: PLC0415
 
         from midstream_worker.sources.failures import Failures  # noqa: PLC0415
         from midstream_worker.sources.openai_chat import OpenAIChat  # noqa: PLC0415
 
-        secret = _revealed(key) or os.environ.get(key_variable(provider), "")
+        secret = self._settings.key_of(provider)
         client = openai.AsyncOpenAI(
             api_key=secret or "none",  # the SDK insists on a key, which most local servers do not need
             base_url=base_url,
@@ -143,28 +139,24 @@ class Sources:
         from midstream_worker.sources.anthropic import AnthropicMessages  # noqa: PLC0415
         from midstream_worker.sources.failures import Failures  # noqa: PLC0415
 
-        settings = self._settings
-        key = _revealed(settings.anthropic_api_key)
+        settings, key = self._settings, self._key("anthropic")
         client = anthropic.AsyncAnthropic(
             api_key=key, base_url=settings.anthropic_base_url, max_retries=0, http_client=self._http_client()
         )
         failures = Failures(anthropic, "anthropic", _secrets(key, settings.anthropic_base_url))
         return AnthropicMessages(client, failures, max_output_bytes=settings.max_output_bytes)
 
+    def _key(self, provider: str) -> str:
+        key = self._settings.key_of(provider)
+        if not key:
+            raise KeyError(provider)
+        return key
+
     def _http_client(self) -> httpx2.AsyncClient:
         settings = self._settings
         limits = AnswerLimits(settings.max_provider_event_bytes, settings.max_provider_answer_bytes)
         # The generation's own idle time-out comes first; this one is for calls outside of generations.
         return provider_client(limits, silence_s=settings.longest_idle_s)
-
-
-def key_variable(provider: str) -> str:
-    """Return the name of the environment variable that holds a compatible provider's key."""
-    return re.sub(r"\W", "_", provider).upper() + "_API_KEY"
-
-
-def _revealed(key: SecretStr | None) -> str:
-    return key.get_secret_value() if key else ""
 
 
 def _secrets(key: str, base_url: str | None) -> Iterable[str]:

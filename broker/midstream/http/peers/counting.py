@@ -40,7 +40,8 @@ async def count(settings: Settings, provider: str, model: str, body: Json, betas
 
     Raises:
         ProviderObjectError: The body names an object at the provider that all tenants would share.
-        Problem: 404 `not_found`: the model is another provider's. Else the provider's refusal, or its failure.
+        Problem: 404 `not_found`: the model is another provider's. 422 `missing_provider_key`: this broker has no key.
+            Else the provider's refusal, or its failure.
     """
     its_provider, name = split(model)
     if its_provider != provider:
@@ -49,6 +50,8 @@ async def count(settings: Settings, provider: str, model: str, body: Json, betas
     items = body.get("input") or body.get("messages")
     params = {name: value for name, value in body.items() if name not in ("input", "messages")}
     refuse_objects(model, params, items if isinstance(items, list) else (), settings)
+    if not settings.key_of(provider):
+        raise Problem(422, "missing_provider_key", f"This broker has no key of {provider}, so it cannot count tokens.")
     status, answer = await _ask(settings, provider, {**body, "model": name}, betas)
     if status == HTTPStatus.OK:
         return answer
@@ -88,19 +91,14 @@ async def _ask(settings: Settings, provider: str, body: Json, betas: list[str]) 
 
 
 def _key_headers(settings: Settings, provider: str) -> dict[str, str]:
-    key = _key(settings, provider)
+    key = settings.key_of(provider)
     if provider == "openai":
         return {"Authorization": f"Bearer {key}"}
     return {"x-api-key": key, "anthropic-version": "2023-06-01"}
 
 
-def _key(settings: Settings, provider: str) -> str:
-    key = settings.openai_api_key if provider == "openai" else settings.anthropic_api_key
-    return key.get_secret_value() if key else ""
-
-
 def _clean(message: str, settings: Settings, provider: str) -> str:
-    message = message.replace(_key(settings, provider) or "\0", "[secret]")
+    message = message.replace(settings.key_of(provider) or "\0", "[secret]")
     return "".join(character for character in message if character.isprintable())[:MOST_MESSAGE_CHARS]
 
 

@@ -1,0 +1,125 @@
+"""The settings of the models' providers; `midstream.settings` holds them with all others.
+
+Keys and base URLs are read from the SDKs' usual variables. They are here so that the broker knows which models are
+available without importing an SDK.
+"""
+
+import re
+from typing import Annotated, Final
+from urllib.parse import urlsplit
+
+from pydantic import AliasChoices, Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode
+
+from midstream.access.access_settings import listed
+from midstream.access.secret_files import secret
+
+HTTP_SCHEMES: Final = ("http", "https")
+KEYED: Final = ("openai", "anthropic")
+"""The providers that answer nobody without a key."""
+BUILT_IN_PROVIDERS: Final = frozenset((*KEYED, "local", "demo", "app"))
+APP_PATH: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
+
+
+class ProviderSettings(BaseSettings):
+    """Which models there are, and how their providers are reached."""
+
+    default_model: str | None = Field(default=None, description="model of a request that does not name one")
+    local_url: str | None = Field(default=None, description="base URL of the local model's server")
+    demo_delay_ms: int = Field(default=40, ge=0, description="pause between two words of the demo source")
+    providers: dict[str, str] = Field(
+        default_factory=dict,
+        description='servers that are compatible with OpenAI: {"ollama": "http://127.0.0.1:11434/v1"}',
+    )
+    apps: dict[str, str] = Field(
+        default_factory=dict, description='your own sources: {"name": "module:async_generator_function"}'
+    )
+    openai_api_key: SecretStr | None = Field(
+        default=None, validation_alias=AliasChoices("OPENAI_API_KEY"), description="key of the `openai` provider"
+    )
+    openai_base_url: str | None = Field(
+        default=None, validation_alias=AliasChoices("OPENAI_BASE_URL"), description="base URL of `openai`"
+    )
+    openai_dialect: Annotated[str, NoDecode] = Field(
+        default="responses", pattern=r"^(responses|chat)$", description="OpenAI's API to call: `responses` or `chat`"
+    )
+    openai_background: bool = Field(
+        default=True, description="run `openai` generations in background mode, so that they can be re-attached"
+    )
+    anthropic_api_key: SecretStr | None = Field(
+        default=None, validation_alias=AliasChoices("ANTHROPIC_API_KEY"), description="key of `anthropic`"
+    )
+    anthropic_base_url: str | None = Field(
+        default=None, validation_alias=AliasChoices("ANTHROPIC_BASE_URL"), description="base URL of `anthropic`"
+    )
+    available: str = Field(
+        default="",
+        description="`openai,anthropic`: providers that a broker without their keys offers, as the workers have them",
+    )
+
+    @field_validator("local_url", "openai_base_url", "anthropic_base_url")
+    @classmethod
+    def _http_url(cls, value: str | None) -> str | None:
+        if value is not None:
+            check_url(value, HTTP_SCHEMES)
+        return value
+
+    @field_validator("providers")
+    @classmethod
+    def _well_formed_providers(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, url in value.items():
+            if not name or "/" in name or name in BUILT_IN_PROVIDERS:
+                raise ValueError(f"{name!r} cannot be a provider's name: it is empty, contains a slash, or is in use")
+            try:
+                check_url(url, HTTP_SCHEMES)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from None
+            secret(key_variable(name))
+        return value
+
+    @field_validator("apps")
+    @classmethod
+    def _well_formed_apps(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, path in value.items():
+            if not name:
+                raise ValueError(f"the app {path!r} has no name")
+            if not APP_PATH.fullmatch(path):
+                raise ValueError(f"{name}: {path!r} is not `module:function`, as in shop.agent:answer")
+        return value
+
+    @field_validator("available")
+    @classmethod
+    def _well_formed_available(cls, value: str) -> str:
+        if set(listed(value)) - set(KEYED):
+            raise ValueError(f"the providers are some of {', '.join(KEYED)}")
+        return value
+
+    def key_of(self, provider: str) -> str:
+        """Return a provider's API key; empty: this process has none."""
+        keys = {"openai": self.openai_api_key, "anthropic": self.anthropic_api_key}
+        if provider not in keys:
+            return secret(key_variable(provider))
+        key = keys[provider]
+        return key.get_secret_value() if key else ""
+
+    def offers(self, provider: str) -> bool:
+        """Tell whether a provider that wants a key is set up, here or at the workers."""
+        return bool(self.key_of(provider)) or provider in listed(self.available)
+
+
+def key_variable(provider: str) -> str:
+    """Return the environment variable that holds a provider's API key."""
+    return re.sub(r"\W", "_", provider).upper() + "_API_KEY"
+
+
+def check_url(url: str, schemes: tuple[str, ...]) -> None:
+    """Refuse a URL that cannot be connected to. The message does not repeat it, because it may hold a password."""
+    parts = urlsplit(url)
+    if parts.scheme not in schemes:
+        raise ValueError(f"the URL begins with none of {', '.join(f'{scheme}://' for scheme in schemes)}")
+    try:
+        has_address = (parts.path if parts.scheme == "unix" else parts.hostname) and parts.port != 0
+    except ValueError:  # the port is no number, or too large
+        has_address = False
+    if not has_address:
+        raise ValueError("the URL names no host, or a port that cannot exist")
