@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import itertools
 import logging
 import os
 from collections.abc import AsyncIterator, Iterator
@@ -40,8 +41,21 @@ hypothesis.settings.load_profile("tests")
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest tests: the others run beside them."""
-    items.sort(key=lambda item: item.get_closest_marker("slow_start") is None)
+    """Begin with the longest tests, some in each process, so that the others run beside them.
+
+    xdist cuts the list into one piece for each process, from its beginning to its end, all of one length.
+    """
+    durations_s = [(item, mark.args[0]) for item in items if (mark := item.get_closest_marker("slow_start"))]
+    slow = [item for item, _ in sorted(durations_s, key=lambda pair: -pair[1])]
+    others = iter([item for item in items if item not in slow])
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    length = len(items)
+    items.clear()
+    for number in range(processes):
+        end = len(items) + (length - len(items)) // (processes - number)
+        items += slow[number::processes]
+        items += itertools.islice(others, max(0, end - len(items)))
+    items += others
 
 
 def pytest_unconfigure() -> None:

@@ -107,7 +107,7 @@ async def system(redis_url: str, tmp_path: Path, hostile_url: str) -> System:
     return System(redis_url, tmp_path, hostile_url, providers=providers, demo_delay_ms=20, lease_ms=3_000, **limits)
 
 
-@pytest.mark.slow_start
+@pytest.mark.slow_start(15)
 async def test_harm_stays_with_its_own_generation(system: System) -> None:
     """Sources/Bounded: the worker's memory, and the generations beside."""
     async with system:

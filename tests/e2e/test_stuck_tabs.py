@@ -20,8 +20,10 @@ if TYPE_CHECKING:  # pytest itself imports the plugins
 pytest_plugins = ("tests.e2e.browser", "tests.e2e.raw_browser")
 pytestmark = pytest.mark.browser
 
-SCRIPT = Script(words=1_500, delay_ms=20)
-STARVED_S = 18
+SCRIPT = Script(words=700, delay_ms=20)
+TIMES_MS = {"LIFE_SIGN_MS": 1_000, "STUCK_MS": 3_300, "SPREAD_MS": 700}
+"""A third of what a page waits for."""
+STARVED_S = 10
 
 
 @pytest.fixture
@@ -31,10 +33,12 @@ async def system(redis_url: str, tmp_path: Path, provider: ProviderServer) -> As
         yield await running.start()
 
 
+@pytest.mark.slow_start(20)
 @pytest.mark.parametrize("how", ["alert", "debugger"])
 async def test_a_stuck_tab_that_leads_starves_no_other(
     tabs: "Tabs", system: System, provider: ProviderServer, how: str
 ) -> None:
+    await tabs.hurry(**TIMES_MS)
     stream_id = await system.post(input=directive(SCRIPT), model="openai/gpt")
     stuck, *others = [await tabs.open(system.url) for _ in range(3)]
     for page in (stuck, *others):

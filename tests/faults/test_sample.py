@@ -12,7 +12,7 @@ SEED = 1
 A_FEW = 3
 
 
-@pytest.mark.slow_start
+@pytest.mark.slow_start(60)
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("server", SERVER_KINDS)
 async def test_a_sample_of_every_family(server: str, provider_url: str) -> None:
