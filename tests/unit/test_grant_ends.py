@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
+from redis.asyncio import Redis
 
 from midstream.access.api_keys import digest
 from midstream.access.grant import Grant
 from midstream.service import grant_ends
 from midstream.service.credentials import Credentials
 from midstream.service.grant_ends import GrantEnds
+from midstream.service.shared_secret import SharedSecret
 from midstream.settings import Settings
 
 SECRET = b"s" * 32
@@ -43,7 +45,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def ends_of(*readers: Reader, keys_file: Path | None = None) -> GrantEnds:
     settings = Settings(api_keys=SecretStr("k:acme"), keys_file=keys_file)
-    return GrantEnds(Credentials(settings, SECRET), lambda: readers)
+    return GrantEnds(Credentials(settings, SharedSecret(Redis(), "ms", SECRET)), lambda: readers)
 
 
 async def test_a_credential_without_an_end_costs_nothing() -> None:

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from midstream.access.allowance import EVERYTHING, OF_KEYS, OF_TENANTS, Allowance, Allowances
-from midstream.access.grant import TENANT_SCOPES, Grant, Scope
+from midstream.access.grant import KEY, MADE_BY_KEY, TENANT_SCOPES, Grant, Scope
 from midstream.access.limit_settings import LimitSettings
 
 SECRET_BYTES: Final = 32
@@ -72,6 +72,7 @@ class ApiKeys:
         self._of_keys = dict(of_keys or {})
         self._of_tenants = dict(of_tenants or {})
         self._by_credential = {grant.credential: grant for grant in self._grants.values()}
+        self._by_hash = {hash_of(credential): grant for credential, grant in self._by_credential.items()}
 
     @classmethod
     def from_pairs(cls, tenants_by_key: Mapping[str, str]) -> "ApiKeys":
@@ -128,6 +129,14 @@ class ApiKeys:
 
     def holds(self, grant: Grant) -> bool:
         """Tell whether the key of a grant that was made before is there still, whenever the grant itself ends."""
+        if grant.credential.startswith(MADE_BY_KEY):
+            own = self._by_hash.get(hash_of(grant.credential))
+            return (
+                own is not None
+                and own.tenant == grant.tenant
+                and own.user in (None, grant.user)
+                and grant.scopes <= own.scopes
+            )
         own = self._by_credential.get(grant.credential)
         return own is not None and (own is grant or replace(own, expires_s=grant.expires_s) == grant)
 
@@ -182,13 +191,13 @@ def _allowance(where: str, row: Mapping[str, Any], names: frozenset[str]) -> All
         raise KeysFileError(f"{where}: {error}") from None
 
 
-def hash_of(grant: Grant) -> str:
-    """Return the beginning of the hash of the key that made a grant."""
-    return grant.credential.rpartition("/")[2]
+def hash_of(credential: str) -> str:
+    """Return the beginning of the hash of the key that a grant's credential names; empty: it names none."""
+    return credential.rpartition("/")[2] if credential.startswith((KEY, MADE_BY_KEY)) else ""
 
 
 def _name(name: str, hashed: str) -> str:
-    return f"key:{name}/{hashed[:HASH_CHARS]}"
+    return f"{KEY}{name}/{hashed[:HASH_CHARS]}"
 
 
 def _scopes(where: str, names: Any) -> frozenset[Scope]:

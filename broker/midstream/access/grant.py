@@ -21,6 +21,10 @@ class Scope(StrEnum):
 ALL_SCOPES: Final = frozenset(Scope)
 TENANT_SCOPES: Final = ALL_SCOPES - {Scope.OPERATE}
 """What a key may do that names no scopes: everything of its own tenant's."""
+KEY: Final = "key:"
+"""The credential of a key's grant begins with it."""
+MADE_BY_KEY: Final = "read token/"
+"""The credential of a read token that a key made begins with it; the beginning of the key's hash follows."""
 OWNER_CHARS: Final = 32
 
 

@@ -9,6 +9,7 @@ from midstream.access.refusals import TokenExpiredError, UnauthorizedError
 
 ALGORITHM: Final = "HS256"
 MIN_SECRET_BYTES: Final = 32
+KEPT_SECRETS: Final = 4
 
 
 class OwnSignature:
@@ -28,6 +29,10 @@ class OwnSignature:
         self._secrets = tuple(secrets)
         self._kind = kind
         self._audience = audience
+
+    def adopt(self, secret: bytes) -> None:
+        """Sign with another secret from now on. Tokens of those before stay valid, of `KEPT_SECRETS` at most."""
+        self._secrets = (secret, *(each for each in self._secrets if each != secret))[:KEPT_SECRETS]
 
     def token(self, claims: Mapping[str, Any]) -> str:
         """Return a token with these claims; those that are None are left out."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from midstream.access.grant import Grant, Scope
+from midstream.access.grant import MADE_BY_KEY, Grant, Scope
 from midstream.access.own_signature import OwnSignature
 from midstream.access.refusals import UnauthorizedError
 
@@ -27,12 +27,14 @@ class Subject:
         user: The stream's user; None where it has none.
         stream: The stream's id; None for a token of a thread.
         thread: The thread; None for a token of a stream.
+        key: The beginning of the hash of the API key that asks for the token; empty: it was another credential.
     """
 
     tenant: str
     user: str | None
     stream: str | None
     thread: str | None
+    key: str = ""
 
 
 class ReadTokens:
@@ -40,6 +42,10 @@ class ReadTokens:
 
     def __init__(self, secrets: Sequence[bytes]) -> None:
         self._signature = OwnSignature(secrets, TYPE, AUDIENCE)
+
+    def adopt(self, secret: bytes) -> None:
+        """Sign with another secret from now on; tokens of those before stay valid."""
+        self._signature.adopt(secret)
 
     def mint(self, subject: Subject, scopes: frozenset[Scope], *, now_s: float, ttl_s: int) -> str:
         """Return a token that is valid for `ttl_s` seconds from `now_s` on, the time since 1970.
@@ -59,6 +65,7 @@ class ReadTokens:
             "sub": subject.user,
             "sid": subject.stream,
             "thr": subject.thread,
+            "key": subject.key or None,
         }
         return self._signature.token(claims)
 
@@ -73,11 +80,12 @@ class ReadTokens:
 
 
 def _grant(claims: dict[str, Any]) -> Grant:
-    tenant, user, stream, thread = (claims.get(name) for name in ("ten", "sub", "sid", "thr"))
+    tenant, user, stream, thread, key = (claims.get(name) for name in ("ten", "sub", "sid", "thr", "key"))
     try:
         scopes = frozenset(Scope(name) for name in claims["scp"])
     except (KeyError, TypeError, ValueError):
         raise UnauthorizedError("read token: unknown scopes") from None
     if not isinstance(tenant, str) or (stream is None) == (thread is None) or not scopes <= SCOPES:
         raise UnauthorizedError("read token: not for one stream or thread")
-    return Grant(tenant, user, scopes, stream, thread, "read token", float(claims["exp"]))
+    credential = f"{MADE_BY_KEY}{key}" if key else "read token"
+    return Grant(tenant, user, scopes, stream, thread, credential, float(claims["exp"]))

@@ -21,6 +21,10 @@ class SessionTokens:
     def __init__(self, secrets: Sequence[bytes]) -> None:
         self._signature = OwnSignature(secrets, TYPE, AUDIENCE)
 
+    def adopt(self, secret: bytes) -> None:
+        """Sign with another secret from now on; tokens of those before stay valid."""
+        self._signature.adopt(secret)
+
     def make(self, grant: Grant, *, now_s: float, ttl_s: int) -> tuple[str, int]:
         """Return a token that is valid from `now_s` on for `ttl_s` or to the grant's end, and when it ends."""
         expires_s = int(min(now_s + ttl_s, grant.expires_s or now_s + ttl_s))

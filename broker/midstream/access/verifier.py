@@ -9,7 +9,7 @@ from typing import Final
 import jwt
 
 from midstream.access.api_keys import ApiKeys
-from midstream.access.grant import Grant
+from midstream.access.grant import KEY, MADE_BY_KEY, Grant
 from midstream.access.identity_provider import IdentityProvider
 from midstream.access.read_tokens import TYPE, ReadTokens
 from midstream.access.refusals import Ending, TokenExpiredError, UnauthorizedError
@@ -63,7 +63,7 @@ class Verifier:
                 self._cached.popitem(last=False)
         self._cached.move_to_end(named)
         if is_of_key(cached) and not self.keys.holds(cached):
-            raise UnauthorizedError("the session of a revoked key")
+            raise UnauthorizedError("the session or read token of a revoked key")
         return self._current(cached)
 
     def ending(self, grant: Grant) -> Ending | None:
@@ -92,5 +92,5 @@ class Verifier:
 
 
 def is_of_key(grant: Grant) -> bool:
-    """Tell whether an API key made a grant; a key can be revoked."""
-    return grant.credential.startswith("key:")
+    """Tell whether an API key made a grant, or a read token that it is of; a key can be revoked."""
+    return grant.credential.startswith((KEY, MADE_BY_KEY))

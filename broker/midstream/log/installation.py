@@ -11,15 +11,13 @@ from midstream.log.redis_errors import log_errors
 SECRET_BYTES: Final = 32
 
 
-async def installation_secret(redis: Redis, prefix: str) -> bytes:
-    """Return the installation's secret. The first process that asks makes it; it has no TTL.
+async def installation_secret(redis: Redis, prefix: str, own: bytes | None = None) -> bytes:
+    """Return the installation's secret. Where Redis has none, it becomes `own`, or a new one; it has no TTL.
 
     Raises:
         LogUnavailable: Redis did not answer.
     """
-    key = Keys(prefix).secret
+    own = own or secrets.token_hex(SECRET_BYTES).encode()
     with log_errors:
-        await redis.set(key, secrets.token_hex(SECRET_BYTES), nx=True)
-        secret = await redis.get(key)
-    assert isinstance(secret, bytes)  # noqa: S101 - it was written just now
-    return secret
+        kept: bytes | None = await redis.set(Keys(prefix).secret, own, nx=True, get=True)
+    return kept or own

@@ -3,7 +3,6 @@
 from midstream.access.allowance import Allowances
 from midstream.access.api_keys import hash_of
 from midstream.access.grant import Grant
-from midstream.access.verifier import is_of_key
 from midstream.log.quotas import Quota, Start
 
 
@@ -12,8 +11,8 @@ def start_of(name: str, grant: Grant, allowances: Allowances, size_bytes: int) -
     quotas = {grant.tenant: ("tenant", _quota("tenant", allowances))}
     if grant.user is not None:
         quotas[grant.owner] = ("user", _quota("user", allowances))
-    if is_of_key(grant):
-        quotas[f"{grant.tenant}/key-{hash_of(grant)}"] = ("key", _quota("key", allowances))
+    if key := hash_of(grant.credential):
+        quotas[f"{grant.tenant}/key-{key}"] = ("key", _quota("key", allowances))
     return Start(name, quotas, size_bytes, allowances.limit("tenant_stored_bytes"))
 
 

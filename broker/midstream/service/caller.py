@@ -4,6 +4,7 @@ import hashlib
 import time
 from contextlib import AbstractContextManager
 
+from midstream.access.api_keys import hash_of
 from midstream.access.grant import Grant, Scope
 from midstream.access.read_tokens import Subject
 from midstream.access.refusals import InsufficientScopeError
@@ -123,7 +124,8 @@ class Caller:
         now_s = time.time()
         if self._grant.expires_s is not None:  # it does not outlive the credential that it comes from
             ttl_s = max(0, min(ttl_s, int(self._grant.expires_s - now_s)))
-        subject = Subject(self._grant.tenant, self.streams.acting_for(user).user, stream_id, thread)
+        key = hash_of(self._grant.credential)
+        subject = Subject(self._grant.tenant, self.streams.acting_for(user).user, stream_id, thread, key)
         token = self._resources.credentials.read_tokens.mint(subject, scopes, now_s=now_s, ttl_s=ttl_s)
         names = self._grant.names | {"user": subject.user}
         audit.done("mint", self._asker, **names, stream=stream_id, reason=" ".join(sorted(scopes)))

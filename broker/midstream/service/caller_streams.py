@@ -134,7 +134,7 @@ class CallerStreams:
 
     def derived_id(self, idempotency_key: str, grant: Grant | None = None) -> str:
         """Return the id that every start with this key agrees on (PROTOCOL: Create/Idempotent)."""
-        return derived_id(self._resources.secret, "key", (grant or self._grant).owner, idempotency_key)
+        return derived_id(self._resources.secret.value, "key", (grant or self._grant).owner, idempotency_key)
 
     async def _admit(self, grant: Grant, stream_id: str, size_bytes: int) -> None:
         """Count a start, unless a limit refuses it that is no start of a stream which is there already.

@@ -18,6 +18,7 @@ from midstream.access.read_tokens import ReadTokens
 from midstream.access.refusals import AccessError, Ending, TokenExpiredError, UnauthorizedError
 from midstream.access.session_tokens import SessionTokens
 from midstream.access.verifier import Verifier, is_of_key
+from midstream.service.shared_secret import SharedSecret
 from midstream.settings import OPEN_TENANT, Settings
 
 logger = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ class Credentials:
 
     Args:
         settings: Keys, key file, identity provider and secrets.
-        secret: The installation's secret, which signs read tokens where no other one is set.
+        secret: The installation's secret, which signs read tokens where no other one is set. It is kept up to date.
 
     Attributes:
         read_tokens: Makes read tokens.
@@ -43,10 +44,13 @@ class Credentials:
         on_change: Called after the key file was read again.
     """
 
-    def __init__(self, settings: Settings, secret: bytes) -> None:
+    def __init__(self, settings: Settings, secret: SharedSecret) -> None:
         secrets = [text.encode() for text in listed(settings.token_secrets.get_secret_value())]
-        self.read_tokens = ReadTokens(secrets or [secret])
-        self.session_tokens = SessionTokens(secrets or [secret])
+        self.read_tokens = ReadTokens(secrets or [secret.value])
+        self.session_tokens = SessionTokens(secrets or [secret.value])
+        self._secret = secret
+        if not secrets:
+            secret.on_change = self._adopt
         self.on_change: Callable[[], None] = lambda: None
         self._settings = settings
         self._is_open = settings.is_open
@@ -60,12 +64,15 @@ class Credentials:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to look at the key file."""
+        """Begin to look at the key file and at the secret."""
+        if not self._is_open:
+            self._secret.start()
         if self._path is not None:
             self._task = asyncio.create_task(self._look(), name="key file")
 
     async def stop(self) -> None:
-        """Look at the key file no longer, nor at the provider's keys."""
+        """Look at the key file no longer, nor at the secret and the provider's keys."""
+        await self._secret.stop()
         if self._provider is not None:
             await self._provider.stop()
         if self._task is not None:
@@ -115,6 +122,10 @@ class Credentials:
                 raise TokenExpiredError
             case Ending.REVOKED:
                 raise UnauthorizedError("a revoked key")
+
+    def _adopt(self, secret: bytes) -> None:
+        self.read_tokens.adopt(secret)
+        self.session_tokens.adopt(secret)
 
     async def _look(self) -> None:
         while True:

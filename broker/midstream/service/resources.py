@@ -22,6 +22,7 @@ from midstream.service.credentials import Credentials
 from midstream.service.grant_ends import GrantEnds
 from midstream.service.listing import Lists
 from midstream.service.retries import Retries
+from midstream.service.shared_secret import SharedSecret
 from midstream.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ class Resources:
     """The rooms below, for streams of all tenants. Only `service` holds them; endpoints hold `Services`."""
 
     settings: Settings
-    secret: bytes
+    secret: SharedSecret
     credentials: Credentials
     grant_ends: GrantEnds
     log: Log
@@ -91,7 +92,8 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         for sentence in await examine(redis):
             logger.warning("%s", sentence)
         # An open broker has one tenant, from which nothing is to be kept.
-        secret = OPEN_SECRET if settings.is_open else await installation_secret(redis, prefix)
+        first = OPEN_SECRET if settings.is_open else await installation_secret(redis, prefix)
+        secret = SharedSecret(redis, prefix, first)
         credentials = Credentials(settings, secret)
         grant_ends = GrantEnds(credentials, hub.tails_and_waits)
         await hub.start()
