@@ -5,6 +5,8 @@ verb is used with it: let in and refused, with a provider that answers and with 
 """
 
 import json
+import logging
+import os
 import re
 import time
 from collections.abc import AsyncIterator
@@ -31,6 +33,10 @@ FAILURES = (
     Script(fail="garbage", fail_at=1, tag=PROMPT),
     Script(fail="reset", fail_at=1, tag=PROMPT),
 )
+if "OPENAI_LOG" in os.environ:
+    # The worker imports this file for its apps. The forked process has imported the SDKs before it had its environment.
+    for package in ("openai", "anthropic", "httpx2", "httpcore2", "arq", "redis", "asyncio"):
+        logging.getLogger(package).setLevel(logging.DEBUG)
 SIGNER = ec.generate_private_key(ec.SECP256R1())
 
 
