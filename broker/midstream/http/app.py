@@ -60,11 +60,6 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
-        responses={
-            "default": {
-                "description": "An error, as a problem document or in the shape of the SDK that the path belongs to."
-            }
-        },
     )
     noted_errors.install(app)
     app.add_middleware(site.PageHeaders)

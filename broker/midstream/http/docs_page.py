@@ -1,17 +1,23 @@
 """`/docs`: the API to read and to try; nothing on the page comes from another host."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from fastapi import FastAPI, Request, Response
-from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi import FastAPI, Response
 from fastapi.staticfiles import StaticFiles
 
+from midstream.http.declared_answers import declare
+
 FILES: Final = Path(__file__).parent.parent / "swagger_ui"
-_POLICY: Final = (
-    "default-src 'self'; style-src 'self' 'unsafe-inline'; script-src 'self' 'unsafe-inline'; img-src 'self' data:; "
-    "frame-ancestors 'none'; base-uri 'none'"
-)
+PAGE: Final = Path(__file__).parent.parent / "page" / "docs.html"
+HEADERS: Final = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
+}
 _SCHEMES: Final[dict[str, Any]] = {
     "bearer": {
         "type": "http",
@@ -48,39 +54,34 @@ _SOCKET: Final[dict[str, Any]] = {
         ],
         "responses": {
             "101": {"description": "The socket is open. Without a key it is closed with 4401."},
-            "default": {"description": "The request does not ask for a socket; the answer is a problem document."},
+            "404": {"description": "The request does not ask for a socket."},
         },
     }
 }
 
 
 def install(app: FastAPI, paths: dict[str, Any]) -> None:
-    """Serve `/docs`, and complete the description that it shows: by `paths` too, which FastAPI does not know."""
+    """Serve `/docs`, and complete the description that it shows: by `paths` too, which FastAPI does not know.
+
+    Raises:
+        KeyError: A route does not declare what it answers (`declared_answers.py`).
+    """
     described = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        document = described()
-        document.setdefault("components", {})["securitySchemes"] = _SCHEMES
-        document["security"] = [{}, *({name: []} for name in _SCHEMES)]  # {}: a broker without keys asks for none
-        document["paths"].update(paths)
-        document["paths"]["/v1/ws"] = _SOCKET
-        for path in _OPEN_PATHS:
-            document["paths"][path]["get"]["security"] = []
-        return document
-
-    app.openapi = openapi  # type: ignore[method-assign]
+    app.openapi = cache(lambda: _completed(described(), paths))  # type: ignore[method-assign]
     app.mount("/docs/files", StaticFiles(directory=FILES), name="docs files")
 
     @app.get("/docs", include_in_schema=False)
-    async def docs(request: Request) -> Response:
-        """Serve the page, also behind a proxy that serves it below a prefix."""
-        root = request.scope.get("root_path", "").rstrip("/")
-        page = get_swagger_ui_html(
-            openapi_url=f"{root}/openapi.json",
-            title="midstream",
-            swagger_js_url=f"{root}/docs/files/swagger-ui-bundle.js",
-            swagger_css_url=f"{root}/docs/files/swagger-ui.css",
-            swagger_favicon_url=f"{root}/page/icon.svg",
-        )
-        page.headers["Content-Security-Policy"] = _POLICY
-        return page
+    async def docs() -> Response:
+        """Serve the page. Its links are relative, so a proxy may serve it below a prefix."""
+        return Response(PAGE.read_bytes(), media_type="text/html", headers=HEADERS)
+
+
+def _completed(document: dict[str, Any], paths: dict[str, Any]) -> dict[str, Any]:
+    document["paths"].update(paths)
+    declare(document)
+    document["paths"]["/v1/ws"] = _SOCKET
+    document["components"]["securitySchemes"] = _SCHEMES
+    document["security"] = [{}, *({name: []} for name in _SCHEMES)]  # {}: a broker without keys asks for none
+    for path in _OPEN_PATHS:
+        document["paths"][path]["get"]["security"] = []
+    return document

@@ -15,11 +15,6 @@ from midstream.faces.peer_errors import anthropic_error, openai_error
 from midstream.http.absent_paths import is_absent
 from midstream.http.request_ids import request_id
 
-_OPENAI_PATHS: Final = ("/v1/responses", "/v1/chat")
-_ANTHROPIC_PATHS: Final = ("/v1/messages",)
-_AI_SDK_PATHS: Final = ("/api/chat",)
-_SHARED_PATHS: Final = ("/v1/models",)
-
 # Codes for which the peers have another status than the native API.
 _STATUSES: Final = {"unknown_model": 404, "missing_provider_key": 400, "idempotency_mismatch": 400}
 _OPENAI_CODES: Final = {
@@ -31,6 +26,12 @@ _OPENAI_CODES: Final = {
 _MOST_REASONS: Final = 3
 
 Peer = Literal["openai", "anthropic", "ai-sdk"]
+_PATHS: Final[tuple[tuple[tuple[str, ...], tuple[Peer | None, ...]], ...]] = (
+    (("/api/chat",), ("ai-sdk",)),
+    (("/v1/messages",), ("anthropic",)),
+    (("/v1/responses", "/v1/chat"), ("openai",)),
+    (("/v1/models",), ("anthropic", "openai", None)),
+)
 
 
 def peer_response(
@@ -56,21 +57,22 @@ def peer_response(
     return Response(orjson.dumps(body), status, headers, media_type="application/json")
 
 
+def peers_of(path: str) -> tuple[Peer | None, ...]:
+    """Return whose clients ask a path; None stands for native ones. The SDKs of several send a header of their own."""
+    for roots, peers in _PATHS:
+        if _is_below(path, roots):
+            return peers
+    return ("anthropic", "openai") if is_absent(path) else (None,)
+
+
 def _peer_of(scope: Scope) -> Peer | None:
-    path, headers = scope.get("path", ""), Headers(scope=scope)
-    if _is_below(path, _AI_SDK_PATHS):
-        return "ai-sdk"
-    if _is_below(path, _ANTHROPIC_PATHS):
+    peers = peers_of(scope.get("path", ""))
+    if len(peers) == 1:
+        return peers[0]
+    headers = Headers(scope=scope)
+    if "anthropic-version" in headers:
         return "anthropic"
-    if _is_below(path, _OPENAI_PATHS):
-        return "openai"
-    if is_absent(path):
-        return "anthropic" if "anthropic-version" in headers else "openai"
-    if _is_below(path, _SHARED_PATHS):  # native clients ask here as well, but the SDKs send a header of their own
-        if "anthropic-version" in headers:
-            return "anthropic"
-        return "openai" if "x-stainless-lang" in headers else None
-    return None
+    return "openai" if None not in peers or "x-stainless-lang" in headers else None
 
 
 def _is_below(path: str, roots: tuple[str, ...]) -> bool:

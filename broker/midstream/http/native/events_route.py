@@ -172,7 +172,6 @@ DESCRIPTION: Final[dict[str, Any]] = {
             },
             "404": {"description": "`stream_not_found`"},
             "410": {"description": "`cursor_trimmed`: the entries after the cursor are gone."},
-            "default": {"description": "An error: a problem document"},
         },
     }
 }
