@@ -65,6 +65,12 @@ class AccessSettings(BaseSettings):
         description="fields of requests that may name objects at a provider although all tenants share them there: "
         "`file_id,vector_store_ids`; `*` stands for all",
     )
+    remote_files: str = Field(
+        default="openai,anthropic",
+        pattern=r"^(\*|none|[\w.-]+(\s*,\s*[\w.-]+)*)$",
+        description="providers that may be sent `http` and `https` URLs of images and files, which they fetch from "
+        "where they run; `*` stands for all and for every scheme, `none` for nobody",
+    )
     session_ttl_s: int = Field(default=3_600, ge=10, le=86_400, description="longest life of a page's session")
     read_token_ttl_s: int = Field(default=3_600, ge=10, le=86_400, description="longest life of a read token")
 
@@ -144,6 +150,11 @@ class AccessSettings(BaseSettings):
         """The fields that a request must not have."""
         allowed = frozenset(listed(self.provider_objects))
         return frozenset() if "*" in allowed else PROVIDER_OBJECTS - allowed
+
+    @cached_property
+    def remote_file_providers(self) -> frozenset[str]:
+        """The providers that may be sent URLs; `*` stands for all."""
+        return frozenset(listed(self.remote_files)) - {"none"}
 
     @property
     def is_open(self) -> bool:

@@ -23,6 +23,7 @@ from midstream.log.errors import (
 )
 from midstream.requests.catalogue import MissingProviderKey, UnknownModel
 from midstream.requests.provider_objects import ProviderObjectError
+from midstream.requests.remote_files import RemoteFileError
 from midstream.requests.request import UnfitRequestError
 
 RETRY_AFTER_S: Final = 1
@@ -124,6 +125,7 @@ _PROBLEMS: Final[dict[type[Exception], Callable[[Any], Problem]]] = {
         422, "missing_provider_key", str(e), provider=e.provider, variable=e.variable
     ),
     ProviderObjectError: lambda e: Problem(400, "provider_object", str(e), param=e.at),
+    RemoteFileError: lambda e: Problem(400, "remote_file", str(e), param=e.at),
     AccessError: _refused,
     LimitExceededError: _limited,
     LogUnavailable: _unavailable,

@@ -24,6 +24,7 @@ from midstream.log.state import State
 from midstream.log.values import NewStream
 from midstream.requests.catalogue import Choice, resolve
 from midstream.requests.provider_objects import refuse_objects
+from midstream.requests.remote_files import refuse_remote_files
 from midstream.requests.request import GenerationRequest, IdleTimeoutError, TtlError, UnwritableRequestError, UserError
 from midstream.service.allowed_starts import start_of
 from midstream.service.caller_follower import CallerFollower
@@ -82,6 +83,7 @@ class CallerStreams:
             UserError: It names a user that the credential is not of.
             IdleTimeoutError, TtlError: It would wait too long, or be kept for too long.
             ProviderObjectError: It names an object at the provider that all tenants would share.
+            RemoteFileError: It holds a URL that the provider may not be sent.
             LimitExceededError: The tenant or the user has started enough, and this start has not begun a stream before.
             IdempotencyMismatch, StreamDeleted: See PROTOCOL: Create/Idempotent.
             StreamAbsent: The stream that the same start began has expired just now.
@@ -124,7 +126,9 @@ class CallerStreams:
             raise IdleTimeoutError(f"At most {settings.longest_idle_s:g} s (MIDSTREAM_MAX_IDLE_TIMEOUT_S).")
         if (request.ttl_s or 0) > settings.max_ttl_s:
             raise TtlError(f"At most {settings.max_ttl_s} s (MIDSTREAM_MAX_TTL_S).")
-        refuse_objects(model, request.params, request.as_items(), settings)
+        items = request.as_items()
+        refuse_objects(model, request.params, items, settings)
+        refuse_remote_files(model, items, settings)
         return model
 
     @property
