@@ -62,11 +62,13 @@ def pytest_unconfigure() -> None:
     fork_server.close_shared()
 
 
-@pytest.fixture(autouse=True)
-def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="session", autouse=True)
+def _own_environment() -> Iterator[None]:
     """Keep the developer's keys and settings out of the tests."""
-    for name in [name for name in os.environ if name.startswith(FOREIGN_PREFIXES)]:
-        monkeypatch.delenv(name)
+    with pytest.MonkeyPatch.context() as environment:
+        for name in [name for name in os.environ if name.startswith(FOREIGN_PREFIXES)]:
+            environment.delenv(name)
+        yield
 
 
 @pytest.fixture(autouse=True)

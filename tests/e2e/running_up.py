@@ -30,6 +30,7 @@ class Up:
         program: tuple[str, ...] = (*MIDSTREAM, "up"),
         **environment: str,
     ) -> None:
+        self.data_dir = data_dir
         self.environment = os.environ | {"MIDSTREAM_DEMO_DELAY_MS": "1"} | environment
         self.log = data_dir.with_suffix(".log")
         flags = () if local_model else ("--no-local-model",)

@@ -34,9 +34,9 @@ STORY_ENDS = "Nobody downstream ever noticed that she had been away."
 RUN_S = 40
 
 
-@pytest.fixture
-def up(tmp_path: Path) -> Iterator[Up]:
-    running = Up(tmp_path / "data", MIDSTREAM_DEMO_DELAY_MS="10")
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    running = Up(tmp_path_factory.mktemp("up") / "data", MIDSTREAM_DEMO_DELAY_MS="10")
     yield running
     running.end(signal.SIGINT)
 

@@ -21,9 +21,10 @@ def data_dir(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-@pytest.fixture
-def up(data_dir: Path) -> Iterator[Up]:
-    running = Up(data_dir)
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """One for all tests that leave it running."""
+    running = Up(tmp_path_factory.mktemp("up") / "data")
     yield running
     running.end(signal.SIGINT)
 
@@ -44,11 +45,13 @@ def test_a_prompt_is_answered_and_listed(up: Up) -> None:
 
 
 def test_a_stream_after_many_others_is_listed(up: Up) -> None:
+    started = set()
     for thread in ("oldest", *["later"] * 12):  # the broker looks through ten pages of the newest in one go
         body = {"input": "Tell me a story.", "model": "demo/story", "thread": thread}
-        assert httpx2.post(f"{up.url}/v1/streams", json=body).status_code == 201
+        started.add(httpx2.post(f"{up.url}/v1/streams", json=body).json()["id"])
+    assert len(started) == 13
     assert len(up.json("ls", "--thread", "oldest", "--limit", "1")["data"]) == 1
-    assert len(up.json("ls", "--limit", "1", "--all")["data"]) == 13
+    assert started <= {row["id"] for row in up.json("ls", "--limit", "1", "--all")["data"]}
 
 
 def test_ctrl_c_leaves_no_process_and_the_next_start_has_the_finished_answer(data_dir: Path) -> None:
@@ -153,9 +156,9 @@ def test_a_default_model_that_does_not_run_is_told(data_dir: Path) -> None:
     assert "MIDSTREAM_DEFAULT_MODEL=local/smollm2, and the local model does not run" in done.stderr
 
 
-def test_two_do_not_share_a_data_directory(up: Up, data_dir: Path) -> None:
+def test_two_do_not_share_a_data_directory(up: Up) -> None:
     second = subprocess.run(
-        (*MIDSTREAM, "up", "--port", "0", "--data-dir", str(data_dir)), capture_output=True, text=True, check=False
+        (*MIDSTREAM, "up", "--port", "0", "--data-dir", str(up.data_dir)), capture_output=True, text=True, check=False
     )
     assert second.returncode == 2
     assert f"in use by another `midstream up` (process {up.process.pid})" in second.stderr
