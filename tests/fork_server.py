@@ -32,10 +32,12 @@ IMPORTS = (
     "midstream.cli.serve",
 )
 ROOT = Path(__file__).parents[1]
+PROGRAMS = {"worker": "midstream_worker.__main__", "midstream": "midstream.cli.main"}
+"""What can be started by its `main`: a worker by itself, and the command line."""
 
 
 class Wish(TypedDict):
-    """What to start: `worker` or `broker` is the first argument; both output streams go to `log`."""
+    """What to start: `python -m` a name of `PROGRAMS`, with further arguments; both output streams go to `log`."""
 
     log: str
     environment: dict[str, str]
@@ -231,14 +233,11 @@ def _become(wish: Wish) -> None:
     os.environ.clear()
     os.environ.update(wish["environment"])
     os.chdir(wish["folder"])
-    what, *arguments = wish["arguments"]
-    sys.argv = [what, *arguments]
+    program, *arguments = wish["arguments"]
+    sys.argv = [program, *arguments]
     code: Any = 1
     try:
-        if what == "worker":
-            code = importlib.import_module("midstream_worker.__main__").main()
-        else:
-            code = importlib.import_module("midstream.cli.main").main([what, *arguments])
+        code = importlib.import_module(PROGRAMS[program]).main()
     except SystemExit as end:
         code = end.code
     finally:

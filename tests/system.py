@@ -78,7 +78,9 @@ class System:
     async def start_broker(self, port: int | None = None) -> Forked:
         """Start a broker and wait until it is ready."""
         port = self.port if port is None else port
-        process = await self._spawn(f"broker{len(self.brokers)}", "broker", "--port", str(port), *self.broker_arguments)
+        process = await self._spawn(
+            f"broker{len(self.brokers)}", "midstream", "broker", "--port", str(port), *self.broker_arguments
+        )
         self.brokers.append(process)
         async with httpx2.AsyncClient() as client, asyncio.timeout(READY_S):
             while True:

@@ -2,8 +2,6 @@
 
 import asyncio
 import os
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from midstream.access.api_keys import ApiKeys, KeysFileError, digest
 from midstream.access.key_file import add_key, revoke_key, rows_of
 from midstream.service import credentials
 from midstream.settings import Settings
+from tests import fork_server
 from tests.contract.access_calls import bearer, served
 
 ROW = '[[keys]]\nname = "{0}"\nsha256 = "{1}"\ntenant = "acme"\n'
@@ -45,19 +44,20 @@ async def test_a_useless_key_file_does_not_end_the_reading_of_later_ones(
 
 
 @pytest.mark.parametrize("content", [*USELESS, None])
-def test_a_useless_key_file_stops_the_start_with_a_sentence(
+async def test_a_useless_key_file_stops_the_start_with_a_sentence(
     tmp_path: Path, content: bytes | None, redis_url: str
 ) -> None:
     """Access/Keys."""
-    path = tmp_path / "keys.toml"
+    path, log = tmp_path / "keys.toml", tmp_path / "broker.log"
     if content is not None:
         path.write_bytes(content)
-    environment = os.environ | {"MIDSTREAM_KEYS_FILE": str(path), "MIDSTREAM_REDIS_URL": redis_url}
-    command = [sys.executable, "-m", "midstream.cli", "broker", "--port", "0"]
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
-    assert ended.returncode not in (0, None)
-    assert "Traceback" not in ended.stderr
-    assert "MIDSTREAM_KEYS_FILE: " in ended.stderr
+    environment = {**os.environ, "MIDSTREAM_KEYS_FILE": str(path), "MIDSTREAM_REDIS_URL": redis_url}
+    words = ["midstream", "broker", "--port", "0"]
+    broker = await fork_server.shared().fork(log, environment, words, tmp_path)
+    assert await asyncio.wait_for(broker.wait(), 30) != 0
+    printed = log.read_text()
+    assert "Traceback" not in printed
+    assert "MIDSTREAM_KEYS_FILE: " in printed
 
 
 def test_keys_that_are_made_at_once_are_all_in_the_file(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,14 +11,15 @@ from pydantic import SecretStr
 from midstream.log.errors import UnfitServer
 from midstream.service.services import open_services
 from midstream.settings import Settings
+from tests import fork_server
 from tests.servers import SERVER_KINDS, SentinelProcess, ValkeyProcess, free_port
 from tests.system import ROOT
 
 PROCESSES = {
-    "midstream broker": ("-m", "midstream.cli", "broker", "--port", "0"),
-    "midstream broker --workers 2": ("-m", "midstream.cli", "broker", "--port", "0", "--workers", "2"),
-    "midstream worker": ("-m", "midstream.cli", "worker"),
-    "a worker by itself": ("-m", "midstream_worker"),
+    "midstream broker": ("midstream", "broker", "--port", "0"),
+    "midstream broker --workers 2": ("midstream", "broker", "--port", "0", "--workers", "2"),
+    "midstream worker": ("midstream", "worker"),
+    "a worker by itself": ("worker",),
 }
 
 
@@ -39,17 +39,12 @@ async def test_a_process_says_so_in_one_sentence(
 ) -> None:
     url, mode = unfit
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "MIDSTREAM_REDIS_URL": url}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *words,
-        env=environment,
-        cwd=tmp_path,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    output, _ = await asyncio.wait_for(process.communicate(), 20)
-    lines = output.decode().splitlines()
-    assert len(lines) == 1, output.decode()
+    log = tmp_path / "process.log"
+    process = await fork_server.shared().fork(log, environment, [*words], tmp_path)
+    await asyncio.wait_for(process.wait(), 20)
+    output = log.read_text()
+    lines = output.splitlines()
+    assert len(lines) == 1, output
     assert "MIDSTREAM_REDIS_URL" in lines[0]
     assert mode in lines[0]
     assert process.returncode == 2

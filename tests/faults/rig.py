@@ -125,7 +125,7 @@ class Rig:
     ) -> Member:
         """Start the broker that listens on the port number `at`; `preload` and `environment` are as of a worker."""
         member = await self._member(f"broker{at}-{len(self._members)}", preload, environment)
-        await member.start("Application startup complete", "broker", "--port", str(self.broker_ports[at]))
+        await member.start("Application startup complete", "midstream", "broker", "--port", str(self.broker_ports[at]))
         if len(self.brokers) > at:
             self.brokers[at] = member
         else:
