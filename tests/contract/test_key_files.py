@@ -35,12 +35,33 @@ async def test_a_useless_key_file_does_not_end_the_reading_of_later_ones(
     async with served(settings, api_keys=SecretStr(""), keys_file=path) as client:
         assert await status(client, "one") == 200
         path.write_bytes(content)
-        await asyncio.sleep(0.1)  # long enough for the broken file to be looked at, which must change nothing
+        await asyncio.sleep(0.5)  # long enough for the broken file to be looked at, which must change nothing
         assert await status(client, "one") == 200
         path.write_text("")  # every key is revoked
         async with asyncio.timeout(5):
             while await status(client, "one") != 401:
                 await asyncio.sleep(0.01)
+
+
+async def test_a_key_file_is_not_read_while_it_is_written(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Access/Keys: an editor that empties the file first would else revoke every key, and cut every tail."""
+    monkeypatch.setattr(credentials, "LOOK_S", 0.001)
+    path = tmp_path / "keys.toml"
+    rows = [ROW.format(name, digest(name)) for name in ("one", "two")]
+    path.write_text("".join(rows))
+    async with served(settings, api_keys=SecretStr(""), keys_file=path) as client:
+        for _ in range(20):
+            for text in ("", rows[0]):
+                path.write_text(text)
+                await asyncio.sleep(0.01)
+                assert await status(client, "two") == 200
+        path.write_text(rows[1])
+        async with asyncio.timeout(5):
+            while await status(client, "one") != 401:
+                await asyncio.sleep(0.01)
+        assert await status(client, "two") == 200
 
 
 @pytest.mark.parametrize("content", [*USELESS, None])

@@ -12,6 +12,8 @@ import pytest
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
+from midstream.access.grant import owner_of
+from midstream.service import lost_places
 from midstream.settings import Settings
 from tests import inside
 from tests.contract.ws_talk import dial
@@ -232,6 +234,31 @@ async def test_a_set_clock_shuts_nobody_out(settings: Settings, redis: Redis, se
         assert [answer.status_code for answer in answers] == [201, 201, 429]
         assert 1 <= int(answers[2].headers["retry-after"]) <= 20
         await delete(client, answers[:2])
+
+
+async def test_a_place_of_a_start_that_was_cut_short_is_free_again(
+    settings: Settings, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Limits/Generations: a broker was killed after it counted the start and before it created the stream."""
+    monkeypatch.setattr(lost_places, "LOOK_S", 0.0)
+    life_ms = round(settings.longest_life_s * 1000)
+    async with brokers(limited(settings, tenant_generations=2, user_generations=1)) as (client,):
+        seconds, _ = await redis.time()
+        old, new = f"alpha/{'0' * 32}", f"alpha/{'1' * 32}"
+        of_ada = f"ms:live:{owner_of('alpha', 'ada')}"
+        for set_key in ("ms:live:alpha", of_ada):
+            await redis.zadd(set_key, {old: seconds * 1_000 + life_ms - 5_000})
+        await redis.hset("ms:places:alpha", mapping={old: f"2000 {of_ada}", "": 2000})  # type: ignore[misc]
+        assert (await start(client, user="ada")).status_code == 429, "its stream may be created just now"
+        for set_key in ("ms:live:alpha", of_ada):
+            await redis.zadd(set_key, {old: seconds * 1_000 + life_ms - 60_000})
+        await redis.zadd("ms:live:alpha", {new: seconds * 1_000 + life_ms})
+        started = await start(client, user="ada")
+        assert started.status_code == 201
+        assert await redis.zscore("ms:live:alpha", old) is None
+        assert (await start(client)).status_code == 429, "there are two, and both may live"
+        await delete(client, [started])
+        await redis.delete("ms:live:alpha", "ms:places:alpha")
 
 
 async def test_an_end_that_an_older_process_notes_frees_the_users_place(settings: Settings, redis: Redis) -> None:

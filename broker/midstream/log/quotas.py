@@ -12,6 +12,9 @@ from midstream.log.keys import Keys, tenant_of
 from midstream.log.scripts import Scripts
 
 MINUTE_MS: Final = 60_000
+SURELY_CREATED_MS: Final = 30_000
+"""A stream is created right after its start was counted. One that is not there after so long will not be."""
+LOOKED_AT: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,10 @@ class Start:
     size_bytes: int
     tenant_bytes: int
 
+    def owner(self, of: str) -> str:
+        """Return what the tenant, the user or the key is filed under."""
+        return next(owner for owner, (each, _) in self.quotas.items() if each == of)
+
 
 @dataclass(frozen=True, slots=True)
 class Excess:
@@ -113,6 +120,23 @@ class Quotas:
             return None
         limit, of, retry_after_ms = answer
         return Excess(limit.decode(), of.decode(), int(retry_after_ms))
+
+    async def lost(self, owner: str) -> list[str]:
+        """Return the streams that have had a place for a while and do not exist: their start was cut short.
+
+        Of those that a tenant, user or key runs, the oldest are looked at.
+
+        Raises:
+            LogUnavailable: Redis did not answer.
+        """
+        (seconds, _), rows = await self._scripts.in_order(
+            ("TIME",), ("ZRANGE", self._keys.live(owner), 0, LOOKED_AT - 1, "WITHSCORES")
+        )
+        brief_ms = int(seconds) * 1000 + self._life_ms - SURELY_CREATED_MS
+        names = [name.decode() for name, until_ms in zip(rows[::2], rows[1::2], strict=True)
+                 if float(until_ms) < brief_ms]  # fmt: skip
+        exist = await self._scripts.in_order(*(("EXISTS", self._keys.state(name)) for name in names)) if names else []
+        return [name for name, is_there in zip(names, exist, strict=True) if not is_there]
 
     def _words(self, of: str, owner: str, quota: Quota) -> tuple[Argument, ...]:
         rate = (self._keys.rate(owner), str(quota.interval_ms), quota.window_ms)

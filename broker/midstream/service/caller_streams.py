@@ -147,7 +147,10 @@ class CallerStreams:
         """
         allowances = self._resources.credentials.allowances(grant)
         try:
-            excess = await self._resources.quotas.admit(start_of(self._name(stream_id), grant, allowances, size_bytes))
+            start = start_of(self._name(stream_id), grant, allowances, size_bytes)
+            excess = await self._resources.quotas.admit(start)
+            if excess is not None and await self._resources.lost_places.free(start.owner(excess.of)):
+                excess = await self._resources.quotas.admit(start)
         except LogUnavailable:
             if not self._resources.settings.start_uncounted:
                 raise

@@ -23,8 +23,10 @@ from midstream.settings import OPEN_TENANT, Settings
 
 logger = logging.getLogger(__name__)
 
-LOOK_S: Final = 5.0
-"""How often the key file is looked at; a revoked key lets nobody in after that."""
+LOOK_S: Final = 4.5
+"""How often the key file is looked at; a revoked key lets nobody in 5 s later."""
+SETTLE_S: Final = 0.3
+"""A key file that was changed is read when it has been the same for so long: an editor may still write it."""
 FETCH_TIMEOUT_S: Final = 5.0
 _PLAIN_JSON: Final = {"Accept": "application/json", "Accept-Encoding": "identity"}
 """A compressed document would be read as it came, lest a small one grow beyond all bounds here."""
@@ -132,6 +134,9 @@ class Credentials:
             await asyncio.sleep(LOOK_S)
             version = self._version()
             if version != self._changed:
+                await asyncio.sleep(SETTLE_S)
+                if version != self._version():
+                    continue
                 self._changed = version
                 try:
                     self._verifier.keys = self._pairs | self._from_file()
@@ -140,14 +145,14 @@ class Credentials:
                 except KeysFileError as error:
                     logger.error("the key file cannot be used, and the keys stay as they were: %s", error)  # noqa: TRY400
 
-    def _version(self) -> tuple[int, int] | None:
+    def _version(self) -> tuple[int, int, int] | None:
         if self._path is None:
             return None
         try:
             stat = self._path.stat()
         except OSError:
             return None
-        return stat.st_mtime_ns, stat.st_ino
+        return stat.st_mtime_ns, stat.st_ino, stat.st_size
 
     def _from_file(self) -> ApiKeys:
         return ApiKeys({}) if self._path is None else keys_of(self._path)

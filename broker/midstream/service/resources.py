@@ -21,6 +21,7 @@ from midstream.log.tries import Tries
 from midstream.service.credentials import Credentials
 from midstream.service.grant_ends import GrantEnds
 from midstream.service.listing import Lists
+from midstream.service.lost_places import LostPlaces
 from midstream.service.retries import Retries
 from midstream.service.shared_secret import SharedSecret
 from midstream.settings import Settings
@@ -44,6 +45,7 @@ class Resources:
     log: Log
     registry: Registry
     quotas: Quotas
+    lost_places: LostPlaces
     chats: Chats
     retries: Retries
     slips: Slips
@@ -84,7 +86,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     slips = Slips(redis, prefix, settings.queue_timeout_s)
     lists = Lists(log, registry, settings)
     quotas = Quotas(redis, prefix, life_ms=round(settings.longest_life_s * 1000))
-    chats = Chats(redis, prefix)
+    lost, chats = LostPlaces(quotas, registry), Chats(redis, prefix)
     credentials: Credentials | None = None
     grant_ends: GrantEnds | None = None
     try:
@@ -101,7 +103,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         reaper.start()
         retries.start()
         yield Resources(
-            settings, secret, credentials, grant_ends, log, registry, quotas, chats, retries, slips, hub, lists
+            settings, secret, credentials, grant_ends, log, registry, quotas, lost, chats, retries, slips, hub, lists
         )
     finally:
         if grant_ends is not None:
