@@ -51,7 +51,7 @@ def test_pyenvs_versions_are_looked_at_after_the_path(tmp_path: Path) -> None:
 
 
 def test_the_containers_python_and_the_oldest_that_installs_are_promised() -> None:
-    images = set(re.findall(r"^FROM python:(\d+\.\d+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE))
+    images = set(re.findall(r"^ARG PYTHON=python:(\d+\.\d+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE))
     floor = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"].removeprefix(">=")
     assert images | {floor} <= set(promised())
     assert (len(images), floor) == (1, min(promised(), key=lambda version: int(version.partition(".")[2])))
