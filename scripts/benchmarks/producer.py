@@ -38,6 +38,8 @@ LEASE_MS: Final = 3_600_000
 LOOK_MS: Final = 10_000
 """Reapers look at a stream as early as at one that a worker holds."""
 TTL_S: Final = 3_600
+AFTER_MS: Final = 60_000
+"""The time of each entry, in ms after its stream was created."""
 APPEND: Final = SOURCES["append"]
 MIDSTREAM: Final = "midstream"
 XADD: Final = "xadd"
@@ -122,7 +124,7 @@ class _Redis(Pipeline):
         else:
             fence, _ = self._claimed[stream]
             place = (keys.state(stream), keys.log(stream), fence.epoch, fence.owner)
-            words = (("EVALSHA", self._sha, 2, *place), (keys.channel(stream), "", "", 0))
+            words = (("EVALSHA", self._sha, 2, *place), (keys.channel(stream), AFTER_MS, "", "", 0))
         before, after = (b"".join(map(_packed, part)) for part in words)
         return b"*%d\r\n%b" % (sum(map(len, words)) + 2, before), after  # the tail or id, and the text
 

@@ -58,7 +58,7 @@ async def log(redis: Redis) -> AsyncIterator[Log]:
 
 
 async def test_what_an_older_process_began_goes_on(redis: Redis, log: Log) -> None:
-    """State/Keys: a worker of the older version is replaced in the middle of a generation."""
+    """State/Keys, Entries/Time: a worker of the older version is replaced in the middle of a generation."""
     stream_id = new_id()
     older = Older(redis, log, stream_id)
     assert (await older.create())[0] == b"created"
@@ -75,7 +75,11 @@ async def test_what_an_older_process_began_goes_on(redis: Redis, log: Log) -> No
     facts = state.status, state.tail, state.intent, state.upstream_cursor, state.policy
     assert facts == ("running", 3, 1, 7, "restart")
     assert [row.content for row in rows] == [b's{"epoch":1,"model":"m"}', b"ta", b"tb"]
-    assert await log.append(stream_id, fence, 3, [b"tc"]) == 4
+    assert state.last_entry_ms is None
+    assert await log.append(stream_id, fence, 3, [b"tc"], after_ms=40) == 4
+    state, timed = await log.read_timed(stream_id, 0, 10)
+    assert state is not None
+    assert [row.written_ms for row in timed] == [None, None, None, state.last_entry_ms]
     assert await log.renew(stream_id, fence, LEASE_MS, Notes(upstream_id="resp_1")) is False
     await log.release(stream_id, fence)
     claim = await log.claim(stream_id, "newer", LEASE_MS)

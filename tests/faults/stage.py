@@ -133,7 +133,8 @@ async def entries(redis: Redis, stream_id: str) -> list[Entry]:
     stored = []
     for row_id, fields in rows:
         offset, _, epoch = row_id.partition(b"-")
-        stored.append(decode(fields[b"e"], int(offset), int(epoch)))
+        (content,) = fields.values()
+        stored.append(decode(content, int(offset), int(epoch)))
     return stored
 
 

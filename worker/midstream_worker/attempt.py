@@ -85,9 +85,14 @@ class Attempt:
 
     async def append(self, contents: list[bytes], cursor: int | None = None) -> None:
         """Append entries, however long Redis is away."""
-        await self._write(
-            contents, lambda rest: self._log.append(self.stream_id, self.fence, self.tail, rest, upstream_cursor=cursor)
-        )
+
+        def append(rest: list[bytes]) -> Awaitable[int]:
+            after_ms = self.now_ms - self.state.created_ms
+            return self._log.append(
+                self.stream_id, self.fence, self.tail, rest, upstream_cursor=cursor, after_ms=after_ms
+            )
+
+        await self._write(contents, append)
 
     async def seal(self, contents: list[bytes], outcome: str) -> None:
         """Append the last entries and end the stream, however long Redis is away.

@@ -12,8 +12,7 @@ What is sent to the server is made of the script's file once, when this module i
   names so are read before its first line, and their names become positions in the server's answer.
 - A sequence is not copied out of the arguments. `entries` is their table, and `entries_first` where the entries begin.
 
-So names cost a server nothing: it appends one entry in 5.8 us, and took 6.9 while functions and tables were made for
-each call.
+So names cost a server nothing. Functions and tables that were made for each call took 1 us of the 7 for an append.
 """
 
 import re
@@ -120,7 +119,11 @@ class Claim(Call):
 
 
 class Append(Call, grows=True):
-    """With an outcome it ends the stream, but see `Seal`. An empty `upstream_cursor` changes nothing."""
+    """With an outcome it ends the stream, but see `Seal`.
+
+    `tail_ms` is the entries' time in ms after the stream was created; empty: the server's. An empty `upstream_cursor`
+    changes nothing.
+    """
 
     state: Key
     log: Key
@@ -128,6 +131,7 @@ class Append(Call, grows=True):
     owner: str
     expected_tail: int
     channel: str
+    tail_ms: int | str = ""
     upstream_cursor: int | str = ""
     outcome: str = ""
     ttl_ms: int = 0

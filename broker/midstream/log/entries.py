@@ -83,6 +83,17 @@ class Stored(NamedTuple):
     content: bytes
 
 
+class Timed(NamedTuple):
+    """A stored entry, and when it was appended in ms of the server's clock; None: unknown."""
+
+    entry: Stored
+    written_ms: int | None
+
+
+Row = tuple[bytes, list[bytes]]
+"""One item of a Redis stream as XRANGE gives it: an id `<offset>-<epoch>`, and the field: its time and its content."""
+
+
 def text(content: str) -> Entry:
     """Return an entry of the answer's text."""
     return Entry(TEXT, {"text": content})
@@ -132,11 +143,20 @@ def parse_publication(message: bytes) -> list[Stored]:
     return [Stored(offset, epoch, content) for offset, content in enumerate(contents, first)]
 
 
-def stored_rows(rows: list[tuple[bytes, list[bytes]]]) -> list[Stored]:
-    """Return the entries of rows as XRANGE gives them: an id `<offset>-<epoch>`, and the field with the content."""
+def stored_rows(rows: list[Row]) -> list[Stored]:
+    """Return the entries of rows."""
     new = tuple.__new__  # past the constructor that NamedTuple writes, which costs as much as all the rest
     return [
         new(Stored, (int(offset), int(epoch), content))
         for row_id, (_, content) in rows
         for offset, epoch in (row_id.split(b"-"),)
+    ]
+
+
+def timed_entries(entries: list[Stored], rows: list[Row], created_ms: int) -> list[Timed]:
+    """Return entries with the times of their rows, of a stream that was created at `created_ms`."""
+    return [
+        # An older version called the field `e` (PROTOCOL: Entries/Time).
+        Timed(entry, created_ms + int(name) if name.isdigit() else None)
+        for entry, (_, (name, _)) in zip(entries, rows, strict=False)
     ]

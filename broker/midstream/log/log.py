@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from redis.asyncio import Redis
 
 from midstream.log import calls
-from midstream.log.entries import Stored, stored_rows
+from midstream.log.entries import Row, Stored, Timed, stored_rows, timed_entries
 from midstream.log.errors import LeaseHeld, StaleEpoch, StreamAbsent, StreamSealed, TailMismatch
 from midstream.log.keys import Keys
 from midstream.log.many import Many
@@ -79,11 +79,19 @@ class Log:
         return Claim(Fence(state.epoch, owner), state, bytes(request or b"{}"), _look(*look))
 
     async def append(
-        self, stream_id: str, fence: Fence, tail: int, contents: Sequence[bytes], *, upstream_cursor: int | None = None
+        self,
+        stream_id: str,
+        fence: Fence,
+        tail: int,
+        contents: Sequence[bytes],
+        *,
+        upstream_cursor: int | None = None,
+        after_ms: int | None = None,
     ) -> int:
         """Append stored entries after offset `tail`, which must be the last one, and return the new tail.
 
-        `upstream_cursor` is the provider's own position after these entries.
+        `upstream_cursor` is the provider's own position after these entries. `after_ms` is their time in ms after the
+        stream was created (PROTOCOL: Entries/Time); None: the server looks at its clock, which costs it 1 us.
 
         Raises:
             StaleEpoch, TailMismatch, StreamSealed, LogFull: Nothing was written.
@@ -95,6 +103,7 @@ class Log:
             owner=fence.owner,
             expected_tail=tail,
             channel=self.keys.channel(stream_id),
+            tail_ms="" if after_ms is None else max(0, after_ms),
             upstream_cursor="" if upstream_cursor is None else upstream_cursor,
             entries=contents,
         )
@@ -203,29 +212,39 @@ class Log:
 
     async def read(self, stream_id: str, after: int, limit: int) -> tuple[State | None, list[Stored]]:
         """Return the state and up to `limit` entries after offset `after`, as both were at one moment."""
-        state, rows = await self._page(stream_id, after, limit)
-        if state is not None and _is_incomplete(state, rows, after):
-            # The log was deleted, trimmed or expired just after its state was read: read both as they are now.
-            state, rows = await self._page(stream_id, after, limit)
-        return state, rows
+        state, entries, _ = await self._read(stream_id, after, limit)
+        return state, entries
 
-    async def _page(self, stream_id: str, after: int, limit: int) -> tuple[State | None, list[Stored]]:
+    async def read_timed(self, stream_id: str, after: int, limit: int) -> tuple[State | None, list[Timed]]:
+        """Do as `read`, for people who look at the log: each entry with the time of its append."""
+        state, entries, rows = await self._read(stream_id, after, limit)
+        return state, [] if state is None else timed_entries(entries, rows, state.created_ms)
+
+    async def _read(self, stream_id: str, after: int, limit: int) -> tuple[State | None, list[Stored], list[Row]]:
+        page = await self._page(stream_id, after, limit)
+        state, entries, _ = page
+        if state is not None and _is_incomplete(state, entries, after):
+            # The log was deleted, trimmed or expired just after its state was read: read both as they are now.
+            page = await self._page(stream_id, after, limit)
+        return page
+
+    async def _page(self, stream_id: str, after: int, limit: int) -> tuple[State | None, list[Stored], list[Row]]:
         """Read the state, then the entries; what was appended between the two reads is left out.
 
         They are not read in MULTI, because Redis 7.0 refuses whatever is queued in one while it is full, even reads.
         The commands of one connection run in order, and a log only grows after its tail, so the entries up to the tail
         of a state that was read before them are those of that moment.
         """
-        values, rows_read = await self._scripts.in_order(
+        values, rows = await self._scripts.in_order(
             ("HMGET", self.keys.state(stream_id), *FIELDS),
             ("XRANGE", self.keys.log(stream_id), after + 1, "+", "COUNT", limit),
         )
-        state, rows = State.parse(values), stored_rows(rows_read)
+        state, entries = State.parse(values), stored_rows(rows)
         if state is None:
-            return None, []
-        while rows and rows[-1].offset > state.tail:
-            rows.pop()
-        return state, rows
+            return None, [], []
+        while entries and entries[-1].offset > state.tail:
+            entries.pop()
+        return state, entries, rows
 
     async def request(self, stream_id: str) -> bytes:
         """Return the body that started the stream, as JSON."""
@@ -250,7 +269,7 @@ def _look(due_ms: bytes | None, time: list[bytes]) -> Look:
     return Look(seconds * 1000 + microseconds // 1000, None if due_ms is None else int(float(due_ms)))
 
 
-def _is_incomplete(state: State, rows: list[Stored], after: int) -> bool:
+def _is_incomplete(state: State, entries: list[Stored], after: int) -> bool:
     """Tell whether entries are missing that should be there by the state."""
     first = max(after + 1, state.first)
-    return first <= state.tail and (not rows or rows[0].offset != first)
+    return first <= state.tail and (not entries or entries[0].offset != first)

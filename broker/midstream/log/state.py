@@ -35,6 +35,8 @@ class State:
     epoch: int = 0
     owner: str = ""
     tail: int = 0
+    tail_ms: int = -1
+    """When the last append was, in ms after `created_ms`; -1: unknown."""
     log_bytes: int = 0
     """Of all entries as they are stored."""
     request_bytes: int = 0
@@ -72,6 +74,11 @@ class State:
     def ended(self) -> bool:
         """Whether the terminal entry is written."""
         return self.status == "ended"
+
+    @property
+    def last_entry_ms(self) -> int | None:
+        """When the last append was; None: there was none, or an older version's."""
+        return self.created_ms + self.tail_ms if self.tail_ms >= 0 else None
 
     @classmethod
     def parse(cls, values: list[bytes | None]) -> Self | None:

@@ -17,7 +17,7 @@ from midstream.hub.wait import Milestone
 from midstream.journal import audit
 from midstream.journal.audit import Asker
 from midstream.lifecycle.verdict import look_again_ms
-from midstream.log.entries import Json, Stored
+from midstream.log.entries import Json, Timed
 from midstream.log.errors import LogUnavailable, StreamAbsent
 from midstream.log.keys import new_id, stream_name
 from midstream.log.state import State
@@ -199,11 +199,11 @@ class CallerStreams:
     def _opened(self, stream_id: str, state: State | None) -> StreamHandle:
         return StreamHandle(self._resources, self._grant, self._asker, stream_id, self._owned(stream_id, state))
 
-    async def page(self, stream_id: str, after: int, limit: int) -> tuple[State, list[Stored]]:
+    async def page(self, stream_id: str, after: int, limit: int) -> tuple[State, list[Timed]]:
         """Return a stream's state and up to `limit` entries after offset `after`, at one moment; raises as `find`."""
         self._grant.require(Scope.READ)
         await self._check_owner(stream_id)
-        state, entries = await self._resources.log.read(self._name(stream_id), after, limit)
+        state, entries = await self._resources.log.read_timed(self._name(stream_id), after, limit)
         return self._owned(stream_id, state), entries
 
     async def list_page(self, only: Filter, limit: int, before: Listed | None) -> tuple[list[Json], Listed | None]:

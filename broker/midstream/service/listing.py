@@ -112,6 +112,7 @@ def summary(stream_id: str, state: State) -> Json:
         "user": state.user or None,
         "created_ms": state.created_ms,
         "started_ms": state.started_ms or None,
+        "last_entry_ms": state.last_entry_ms,
         "ended_ms": state.ended_ms or None,
         "ttl_s": state.ttl_s,
     }

@@ -144,10 +144,11 @@ async def get_entries(
         detail = f"The entries before offset {state.first} are gone."
         raise Problem(410, "cursor_trimmed", detail, first_offset=state.first, reason="trimmed")
     entries = []
-    for stored in page:
+    for stored, written_ms in page:
         entry = decode(stored.content, stored.offset, stored.epoch)
         data = {**entry.data, "type": entry.type}  # as in the native frame
-        entries.append({"offset": entry.offset, "epoch": entry.epoch, "type": entry.type, "data": data})
+        row = {"offset": entry.offset, "epoch": entry.epoch, "written_ms": written_ms, "type": entry.type, "data": data}
+        entries.append(row)
     document = {"data": entries, "first": state.first, "tail": state.tail, "status": state.status}
     return JsonResponse(document | {"outcome": state.outcome or None}, headers={"Stream-Id": stream_id})
 

@@ -3,13 +3,20 @@
 --- include closed
 --- include fenced
 if stream.tail ~= expected_tail then return {'tail', expected_tail, stream.tail} end
-local tail, bytes = tonumber(expected_tail), stream.log_bytes or 0
-local message = (tail + 1) .. '-' .. epoch
+if tail_ms == '' then
+  --- include clock
+  tail_ms = math.max(0, now_ms - (redis.call('HGET', state, 'created_ms') or now_ms))
+end
+local tail, bytes, first_id = tonumber(expected_tail), stream.log_bytes or 0, nil
+local tail_text = expected_tail  -- made once for each offset: it takes as long as reading a field of the state
 for i = entries_first, #entries do
   tail, bytes = tail + 1, bytes + #entries[i]
-  redis.call('XADD', log, tail .. '-' .. epoch, 'e', entries[i])
+  tail_text = tail .. ''
+  local id = tail_text .. '-' .. epoch
+  first_id = first_id or id
+  redis.call('XADD', log, id, tail_ms, entries[i])  -- PROTOCOL: Entries/Time
 end
-redis.call('HSET', state, 'tail', tail, 'log_bytes', bytes)
+redis.call('HSET', state, 'tail', tail_text, 'tail_ms', tail_ms, 'log_bytes', bytes)
 local answer = {'ok', tail}
 if upstream_cursor ~= '' then redis.call('HSET', state, 'upstream_cursor', upstream_cursor) end
 if outcome ~= '' then
@@ -20,6 +27,6 @@ if outcome ~= '' then
   answer[3], answer[4] = bytes + (redis.call('HGET', state, 'request_bytes') or 0), now_ms
 end
 -- PROTOCOL: Append/Published.
-if entries[entries_first] then message = message .. '\255' .. table.concat(entries, '\255', entries_first) end
-redis.call('PUBLISH', channel, message)
+local message = first_id and first_id .. '\255' .. table.concat(entries, '\255', entries_first)
+redis.call('PUBLISH', channel, message or (tail + 1) .. '-' .. epoch)
 return answer

@@ -2,11 +2,11 @@
 --- include closed
 if stream.status ~= 'queued' then return {'stale', stream.epoch} end
 --- include clock
-local epoch, tail = stream.epoch + 1, stream.tail + 1
+local epoch, tail, tail_ms = stream.epoch + 1, stream.tail + 1, math.max(0, now_ms - (stream.created_ms or now_ms))
 local model = cjson.encode(stream.model)
 local id, start = tail .. '-' .. epoch, 's{"epoch":' .. epoch .. ',"model":' .. model .. '}'
-redis.call('XADD', log, id, 'e', start)
-redis.call('HSET', state, 'status', 'running', 'epoch', epoch, 'owner', owner, 'tail', tail,
+redis.call('XADD', log, id, tail_ms, start)
+redis.call('HSET', state, 'status', 'running', 'epoch', epoch, 'owner', owner, 'tail', tail, 'tail_ms', tail_ms,
   'log_bytes', (stream.log_bytes or 0) + #start, 'started_ms', now_ms, 'lease_until_ms', now_ms + lease_ms, 'lease_ms', lease_ms)
 redis.call('PUBLISH', channel, id .. '\255' .. start)  -- PROTOCOL: Append/Published
 return {'ok', redis.call('HMGET', state, unpack(answer_fields, answer_fields_first))}
