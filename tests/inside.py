@@ -20,6 +20,7 @@ from midstream.http.app import create_app
 from midstream.http.fast_path.server_config import server_config
 from midstream.settings import Settings
 from midstream_worker.process import Process
+from tests import declared
 
 
 class PromptServer(uvicorn.Server):
@@ -83,7 +84,8 @@ async def served(settings: Settings, app: ASGIApp, **options: Any) -> AsyncItera
         certificate = options.get("ssl_certfile")
         verify = ssl.create_default_context(cafile=certificate) if certificate else True
         url = f"{'https' if certificate else 'http'}://127.0.0.1:{listener.getsockname()[1]}"
-        async with httpx2.AsyncClient(base_url=url, timeout=20, verify=verify) as client:
+        hooks: dict[str, list[Any]] = {"response": [declared.check]}
+        async with httpx2.AsyncClient(base_url=url, timeout=20, verify=verify, event_hooks=hooks) as client:
             yield client
     finally:
         server.stop()

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import httpx2
 
-from tests import fork_server
+from tests import declared, fork_server
 from tests.fork_server import Forked
 from tests.servers import free_port
 
@@ -25,7 +25,7 @@ class System:
     def __init__(self, redis_url: str, folder: Path, provider_url: str | None = None, **settings: object) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.http = httpx2.AsyncClient(base_url=self.url, timeout=30)
+        self.http = httpx2.AsyncClient(base_url=self.url, timeout=30, event_hooks={"response": [declared.check]})
         self.workers: list[Forked] = []
         self.brokers: list[Forked] = []
         self.broker_arguments: tuple[str, ...] = ()

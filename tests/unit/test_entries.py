@@ -38,3 +38,5 @@ def test_a_foreign_entry_is_refused() -> None:
         decode(b"?x", 1, 1)
     with pytest.raises(ValueError, match="no known type byte"):
         decode(b"", 1, 1)
+    with pytest.raises(ValueError, match="no JSON object"):
+        decode(b"d[1]", 1, 1)

@@ -35,6 +35,7 @@ _NAMED: Final = (*_CALLER, 404)
 _POST: Final = (413, 415)
 _STARTED: Final = (*_NAMED, *_POST, 410, 422, 429)
 _ANSWERED: Final = (*_NAMED, *_POST, 409, 410, 429, 502, 504)
+_COUNTED: Final = (*_NAMED, *_POST, 422, 429, 502, 504)
 _TAILED: Final = (*_NAMED, 410, 429)
 
 Answers = tuple[dict[int, tuple[str, ...]], tuple[int, ...]]
@@ -56,14 +57,14 @@ ANSWERS: Final[dict[str, Answers]] = {
     "post /api/chat/{chat_id}/stop": ({200: (JSON,), 202: (JSON,)}, (*_CALLER, *_POST)),
     "post /v1/responses": ({200: (JSON, SSE)}, _ANSWERED),
     "post /v1/responses/compact": ({200: (JSON,)}, _ANSWERED),
-    "post /v1/responses/input_tokens": ({200: (JSON,)}, (*_NAMED, *_POST)),
+    "post /v1/responses/input_tokens": ({200: (JSON,)}, _COUNTED),
     "get /v1/responses/{response_id}": ({200: (JSON, SSE)}, _TAILED),
     "delete /v1/responses/{response_id}": ({200: (JSON,)}, (*_NAMED, 413)),
     "post /v1/responses/{response_id}/cancel": ({200: (JSON,)}, (*_NAMED, *_POST)),
     "get /v1/responses/{response_id}/input_items": ({200: (JSON,)}, _NAMED),
     "post /v1/chat/completions": ({200: (JSON, SSE)}, _ANSWERED),
     "post /v1/messages": ({200: (JSON, SSE)}, _ANSWERED),
-    "post /v1/messages/count_tokens": ({200: (JSON,)}, (*_NAMED, *_POST)),
+    "post /v1/messages/count_tokens": ({200: (JSON,)}, _COUNTED),
     "get /v1/models": ({200: (JSON,)}, _CALLER),
     "get /v1/models/{model}": ({200: (JSON,)}, (*_NAMED, 422)),
     "get /healthz": ({200: (JSON,)}, _ANY),

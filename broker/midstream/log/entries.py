@@ -123,7 +123,10 @@ def decode(stored: bytes, offset: int, epoch: int) -> Entry:
         raise ValueError(f"entry {offset} has no known type byte: {stored[:16]!r}")
     if kind in _BARE:
         return Entry(kind, {"text": stored[1:].decode()}, offset, epoch)
-    return Entry(kind, orjson.loads(stored[1:]), offset, epoch)
+    data = orjson.loads(stored[1:])
+    if type(data) is not dict:
+        raise ValueError(f"entry {offset} is no JSON object")
+    return Entry(kind, data, offset, epoch)
 
 
 def is_end(stored: bytes) -> bool:

@@ -16,6 +16,7 @@ from midstream.http.problems import Problem
 from midstream.log.entries import Json
 from midstream.requests.catalogue import split
 from midstream.requests.provider_objects import refuse_objects
+from midstream.requests.remote_files import refuse_remote_files
 from midstream.settings import Settings
 
 TIMEOUT_S: Final = 30.0
@@ -40,6 +41,7 @@ async def count(settings: Settings, provider: str, model: str, body: Json, betas
 
     Raises:
         ProviderObjectError: The body names an object at the provider that all tenants would share.
+        RemoteFileError: It holds a URL that the provider may not be sent.
         Problem: 404 `not_found`: the model is another provider's. 422 `missing_provider_key`: this broker has no key.
             Else the provider's refusal, or its failure.
     """
@@ -49,7 +51,9 @@ async def count(settings: Settings, provider: str, model: str, body: Json, betas
         raise Problem(404, "not_found", detail, param="model")
     items = body.get("input") or body.get("messages")
     params = {name: value for name, value in body.items() if name not in ("input", "messages")}
-    refuse_objects(model, params, items if isinstance(items, list) else (), settings)
+    prompt = items if isinstance(items, list) else ()
+    refuse_objects(model, params, prompt, settings)
+    refuse_remote_files(model, prompt, settings)
     if not settings.key_of(provider):
         raise Problem(422, "missing_provider_key", f"This broker has no key of {provider}, so it cannot count tokens.")
     status, answer = await _ask(settings, provider, {**body, "model": name}, betas)
