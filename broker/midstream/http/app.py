@@ -15,6 +15,7 @@ from midstream.http.json_only import JsonOnly
 from midstream.http.limits import BodyLimit
 from midstream.http.messages import messages_routes
 from midstream.http.native import events_route, session_routes, stream_routes, token_routes
+from midstream.http.noted_errors import noted
 from midstream.http.page_guard import PageGuard
 from midstream.http.peers import absent_routes
 from midstream.http.peers.deliveries import Deliveries
@@ -34,13 +35,23 @@ class BrokerApp(FastAPI):
 
     def __init__(self, settings: Settings, **options: Any) -> None:
         super().__init__(**options)
-        routes = events_route.Shortcut(super().__call__)
-        self._with_rules = cors.allowed(RequestIds(PageGuard(routes, settings)), settings)
+        self._guard = PageGuard(settings)
+        self._routes = RequestIds(super().__call__)
+        self._with_rules = cors.allowed(self._answer, settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         scope["app"] = self
         await self._with_rules(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        problem = self._guard.problem(scope)
+        if problem is not None:
+            await noted(problem, scope).response(scope)(scope, receive, send)
+        elif events_route.is_for(scope):
+            await events_route.answer(scope, receive, send)
+        else:
+            await self._routes(scope, receive, send)
 
 
 def create_app(settings: Settings) -> FastAPI:

@@ -6,6 +6,7 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection
 from starlette.types import Scope
 
+from midstream.http.head import header
 from midstream.http.noted_errors import CALLER, asker_of
 from midstream.http.problems import Problem
 from midstream.http.session_cookie import session_token
@@ -35,17 +36,15 @@ def credentials_of(connection: HTTPConnection) -> list[str]:
             if name in connection.query_params:
                 detail = f"A credential in a URL can be read by others: send `{name}` as Authorization: Bearer …"
                 raise Problem(400, "credential_in_url", detail)
-    bearers, keys, has_cookie = [], [], False
-    for name, value in connection.scope["headers"]:  # once: each look into Starlette's headers goes through all of them
-        if name == b"authorization":
-            scheme, _, token = value.partition(b" ")
-            bearers += [token.strip().decode("latin-1")] if scheme.lower() == b"bearer" else []
-        elif name == b"x-api-key":
-            keys.append(value.decode("latin-1"))
-        elif name == b"cookie":
-            has_cookie = True
-    credentials = [credential for credential in (*bearers[:1], *keys[:1]) if credential]
-    if has_cookie and not credentials and (session := session_token(connection)):
+    scope = connection.scope
+    credentials = []
+    if (authorization := header(scope, b"authorization")) is not None:
+        scheme, _, token = authorization.partition(b" ")
+        if scheme.lower() == b"bearer" and (token := token.strip()):
+            credentials.append(token.decode("latin-1"))
+    if key := header(scope, b"x-api-key"):
+        credentials.append(key.decode("latin-1"))
+    if not credentials and header(scope, b"cookie") and (session := session_token(connection)):
         return [session]
     return credentials
 

@@ -10,10 +10,10 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Scope
 
 from midstream.http.cors import is_foreign
-from midstream.http.noted_errors import noted
+from midstream.http.head import header
 from midstream.http.problems import Problem
 from midstream.settings import Settings
 
@@ -29,26 +29,26 @@ class PageGuard:
     for its origin where it is read.
     """
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
-        self._app = app
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._is_idle = not (settings.is_open or settings.own_hosts)
         own = settings.own_hosts
-        self._is_own = lru_cache(HOSTS_REMEMBERED)(lambda host: is_loopback(host) or name_of(host) in own)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on."""
-        problem = None if self._is_idle or scope["type"] == "lifespan" else self._problem(scope)
-        if problem is not None:
-            await noted(problem, scope).response(scope)(scope, receive, send)
-            return
-        await self._app(scope, receive, send)
+        @lru_cache(HOSTS_REMEMBERED)
+        def is_own(host: bytes) -> bool:
+            text = host.decode("latin-1")
+            return is_loopback(text) or name_of(text) in own
 
-    def _problem(self, scope: Scope) -> Problem | None:
-        for name, value in scope["headers"]:
-            if name == b"host" and not self._is_own(value.decode("latin-1")):
-                detail = "This broker goes by another name: list the host in MIDSTREAM_ALLOWED_HOSTS."
-                return Problem(421, "unknown_host", detail)
+        self._is_own = is_own
+
+    def problem(self, scope: Scope) -> Problem | None:
+        """Return why a request is refused; None where it is not."""
+        if self._is_idle or scope["type"] == "lifespan":
+            return None
+        host = header(scope, b"host")
+        if host is not None and not self._is_own(host):
+            detail = "This broker goes by another name: list the host in MIDSTREAM_ALLOWED_HOSTS."
+            return Problem(421, "unknown_host", detail)
         if self._settings.is_open and scope["type"] == "http" and scope["method"] not in SAFE_METHODS:
             return foreign_page() if is_foreign(HTTPConnection(scope), self._settings) else None
         return None

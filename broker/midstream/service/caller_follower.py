@@ -1,5 +1,7 @@
 """A stream's follower in a caller's hands: tails that join it end with the caller's grant (PROTOCOL: Access/Ending)."""
 
+from collections.abc import Callable, Coroutine
+from types import TracebackType
 from typing import Any
 
 from midstream.access.grant import Grant
@@ -50,3 +52,32 @@ class CallerFollower:
         tail = self._follower.join(face, after, until, mark=mark)
         tail.grant = self._grant
         return tail
+
+
+class FollowerHold:
+    """Holds a pinned follower in an `async with`, whose tails keep it open beyond that.
+
+    A class, because it stands in the way of every client that comes back after a deploy: `asynccontextmanager` and its
+    generator cost three times as much.
+    """
+
+    __slots__ = ("_follower", "_grant", "_pinned", "_room")
+
+    def __init__(
+        self,
+        pinned: Coroutine[Any, Any, Follower],
+        grant: Callable[[], Grant | None],
+        room: Room | None,
+    ) -> None:
+        self._pinned = pinned
+        self._grant = grant
+        self._room = room
+
+    async def __aenter__(self) -> CallerFollower:
+        self._follower = await self._pinned
+        return CallerFollower(self._follower, self._grant(), self._room)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._follower.unpin()

@@ -4,8 +4,6 @@ import asyncio
 import hashlib
 import logging
 import math
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import orjson
 
@@ -27,7 +25,7 @@ from midstream.requests.provider_objects import refuse_objects
 from midstream.requests.remote_files import refuse_remote_files
 from midstream.requests.request import GenerationRequest, IdleTimeoutError, TtlError, UnwritableRequestError, UserError
 from midstream.service.allowed_starts import start_of
-from midstream.service.caller_follower import CallerFollower
+from midstream.service.caller_follower import FollowerHold
 from midstream.service.listing import Filter, Listed
 from midstream.service.resources import Resources
 from midstream.service.room import Room
@@ -217,21 +215,19 @@ class CallerStreams:
             raise InsufficientScopeError(Scope.READ)
         return await self._resources.lists.page(self._grant.tenant, self._grant.owner, only, limit, before)
 
-    @asynccontextmanager
-    async def follow(self, stream_id: str, after: int = 0) -> AsyncIterator[CallerFollower]:
-        """Hold the hub's follower of a stream, for a reader that has read up to `after`.
+    def follow(self, stream_id: str, after: int = 0) -> FollowerHold:
+        """Return a context that holds the hub's follower of a stream, for a reader that has read up to `after`.
 
-        Raises:
+        Raises, when it is entered:
             InsufficientScopeError: The credential does not read.
             StreamAbsent: There is no such stream, or the credential does not open it.
             TokenExpiredError, UnauthorizedError: The credential has ended meanwhile.
         """
-        follower = await self._pinned(stream_id, after)
-        try:
-            room = None if stream_id == self._started else self._room
-            yield CallerFollower(follower, self._resources.grant_ends.watched(self._grant), room)
-        finally:
-            follower.unpin()
+        room = None if stream_id == self._started else self._room
+        return FollowerHold(self._pinned(stream_id, after), self._watched, room)
+
+    def _watched(self) -> Grant | None:
+        return self._resources.grant_ends.watched(self._grant)
 
     async def _pinned(self, stream_id: str, after: int = 0) -> Follower:
         """Return the hub's follower, which the caller unpins; raises as `follow`."""
@@ -267,7 +263,7 @@ class CallerStreams:
             follower = await self._pinned(stream_id)
             try:
                 async with asyncio.timeout(wait_s):
-                    await follower.wait_for(milestone, self._resources.grant_ends.watched(self._grant))
+                    await follower.wait_for(milestone, self._watched())
             except TimeoutError:
                 return False
             finally:

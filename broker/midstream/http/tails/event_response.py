@@ -3,7 +3,7 @@
 import asyncio
 import functools
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Final
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -13,6 +13,12 @@ from midstream.http.tails.send_sink import SendSink
 from midstream.http.tails.wire_sink import BareSink, WireSink
 from midstream.hub.tail import Tail
 from midstream.log.keys import id_of
+
+_STREAMING: Final = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-store, no-transform"),
+    (b"x-accel-buffering", b"no"),
+)
 
 
 class EventResponse(Response):
@@ -26,8 +32,6 @@ class EventResponse(Response):
         sent: Whether all of it was sent, once it is over.
     """
 
-    media_type = "text/event-stream"
-
     def __init__(
         self,
         tail: Tail,
@@ -39,9 +43,13 @@ class EventResponse(Response):
         headers: dict[str, str] | None = None,
         over: Callable[[bool], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
-        streaming = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
-        super().__init__(None, status, {**streaming, "Stream-Id": id_of(tail.stream_id), **(headers or {})})
-        del self.headers["content-length"]
+        # Written as Starlette's own streaming response is: the base class would count the bytes of a body, and encode
+        # headers that are always the same.
+        self.status_code = status
+        self.background = None
+        self.raw_headers = [*_STREAMING, (b"stream-id", id_of(tail.stream_id).encode("latin-1"))]
+        for name, value in (headers or {}).items():
+            self.raw_headers.append((name.lower().encode("latin-1"), value.encode("latin-1")))
         self._opening = opening
         self._tail = tail
         self.sent = False
