@@ -27,10 +27,12 @@ class Reader:
     def __init__(self, grant: Grant | None) -> None:
         self.grant = grant
         self.reasons: list[str] = []
+        self.refused_s = 0.0
         self.refused = asyncio.Event()
 
     def refuse(self, reason: str) -> None:
         self.reasons.append(reason)
+        self.refused_s = time.time()
         self.refused.set()
 
 
@@ -63,8 +65,11 @@ async def test_each_reader_is_refused_at_its_own_end_and_no_other() -> None:
         assert ends.watched(reader.grant) is reader.grant
     async with asyncio.timeout(5):
         await first.refused.wait()
-        assert second.reasons == []
         await second.refused.wait()
+    for reader in (first, second):
+        assert reader.grant is not None
+        assert reader.grant.expires_s is not None
+        assert reader.refused_s >= reader.grant.expires_s
     assert (first.reasons[0], second.reasons) == ("token_expired", ["token_expired"])
     assert late.reasons == unwatched.reasons == []
     ends.stop()

@@ -80,7 +80,8 @@ MADE_ONLY_IN: dict[str, str] = {
     "Caller": "midstream.service.services",
     "CallerStreams": "midstream.service.caller",
     "CallerChat": "midstream.service.caller",
-    "CallerFollower": "midstream.service.caller_streams",
+    "CallerFollower": "midstream.service.caller_follower",
+    "FollowerHold": "midstream.service.caller_streams",
     "StreamHandle": "midstream.service.caller_streams",  # the tenant was compared
 }
 

@@ -6,7 +6,7 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection
 from starlette.types import Scope
 
-from midstream.http.head import header
+from midstream.http.head import head_of
 from midstream.http.noted_errors import CALLER, asker_of
 from midstream.http.problems import Problem
 from midstream.http.session_cookie import session_token
@@ -23,7 +23,7 @@ def services_of(scope: Scope) -> Services:
     return services
 
 
-def credentials_of(connection: HTTPConnection) -> list[str]:
+def credentials_of(scope: Scope) -> list[str]:
     """Return the credentials of a request: a bearer key or token, and `x-api-key`, which is Anthropic's way.
 
     Where there is none of these, a page's cookie counts.
@@ -31,33 +31,38 @@ def credentials_of(connection: HTTPConnection) -> list[str]:
     Raises:
         Problem: 400 `credential_in_url`; 403 `foreign_origin`: a page asks that may not do this by a cookie.
     """
-    if b"=" in connection.scope.get("query_string", b""):
+    if b"=" in scope.get("query_string", b""):
         for name in IN_URLS:
-            if name in connection.query_params:
+            if name in HTTPConnection(scope).query_params:
                 detail = f"A credential in a URL can be read by others: send `{name}` as Authorization: Bearer …"
                 raise Problem(400, "credential_in_url", detail)
-    scope = connection.scope
+    head = head_of(scope)
     credentials = []
-    if (authorization := header(scope, b"authorization")) is not None:
+    if (authorization := head.get(b"authorization")) is not None:
         scheme, _, token = authorization.partition(b" ")
         if scheme.lower() == b"bearer" and (token := token.strip()):
             credentials.append(token.decode("latin-1"))
-    if key := header(scope, b"x-api-key"):
+    if key := head.get(b"x-api-key"):
         credentials.append(key.decode("latin-1"))
-    if not credentials and header(scope, b"cookie") and (session := session_token(connection)):
+    if not credentials and b"cookie" in head and (session := session_token(HTTPConnection(scope))):
         return [session]
     return credentials
 
 
 async def caller_of(connection: HTTPConnection) -> Caller:
+    """Return the caller whose credential a request carries, as `caller_in` does."""
+    return await caller_in(connection.scope)
+
+
+async def caller_in(scope: Scope) -> Caller:
     """Return the caller whose credential a request carries. In open mode there is one tenant, and everybody is it.
 
     Raises:
         AccessError: There is no valid credential.
         Problem: 400 `credential_in_url`.
     """
-    caller: Caller | None = connection.scope.get(CALLER)
-    return caller or await caller_with(connection.scope, *credentials_of(connection))
+    caller: Caller | None = scope.get(CALLER)
+    return caller or await caller_with(scope, *credentials_of(scope))
 
 
 async def caller_with(scope: Scope, *credentials: str) -> Caller:

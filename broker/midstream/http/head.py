@@ -7,9 +7,9 @@ from starlette.types import Scope
 _HEAD: Final = "midstream.head"
 
 
-def header(scope: Scope, name: bytes) -> bytes | None:
-    """Return the value of the first header of a request that has this name, which is in lower case; None: none has."""
-    by_name: dict[bytes, bytes] | None = scope.get(_HEAD)
-    if by_name is None:
-        by_name = scope[_HEAD] = dict(reversed(scope["headers"]))
-    return by_name.get(name)
+def head_of(scope: Scope) -> dict[bytes, bytes]:
+    """Return the headers of a request by their names, which are in lower case; of several, the first one."""
+    head: dict[bytes, bytes] | None = scope.get(_HEAD)
+    if head is None:
+        head = scope[_HEAD] = dict(reversed(scope["headers"]))
+    return head

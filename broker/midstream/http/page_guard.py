@@ -13,7 +13,6 @@ from starlette.requests import HTTPConnection
 from starlette.types import Scope
 
 from midstream.http.cors import is_foreign
-from midstream.http.head import header
 from midstream.http.problems import Problem
 from midstream.settings import Settings
 
@@ -45,10 +44,10 @@ class PageGuard:
         """Return why a request is refused; None where it is not."""
         if self._is_idle or scope["type"] == "lifespan":
             return None
-        host = header(scope, b"host")
-        if host is not None and not self._is_own(host):
-            detail = "This broker goes by another name: list the host in MIDSTREAM_ALLOWED_HOSTS."
-            return Problem(421, "unknown_host", detail)
+        for name, value in scope["headers"]:  # each of several: who knows which of them a proxy believes
+            if name == b"host" and not self._is_own(value):
+                detail = "This broker goes by another name: list the host in MIDSTREAM_ALLOWED_HOSTS."
+                return Problem(421, "unknown_host", detail)
         if self._settings.is_open and scope["type"] == "http" and scope["method"] not in SAFE_METHODS:
             return foreign_page() if is_foreign(HTTPConnection(scope), self._settings) else None
         return None

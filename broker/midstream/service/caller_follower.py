@@ -12,7 +12,7 @@ from midstream.service.room import Room
 
 
 class CallerFollower:
-    """What endpoints use of a follower. Only `CallerStreams` makes one, after it has seen whose stream it is.
+    """What endpoints use of a follower. `FollowerHold` makes one, after it has seen whose stream it is.
 
     `room` refuses tails over a limit; None where the tail's room was looked at before its stream was started.
     """

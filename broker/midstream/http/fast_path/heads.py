@@ -86,12 +86,10 @@ class BoundedHeads(HttpToolsProtocol):
         self._in_head = False
         self._loose_bytes = 0
         self.all_connections.proceed(self)
+        before = self.cycle
         super().on_headers_complete()
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header; a trailer has no reader here."""
-        if self._in_head:
-            super().on_header(name, value)
+        if self.cycle is not before:  # none is made for a WebSocket, whose headers are read once more
+            self.headers = []  # trailers have no reader: they must not come into the request's scope
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of a body."""

@@ -15,12 +15,12 @@ NEEDS: Final = {
     "uvicorn.protocols.http.httptools_impl:HttpToolsProtocol": (
         *("config", "cycle", "flow", "headers", "loop", "parser", "pipeline", "scope", "tasks", "transport", "url"),
         *("connection_made", "data_received", "eof_received", "connection_lost", "pause_writing", "resume_writing"),
-        *("on_header", "on_headers_complete", "on_body", "on_message_complete", "on_response_complete"),
+        *("on_headers_complete", "on_body", "on_message_complete", "on_response_complete"),
         *("send_400_response", "shutdown"),
     ),
     "uvicorn.protocols.http.httptools_impl:RequestResponseCycle": (
-        *("chunked_encoding", "disconnected", "keep_alive", "message_event", "more_body"),
-        *("response_complete", "response_started", "scope"),
+        *("chunked_encoding", "default_headers", "disconnected", "keep_alive", "message_event", "more_body"),
+        *("response_complete", "response_started", "scope", "send", "waiting_for_100_continue"),
     ),
     "uvicorn.protocols.http.flow_control:FlowControl": ("resume_reading", "resume_writing", "write_paused"),
     "uvicorn.protocols.websockets.websockets_sansio_impl:WebSocketsSansIOProtocol": (

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol
 
-from starlette.types import Scope
+from starlette.types import Scope, Send
 
 EXTENSION: Final = "midstream.wire"
 """The key of an HTTP request's wire among the extensions of its scope."""
@@ -52,6 +52,10 @@ class Wire(Protocol):
 
     def prepare(self, scope: Scope) -> bool:
         """Tell whether `hand_over` is possible; the head that is sent next then announces no chunks to HTTP/1.0."""
+        ...
+
+    def write_head(self, scope: Scope, send: Send, status: int, headers: list[tuple[bytes, bytes]]) -> bool:
+        """Write the head of a response without a length; return False if `send` has to."""
         ...
 
     def hand_over(self, scope: Scope, holder: Holder) -> None:

@@ -42,9 +42,9 @@ from collections.abc import Callable, Coroutine
 from enum import Enum
 from typing import Any, Final
 
-from starlette.types import Scope
+from starlette.types import Scope, Send
 from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from midstream.http.fast_path.heads import BoundedHeads
 from midstream.http.fast_path.wire import EXTENSION, Holder
@@ -108,6 +108,32 @@ class WireProtocol(BoundedHeads):
             cycle.chunked_encoding = False
         return cycle is not None or self.gone
 
+    def write_head(self, scope: Scope, send: Send, status: int, headers: list[tuple[bytes, bytes]]) -> bool:
+        """Write the head of a response without a length as uvicorn does, in a quarter of the time.
+
+        uvicorn looks at each header by itself, because an app may send any. These are our own.
+
+        Return False if `send` has to write it: somebody in between, such as CORS, has a part in it, or uvicorn would
+        have to wait.
+        """
+        cycle = self._cycle_of(scope)
+        if cycle is None or send != cycle.send or cycle.disconnected or self.flow.write_paused:
+            return False
+        lines = [STATUS_LINE[status]]
+        lines += [b"%b: %b\r\n" % header for header in (*cycle.default_headers, *headers)]
+        if not cycle.keep_alive:
+            lines.append(b"connection: close\r\n")
+        if cycle.chunked_encoding is None:
+            cycle.chunked_encoding = True
+            lines.append(b"transfer-encoding: chunked\r\n")
+        head = b"".join(lines)
+        if head.count(b"\n") != len(lines):
+            raise RuntimeError("a header would break the line")
+        cycle.response_started = True
+        cycle.waiting_for_100_continue = False
+        self.transport.write(head + b"\r\n")
+        return True
+
     def hand_over(self, scope: Scope, holder: Holder) -> None:
         """Give the connection to a holder, and keep no more for it than it and later requests need."""
         cycle = self._cycle_of(scope)
@@ -163,10 +189,11 @@ class WireProtocol(BoundedHeads):
 
     def _cycle_of(self, scope: Scope) -> RequestResponseCycle | None:
         """Find the cycle of a request by what a copy of its scope shares with the original."""
-        for cycle in (self.cycle, *self._earlier):
-            if cycle is not None and cycle.scope["extensions"] is scope["extensions"]:
-                return cycle
-        return None
+        extensions = scope["extensions"]
+        newest = self.cycle
+        if newest is not None and newest.scope["extensions"] is extensions:
+            return newest
+        return next((cycle for cycle in self._earlier if cycle.scope["extensions"] is extensions), None)
 
     def _let_go(self) -> None:
         """Drop the requests. Their scopes refer to us: else all would wait for the garbage collector."""

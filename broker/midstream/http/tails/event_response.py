@@ -14,11 +14,11 @@ from midstream.http.tails.wire_sink import BareSink, WireSink
 from midstream.hub.tail import Tail
 from midstream.log.keys import id_of
 
-_STREAMING: Final = (
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-store, no-transform"),
-    (b"x-accel-buffering", b"no"),
-)
+_STREAMING: Final = {
+    b"content-type": b"text/event-stream; charset=utf-8",
+    b"cache-control": b"no-store, no-transform",
+    b"x-accel-buffering": b"no",
+}
 
 
 class EventResponse(Response):
@@ -47,9 +47,10 @@ class EventResponse(Response):
         # headers that are always the same.
         self.status_code = status
         self.background = None
-        self.raw_headers = [*_STREAMING, (b"stream-id", id_of(tail.stream_id).encode("latin-1"))]
+        named = _STREAMING | {b"stream-id": id_of(tail.stream_id).encode("latin-1")}
         for name, value in (headers or {}).items():
-            self.raw_headers.append((name.lower().encode("latin-1"), value.encode("latin-1")))
+            named[name.lower().encode("latin-1")] = value.encode("latin-1")
+        self.raw_headers = list(named.items())
         self._opening = opening
         self._tail = tail
         self.sent = False
@@ -61,7 +62,8 @@ class EventResponse(Response):
         """Send the head, then lend the connection to the tail; where there is none to lend, send all until the end."""
         wire = prepared_wire(scope)
         try:
-            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            if wire is None or not wire.write_head(scope, send, self.status_code, self.raw_headers):
+                await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             if wire is None:
                 await self._send_all(receive, send)
             else:
