@@ -52,7 +52,7 @@ def cursors(data: bytes) -> None:
     """`Last-Event-ID`, `after`, the AI SDK's ids, a list's cursor, read tokens."""
     header, _, query = data.decode("latin-1").partition("\n")
     with contextlib.suppress(Problem):
-        assert 0 <= cursor(header or None, query or None) < 10**15
+        assert 0 <= cursor(header.encode("latin-1"), query or None) < 10**15
     if named := ai_sdk_routes._EVENT_ID.fullmatch(header):
         assert int(named["offset"]) < 10**15
     if stream_routes._CREATED_MS.fullmatch(header):
