@@ -24,8 +24,9 @@ class Room:
 
     def require_tail(self, stream_tails: int = 0) -> None:
         """Do nothing where there is room for one more tail of a stream that has `stream_tails`."""
-        self._require("tails", self._resources.hub.tenant_tails)
         allowances = self._resources.credentials.allowances(self._grant)
+        if 0 < allowances.limit("tenant_tails") <= self._resources.hub.tenant_tails.of(self._grant.tenant):
+            raise LimitExceededError("tails", "tenant", RETRY_AFTER_S)
         if 0 < allowances.limit("stream_tails") <= stream_tails:
             raise LimitExceededError("tails", "stream", RETRY_AFTER_S)
 
