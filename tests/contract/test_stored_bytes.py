@@ -11,7 +11,6 @@ from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from midstream.log.log import Log
-from midstream.log.values import STATE_BYTES
 from midstream.settings import Settings
 from tests import inside
 
@@ -45,12 +44,24 @@ async def stored(redis: Redis, tenant: str = "alpha") -> int:
 
 
 async def weight(redis: Redis, path: str, tenant: str = "alpha") -> int:
-    """Return what a stream counts for, by its keys."""
-    key = f"ms:{{{tenant}/{path.rpartition('/')[2]}}}"
-    entries = [fields[b"e"] for _, fields in await redis.xrange(f"{key}:log")]
-    state = await redis.hgetall(f"{key}:state")  # type: ignore[misc]
-    request = sum(len(state.get(name, b"")) for name in (b"request", b"origin", b"metadata"))
-    return STATE_BYTES + request + sum(map(len, entries))
+    """Return what a stream counts for, as its end noted."""
+    return int(await redis.hget(state_key(path, tenant), "stored_bytes") or 0)  # type: ignore[misc]
+
+
+def state_key(path: str, tenant: str = "alpha") -> str:
+    return f"ms:{{{tenant}/{path.rpartition('/')[2]}}}:state"
+
+
+async def test_a_stream_counts_for_the_memory_that_it_takes(settings: Settings, redis: Redis) -> None:
+    """Limits/Stored."""
+    async with served(settings) as client:
+        for words, prompt in ((5, "x"), (300, "x"), (5, "x" * 100_000)):
+            path = await ended(client, redis, input=prompt, params={"words": words, "delay_ms": 0})
+            state = state_key(path)
+            keys = (state, state.replace(":state", ":log"))
+            taken = sum([await redis.memory_usage(key, samples=0) or 0 for key in keys])
+            assert taken * 0.9 < await weight(redis, path) < taken * 1.1 + 200
+            assert await weight(redis, path) > len(prompt)
 
 
 async def test_what_is_stored_is_counted_until_it_is_deleted(settings: Settings, redis: Redis) -> None:
@@ -71,9 +82,9 @@ async def test_what_is_stored_is_counted_until_it_is_deleted(settings: Settings,
 
 async def test_a_start_beyond_the_limit_is_refused_until_something_is_deleted(settings: Settings, redis: Redis) -> None:
     """Limits/Stored, Limits/Refused, Limits/Retried."""
-    async with served(settings, tenant_stored_bytes=20_000) as client:
-        kept = await ended(client, redis, input="x" * 15_000)
-        refused = await client.post("/v1/streams", json=START | {"input": "x" * 15_000}, headers=ALPHA)
+    async with served(settings, tenant_stored_bytes=60_000) as client:
+        kept = await ended(client, redis, input="x" * 40_000)
+        refused = await client.post("/v1/streams", json=START | {"input": "x" * 40_000}, headers=ALPHA)
         problem = refused.json()
         assert (refused.status_code, problem["code"]) == (429, "limit_exceeded")
         assert (problem["limit"], problem["of"]) == ("stored_bytes", "tenant")
@@ -82,18 +93,18 @@ async def test_a_start_beyond_the_limit_is_refused_until_something_is_deleted(se
         keyed = ALPHA | {"Idempotency-Key": "k"}
         small = await client.post("/v1/streams", json=START, headers=keyed)
         assert small.status_code == 201, "there is room for a small one"
-        large = await client.post("/v1/streams", json=START | {"input": "x" * 15_000}, headers=BETA)
+        large = await client.post("/v1/streams", json=START | {"input": "x" * 40_000}, headers=BETA)
         assert large.status_code == 201, "another tenant has its own"
         await client.get(f"{small.headers['location']}?wait=10", headers=ALPHA)
         assert (await client.post("/v1/streams", json=START, headers=keyed)).status_code == 200
         await client.delete(kept, headers=ALPHA)
-        await ended(client, redis, input="x" * 15_000)
+        await ended(client, redis, input="x" * 40_000)
 
 
 async def test_what_runs_counts_with_its_request(settings: Settings, redis: Redis) -> None:
     """Limits/Stored: else a thousand large prompts would get in at once."""
-    async with served(settings, tenant_stored_bytes=40_000) as client:
-        large = LONG | {"input": "x" * 8_000}
+    async with served(settings, tenant_stored_bytes=66_000) as client:
+        large = LONG | {"input": "x" * 10_000}
         answers = await asyncio.gather(*(client.post("/v1/streams", json=large, headers=ALPHA) for _ in range(20)))
         assert sorted(answer.status_code for answer in answers)[:5] == [201, 201, 201, 201, 429]
         for answer in answers:
@@ -144,25 +155,26 @@ async def test_what_has_expired_makes_room(settings: Settings, redis: Redis) -> 
         await redis.delete("ms:stored:alpha")
         await redis.hset("ms:stored:alpha", str(seconds * 1_000 - 1), "19000")  # type: ignore[misc]
         await ended(client, redis)
-        assert await stored(redis) < 3_000
+        assert await stored(redis) < 9_000
         await redis.delete("ms:stored:alpha")
 
 
 async def test_what_earlier_attempts_wrote_counts(settings: Settings, redis: Redis) -> None:
     """Limits/Stream, Limits/Stored: a worker takes over a log that is nearly full."""
-    full = {"max_output_bytes": 2_000, "requeue_ms": 200}
+    full = {"max_output_bytes": 20_000, "requeue_ms": 200}
     async with inside.broker(settings.model_copy(update=full)) as client:
         started = await client.post("/v1/streams", json=START | {"params": {"words": 100, "delay_ms": 1}})
         log, name = Log(redis, "ms"), started.json()["id"]
         claim = await log.claim(name, "somebody", 10_000)
-        await log.append(name, claim.fence, 1, [b"t" + b"x" * 1_799])
+        await log.append(name, claim.fence, 1, [b"t" + b"x" * 29_999])
         await log.release(name, claim.fence)
         async with inside.worker(settings.model_copy(update=full)):
             answer = (await client.get(f"/v1/streams/{name}?wait=10")).json()
         assert answer["error"]["code"] == "output_too_large"
         state = await log.state(name)
         assert state is not None
-        assert 1_800 < state.log_bytes < 2_600
+        assert 30_000 < state.log_bytes < 36_000
+        assert state.stored_bytes > state.log_bytes
 
 
 async def test_a_sum_below_zero_heals(settings: Settings, redis: Redis) -> None:

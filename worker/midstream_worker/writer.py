@@ -26,6 +26,9 @@ from midstream_worker.sources.deltas import (
 ROOM_BYTES: Final = 1_048_576
 """How much may wait for Redis; beyond that, the source has to wait too."""
 
+EMPTY_LOG_BYTES: Final = 8_192
+"""A log with hardly anything in it may take so much memory."""
+
 
 class Writer:
     """Batches an attempt's entries and appends them in order.
@@ -50,7 +53,7 @@ class Writer:
         self.hold = False
         self._held: list[Entry] = []
         # What earlier attempts have written is in the same log.
-        self._left_bytes = max_bytes - attempt.state.log_bytes
+        self._left_bytes = max_bytes - max(0, attempt.state.log_bytes - EMPTY_LOG_BYTES)
         self._max_entries = max_entries
         self._wake = asyncio.Event()
         self._room = asyncio.Event()

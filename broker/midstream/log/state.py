@@ -38,9 +38,9 @@ class State:
     tail_ms: int = -1
     """When the last append was, in ms after `created_ms`; -1: unknown."""
     log_bytes: int = 0
-    """Of all entries as they are stored."""
-    request_bytes: int = 0
-    """Of all else that is stored of the stream; see `NewStream`."""
+    """What the log took when it was claimed last."""
+    stored_bytes: int = 0
+    """What log and state take since the end."""
     first: int = 1
     """The first offset that is still kept."""
     model: str = ""
@@ -68,7 +68,7 @@ class State:
     @property
     def left(self) -> "Left":
         """What is left of the stream, which has ended."""
-        return Left(self.log_bytes + self.request_bytes, self.ended_ms, self.ttl_s)
+        return Left(self.stored_bytes, self.ended_ms, self.ttl_s)
 
     @property
     def ended(self) -> bool:

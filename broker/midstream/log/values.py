@@ -7,8 +7,8 @@ from typing import Any, Final, Self
 from midstream.log.calls import Argument
 from midstream.log.state import State
 
-STATE_BYTES: Final = 1_024
-"""What Redis needs for a stream's keys, the names in its state and its rows in lists, about."""
+SHORT_STREAM_BYTES: Final = 6_144
+"""What Redis needs for the log and the state of a stream with a short request and a short answer, about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +56,13 @@ class NewStream:
     origin: bytes = b""
 
     @property
-    def request_bytes(self) -> int:
-        """What is stored of the stream before its first entry, about: its state beside that takes a kilobyte."""
-        return STATE_BYTES + len(self.request) + len(self.origin) + len(self.metadata)
+    def size_bytes(self) -> int:
+        """What Redis needs for the stream before its first entry, about."""
+        return SHORT_STREAM_BYTES + len(self.request) + len(self.origin) + len(self.metadata)
 
     def fields(self) -> list[Argument]:
         """Return names and values, in turn, of all but the digest."""
-        own = [word for name in _NEW_FIELDS for word in (name, getattr(self, name))]
-        return [*own, "request_bytes", self.request_bytes]
+        return [word for name in _NEW_FIELDS for word in (name, getattr(self, name))]
 
     def as_state(self, created_ms: int) -> State:
         """Return the state that the stream has as it is created."""
@@ -75,7 +74,6 @@ class NewStream:
             thread=self.thread,
             metadata=self.metadata,
             ttl_s=self.ttl_s,
-            request_bytes=self.request_bytes,
             created_ms=created_ms,
             queued_ms=created_ms,
         )

@@ -107,7 +107,7 @@ class CallerStreams:
             request=body,
             origin=stored_origin,
         )
-        await self._admit(grant, stream_id, new.request_bytes)
+        await self._admit(grant, stream_id, new.size_bytes)
         created_ms = await self._resources.log.create(self._name(stream_id), new, look_in_ms=look_again_ms(settings))
         self._started = stream_id
         if created_ms is None:

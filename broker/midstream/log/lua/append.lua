@@ -7,26 +7,28 @@ if tail_ms == '' then
   --- include clock
   tail_ms = math.max(0, now_ms - (redis.call('HGET', state, 'created_ms') or now_ms))
 end
-local tail, bytes, first_id = tonumber(expected_tail), stream.log_bytes or 0, nil
+local tail, first_id, left_bytes, ended_ms = tonumber(expected_tail), nil, nil, nil
 local tail_text = expected_tail  -- made once for each offset: it takes as long as reading a field of the state
 for i = entries_first, #entries do
-  tail, bytes = tail + 1, bytes + #entries[i]
+  tail = tail + 1
   tail_text = tail .. ''
   local id = tail_text .. '-' .. epoch
   first_id = first_id or id
   redis.call('XADD', log, id, tail_ms, entries[i])  -- PROTOCOL: Entries/Time
 end
-redis.call('HSET', state, 'tail', tail_text, 'tail_ms', tail_ms, 'log_bytes', bytes)
-local answer = {'ok', tail}
+redis.call('HSET', state, 'tail', tail_text, 'tail_ms', tail_ms)
 if upstream_cursor ~= '' then redis.call('HSET', state, 'upstream_cursor', upstream_cursor) end
 if outcome ~= '' then
   --- include clock
-  redis.call('HSET', state, 'status', 'ended', 'outcome', outcome, 'ended_ms', now_ms, 'lease_until_ms', 0)
+  ended_ms = now_ms
+  redis.call('HSET', state, 'status', 'ended', 'outcome', outcome, 'ended_ms', ended_ms, 'lease_until_ms', 0)
+  --- include size
+  left_bytes = log_bytes + (tonumber(redis.pcall('MEMORY', 'USAGE', state, 'SAMPLES', 0)) or 0)
+  redis.call('HSET', state, 'stored_bytes', left_bytes)
   redis.call('PEXPIRE', state, ttl_ms)
   redis.call('PEXPIRE', log, ttl_ms)
-  answer[3], answer[4] = bytes + (redis.call('HGET', state, 'request_bytes') or 0), now_ms
 end
 -- PROTOCOL: Append/Published.
 local message = first_id and first_id .. '\255' .. table.concat(entries, '\255', entries_first)
 redis.call('PUBLISH', channel, message or (tail + 1) .. '-' .. epoch)
-return answer
+return {'ok', tail, left_bytes, ended_ms}

@@ -5,8 +5,9 @@ if stream.status ~= 'queued' then return {'stale', stream.epoch} end
 local epoch, tail, tail_ms = stream.epoch + 1, stream.tail + 1, math.max(0, now_ms - (stream.created_ms or now_ms))
 local model = cjson.encode(stream.model)
 local id, start = tail .. '-' .. epoch, 's{"epoch":' .. epoch .. ',"model":' .. model .. '}'
+--- include size
 redis.call('XADD', log, id, tail_ms, start)
 redis.call('HSET', state, 'status', 'running', 'epoch', epoch, 'owner', owner, 'tail', tail, 'tail_ms', tail_ms,
-  'log_bytes', (stream.log_bytes or 0) + #start, 'started_ms', now_ms, 'lease_until_ms', now_ms + lease_ms, 'lease_ms', lease_ms)
+  'log_bytes', log_bytes, 'started_ms', now_ms, 'lease_until_ms', now_ms + lease_ms, 'lease_ms', lease_ms)
 redis.call('PUBLISH', channel, id .. '\255' .. start)  -- PROTOCOL: Append/Published
 return {'ok', redis.call('HMGET', state, unpack(answer_fields, answer_fields_first))}
