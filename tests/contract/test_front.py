@@ -12,6 +12,7 @@ from midstream.log.keys import Keys
 from midstream.service.resources import open_resources
 from midstream.settings import Settings
 from tests import inside, sse
+from tests.contract.new_streams import ended_stream
 
 pytestmark = pytest.mark.both_ways
 
@@ -26,13 +27,7 @@ async def client(settings: Settings) -> AsyncIterator[httpx2.AsyncClient]:
 
 @pytest.fixture
 async def stream_id(client: httpx2.AsyncClient) -> str:
-    """A stream that has ended."""
-    answer = await client.post("/v1/streams", json=START)
-    assert answer.status_code == 201
-    stream_id: str = answer.json()["id"]
-    assert answer.headers["location"] == f"/v1/streams/{stream_id}"
-    await client.get(f"/v1/streams/{stream_id}", params={"wait": 10})
-    return stream_id
+    return await ended_stream(client, words=12)
 
 
 async def test_every_cut_resumes_to_the_same_text(client: httpx2.AsyncClient, stream_id: str) -> None:

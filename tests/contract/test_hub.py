@@ -1,7 +1,6 @@
 """The hub on a real server: gaps, rewritten logs, slow sinks, eviction. PROTOCOL: Reading."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -12,35 +11,9 @@ from midstream.hub.hub import Hub
 from midstream.hub.segment import SEGMENT_ENTRIES
 from midstream.log.connect import connect, shed
 from midstream.log.entries import Stored
-from midstream.log.log import Log
 from tests.contract.producer_and_sink import FACE, Producer, RecordingSink, join
 
-
-@pytest.fixture
-async def log(redis_url: str) -> AsyncIterator[Log]:
-    client = connect(redis_url, 2, 8)
-    log = Log(client, "ms")
-    yield log
-    await client.delete(log.keys.due)  # there is no reaper here that would
-    await client.aclose()
-
-
-@pytest.fixture
-async def hub(redis_url: str, log: Log) -> AsyncIterator[Hub]:
-    client = connect(redis_url, 2, 8)
-    hub = Hub(log, client, window_bytes=400_000, heartbeat_ms=60_000, timeout_s=2)
-    await hub.start()
-    yield hub
-    await hub.stop()
-    await client.aclose()
-
-
-@pytest.fixture
-async def producer(log: Log) -> AsyncIterator[Producer]:
-    producer = Producer(log)
-    await producer.begin()
-    yield producer
-    await log.delete(producer.id, 1)
+pytest_plugins = ("tests.contract.hub_on_redis",)
 
 
 @pytest.mark.parametrize("length", [0, 1, SEGMENT_ENTRIES - 1, SEGMENT_ENTRIES, SEGMENT_ENTRIES * 5 + 7])

@@ -2,45 +2,17 @@
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator
 
 import pytest
 from redis.asyncio import Redis
 
 from midstream.hub.hub import Hub
-from midstream.log.connect import connect
 from midstream.log.errors import StreamAbsent
 from midstream.log.keys import new_id
-from midstream.log.log import Log
 from tests.contract.producer_and_sink import Producer, join
 from tests.loop_alarm import frozen_after
 
-
-@pytest.fixture
-async def log(redis_url: str) -> AsyncIterator[Log]:
-    client = connect(redis_url, 2, 8)
-    log = Log(client, "ms")
-    yield log
-    await client.delete(log.keys.due)  # there is no reaper here that would
-    await client.aclose()
-
-
-@pytest.fixture
-async def hub(redis_url: str, log: Log) -> AsyncIterator[Hub]:
-    client = connect(redis_url, 2, 8)
-    hub = Hub(log, client, window_bytes=400_000, heartbeat_ms=60_000, timeout_s=2)
-    await hub.start()
-    yield hub
-    await hub.stop()
-    await client.aclose()
-
-
-@pytest.fixture
-async def producer(log: Log) -> AsyncIterator[Producer]:
-    producer = Producer(log)
-    await producer.begin()
-    yield producer
-    await log.delete(producer.id, 1)
+pytest_plugins = ("tests.contract.hub_on_redis",)
 
 
 async def test_who_still_asks_a_stopped_hub_does_not_stop_the_loop(hub: Hub, producer: Producer) -> None:

@@ -9,35 +9,12 @@ from redis.asyncio import Redis
 
 from midstream.hub.hub import Hub
 from midstream.hub.wait import Milestone
-from midstream.log.connect import connect
 from midstream.log.entries import STATUS, Entry, encode
-from midstream.log.errors import StreamAbsent
-from midstream.log.log import Log
 from tests.contract.producer_and_sink import Producer
 
+pytest_plugins = ("tests.contract.hub_on_redis",)
+
 WORDLESS = encode(Entry(STATUS, {"state": "retrying"}))
-
-
-@pytest.fixture
-async def producer(redis_url: str) -> AsyncIterator[Producer]:
-    client = connect(redis_url, 2, 8)
-    producer = Producer(Log(client, "ms"))
-    await producer.begin()
-    yield producer
-    with contextlib.suppress(StreamAbsent):
-        await producer.log.delete(producer.id, 1)
-    await client.delete(producer.log.keys.due)  # there is no reaper here that would
-    await client.aclose()
-
-
-@pytest.fixture
-async def hub(redis_url: str, producer: Producer) -> AsyncIterator[Hub]:
-    client = connect(redis_url, 2, 8)
-    hub = Hub(producer.log, client, window_bytes=400_000, heartbeat_ms=60_000, timeout_s=2)
-    await hub.start()
-    yield hub
-    await hub.stop()
-    await client.aclose()
 
 
 @contextlib.asynccontextmanager

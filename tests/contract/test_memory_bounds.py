@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,14 +19,15 @@ from midstream.hub.hub import Hub
 from midstream.hub.segment import SEGMENT_ENTRIES, Segment
 from midstream.hub.window import CHUNKS_SHARE
 from midstream.log.connect import connect
-from midstream.log.log import Log
 from midstream.service.services import Services
 from midstream.settings import Settings
 from tests import inside, sse
+from tests.contract.hub_on_redis import WINDOW_BYTES
 from tests.contract.producer_and_sink import Producer, RecordingSink
 from tests.contract.raw_connections import LONG, unread_tail
 
-WINDOW_BYTES = 400_000
+pytest_plugins = ("tests.contract.hub_on_redis",)
+
 CHAT = {
     "id": "c",
     "trigger": "submit-message",
@@ -42,27 +42,6 @@ class NumberedFace(NativeFace):
     """One of many faces, none of which shares its frames."""
 
     number: int
-
-
-@pytest.fixture
-async def producer(redis_url: str) -> AsyncIterator[Producer]:
-    client = connect(redis_url, 2, 8)
-    producer = Producer(Log(client, "ms"))
-    await producer.begin()
-    yield producer
-    await producer.log.delete(producer.id, 1)
-    await client.delete(producer.log.keys.due)  # there is no reaper here that would
-    await client.aclose()
-
-
-@pytest.fixture
-async def hub(redis_url: str, producer: Producer) -> AsyncIterator[Hub]:
-    client = connect(redis_url, 2, 8)
-    hub = Hub(producer.log, client, window_bytes=WINDOW_BYTES, heartbeat_ms=60_000, timeout_s=2)
-    await hub.start()
-    yield hub
-    await hub.stop()
-    await client.aclose()
 
 
 def kept(hub: Hub) -> int:

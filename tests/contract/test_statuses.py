@@ -17,7 +17,7 @@ from midstream.log.log import Log
 from midstream.log.registry import Registry
 from midstream.settings import Settings
 from tests import inside
-from tests.contract.new_streams import create
+from tests.contract.new_streams import create, ended_stream
 
 PROTOCOL = (Path(__file__).parents[2] / "broker/PROTOCOL.md").read_text()
 START = {"model": "demo/count", "input": "count", "params": {"words": 5}}
@@ -35,10 +35,7 @@ async def client(settings: Settings) -> AsyncIterator[httpx2.AsyncClient]:
 
 @pytest.fixture
 async def stream_id(client: httpx2.AsyncClient) -> str:
-    """A stream that has ended."""
-    stream_id: str = (await client.post("/v1/streams", json=START)).json()["id"]
-    await client.get(f"/v1/streams/{stream_id}", params={"wait": 10})
-    return stream_id
+    return await ended_stream(client, words=5)
 
 
 REFUSED: list[tuple[str, str, Any, int, str]] = [

@@ -1,7 +1,6 @@
 """Pages whose tokens end while they read: `examples/browser_tokens`, and `resumableFetch` (PROTOCOL: Access/Ending)."""
 
 import asyncio
-import contextlib
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -10,14 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import httpx2
 import pytest
 from playwright.async_api import Request, expect
 
 from midstream.access.api_keys import digest
 from tests.provider.client import ProviderServer
 from tests.provider.script import Script, directive
-from tests.servers import free_port
+from tests.servers import free_port, http_server
 from tests.system import ROOT, System
 
 if TYPE_CHECKING:  # pytest itself imports the plugins
@@ -35,24 +33,11 @@ KEY = "backend-key-of-more-than-32-characters"
 async def backend(system: System, port: int, folder: Path) -> AsyncIterator[str]:
     """Run the example's backend with tokens of 3 s, and yield the URL of its page."""
     environment = system.environment | {"MIDSTREAM_URL": system.url, "MIDSTREAM_API_KEY": KEY, "TOKEN_TTL_S": "3"}
-    with (folder / "backend.log").open("w") as log:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "uvicorn", "backend:app", "--port", str(port), "--log-level", "warning"),
-            cwd=ROOT / "examples" / "browser_tokens", env=environment, stdout=log, stderr=log,
-        )  # fmt: skip
     url = f"http://127.0.0.1:{port}"
-    try:
-        async with httpx2.AsyncClient() as client, asyncio.timeout(20):
-            while True:
-                with contextlib.suppress(httpx2.TransportError):
-                    if (await client.get(url)).status_code == 200:
-                        break
-                assert process.returncode is None, (folder / "backend.log").read_text()
-                await asyncio.sleep(0.05)
+    words = (sys.executable, "-m", "uvicorn", "backend:app", "--port", str(port), "--log-level", "warning")
+    where = ROOT / "examples" / "browser_tokens"
+    async with http_server(url, words, folder / "backend.log", cwd=where, env=environment):
         yield url
-    finally:
-        process.terminate()
-        await process.wait()
 
 
 async def test_the_example_page_reads_an_answer_over_tokens_that_end(

@@ -1,7 +1,6 @@
 """The examples, each as its reader starts it, on the running system."""
 
 import asyncio
-import contextlib
 import os
 import shutil
 import signal
@@ -10,14 +9,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import httpx2
 import pytest
 from playwright.async_api import Page, expect
 
 from tests import system as processes
 from tests.provider.client import ProviderServer
 from tests.provider.script import Script, directive
-from tests.servers import free_port
+from tests.servers import free_port, http_server
 from tests.system import ROOT, System
 
 if TYPE_CHECKING:  # pytest itself imports the plugins
@@ -60,24 +58,11 @@ def vite() -> list[str]:
 async def web(vite: list[str], system: System, tmp_path: Path) -> AsyncIterator[str]:
     """URL of the example's pages."""
     port = free_port()
-    with (tmp_path / "vite.log").open("w") as log:
-        process = await asyncio.create_subprocess_exec(
-            *vite, "--host", "127.0.0.1", "--port", str(port), "--strictPort", cwd=WEB, stdout=log, stderr=log,
-            env={"PATH": os.environ["PATH"], "MIDSTREAM_URL": system.url},
-        )  # fmt: skip
     url = f"http://127.0.0.1:{port}"
-    try:
-        async with httpx2.AsyncClient() as client, asyncio.timeout(20):
-            while True:
-                with contextlib.suppress(httpx2.TransportError):
-                    if (await client.get(url)).status_code == 200:
-                        break
-                assert process.returncode is None, (tmp_path / "vite.log").read_text()
-                await asyncio.sleep(0.05)
+    words = (*vite, "--host", "127.0.0.1", "--port", str(port), "--strictPort")
+    environment = {"PATH": os.environ["PATH"], "MIDSTREAM_URL": system.url}
+    async with http_server(url, words, tmp_path / "vite.log", cwd=WEB, env=environment):
         yield url
-    finally:
-        process.terminate()
-        await process.wait()
 
 
 async def ask(page: Page, script: Script) -> None:

@@ -22,13 +22,13 @@ from midstream.settings import Settings
 from tests import sse
 from tests.provider.client import ProviderServer
 from tests.provider.script import Script, directive
-from tests.servers import free_port
+from tests.servers import free_port, http_server
 from tests.system import ROOT, System
 
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 SITE = ROOT / "examples" / "nginx" / "midstream.conf"
 SHELL = """
-daemon off; master_process off; pid {folder}/nginx.pid; error_log {folder}/error.log;
+daemon off; master_process off; pid {folder}/nginx.pid; error_log stderr;
 events {{ }}
 http {{
     access_log off;
@@ -51,20 +51,10 @@ async def proxied(system: System, folder: Path, settings: str = "") -> AsyncIter
     )
     (folder / "site.conf").write_text(site)
     (folder / "nginx.conf").write_text(SHELL.format(folder=folder, settings=settings))
-    process = await asyncio.create_subprocess_exec(NGINX, "-e", folder / "error.log", "-c", folder / "nginx.conf")
-    try:
-        async with httpx2.AsyncClient() as client, asyncio.timeout(10):
-            while True:
-                with contextlib.suppress(httpx2.TransportError):
-                    if (await client.get(f"http://127.0.0.1:{port}/healthz")).status_code == 200:
-                        break
-                assert process.returncode is None, (folder / "error.log").read_text()
-                await asyncio.sleep(0.02)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.terminate()
-        await process.wait()
+    url = f"http://127.0.0.1:{port}"
+    words = (NGINX, "-e", "stderr", "-c", folder / "nginx.conf")
+    async with http_server(f"{url}/healthz", words, folder / "nginx.log"):
+        yield url
 
 
 async def arrivals(base: str, stream_id: str) -> dict[int, float]:
