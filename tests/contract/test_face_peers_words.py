@@ -44,6 +44,24 @@ async def test_betas_are_refused_elsewhere(served: Doors, provider: ProviderServ
     assert await provider.requests() == []
 
 
+BAD_BETAS: list[Any] = [["ü"], ["a\r\nx-evil: 1"], ["\x00"], ["a b"], ["a,b"], [""], ["a" * 201], ["a"] * 51]
+
+
+@pytest.mark.parametrize("betas", BAD_BETAS)
+async def test_betas_that_are_no_header_are_refused(served: Doors, provider: ProviderServer, betas: Any) -> None:
+    """Faces/Betas."""
+    body = {"model": "claude-test", "messages": ask(Script()), "betas": betas}
+    native = {"model": "anthropic/claude-test", "input": "x", "params": {"betas": betas}}
+    for path, request in (
+        ("/v1/messages", body | {"max_tokens": 9}),
+        ("/v1/messages/count_tokens", body),
+        ("/v1/streams", native),
+    ):
+        refused = await served.http.post(path, json=request)
+        assert (refused.status_code, "betas" in refused.text) == (400, True), (path, refused.text)
+    assert await provider.requests() == []
+
+
 async def test_input_may_be_all_in_the_previous_response(served: Doors) -> None:
     """Responses/Previous."""
     first = await served.openai.responses.create(model="gpt-test", input=ask(Script()))

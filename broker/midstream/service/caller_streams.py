@@ -20,6 +20,7 @@ from midstream.log.errors import LogUnavailable, StreamAbsent
 from midstream.log.keys import new_id, stream_name
 from midstream.log.state import State
 from midstream.log.values import NewStream
+from midstream.requests.betas import refuse_betas
 from midstream.requests.catalogue import Choice, resolve
 from midstream.requests.provider_objects import refuse_objects
 from midstream.requests.remote_files import refuse_remote_files
@@ -82,6 +83,7 @@ class CallerStreams:
             IdleTimeoutError, TtlError: It would wait too long, or be kept for too long.
             ProviderObjectError: It names an object at the provider that all tenants would share.
             RemoteFileError: It holds a URL that the provider may not be sent.
+            BetasError: Its `betas` cannot stand in a header.
             LimitExceededError: The tenant or the user has started enough, and this start has not begun a stream before.
             IdempotencyMismatch, StreamDeleted: See PROTOCOL: Create/Idempotent.
             StreamAbsent: The stream that the same start began has expired just now.
@@ -127,6 +129,7 @@ class CallerStreams:
         items = request.as_items()
         refuse_objects(model, request.params, items, settings)
         refuse_remote_files(model, items, settings)
+        refuse_betas(model, request.params)
         return model
 
     @property

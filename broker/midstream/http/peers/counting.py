@@ -14,6 +14,7 @@ import orjson
 
 from midstream.http.problems import Problem
 from midstream.log.entries import Json
+from midstream.requests.betas import refuse_betas
 from midstream.requests.catalogue import split
 from midstream.requests.provider_objects import refuse_objects
 from midstream.requests.remote_files import refuse_remote_files
@@ -42,6 +43,7 @@ async def count(settings: Settings, provider: str, model: str, body: Json, betas
     Raises:
         ProviderObjectError: The body names an object at the provider that all tenants would share.
         RemoteFileError: It holds a URL that the provider may not be sent.
+        BetasError: The beta features cannot stand in a header.
         Problem: 404 `not_found`: the model is another provider's. 422 `missing_provider_key`: this broker has no key.
             Else the provider's refusal, or its failure.
     """
@@ -54,6 +56,7 @@ async def count(settings: Settings, provider: str, model: str, body: Json, betas
     prompt = items if isinstance(items, list) else ()
     refuse_objects(model, params, prompt, settings)
     refuse_remote_files(model, prompt, settings)
+    refuse_betas(model, {"betas": betas})
     if not settings.key_of(provider):
         raise Problem(422, "missing_provider_key", f"This broker has no key of {provider}, so it cannot count tokens.")
     status, answer = await _ask(settings, provider, {**body, "model": name}, betas)
