@@ -19,6 +19,9 @@ def configure(settings: JournalSettings) -> None:
     handler = _Bounded(settings.log_lines_per_s)
     handler.setFormatter(formatter(as_json=settings.logs_json))
     handler.addFilter(is_fit)
+    # Facts that no line shows, and that take a third of the time of a line.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None  # noqa: SLF001 - as the documentation of logging says
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.foreign_log_level.upper())

@@ -17,6 +17,8 @@ FIELDS: Final = (
     *("act", "result", "reason", "omitted"),
 )
 """What a line may have besides its sentence."""
+_ENCODE: Final = json.JSONEncoder(default=str).encode
+_ORDER: Final = ("time", "level", "logger", "event", *FIELDS, "exception")
 _IN_THE_EVENT: Final = ("act", "result")
 """Fields that a line of the audit says in its sentence already."""
 EVENT_CHARS: Final = 2_000
@@ -50,8 +52,9 @@ def _clean(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
         event = event.partition("\n")[0]
     line["event"] = brief(event.strip(), EVENT_CHARS)
     for name in FIELDS:
-        if name in line and not isinstance(line[name], int):
-            line[name] = brief(line[name], FIELD_CHARS)
+        value = line.get(name)
+        if value is not None and not isinstance(value, int):
+            line[name] = brief(value, FIELD_CHARS)
     tenant, slash, stream_id = line.get("stream", "").rpartition("/")
     if slash:
         line["tenant"], line["stream"] = tenant, stream_id
@@ -85,7 +88,7 @@ def _exception(error: BaseException, causes: int = MOST_CAUSES) -> Iterator[str]
 
 def _json(_logger: WrappedLogger, _method: str, line: EventDict) -> str:
     # Everything beyond ASCII is escaped, and so nothing that a terminal would obey is left, except DEL.
-    return json.dumps(_ordered(line), default=str).replace("\x7f", "\\u007f")
+    return _ENCODE(_ordered(line)).replace("\x7f", "\\u007f")
 
 
 def _text(_logger: WrappedLogger, _method: str, line: EventDict) -> str:
@@ -97,5 +100,4 @@ def _text(_logger: WrappedLogger, _method: str, line: EventDict) -> str:
 
 
 def _ordered(line: Mapping[str, Any]) -> dict[str, Any]:
-    names = ("time", "level", "logger", "event", *FIELDS, "exception")
-    return {name: line[name] for name in names if line.get(name)}
+    return {name: value for name in _ORDER if (value := line.get(name))}

@@ -17,6 +17,8 @@ def harmless(text: str) -> str:
 def brief(message: object, limit_chars: int) -> str:
     """Return at most so many characters of a message, made harmless. It is cut first, because it may be of any size."""
     text = str(message)
+    if len(text) <= limit_chars and text.isprintable() and text.isascii():
+        return text
     return harmless(text if len(text) <= limit_chars else f"{text[: limit_chars - 1]}…")
 
 
