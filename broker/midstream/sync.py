@@ -109,6 +109,10 @@ class Midstream:
         """Delete a stream; see `midstream.Midstream.delete`."""
         self._run(self._client.delete(stream_id))
 
+    def erase_user(self, user: str) -> int:
+        """Delete all streams of a user; see `midstream.Midstream.erase_user`."""
+        return self._run(self._client.erase_user(user))
+
     def models(self) -> Sequence[dict[str, Any]]:
         """Return the models that this broker can run; see `midstream.Midstream.models`."""
         return self._run(self._client.models())

@@ -31,7 +31,12 @@ class Row:
 
     def sent(self, method: str, path: str, stream_id: str) -> dict[str, Any]:
         """Return the request about a stream."""
-        named = {"stream_id": stream_id, "response_id": f"resp_{stream_id}", "chat_id": f"chat-{stream_id}"}
+        named = {
+            "stream_id": stream_id,
+            "response_id": f"resp_{stream_id}",
+            "chat_id": f"chat-{stream_id}",
+            "user": "ada",
+        }
         content = orjson.dumps(self.body).decode().replace("{stream}", stream_id) if self.body is not None else ""
         headers = {"Content-Type": "application/json"} if content else {}
         url = path.format(**named, model="demo/count")
@@ -46,6 +51,7 @@ ROUTES: dict[tuple[str, str], Row] = {
     ("get", "/v1/streams/{stream_id}/entries"): Row((READ,)),
     ("get", "/v1/streams/{stream_id}/events"): Row((READ,)),
     ("post", "/v1/streams/{stream_id}/cancel"): Row((STOP,)),
+    ("delete", "/v1/users/{user}"): Row((STOP,)),
     ("post", "/v1/tokens"): Row((READ,), {"stream": "{stream}"}),
     ("post", "/v1/session"): Row(),
     ("delete", "/v1/session"): Row(is_public=True),

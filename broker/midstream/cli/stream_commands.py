@@ -150,12 +150,22 @@ async def cancel(midstream: Midstream, stream_id: str, as_json: bool) -> None:
 
 
 @_client_command
-@_STREAM_ID
-async def rm(midstream: Midstream, stream_id: str, as_json: bool) -> None:
+@click.argument("stream_id", metavar="[ID]", required=False)
+@click.option("--user", help="Delete all streams of this user instead; needs a key of the whole tenant.")
+async def rm(midstream: Midstream, stream_id: str | None, user: str | None, as_json: bool) -> None:
     """Delete a stream. A stream that still runs is stopped first."""
-    await midstream.delete(stream_id)
-    if as_json:
-        echo_json({"id": stream_id, "deleted": True})
+    if (stream_id is None) == (user is None):
+        raise click.UsageError("Name either a stream or a user.")
+    if stream_id is not None:
+        await midstream.delete(stream_id)
+        if as_json:
+            echo_json({"id": stream_id, "deleted": True})
+    if user is not None:
+        deleted = await midstream.erase_user(user)
+        if as_json:
+            echo_json({"user": user, "deleted": deleted})
+        else:
+            echo(f"{deleted} streams deleted", err=True)
 
 
 COMMANDS: Final = (start, tail, ls, show, log, cancel, rm)

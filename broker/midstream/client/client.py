@@ -13,6 +13,7 @@ import asyncio
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, Self
+from urllib.parse import quote
 
 import httpx2
 
@@ -200,6 +201,17 @@ class Midstream:
         """
         # One try only: if its answer is lost, a second try would report that there is no such stream.
         await self._request("DELETE", path_of(stream_id), tries=1)
+
+    async def erase_user(self, user: str) -> int:
+        """Delete all streams of a user, with a key of the whole tenant; return how many there were.
+
+        Streams that still run are stopped first.
+
+        Raises:
+            MidstreamError: The key is not good for this, or the broker cannot be reached.
+        """
+        path = f"/v1/users/{quote(user, safe='')}"
+        return int((await self._object("DELETE", path))["deleted"])
 
     async def models(self) -> Sequence[dict[str, Any]]:
         """Return the models that this broker can run.

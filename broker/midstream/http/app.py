@@ -14,7 +14,7 @@ from midstream.http.chat import chat_routes
 from midstream.http.json_only import JsonOnly
 from midstream.http.limits import BodyLimit
 from midstream.http.messages import messages_routes
-from midstream.http.native import events_route, session_routes, stream_routes, token_routes
+from midstream.http.native import events_route, session_routes, stream_routes, token_routes, user_routes
 from midstream.http.noted_errors import noted
 from midstream.http.page_guard import PageGuard
 from midstream.http.peers import absent_routes
@@ -81,6 +81,7 @@ def create_app(settings: Settings) -> FastAPI:
     events_route.install(app)
     app.include_router(token_routes.router)
     app.include_router(session_routes.router)
+    app.include_router(user_routes.router)
     app.include_router(ws.router)
     app.include_router(ai_sdk_routes.router)
     app.include_router(responses_routes.router)

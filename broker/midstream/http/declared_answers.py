@@ -50,6 +50,7 @@ ANSWERS: Final[dict[str, Answers]] = {
     "get /v1/streams/{stream_id}/events": ({200: (SSE,), 204: ()}, _TAILED),
     "post /v1/streams/{stream_id}/cancel": ({202: (JSON,)}, (*_NAMED, *_POST)),
     "post /v1/tokens": ({201: (JSON,)}, (*_NAMED, *_POST)),
+    "delete /v1/users/{user}": ({200: (JSON,)}, (*_NAMED, 413)),
     "post /v1/session": ({204: ()}, (*_CALLER, *_POST)),
     "delete /v1/session": ({204: ()}, (*_ANY, 403, 413)),
     "post /api/chat": ({200: (SSE,), 204: ()}, _STARTED),

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import orjson
-from arq.constants import in_progress_key_prefix, job_key_prefix
+from arq.constants import in_progress_key_prefix, job_key_prefix, result_key_prefix, retry_key_prefix
 from arq.jobs import serialize_job
 from arq.utils import timestamp_ms
 from redis.asyncio import Redis
@@ -18,6 +18,8 @@ from midstream.log.redis_errors import execute
 
 GENERATE: Final = "generate"
 WAKE: Final = b"wake"
+JOB_KEYS: Final = (job_key_prefix, in_progress_key_prefix, retry_key_prefix, result_key_prefix)
+"""What arq keeps of a job, by the first part of its key."""
 CLOCKS_APART_MS: Final = 86_400_000
 """How far a worker's clock may lag ours. arq takes a slip once the worker's own clock has reached the slip's time."""
 
@@ -71,6 +73,14 @@ class Slips:
                 pipe.set(job_key_prefix + job_id, job, px=self._expires_ms)
                 pipe.zadd(self._keys.queue, {job_id: now_ms - CLOCKS_APART_MS})
             pipe.publish(self._keys.control, WAKE)
+            await execute(pipe)
+
+    async def drop(self, stream_id: str, epoch: int) -> None:
+        """Remove all that the queue holds of a stream whose last attempt has this epoch. Raises as `write`."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for job_id in (f"{stream_id}.{number}" for number in range(epoch + 1)):
+                pipe.zrem(self._keys.queue, job_id)
+                pipe.delete(*(prefix + job_id for prefix in JOB_KEYS))
             await execute(pipe)
 
     async def _missing(self, job_ids: list[str]) -> list[str]:

@@ -184,6 +184,13 @@ class Delete(Call):
     channel: str
 
 
+class Forget(Call):
+    """`pointer` is a chat, or the tries of a request."""
+
+    pointer: Key
+    stream_id: str
+
+
 class Trim(Call):
     """`first_kept` is the first offset to keep."""
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from redis.asyncio import Redis
 
 from midstream.log import calls
-from midstream.log.keys import Keys
+from midstream.log.keys import Key, Keys
 from midstream.log.redis_errors import execute
 from midstream.log.scripts import Scripts
 
@@ -34,6 +34,10 @@ class Chats:
         self._redis = redis
         self._keys = Keys(prefix)
         self._scripts = Scripts(redis)
+
+    def key(self, tenant: str, chat_id: str) -> Key:
+        """Return the key of a tenant's chat."""
+        return self._keys.chat(tenant, chat_id)
 
     async def find(self, tenant: str, chat_id: str) -> Chat:
         """Return where a tenant's chat stands."""

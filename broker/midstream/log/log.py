@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from midstream.log import calls
 from midstream.log.entries import Row, Stored, Timed, stored_rows, timed_entries
 from midstream.log.errors import LeaseHeld, StaleEpoch, StreamAbsent, StreamSealed, TailMismatch
-from midstream.log.keys import Keys
+from midstream.log.keys import Key, Keys, id_of
 from midstream.log.many import Many
 from midstream.log.registry import Registry
 from midstream.log.scripts import Scripts, accepted
@@ -179,7 +179,13 @@ class Log:
             return True
 
     async def delete(self, stream_id: str, tombstone_s: int) -> None:
-        """Forget a stream; its tombstone stands for `tombstone_s` more seconds."""
+        """Forget a stream and what leads to it; its tombstone stands for `tombstone_s` more seconds.
+
+        The stream itself goes last: until then the same call can be made again.
+        """
+        (pointer,) = await self._fields(stream_id, "pointer")
+        if pointer:
+            await self._scripts.run(calls.Forget(pointer=Key(pointer.decode()), stream_id=id_of(stream_id)))
         call = calls.Delete(
             state=self.keys.state(stream_id),
             log=self.keys.log(stream_id),

@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 
 from midstream.log import calls
 from midstream.log.calls import Argument
-from midstream.log.keys import Keys
+from midstream.log.keys import Key, Keys
 from midstream.log.scripts import Scripts
 
 WINDOW_MS: Final = 15_000
@@ -25,6 +25,10 @@ class Tries:
     def __init__(self, redis: Redis, prefix: str) -> None:
         self._keys = Keys(prefix)
         self._scripts = Scripts(redis)
+
+    def key(self, digest: str) -> Key:
+        """Return the key of the tries of a request."""
+        return self._keys.tries(digest)
 
     async def beat(self, broker: str) -> None:
         """Note that a broker lives."""

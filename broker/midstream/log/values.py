@@ -42,6 +42,8 @@ class NewStream:
         ttl_s: How long it is kept after its end.
         request: What to generate, as JSON.
         origin: What the endpoint that starts it has to remember; empty: nothing.
+        pointer: The key outside of the stream's own ones that leads to it: a chat's, or the tries of a request; empty:
+            there is none.
     """
 
     digest: str
@@ -54,6 +56,7 @@ class NewStream:
     ttl_s: int
     request: bytes
     origin: bytes = b""
+    pointer: str = ""
 
     @property
     def size_bytes(self) -> int:

@@ -12,6 +12,7 @@ from midstream.journal import audit
 from midstream.journal.audit import Asker
 from midstream.service.caller_chat import CallerChat
 from midstream.service.caller_streams import CallerStreams
+from midstream.service.erasure import erase_user
 from midstream.service.grant_ends import Holder
 from midstream.service.resources import Resources
 from midstream.service.retries import Try
@@ -130,6 +131,12 @@ class Caller:
         names = self._grant.names | {"user": subject.user}
         audit.done("mint", self._asker, **names, stream=stream_id, reason=" ".join(sorted(scopes)))
         return token, int(now_s) + ttl_s
+
+    async def erase_user(self, user: str) -> int:
+        """Delete all of a user's streams, and return how many; see `erasure.erase_user`."""
+        erased = await erase_user(self._resources, self._grant, self.streams, user)
+        audit.done("erase", self._asker, **self._grant.names | {"user": user}, reason=f"{erased} streams")
+        return erased
 
     def session(self, ttl_s: int) -> tuple[str, int]:
         """Return a token that carries this credential's grant for a page, and for how many seconds it does."""

@@ -61,7 +61,8 @@ class CallerChat:
                 if previous is not None:
                     with contextlib.suppress(StreamAbsent):
                         await previous.cancel()
-            return await self._streams.start(request, self._key(turn, digest))
+            pointer = self._resources.chats.key(self._owner, self._chat_id)
+            return await self._streams.start(request, self._key(turn, digest), pointer=pointer)
 
     async def stream(self) -> StreamHandle | None:
         """Return the stream that the chat is at; None where it has none (any more)."""

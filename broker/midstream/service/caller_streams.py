@@ -70,10 +70,12 @@ class CallerStreams:
         *,
         stream_id: str | None = None,
         origin: Json | None = None,
+        pointer: str = "",
     ) -> tuple[StreamHandle, bool]:
         """Start a generation, or find the one that the same start began; return its stream and whether it is new.
 
-        `origin` is what the endpoint has to remember of the start. `stream_id` is used where there is no key.
+        `origin` is what the endpoint has to remember of the start. `stream_id` is used where there is no key. `pointer`
+        is the key by which the stream is found again, and which is forgotten with it.
 
         Raises:
             InsufficientScopeError: The credential starts nothing.
@@ -108,6 +110,7 @@ class CallerStreams:
             ttl_s=ttl_s,
             request=body,
             origin=stored_origin,
+            pointer=pointer,
         )
         await self._admit(grant, stream_id, new.size_bytes)
         created_ms = await self._resources.log.create(self._name(stream_id), new, look_in_ms=look_again_ms(settings))

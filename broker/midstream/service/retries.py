@@ -26,10 +26,12 @@ class Try:
     Attributes:
         stream_id: Its stream.
         new: Whether the stream is its own and is still to be started; otherwise it joins another try's stream.
+        pointer: The key that leads from the request to the stream.
     """
 
     stream_id: str
     new: bool
+    pointer: str
     _digest: str
     _count: int
     _retries: "Retries | None"  # None: a retry has overtaken this try, and stands for both
@@ -79,7 +81,7 @@ class Retries:
         how, stream_id = (
             await self._tries.first(digest, new_id(), self._broker) if count == 0 else await self._retry(digest, count)
         )
-        this_try = Try(stream_id, how == "new", digest, count, None if how == "late" else self)
+        this_try = Try(stream_id, how == "new", self._tries.key(digest), digest, count, None if how == "late" else self)
         if how != "late":
             self._open += 1
             self._first_opened.set()

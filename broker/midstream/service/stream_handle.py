@@ -138,14 +138,15 @@ class StreamHandle:
         return await self.refresh()
 
     async def delete(self) -> None:
-        """Forget the stream. One that still runs is cancelled first, because nobody could see what it costs.
+        """Forget the stream and what leads to it. One that still runs is cancelled first: nobody could see its cost.
 
         Raises:
             InsufficientScopeError: The credential stops nothing.
             StreamAbsent: The stream was deleted or has expired before.
         """
         self._grant.require(Scope.STOP)
-        await self._cancel()
+        state = await self._cancel()
+        await self._resources.slips.drop(self._name, state.epoch)
         await self._resources.log.delete(self._name, self._resources.settings.tombstone_s)
         for owner in {self.state.tenant, owner_of(self.state.tenant, self.state.user)}:
             await self._resources.registry.drop(owner, [self.id])

@@ -91,7 +91,9 @@ async def start(
         this_try = await caller.begin_try(request.scope["path"], await request.body(), int(count))
         deliveries.expect(request.scope, this_try)
         try:
-            stream, _ = await caller.streams.start(generation, None, stream_id=this_try.stream_id, origin=origin)
+            stream, _ = await caller.streams.start(
+                generation, None, stream_id=this_try.stream_id, origin=origin, pointer=this_try.pointer
+            )
             if this_try.new or stream.state.outcome != CANCELLED:
                 return stream
         except (StreamDeleted, StreamAbsent, IdempotencyMismatch):
