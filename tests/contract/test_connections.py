@@ -1,6 +1,7 @@
 """Connections are bounded, in number and in what they hold without a request. PROTOCOL: Read/Connections."""
 
 import asyncio
+import gc
 import json
 import time
 from collections.abc import AsyncIterator
@@ -10,10 +11,12 @@ import httpx2
 import pytest
 from pydantic import ValidationError
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from midstream.http.fast_path import addresses, connections
 from midstream.http.fast_path.addresses import Addresses
+from midstream.http.fast_path.wire_protocol import WireProtocol
+from midstream.http.fast_path.ws_protocol import WsProtocol
 from midstream.settings import Settings
 from tests.contract.strangers import (
     ASK,
@@ -132,19 +135,44 @@ async def sockets(client: httpx2.AsyncClient, number: int, **options: object) ->
 
 
 async def test_sockets_without_a_key_are_strangers_and_others_are_not(quick: Settings) -> None:
+    """A quarter of the strangers may have a socket."""
     async with (
-        opening(quick, max_strangers=3) as (client, _),
+        opening(quick, max_strangers=12) as (client, _),
         sockets(client, 5, additional_headers=OURS) as friends,
-        sockets(client, 8) as silent,
+        sockets(client, 3) as silent,
     ):
-        for each in silent[:5]:
+        async with counted("too_many_strangers"):
+            with pytest.raises(InvalidStatus, match="503"):
+                await asyncio.wait_for(sockets(client, 1).__aenter__(), SOON_S)
+        await asyncio.sleep(2 * PATIENCE_S)
+        async with sockets(client, 1) as late:
             with pytest.raises(ConnectionClosed):
-                await asyncio.wait_for(each.recv(), SOON_S)
-        await silent[7].send(json.dumps({"type": "auth", "key": KEY}))
-        for each in (*friends, silent[7]):
-            assert '"ready"' in str(await asyncio.wait_for(each.recv(), SOON_S))
-            await each.send('{"type": "ping"}')
-            assert '"pong"' in str(await asyncio.wait_for(each.recv(), SOON_S))
+                await asyncio.wait_for(silent[0].recv(), SOON_S)
+            for each in (late[0], silent[2]):
+                await each.send(json.dumps({"type": "auth", "key": KEY}))
+            for each in (*friends, late[0], silent[2]):
+                assert '"ready"' in str(await asyncio.wait_for(each.recv(), SOON_S))
+                await each.send('{"type": "ping"}')
+                assert '"pong"' in str(await asyncio.wait_for(each.recv(), SOON_S))
+
+
+@pytest.mark.parametrize("key", [KEY, "another"])
+async def test_sockets_are_freed_without_the_collector(quick: Settings, key: str) -> None:
+    """Else a flood of them takes hundreds of MiB until it runs."""
+    async with opening(quick) as (client, _):
+        gc.collect()
+        gc.disable()
+        try:
+            for authorization in ({"Authorization": f"Bearer {key}"}, {}):
+                async with sockets(client, 1, additional_headers=authorization) as (socket,):
+                    if not authorization:
+                        await socket.send(json.dumps({"type": "auth", "key": key}))
+                    await asyncio.wait_for(socket.recv(), SOON_S)
+            async with asyncio.timeout(SOON_S):
+                while any(issubclass(type(thing), (WsProtocol, WireProtocol)) for thing in gc.get_objects()):
+                    await asyncio.sleep(0.01)
+        finally:
+            gc.enable()
 
 
 async def test_an_address_has_a_share_of_the_connections(quick: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,10 +28,10 @@ class ConnectionSettings(BaseSettings):
         "quarter of `max_connections`",
     )
     max_strangers: int = Field(
-        default=4_096,
+        default=16_384,
         ge=1,
-        description="most connections that have sent no whole request, and sockets without a key; beyond it those that "
-        "have waited longest are closed",
+        description="most connections that have sent no whole request, or a socket without a key (a quarter of them); "
+        "beyond it those that have waited longest are closed",
     )
     trusted_proxies: str = Field(
         default="", description="`10.0.0.5,10.1.0.0/16`: addresses and networks of the proxies that clients come by"

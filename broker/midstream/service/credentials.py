@@ -89,14 +89,16 @@ class Credentials:
         """
         if self._is_open:
             return OPEN
-        refusal: AccessError = UnauthorizedError()
+        refusals: list[AccessError] = []
         for credential in credentials:
             try:
                 return await self._verifier.grant(credential)
             except AccessError as error:
                 # That one has expired says more than that another one is unknown.
-                refusal = refusal if isinstance(refusal, TokenExpiredError) else error
-        raise refusal
+                refusals = refusals if refusals and isinstance(refusals[0], TokenExpiredError) else [error]
+        # Taken out of the list, because an error that a variable of its own traceback holds, and with it all that the
+        # request held, waits for the garbage collector.
+        raise refusals.pop() if refusals else UnauthorizedError()
 
     def allowances(self, grant: Grant) -> Allowances:
         """Return what holds for the holder of a grant now: its limits, and the models that it may use."""

@@ -62,7 +62,7 @@ def _bounds(settings: Settings) -> Bounds:
     return Bounds(
         most=most,
         most_of_address=settings.max_address_connections or max(1, most // 4),
-        most_strangers=settings.max_strangers,
+        most_strangers=min(settings.max_strangers, most),
         most_refused=min(files - room, SPARE_FILES) // 2,
         head_timeout_s=settings.head_timeout_ms / 1_000,
         body_timeout_s=settings.body_timeout_ms / 1_000,

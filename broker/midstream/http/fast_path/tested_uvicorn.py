@@ -16,7 +16,7 @@ NEEDS: Final = {
         *("config", "cycle", "flow", "headers", "loop", "parser", "pipeline", "scope", "tasks", "transport", "url"),
         *("connection_made", "data_received", "eof_received", "connection_lost", "pause_writing", "resume_writing"),
         *("on_headers_complete", "on_body", "on_message_complete", "on_response_complete"),
-        *("send_400_response", "shutdown"),
+        *("send_400_response", "handle_websocket_upgrade", "client", "shutdown"),
     ),
     "uvicorn.protocols.http.httptools_impl:RequestResponseCycle": (
         *("chunked_encoding", "default_headers", "disconnected", "keep_alive", "message_event", "more_body"),
@@ -24,7 +24,8 @@ NEEDS: Final = {
     ),
     "uvicorn.protocols.http.flow_control:FlowControl": ("resume_reading", "resume_writing", "write_paused"),
     "uvicorn.protocols.websockets.websockets_sansio_impl:WebSocketsSansIOProtocol": (
-        *("config", "conn", "handle_connect", "response", "scope"),
+        *("config", "conn", "handle_connect", "response", "scope", "client", "transport"),
+        *("connection_made", "connection_lost", "on_task_complete"),
     ),
     "websockets.server:ServerProtocol": ("max_message_size",),
     "websockets.http11:Request": (),

@@ -214,6 +214,15 @@ class WireProtocol(BoundedHeads):
         if self.cycle is not None:  # none is made for a WebSocket
             self.scope["extensions"] = {EXTENSION: self}  # type: ignore[dict-item]
 
+    def handle_websocket_upgrade(self) -> None:
+        """Give the connection to a protocol for WebSockets, for good, if another one may be opened."""
+        if not self.all_connections.admits_socket():
+            self._refuse(503, "too_many_strangers", "Too many sockets wait for a key (MIDSTREAM_MAX_STRANGERS).")
+            return
+        super().handle_websocket_upgrade()
+        self._let_go()
+        self.parser = None  # type: ignore[assignment]
+
     def data_received(self, data: bytes) -> None:
         """Take a request, or hold it until the one before is answered."""
         if self.holder is None:

@@ -45,6 +45,11 @@ class WsProtocol(WebSocketsSansIOProtocol):
         if self.response.status_code == 101:  # noqa: PLR2004
             self.scope["extensions"][SOCKET_EXTENSION] = self  # type: ignore[assignment]
 
+    def on_task_complete(self, task: "asyncio.Task[None]") -> None:
+        """The conversation is over. Its scope refers to us: else all would wait for the garbage collector."""
+        super().on_task_complete(task)
+        self.scope.clear()  # type: ignore[attr-defined]
+
     def admit(self) -> None:
         """Take messages of any allowed size from now on, of a client that is known."""
         self.all_connections.proceed(self)

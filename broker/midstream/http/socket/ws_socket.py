@@ -63,6 +63,12 @@ class Outbox:
     async def run(self) -> None:
         """Send until the client is gone, or takes nothing for too long."""
         self._sending = asyncio.current_task()
+        try:
+            await self._run()
+        finally:
+            self._sending = None  # else the two of them would wait for the garbage collector
+
+    async def _run(self) -> None:
         while True:
             await self._filled.wait()
             self._filled.clear()
