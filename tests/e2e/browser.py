@@ -61,10 +61,12 @@ class Tabs:
 
 
 @pytest.fixture
-async def tabs() -> AsyncIterator[Tabs]:
+async def tabs(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Tabs]:
     """A fresh browser of the test's own, so that none of its processes outlives the test."""
     if CHROMIUM is None:
         pytest.skip("there is no `chromium` on the PATH")
+    # Playwright's own Node compiles its scripts once for all tests.
+    monkeypatch.setenv("NODE_COMPILE_CACHE", str(tmp_path_factory.getbasetemp().parent / "node-compile-cache"))
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         context = await browser.new_context()

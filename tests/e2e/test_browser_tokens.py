@@ -40,6 +40,7 @@ async def backend(system: System, port: int, folder: Path) -> AsyncIterator[str]
         yield url
 
 
+@pytest.mark.slow_start(15)
 async def test_the_example_page_reads_an_answer_over_tokens_that_end(
     tabs: "Tabs", redis_url: str, tmp_path: Path, provider: ProviderServer
 ) -> None:
@@ -74,6 +75,7 @@ CHAT = """async (text) => {
 }"""
 
 
+@pytest.mark.slow_start(15)
 async def test_a_chat_goes_on_over_keys_that_end(
     tabs: "Tabs", redis_url: str, tmp_path: Path, provider: ProviderServer
 ) -> None:

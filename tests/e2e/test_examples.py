@@ -107,6 +107,7 @@ async def test_the_use_chat_page_survives_reload_tabs_and_a_restarted_broker(
 
 
 @pytest.mark.browser
+@pytest.mark.slow_start(15)
 async def test_the_use_chat_page_survives_a_killed_worker_and_five_seconds_offline(
     web: str, tabs: "Tabs", system: System, provider: ProviderServer
 ) -> None:
