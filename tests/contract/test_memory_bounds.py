@@ -7,19 +7,17 @@ from typing import Any
 
 import httpx2
 import pytest
-from fastapi import FastAPI
 
 from midstream.faces.chat import ChatFace
 from midstream.faces.face import Face
 from midstream.faces.native import NativeFace
 from midstream.faces.responses import ResponsesFace
-from midstream.http.app import create_app
+from midstream.http.app import BrokerApp, create_app
 from midstream.hub.frames import CHUNK_BYTES
 from midstream.hub.hub import Hub
 from midstream.hub.segment import SEGMENT_ENTRIES, Segment
 from midstream.hub.window import CHUNKS_SHARE
 from midstream.log.connect import connect
-from midstream.service.services import Services
 from midstream.settings import Settings
 from tests import inside, sse
 from tests.contract.hub_on_redis import WINDOW_BYTES
@@ -172,8 +170,8 @@ async def test_a_client_that_names_ever_new_majors_makes_no_new_faces(settings: 
         assert 1 <= most <= 3
 
 
-def _hub_of(app: FastAPI) -> Hub:
-    services: Services = app.state.services
+def _hub_of(app: BrokerApp) -> Hub:
+    services = app.services
     return services._resources.hub
 
 

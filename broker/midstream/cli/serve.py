@@ -9,16 +9,14 @@ import sys
 from typing import Final
 
 import uvicorn
-from fastapi import FastAPI
 
 from midstream.cli.setup import listen
 from midstream.cli.supervisor import Command, Supervisor, supervise
 from midstream.cli.watchdog import watched
-from midstream.http.app import create_app
+from midstream.http.app import BrokerApp, create_app
 from midstream.http.fast_path.open_files import raise_limit
 from midstream.http.fast_path.server_config import server_config
 from midstream.journal.journal import configure
-from midstream.service.services import Services
 from midstream.settings import Settings
 
 GC_ALLOCATIONS: Final = 50_000
@@ -33,7 +31,7 @@ class DrainingServer(uvicorn.Server):
     A tail that is parted from has no `end`: its client comes back, to the process that listens here then.
     """
 
-    def __init__(self, app: FastAPI, settings: Settings) -> None:
+    def __init__(self, app: BrokerApp, settings: Settings) -> None:
         self._app = app
         self._drain_s = settings.broker_drain_ms / 1_000
         self._stall_s = settings.loop_stall_ms / 1_000
@@ -73,8 +71,7 @@ class DrainingServer(uvicorn.Server):
             await asyncio.wait((draining,))
 
     async def _drain(self) -> None:
-        services: Services = self._app.state.services
-        await services.drain(self._drain_s)
+        await self._app.services.drain(self._drain_s)
 
 
 def serve_many(settings: Settings, processes: int) -> int:

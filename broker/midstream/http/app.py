@@ -3,14 +3,16 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from midstream.http import cors, docs_page, model_routes, noted_errors, probe_routes, site
 from midstream.http.ai_sdk import ai_sdk_routes
 from midstream.http.chat import chat_routes
+from midstream.http.head import head_of
 from midstream.http.json_only import JsonOnly
 from midstream.http.limits import BodyLimit
 from midstream.http.messages import messages_routes
@@ -22,8 +24,13 @@ from midstream.http.peers.deliveries import Deliveries
 from midstream.http.request_ids import RequestIds
 from midstream.http.responses import responses_routes
 from midstream.http.socket import ws
-from midstream.service.services import open_services
+from midstream.service.services import Services, open_services
 from midstream.settings import Settings
+
+FORWARDED: Final = frozenset((b"x-forwarded-for", b"x-forwarded-proto"))
+"""Headers by which a proxy tells where a request comes from (PROTOCOL: Http/Proxies)."""
+LOOPBACK: Final = ("127.0.0.1", "::1")
+"""Where a proxy is believed without a setting."""
 
 
 class BrokerApp(FastAPI):
@@ -31,18 +38,28 @@ class BrokerApp(FastAPI):
 
     Limits and measurements of requests belong among these rules. `add_middleware` is for what concerns FastAPI's routes
     alone: `GET /events` does not pass through it, where tails of all other formats do.
+
+    Attributes:
+        services: The service layer, while the app's lifespan lasts.
     """
+
+    services: Services
 
     def __init__(self, settings: Settings, **options: Any) -> None:
         super().__init__(**options)
         self._guard = PageGuard(settings)
         self._routes = RequestIds(super().__call__)
         self._with_rules = cors.allowed(self._answer, settings)
+        proxies = [*LOOPBACK, *filter(None, map(str.strip, settings.trusted_proxies.split(",")))]
+        self._by_proxy = ProxyHeadersMiddleware(self._with_rules, proxies)  # type: ignore[arg-type]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         scope["app"] = self
-        await self._with_rules(scope, receive, send)
+        if scope["type"] != "lifespan" and not FORWARDED.isdisjoint(head_of(scope)):
+            await self._by_proxy(scope, receive, send)  # type: ignore[arg-type]
+        else:
+            await self._with_rules(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         problem = self._guard.problem(scope)
@@ -54,13 +71,13 @@ class BrokerApp(FastAPI):
             await self._routes(scope, receive, send)
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: Settings) -> BrokerApp:
     """Return the ASGI app of one broker process; it connects when its lifespan starts."""
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with open_services(settings) as services:
-            app.state.services = services
+            app.services = services
             yield
 
     app = BrokerApp(

@@ -19,7 +19,7 @@ IN_URLS: Final = ("token", "access_token", "key", "api_key")
 
 def services_of(scope: Scope) -> Services:
     """Return the services of the app that a request came to."""
-    services: Services = scope["app"].state.services
+    services: Services = scope["app"].services
     return services
 
 

@@ -44,7 +44,9 @@ def server_config(app: ASGIApp, settings: Settings, **options: Any) -> uvicorn.C
         options["h11_max_incomplete_event_size"] = settings.max_head_bytes
     # A compressed message would be decompressed before it is counted (PROTOCOL: Http/Encoding).
     options["ws_per_message_deflate"] = False
-    return uvicorn.Config(app, access_log=False, server_header=False, ws_max_size=settings.max_body_bytes, **options)
+    return uvicorn.Config(
+        app, access_log=False, server_header=False, proxy_headers=False, ws_max_size=settings.max_body_bytes, **options
+    )
 
 
 def _bounds(settings: Settings) -> Bounds:
