@@ -13,7 +13,7 @@ from midstream.settings import Settings
 FORWARDED = {"x-forwarded-for": "203.0.113.9", "x-forwarded-proto": "https"}
 
 
-async def seen_from(address: str, settings: Settings, path: str = "/seen") -> tuple[str, str]:
+async def seen_from(address: str, settings: Settings) -> tuple[str, str]:
     """Return the client's address and the scheme that the app sees of a request from an address."""
     app = create_app(settings)
 
@@ -26,7 +26,7 @@ async def seen_from(address: str, settings: Settings, path: str = "/seen") -> tu
     app.router.routes.insert(0, Mount("/seen", seen))
     transport = httpx2.ASGITransport(app, client=(address, 1))
     async with httpx2.AsyncClient(transport=transport, base_url="http://localhost", headers=FORWARDED) as client:
-        address, scheme = (await client.get(path)).json()
+        address, scheme = (await client.get("/seen/")).json()
     return address, scheme
 
 
