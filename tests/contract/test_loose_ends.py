@@ -5,7 +5,9 @@ PROTOCOL: Read/Connections.
 
 import asyncio
 import itertools
+import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -102,3 +104,24 @@ async def test_few_requests_may_be_sent_ahead(quick: Settings) -> None:
             reader, _ = await opened(ASK * 5_000)
             assert (await until_closed(reader)).count(b"HTTP/1.1") < MOST_PIPELINED
         assert await is_served(opened)
+
+
+def open_files() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+async def test_packaged_files_take_no_file_and_no_thread_for_a_client(quick: Settings) -> None:
+    async with opening(quick) as (client, opened):
+        whole = await client.get(LARGE_FILE)
+        again = await client.get(LARGE_FILE, headers={"If-None-Match": f"W/{whole.headers['etag']}"})
+        assert (whole.status_code, again.status_code, again.content) == (200, 304, b"")
+        assert (await client.head(LARGE_FILE)).headers["content-length"] == str(len(whole.content))
+        for absent in ("/docs/files/none.js", "/page/../app.py", "/page/%2e%2e/app.py", "/page/midstream", "/page/"):
+            assert (await client.get(absent)).status_code == 404
+        head = HALF_HEAD.replace(b"/healthz", LARGE_FILE.encode()) + b"\r\n"
+        before, threads = open_files(), threading.active_count()
+        readers = [await opened(head * 8, limit=1) for _ in range(5)]
+        for reader, _ in readers:
+            await reader.readexactly(1)
+        assert open_files() <= before + 2 * len(readers)  # the sockets of both ends
+        assert threading.active_count() == threads

@@ -86,6 +86,7 @@ def create_app(settings: Settings) -> BrokerApp:
         description="A resumable stream broker with a durable event log. See broker/PROTOCOL.md.",
         version=version("midstream"),
         lifespan=lifespan,
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
     )

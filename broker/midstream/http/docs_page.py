@@ -4,13 +4,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from fastapi import FastAPI, Response
-from fastapi.staticfiles import StaticFiles
+import orjson
+from fastapi import FastAPI, Request, Response
 
 from midstream.http.declared_answers import declare
+from midstream.http.packaged_files import PackagedFile, packaged, serve_folder
 
 FILES: Final = Path(__file__).parent.parent / "swagger_ui"
-PAGE: Final = Path(__file__).parent.parent / "page" / "docs.html"
+PAGE: Final = Path(__file__).parent.parent / "page"
 HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
@@ -68,12 +69,18 @@ def install(app: FastAPI, paths: dict[str, Any]) -> None:
     """
     described = app.openapi
     app.openapi = cache(lambda: _completed(described(), paths))  # type: ignore[method-assign]
-    app.mount("/docs/files", StaticFiles(directory=FILES), name="docs files")
+    serve_folder(app, "/docs/files", FILES)
+    as_file = cache(lambda: PackagedFile.of(orjson.dumps(app.openapi()), "application/json"))
+
+    @app.get("/openapi.json", include_in_schema=False)
+    async def openapi(request: Request) -> Response:
+        """Serve the description. Encoding it takes 6 ms, so that is done once."""
+        return as_file().response(request)
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> Response:
         """Serve the page. Its links are relative, so a proxy may serve it below a prefix."""
-        return Response(PAGE.read_bytes(), media_type="text/html", headers=HEADERS)
+        return Response(packaged(PAGE)["docs.html"].content, media_type="text/html", headers=HEADERS)
 
 
 def _completed(document: dict[str, Any], paths: dict[str, Any]) -> dict[str, Any]:

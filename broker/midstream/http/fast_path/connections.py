@@ -217,7 +217,7 @@ class Connections:
                 continue
             left_bytes += unsent_bytes
         if left_bytes > self._bounds.unsent_bytes:
-            for connection, (since_s, unsent_bytes) in tuple(self._unsent.items()):
+            for connection, (since_s, unsent_bytes) in tuple(self._unsent.items())[:MOST_DROPPED]:
                 if left_bytes > self._bounds.unsent_bytes and now_s - since_s >= PATIENCE_S:
                     left_bytes -= unsent_bytes
                     self._cut(connection)
