@@ -1,5 +1,6 @@
 """What brokers and workers log: the form of lines, their bound, and the audit (PROTOCOL: Logs)."""
 
+import base64
 import io
 import json
 import logging
@@ -245,3 +246,32 @@ async def test_a_failure_of_ours_names_its_request(tmp_path: Path) -> None:
             assert answer.status_code == 500
     failed = [entry for text in system.log("broker0").splitlines() if (entry := json.loads(text)).get("exception")]
     assert [entry["request"] for entry in failed] == [answer.headers["x-request-id"]]
+
+
+HEADER = {"alg": "ES256", "kid": "k1"}
+
+
+def forged(number: int) -> str:
+    """Return a token that is wrong in one of many ways, with a name of its own in it."""
+    odd = f"swordfish-{number}"
+    header: dict[str, Any] = {**HEADER, "crit": [odd], odd: odd, "kid": odd} if number % 2 else {"alg": odd, "typ": odd}
+    parts = (json.dumps(header), json.dumps({"aud": odd, "iss": odd}), odd)
+    return ".".join(base64.urlsafe_b64encode(part.encode()).decode().rstrip("=") for part in parts)
+
+
+async def test_a_stranger_causes_few_lines_whatever_he_sends(redis_url: str, tmp_path: Path) -> None:
+    """Logs/Bounded: nothing of a credential makes a kind of line of its own."""
+    async with System(redis_url, tmp_path, api_keys=f"{KEY}:acme", log_lines_per_s=1) as system:
+        await system.start_broker()
+        for number in range(200):
+            await system.http.get("/v1/streams", headers={"Authorization": f"Bearer {forged(number)}"})
+            await system.http.get(
+                f"/v1/streams/swordfish-{number}?swordfish={number}", headers={"x-api-key": f"{number}"}
+            )
+            await system.http.get(f"/v1/streams?token=swordfish-{number}")
+    lines = [json.loads(text) for text in system.log("broker0").splitlines()]
+    refused = [entry for entry in lines if entry["logger"] == audit.AUDIT and "omitted" not in entry]
+    seconds, reasons = {entry["time"][:19] for entry in refused}, {entry["reason"] for entry in refused}
+    assert len(reasons) <= 4
+    assert len(refused) <= len(seconds) * len(reasons)
+    assert len(refused) + sum(entry.get("omitted", 0) for entry in lines) == 600, "and none is lost"

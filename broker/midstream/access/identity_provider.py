@@ -123,14 +123,14 @@ class IdentityProvider:
         except jwt.ExpiredSignatureError:
             raise TokenExpiredError from None
         except jwt.PyJWTError as error:
-            raise UnauthorizedError(f"token: {error}") from None
+            raise UnauthorizedError(f"token: {type(error).__name__}") from None
         return self._grant(claims)
 
     async def _key(self, token: str) -> jwt.PyJWK:
         try:
             header = jwt.get_unverified_header(token)
         except jwt.PyJWTError as error:
-            raise UnauthorizedError(f"token: {error}") from None
+            raise UnauthorizedError(f"token: {type(error).__name__}") from None
         kid, algorithm = header.get("kid"), header.get("alg")
         if "crit" in header or not isinstance(kid, str) or algorithm not in self._provider.algorithms:
             raise UnauthorizedError("token: its header has no kid, another algorithm, or critical extensions")

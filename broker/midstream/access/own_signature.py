@@ -56,6 +56,6 @@ class OwnSignature:
             except jwt.InvalidSignatureError:
                 continue
             except jwt.InvalidTokenError as error:
-                raise UnauthorizedError(f"a token of ours: {error}") from None
+                raise UnauthorizedError(f"a token of ours: {type(error).__name__}") from None
             return claims
         raise UnauthorizedError("a token of ours: no secret of ours signed it")

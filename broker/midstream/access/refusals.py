@@ -15,7 +15,10 @@ class AccessError(Exception):
 
 
 class UnauthorizedError(AccessError):
-    """There is no credential, or none that can be trusted. The reason is for the log; the client learns none."""
+    """There is no credential, or none that can be trusted. The client does not learn the reason.
+
+    The reason is for the log. It holds nothing of the credential, or each one would be a kind of line of its own.
+    """
 
     def __init__(self, reason: str = "no credential") -> None:
         super().__init__("Send a valid key or token: Authorization: Bearer …")
