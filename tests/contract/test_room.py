@@ -52,6 +52,9 @@ async def test_one_wait_more_is_refused_until_another_is_over(settings: Settings
             keyed = ALPHA | {"Idempotency-Key": "same"}
             whole = await client.post("/v1/chat/completions", json=MESSAGES, headers=keyed)
             assert whole.status_code == 200, "a retry finds it"
+        background = {"model": "demo/count", "input": "hi", "background": True, "words": 2_000, "delay_ms": 50}
+        response = (await client.post("/v1/responses", json=background, headers=ALPHA)).json()["id"]
+        assert (await client.post(f"/v1/responses/{response}/cancel", headers=ALPHA)).status_code == 200
         other = await client.post("/v1/streams", json=START, headers=BETA)
         assert (await client.get(f"{other.headers['location']}?wait=10", headers=BETA)).status_code == 200
         await client.delete(running, headers=ALPHA)

@@ -44,7 +44,7 @@ Answers = tuple[dict[int, tuple[str, ...]], tuple[int, ...]]
 ANSWERS: Final[dict[str, Answers]] = {
     "post /v1/streams": ({200: (JSON, SSE), 201: (JSON, SSE)}, _STARTED),
     "get /v1/streams": ({200: (JSON,)}, _CALLER),
-    "get /v1/streams/{stream_id}": ({200: (JSON,)}, _NAMED),
+    "get /v1/streams/{stream_id}": ({200: (JSON,)}, (*_NAMED, 429)),
     "delete /v1/streams/{stream_id}": ({204: ()}, (*_NAMED, 413)),
     "get /v1/streams/{stream_id}/entries": ({200: (JSON,)}, (*_NAMED, 410)),
     "get /v1/streams/{stream_id}/events": ({200: (SSE,), 204: ()}, _TAILED),

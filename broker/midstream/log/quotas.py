@@ -14,6 +14,7 @@ from midstream.log.scripts import Scripts
 MINUTE_MS: Final = 60_000
 SURELY_CREATED_MS: Final = 30_000
 """A stream is created right after its start was counted. One that is not there after so long will not be."""
+CLOCK_MS: Final = 60_000
 LOOKED_AT: Final = 200
 
 
@@ -132,9 +133,13 @@ class Quotas:
         (seconds, _), rows = await self._scripts.in_order(
             ("TIME",), ("ZRANGE", self._keys.live(owner), 0, LOOKED_AT - 1, "WITHSCORES")
         )
-        brief_ms = int(seconds) * 1000 + self._life_ms - SURELY_CREATED_MS
-        names = [name.decode() for name, until_ms in zip(rows[::2], rows[1::2], strict=True)
-                 if float(until_ms) < brief_ms]  # fmt: skip
+        latest_ms = int(seconds) * 1000 + self._life_ms
+        names = [
+            name.decode()
+            for name, until_ms in zip(rows[::2], rows[1::2], strict=True)
+            # A later time is from before the server's clock was set back.
+            if not latest_ms - SURELY_CREATED_MS <= float(until_ms) <= latest_ms + CLOCK_MS
+        ]
         exist = await self._scripts.in_order(*(("EXISTS", self._keys.state(name)) for name in names)) if names else []
         return [name for name, is_there in zip(names, exist, strict=True) if not is_there]
 

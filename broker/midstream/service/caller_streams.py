@@ -248,8 +248,8 @@ class CallerStreams:
             raise
         return follower
 
-    async def wait_for_end(self, stream_id: str, wait_s: float) -> bool:
-        """Wait until the stream has ended, for at most `wait_s`.
+    async def wait_for_end(self, stream_id: str, wait_s: float, *, is_exempt: bool = False) -> bool:
+        """Wait until the stream has ended, for at most `wait_s`; a wait that `is_exempt` is refused by no limit.
 
         Return whether it has, or nothing more will come of it from this process: its state tells which.
 
@@ -258,14 +258,14 @@ class CallerStreams:
             TokenExpiredError, UnauthorizedError: The credential has ended meanwhile.
             LimitExceededError: The tenant has as many waits as it may have here, and this one is no part of a start.
         """
-        return await self._wait_for(Milestone.END, stream_id, wait_s)
+        return await self._wait_for(Milestone.END, stream_id, wait_s, is_exempt=is_exempt)
 
     async def wait_for_word(self, stream_id: str, wait_s: float) -> bool:
         """Wait for the source's first word or the stream's end, as `wait_for_end` does."""
         return await self._wait_for(Milestone.FIRST_WORD, stream_id, wait_s)
 
-    async def _wait_for(self, milestone: Milestone, stream_id: str, wait_s: float) -> bool:
-        with self._room.wait(is_exempt=stream_id == self._started):
+    async def _wait_for(self, milestone: Milestone, stream_id: str, wait_s: float, *, is_exempt: bool = False) -> bool:
+        with self._room.wait(is_exempt=is_exempt or stream_id == self._started):
             follower = await self._pinned(stream_id)
             try:
                 async with asyncio.timeout(wait_s):

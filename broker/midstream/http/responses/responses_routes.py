@@ -147,7 +147,7 @@ async def cancel_response(response_id: str, caller: ACaller) -> Response:
     if stream.state.ended and stream.state.outcome != CANCELLED:
         raise Problem(400, "bad_request", f"A response that is {stream.state.outcome} cannot be cancelled.")
     await stream.cancel()
-    await caller.streams.wait_for_end(stream.id, CANCEL_WAIT_S)
+    await caller.streams.wait_for_end(stream.id, CANCEL_WAIT_S, is_exempt=True)
     await stream.refresh()
     return _json(await _resource(stream, face), stream)
 
