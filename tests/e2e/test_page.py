@@ -269,7 +269,7 @@ async def test_a_broker_with_keys_is_given_one_by_hand(tabs: "Tabs", redis_url: 
         page = await tabs.open(system.url)
         for key in ("wrong", API_KEY):
             await page.get_by_label("API key").fill(key)
-            await page.get_by_role("button", name="Use key").click()
+            await page.get_by_role("button", name="Sign in").click()
             await expect(page.get_by_role("alert")).to_be_visible(visible=key == "wrong")
         await ask(page, "Tell me a story.")
         await expect(outcome(page)).to_contain_text("Completed")

@@ -138,3 +138,56 @@ async def test_a_wrong_key_is_told_in_words_and_a_joining_tab_needs_none(
         await expect(outcome(joined)).to_contain_text("Completed")
         await expect(joined.get_by_label("API key")).to_be_hidden()
     tabs.expected.add("401")
+
+
+KEPT = (
+    "JSON.stringify([document.cookie, {...localStorage}, {...sessionStorage}, location.href, document.body.innerHTML])"
+)
+
+
+async def test_the_page_signs_in_by_a_cookie_and_forgets_the_key(tabs: "Tabs", redis_url: str, tmp_path: Path) -> None:
+    """Access/Cookie."""
+    async with System(redis_url, tmp_path, api_keys=f"{API_KEY}:me", demo_delay_ms=20) as system:
+        await system.start()
+        # The session's cookie needs the browser's own word about the page, as it is on localhost.
+        page = await tabs.open(system.url.replace("127.0.0.1", "localhost"))
+        await page.get_by_label("API key").fill(API_KEY)
+        async with page.expect_request("**/v1/models") as listing:
+            await page.get_by_role("button", name="Sign in").click()
+        assert "authorization" not in await (await listing.value).all_headers()
+        await ask(page, "Tell me a story.")
+        await expect(answer(page).locator(".text")).not_to_be_empty()
+        await page.reload()
+        await expect(outcome(page)).to_contain_text("Completed")
+        assert API_KEY not in await page.evaluate(KEPT)
+        assert await page.get_by_label("API key").input_value() == ""
+        (cookie,) = await tabs.context.cookies()
+        assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
+
+        await page.get_by_role("button", name="Sign out").click()
+        await expect(page.get_by_label("API key")).to_be_focused()
+        await expect(page.get_by_role("button", name="Sign out")).to_be_hidden()
+        assert await tabs.context.cookies() == []
+    tabs.expected.add("401")
+
+
+async def test_a_page_whose_session_is_over_asks_for_the_key_again(
+    tabs: "Tabs", redis_url: str, tmp_path: Path
+) -> None:
+    """Access/Cookie, Access/Ending."""
+    async with System(redis_url, tmp_path, api_keys=f"{API_KEY}:me", demo_delay_ms=20) as system:
+        await system.start()
+        page = await tabs.open(system.url)
+        await page.get_by_label("API key").fill(API_KEY)
+        await page.get_by_role("button", name="Sign in").click()
+        await ask(page, "Tell me a story.")
+        await expect(outcome(page)).to_contain_text("Completed")
+        await tabs.context.clear_cookies()
+        await page.get_by_label("Your message").fill("Another one.")
+        await page.get_by_label("Your message").press("Enter")
+        await expect(page.get_by_role("alert")).to_have_text("This page's session is over.")
+        await page.get_by_label("API key").fill(API_KEY)
+        await page.get_by_role("button", name="Sign in").click()
+        await expect(page.get_by_role("alert")).to_be_hidden()
+        await expect(outcome(page)).to_contain_text("Completed")
+    tabs.expected.add("401")

@@ -2,27 +2,33 @@
 
 import { Refused } from "/midstream.js";
 
-const KEY = "midstream.key";
+/** Notes in this browser that it has a session, which its cookie does not tell a page. */
+const SIGNED_IN = "midstream.signed-in";
 /** Pauses, in ms, before a request whose answer was lost is sent again. */
 const PAUSES_MS = [300, 1_000, 3_000];
 
-/** The API key is kept in this tab's session and nowhere else. */
-export function setKey(key) {
-  sessionStorage.setItem(KEY, key);
+/**
+ * Exchanges an API key for the cookie of a session, which no script can read. The key itself is not kept.
+ * @throws {Refused} The broker does not know the key.
+ */
+export async function signIn(key) {
+  await ask("POST", "/v1/session", { headers: { Authorization: `Bearer ${key}` } });
+  localStorage.setItem(SIGNED_IN, "yes");
 }
 
-export function hasKey() {
-  return sessionStorage.getItem(KEY) !== null;
+export function isSignedIn() {
+  return localStorage.getItem(SIGNED_IN) !== null;
 }
 
-/** Forgets a key that the broker does not accept. */
-export function dropKey() {
-  sessionStorage.removeItem(KEY);
+/** Ends this browser's session with the broker. */
+export async function signOut() {
+  await ask("DELETE", "/v1/session");
+  noteSessionEnd();
 }
 
-export function authorization() {
-  const key = sessionStorage.getItem(KEY);
-  return key ? { Authorization: `Bearer ${key}` } : {};
+/** Notes that this browser has no session any more. */
+export function noteSessionEnd() {
+  localStorage.removeItem(SIGNED_IN);
 }
 
 /** @param onRetry is called with the error before each further try */
@@ -52,7 +58,7 @@ export function streamUrl(id) {
 
 /** @throws {Refused} The broker refused. @throws {TypeError} It could not be reached. */
 async function ask(method, url, { body, headers = {}, onRetry = () => {} } = {}) {
-  const init = { method, headers: { ...headers, ...authorization(), Accept: "application/json" } };
+  const init = { method, headers: { ...headers, Accept: "application/json" } };
   if (body !== undefined) {
     init.body = JSON.stringify(body);
     init.headers["Content-Type"] = "application/json";

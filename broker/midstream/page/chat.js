@@ -6,6 +6,7 @@ import * as composer from "./composer.js";
 import { addAnswer, addButton, addMessage, removeButtons, showMessages, textOf } from "./conversation.js";
 import { byId, element } from "./dom.js";
 import { Presence } from "./presence.js";
+import * as session from "./session.js";
 import * as statusline from "./statusline.js";
 import { Refused, Tail } from "/midstream.js";
 import {
@@ -47,16 +48,12 @@ function bind() {
     prompt.value = example.textContent;
     submit();
   });
-  byId("key-form").addEventListener("submit", (event) => {
-    event.preventDefault();
-    api.setKey(byId("key").value.trim());
-    enter();
-  });
+  session.bind(enter, complain);
   picker.addEventListener("change", showCanned);
   window.addEventListener("popstate", navigate);
 }
 
-/** Shows the stream that the address names, once the broker accepts this page's key. */
+/** Shows the stream that the address names, once the broker lets this page in. */
 async function enter() {
   if (!(await loadModels())) return;
   const sent = stored();
@@ -77,18 +74,17 @@ function navigate() {
   return route();
 }
 
-/** Fills the picker. Without a key that the broker accepts, asks for one and returns false. */
+/** Fills the picker. Where the broker does not let this page in, asks for a key and returns false. */
 async function loadModels() {
   try {
     catalogue = await insistOnModels();
   } catch (error) {
-    const asksForKey = error.status === 401 && !api.hasKey();
-    complain(asksForKey ? null : error);
-    if (asksForKey) askForKey();
+    complain(error.status === 401 ? null : error);
+    if (error.status === 401) session.askForKey();
     return false;
   }
   complain(null);
-  byId("key-form").hidden = true;
+  session.showEntered();
   picker.replaceChildren(...catalogue.map(option));
   picker.hidden = catalogue.length < 2;
   byId("only-model").hidden = catalogue.length !== 1;
@@ -110,12 +106,6 @@ async function insistOnModels() {
       });
     }
   }
-}
-
-function askForKey() {
-  byId("key-form").hidden = false;
-  byId("key").select();
-  byId("key").focus();
 }
 
 function option({ id, description, default: chosen }) {
@@ -174,7 +164,6 @@ function follow({ id, status, thread, messages, cut, ttlS }) {
   const answer = addAnswer(() => current?.answer === answer && answer.outcome && settle());
   const presence = new Presence(id, (tabs) => statusline.show({ tabs }));
   const tail = new Tail(`${api.streamUrl(id)}/events`, {
-    headers: api.authorization(),
     onConnection: (connection) => statusline.show({ connection }),
     onEntry: (entry) => {
       answer.take(entry);
@@ -299,15 +288,13 @@ function complain(error, more = "") {
   const place = byId("problem");
   place.hidden = error === null;
   place.textContent = error === null ? "" : `${wordsFor(error)} ${more}`.trim();
-  if (error?.status !== 401) return;
-  api.dropKey();
-  askForKey();
+  if (error?.status === 401) session.askForKey();
 }
 
 /** An error in words for a reader who may never have seen an API. */
 function wordsFor(error) {
   if (error instanceof TypeError) return "The broker cannot be reached.";
-  if (error.status === 401) return api.hasKey() ? "This broker does not know that key." : "This broker asks for an API key.";
+  if (error.status === 401) return "This page's session is over.";
   return error.message;
 }
 
