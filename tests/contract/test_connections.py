@@ -38,6 +38,7 @@ PATIENCE_S = 0.1
 @pytest.fixture
 def quick(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setattr(connections, "PATIENCE_S", PATIENCE_S)
+    monkeypatch.setattr(connections, "HASTE_S", PATIENCE_S)
     return hasty(settings)
 
 

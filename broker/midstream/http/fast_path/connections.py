@@ -36,9 +36,12 @@ IDLE_S: Final = 10.0
 LINGER_S: Final = 1.0
 """How long a refused client is read from: one that is reset while it sends may never read the refusal."""
 PATIENCE_S: Final = 1.0
-"""A stranger that has waited for less is not closed to make room: its head may be on its way."""
+"""A stranger that has waited for less is not closed for the number of strangers: its key may be on its way."""
+HASTE_S: Final = 0.2
+"""The same where there is no room at all. A client's head follows its connection at once; a flood that comes back
+leaves few places older than this."""
 MOST_DROPPED: Final = 250
-"""Strangers that are closed to make room in the time of a sweep. They come back, and that costs more than their places:
+"""Strangers that are closed for their number in the time of a sweep. They come back, which costs more than places:
 a silent connection takes 5 KiB, and opening it 25 µs; a silent WebSocket 42 KiB and 600 µs."""
 SOCKETS_SHARE: Final = 4
 """Of strangers, one in so many may hold a WebSocket."""
@@ -166,7 +169,7 @@ class Connections:
     def admits_socket(self) -> bool:
         """Tell whether another WebSocket may be opened, of which nobody knows yet whether it has a key."""
         is_full = len(self.sockets) >= max(1, self._bounds.most_strangers // SOCKETS_SHARE)
-        return not is_full or self._drop_stranger(time.monotonic(), self.sockets)
+        return not is_full or self._drop_few(time.monotonic(), self.sockets)
 
     def _sweep(self) -> None:
         now_s = time.monotonic()
@@ -175,7 +178,7 @@ class Connections:
             for connection in queue.older_than(now_s - queue.limit_s):
                 connection.time_out()
         while len(self.heads) + len(self.bodies) + len(self.sockets) > self._bounds.most_strangers:
-            if not self._drop_stranger(now_s, self.heads, self.bodies, self.sockets):
+            if not self._drop_few(now_s, self.heads, self.bodies, self.sockets):
                 break
         self._cut_unread(now_s)
         self._sweeps = bool(self._count or self.refused)
@@ -189,14 +192,18 @@ class Connections:
             if not connection.transport.is_closing():
                 connection.transport.close()
                 return True
-        return self._drop_stranger(time.monotonic(), self.heads, self.bodies, self.sockets)
+        return self._drop_stranger(time.monotonic() - HASTE_S, self.heads, self.bodies, self.sockets)
 
-    def _drop_stranger(self, now_s: float, *queues: Queue) -> bool:
-        """Close the connection that waits longest in these queues; return whether one has waited for long enough."""
-        queue = min(queues, key=Queue.oldest_s)
-        if queue.oldest_s() > now_s - PATIENCE_S or self._dropped >= MOST_DROPPED:
-            return False
+    def _drop_few(self, now_s: float, *queues: Queue) -> bool:
+        """Do as `_drop_stranger`, but a limited number of times between two sweeps."""
         self._dropped += 1
+        return self._dropped <= MOST_DROPPED and self._drop_stranger(now_s - PATIENCE_S, *queues)
+
+    def _drop_stranger(self, since_s: float, *queues: Queue) -> bool:
+        """Close the connection that waits longest in these queues; return whether one waits since then or longer."""
+        queue = min(queues, key=Queue.oldest_s)
+        if queue.oldest_s() > since_s:
+            return False
         connection = next(iter(queue))
         self.proceed(connection)
         connection.transport.abort()
