@@ -24,7 +24,7 @@ def _routes() -> list[Declared]:
     paths = create_app(Settings()).openapi()["paths"]
     return [
         Declared(
-            compile_path(path.replace("{model}", "{model:path}").replace("{chat_id}", "{chat_id:path}"))[0],
+            compile_path(path.replace("{model}", "{model:path}").replace("{chat_id}", "{chat_id:text}"))[0],
             method.upper(),
             {status: frozenset(answer.get("content", ())) for status, answer in operation["responses"].items()},
         )

@@ -8,7 +8,6 @@ process has ended, `exit <code>`, and closes the connection. The end of the serv
 import asyncio
 import importlib
 import json
-import logging
 import os
 import selectors
 import signal
@@ -242,7 +241,6 @@ def _become(wish: Wish) -> None:
     except SystemExit as end:
         code = end.code
     finally:
-        logging.shutdown()  # as at the end of any process
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code if isinstance(code, int) else 0)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from urllib.parse import quote
 
 import httpx2
 import pytest
@@ -136,3 +137,13 @@ async def test_a_restarted_broker_still_knows_the_chat(settings: Settings) -> No
             parts = await tail
     assert parts is not None
     assert [part.type for part in parts][-2:] == ["abort", "[DONE]"]
+
+
+@pytest.mark.parametrize("chat", ["a/b", "a\nb", "a\r\n/stream/é\u2028?#"])
+async def test_a_chat_of_any_id_is_resumed_and_stopped(client: httpx2.AsyncClient, chat: str) -> None:
+    """Chat/Doors, Chat/Resume."""
+    named = quote(chat, safe="")
+    async with running(client, chat=chat):
+        assert (await stop(client, named))[0] == 202
+    assert await resume(client, named) is None
+    assert (await stop(client, named))[0] == 200

@@ -16,7 +16,7 @@ from midstream.cli.watchdog import watched
 from midstream.http.app import BrokerApp, create_app
 from midstream.http.fast_path.open_files import raise_limit
 from midstream.http.fast_path.server_config import server_config
-from midstream.journal.journal import configure
+from midstream.journal.journal import configure, write_counts
 from midstream.settings import Settings
 
 GC_ALLOCATIONS: Final = 50_000
@@ -69,6 +69,7 @@ class DrainingServer(uvicorn.Server):
         finally:
             draining.cancel()
             await asyncio.wait((draining,))
+            write_counts()
 
     async def _drain(self) -> None:
         await self._app.services.drain(self._drain_s)

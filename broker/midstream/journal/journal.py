@@ -31,6 +31,13 @@ def configure(settings: JournalSettings) -> None:
     logging.captureWarnings(capture=True)
 
 
+def write_counts() -> None:
+    """Write how many lines were left out so far. Uvicorn ends its process by a signal, after which nothing runs."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, _Bounded):
+            handler.write_counts()
+
+
 class _Bounded(logging.StreamHandler):  # type: ignore[type-arg]
     """Writes lines, of each kind only so many in a second; `handle` holds the lock of a handler meanwhile."""
 
@@ -45,10 +52,15 @@ class _Bounded(logging.StreamHandler):  # type: ignore[type-arg]
         if self._bound.admits(record):
             super().emit(record)
 
-    def close(self) -> None:
+    def write_counts(self) -> None:
         """Write how many lines were left out of those that nothing came after."""
-        for count in self._bound.counts():
-            super().emit(count)
+        with self.lock or contextlib.nullcontext():
+            for count in self._bound.counts():
+                super().emit(count)
+
+    def close(self) -> None:
+        """Write the same at the end of the process."""
+        self.write_counts()
         super().close()
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name is logging's

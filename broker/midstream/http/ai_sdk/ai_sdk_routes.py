@@ -8,6 +8,7 @@ import orjson
 from fastapi import APIRouter, Header, Query, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.convertors import PathConvertor, register_url_convertor
 
 from midstream.faces.ui_messages import RESETTING_MAJOR, TAG_CHARS, UiMessagesFace
 from midstream.http.ai_sdk.ui_request import MESSAGE_ID, ChatRequest
@@ -27,6 +28,13 @@ _EVENT_ID: Final = re.compile(r"(?P<tag>[^.]+)\.(?P<offset>[0-9]{1,15})[0-9]*")
 """What a client has to go on from; no log has an offset of more digits."""
 
 
+class AnyText(PathConvertor):
+    """A part of a path that may hold anything, as a chat's id may; Starlette's own stops at a line break."""
+
+    regex = r"[\s\S]*"
+
+
+register_url_convertor("text", AnyText())
 router = APIRouter(prefix="/api/chat", tags=["ai-sdk"], route_class=JsonRoute)
 
 Major = Annotated[
@@ -110,7 +118,7 @@ async def post_chat(body: ChatRequest, caller: ACaller, ai_sdk_major: Major = No
 
 
 @router.get(
-    "/{chat_id:path}/stream", response_class=Response, responses={204: {"description": "There is nothing to resume."}}
+    "/{chat_id:text}/stream", response_class=Response, responses={204: {"description": "There is nothing to resume."}}
 )
 async def resume_chat(
     chat_id: str,
@@ -156,7 +164,7 @@ class StopRequest(BaseModel):
     )
 
 
-@router.post("/{chat_id:path}/stop", response_class=Response)
+@router.post("/{chat_id:text}/stop", response_class=Response)
 async def stop_chat(chat_id: str, caller: ACaller, body: StopRequest | None = None) -> Response:
     """Stop the chat's answer in every tab. The request can be repeated."""
     stopped, stream_id = await caller.chat(chat_id).stop(body.stream_id if body else None)
