@@ -18,7 +18,7 @@ from midstream.access.api_keys import digest
 from scripts.benchmarks.benchmark import percentile
 from scripts.benchmarks.loud_tenant import KEY as LOUD
 from scripts.benchmarks.loud_tenant import LIMITS
-from scripts.benchmarks.rig import Rig, Server, machine, raise_file_limit
+from scripts.benchmarks.rig import Rig, Server, cpu_s, machine, raise_file_limit
 
 QUIET: Final = "quiet"
 INTERVAL_S: Final = 0.15
@@ -35,6 +35,8 @@ class Measured:
 
     first_ms: list[float] = field(default_factory=list)
     end_ms: list[float] = field(default_factory=list)
+    front_share: float = 0.0
+    """The broker's share of a core meanwhile."""
 
 
 def measure(server: Server, seconds: float) -> Measured:
@@ -44,7 +46,7 @@ def measure(server: Server, seconds: float) -> Measured:
     head = f"POST /v1/streams HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {QUIET}\r\n"
     head += f"Content-Type: application/json\r\nContent-Length: {len(document)}\r\n\r\n"
     measured = Measured()
-    until_s = time.perf_counter() + seconds
+    used_s, until_s = cpu_s(server.pid), time.perf_counter() + seconds
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         while (began_s := time.perf_counter()) < until_s:
@@ -59,6 +61,7 @@ def measure(server: Server, seconds: float) -> Measured:
             measured.first_ms.append(first_ms)
             measured.end_ms.append((time.perf_counter() - began_s) * MS)
             time.sleep(max(0.0, INTERVAL_S - (time.perf_counter() - began_s)))
+    measured.front_share = (cpu_s(server.pid) - used_s) / seconds
     return measured
 
 
@@ -86,7 +89,8 @@ def run(seconds: float) -> dict[str, Measured]:
             print("the loud tenant:", loud.stdout.readline().decode().strip())
         measure(server, WARM_UP_S)
         after = measure(server, seconds / 2)
-    alone = Measured(before.first_ms + after.first_ms, before.end_ms + after.end_ms)
+    share = (before.front_share + after.front_share) / 2
+    alone = Measured(before.first_ms + after.first_ms, before.end_ms + after.end_ms, share)
     return {"alone": alone, "beside": beside}
 
 
@@ -97,6 +101,7 @@ def main() -> None:
     raise_file_limit()
     results = run(parser.parse_args().seconds)
     print(machine())
+    print(", ".join(f"broker {system}: {100 * each.front_share:.0f} % of a core" for system, each in results.items()))
     kept = True
     for name in ("first_ms", "end_ms"):
         alone, beside = (getattr(results[system], name) for system in ("alone", "beside"))

@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from midstream.log.keys import Keys, stream_name
+from midstream.service import listing
 from midstream.settings import Settings
 from tests import inside
 
@@ -90,3 +91,24 @@ async def test_many_lists_of_one_tenant_leave_the_connections_to_others(http: ht
     calls = (await redis.info("commandstats"))["cmdstat_hmget"]["calls"]
     assert calls <= 16 * SCAN, "each list looked at so many and no more"
     assert most - connections <= 6, "they share a connection or two"
+
+
+async def test_a_tenants_lists_take_a_part_of_the_time(
+    http: httpx2.AsyncClient, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Read/List: one that lists again and again leaves most of the time to others."""
+    await ended(redis, SCAN, apart_ms=1)
+    loop = asyncio.get_running_loop()
+
+    async def took_s() -> float:
+        rounds = []
+        for _ in range(3):
+            began_s = loop.time()
+            for _ in range(8):
+                await listed(http, status="failed")
+            rounds.append(loop.time() - began_s)
+        return min(rounds)
+
+    with_rest_s = await took_s()
+    monkeypatch.setattr(listing, "REST", 0)
+    assert with_rest_s > 1.5 * await took_s()
