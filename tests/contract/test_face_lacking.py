@@ -17,7 +17,8 @@ Json = dict[str, Any]
 
 @pytest.fixture
 async def served(settings: Settings, provider: ProviderServer) -> AsyncIterator[Doors]:
-    async with doors(on_provider(settings, provider)) as served:
+    fetching = settings.model_copy(update={"remote_files": "openai,groq"})
+    async with doors(on_provider(fetching, provider)) as served:
         yield served
 
 
