@@ -115,7 +115,7 @@ class System:
 
     async def ended(self, stream_id: str, wait_s: float = 20) -> dict[str, Any]:
         """Wait for a stream's end and return all that there is to know."""
-        answer = await self.http.get(f"/v1/streams/{stream_id}", params={"wait": wait_s})
+        answer = await self.http.get(f"/v1/streams/{stream_id}", params={"wait": wait_s}, timeout=wait_s + 10)
         state: dict[str, Any] = answer.json()
         assert state.get("status") == "ended", state
         return state

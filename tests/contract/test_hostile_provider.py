@@ -108,6 +108,7 @@ async def system(redis_url: str, tmp_path: Path, hostile_url: str) -> System:
 
 
 @pytest.mark.slow_start(15)
+@pytest.mark.timeout(120)
 async def test_harm_stays_with_its_own_generation(system: System) -> None:
     """Sources/Bounded: the worker's memory, and the generations beside."""
     async with system:
