@@ -18,6 +18,7 @@ from midstream.access.connection_settings import ConnectionSettings
 from midstream.access.limit_settings import LimitSettings
 from midstream.access.provider_settings import ProviderSettings, check_url
 from midstream.journal.journal_settings import JournalSettings
+from midstream.metrics.metrics_settings import MetricsSettings
 
 PREFIX = "MIDSTREAM_"
 OPEN_TENANT = "default"
@@ -29,7 +30,7 @@ HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9a-fA-F:.]+")
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s*]+")
 
 
-class Settings(ProviderSettings, JournalSettings, ConnectionSettings, LimitSettings, AccessSettings):
+class Settings(ProviderSettings, JournalSettings, MetricsSettings, ConnectionSettings, LimitSettings, AccessSettings):
     """All settings with their defaults.
 
     Raises:
@@ -240,6 +241,11 @@ class Settings(ProviderSettings, JournalSettings, ConnectionSettings, LimitSetti
     def own_hosts(self) -> frozenset[str]:
         """The names of `allowed_hosts`, in small letters."""
         return frozenset(host.lower() for host in listed(self.allowed_hosts))
+
+    @cached_property
+    def named_models(self) -> tuple[str, ...]:
+        """The names of `metrics_models`."""
+        return listed(self.metrics_models)
 
     @cached_property
     def allowed_origins(self) -> tuple[str, ...]:

@@ -15,19 +15,21 @@ GROUND = ("midstream.settings", "midstream.requests", "midstream.lifecycle")
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "midstream.counters": (),
     "midstream.access": (),
+    "midstream.metrics": ("midstream.counters",),
     "midstream.journal": (),
     "midstream.settings": (
         *("midstream.access.access_settings", "midstream.access.connection_settings"),
         *("midstream.access.limit_settings", "midstream.journal.journal_settings"),
         *("midstream.access.secret_files", "midstream.access.provider_settings"),
+        "midstream.metrics.metrics_settings",
     ),
-    "midstream.log": (),
+    "midstream.log": ("midstream.counters",),
     "midstream.requests": ("midstream.access.provider_settings", "midstream.log", "midstream.settings"),
-    "midstream.lifecycle": ("midstream.log", "midstream.requests", "midstream.settings"),
+    "midstream.lifecycle": ("midstream.counters", "midstream.log", "midstream.requests", "midstream.settings"),
     "midstream.client": (),
     "midstream.sync": ("midstream.client",),
     "midstream.faces": ("midstream.log.entries",),
-    "midstream.hub": ("midstream.access.grant", "midstream.log", "midstream.faces"),
+    "midstream.hub": ("midstream.counters", "midstream.access.grant", "midstream.log", "midstream.faces"),
     "midstream.service": (
         "midstream.access",
         "midstream.journal",
@@ -45,7 +47,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         *("midstream.access.grant", "midstream.access.refusals", "midstream.journal.audit"),
     ),
     "midstream.cli": ("midstream",),
-    "midstream_worker": ("midstream.journal", "midstream.log", *GROUND, "midstream.counters"),
+    "midstream_worker": ("midstream.journal", "midstream.log", *GROUND, "midstream.counters", "midstream.metrics"),
 }
 
 # folder of http: which other folders of it it may import, besides the files that are in no folder. Of those only
@@ -70,6 +72,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "starlette": ("midstream.http", "midstream.cli"),
     "jwt": ("midstream.access",),
     "structlog": ("midstream.journal",),
+    "prometheus_client": ("midstream.metrics",),
     # They reach every tenant's streams.
     "midstream.service.resources": ("midstream.service",),
 }

@@ -13,6 +13,7 @@ from pydantic_settings import SettingsError
 
 from midstream.journal.journal import configure
 from midstream.log.errors import UnfitServer
+from midstream.metrics.metrics_settings import MetricsPortError
 from midstream.settings import Settings
 from midstream_worker.process import Process
 from midstream_worker.tested_arq import UnfitArqError
@@ -24,7 +25,7 @@ async def _run(settings: Settings) -> NoReturn:
     status = 0
     try:
         await Process(settings).run()
-    except (UnfitServer, UnfitArqError) as error:
+    except (UnfitServer, UnfitArqError, MetricsPortError) as error:
         print(error, file=sys.stderr)  # noqa: T201
         status = 2
     except Exception:

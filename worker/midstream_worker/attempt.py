@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from midstream import counters
 from midstream.log.errors import LogFull, LogUnavailable, StaleEpoch, StreamAbsent, StreamSealed, TailMismatch
 from midstream.log.state import State
 from midstream.log.values import NO_NOTES, Ending, Fence, Look, Notes
@@ -36,6 +37,7 @@ class Attempt:
         fence: Epoch and owner, which the server compares with its own at every write.
         tail: The last offset that is known to be written.
         sealed: The end is written, so there is no lease any more.
+        sealed_s: When that was, by the monotonic clock.
         look: The next look that a reaper planned at the stream; None: the claim's answer was lost.
     """
 
@@ -47,6 +49,7 @@ class Attempt:
         self.fence = fence
         self.tail = state.tail
         self.sealed = False
+        self.sealed_s = 0.0
         self.look = look
         self._log = parts.log
         self._fsync = parts.fsync
@@ -101,7 +104,7 @@ class Attempt:
         here, so that they can be written again.
         """
         await self._seal(contents, outcome)
-        self.sealed = True
+        self.sealed, self.sealed_s = True, time.monotonic()
         while True:
             try:
                 await self._fsync.wait()
@@ -167,7 +170,9 @@ class Attempt:
                 if self.tail < target:
                     raise LogUnavailable(f"the tail is at {self.tail}") from mismatch
 
+        began_s = time.monotonic()
         await self._insist(rest)
+        counters.distribution("append_seconds").add(time.monotonic() - began_s)
 
     def _reconciled(self, actual: int, target: int) -> int:
         """Return the tail to go on from. Epoch and owner were ours, so every entry after our base is ours too."""
@@ -227,6 +232,7 @@ class Attempt:
                     if not tries:
                         self._delays.begin(self.stream_id, error)
                     tries += 1
+                    counters.count("write_retries")
                     await asyncio.sleep(BACKOFF_S[min(tries, len(BACKOFF_S)) - 1])
                 else:
                     return

@@ -6,10 +6,12 @@ source), a `Writer` (batches) and the `Attempt` (writes to the log).
 
 import asyncio
 import logging
+import time
 from typing import Final
 
 from pydantic import ValidationError
 
+from midstream import counters
 from midstream.lifecycle.ending import end_entry
 from midstream.lifecycle.verdict import Seal
 from midstream.log.entries import COMPLETED, Entry, encode
@@ -17,7 +19,7 @@ from midstream.log.errors import LogError, LogFull, StaleEpoch, StreamAbsent, St
 from midstream.requests.request import GenerationRequest
 from midstream_worker.attempt import Attempt, Lost
 from midstream_worker.batcher import Batcher
-from midstream_worker.conclusion import INTERNAL, Conclusion, Leave, Release, Stop, conclude
+from midstream_worker.conclusion import INTERNAL, Call, Conclusion, Leave, Release, Stop, conclude
 from midstream_worker.parts import WorkerParts
 from midstream_worker.production import Production
 from midstream_worker.writer import Writer
@@ -26,6 +28,10 @@ logger = logging.getLogger(__name__)
 
 CLOSE_S: Final = 0.1
 """How long a stop waits for the upstream connection to close before the end is written regardless."""
+
+
+STATES: Final = ("starting", "waiting", "streaming", "ending")
+"""What a generation may be doing: nothing was asked for yet, nothing has come yet, deltas come, its end is written."""
 
 
 class UnreadableError(Exception):
@@ -50,14 +56,28 @@ class Generation:
         self._stop: Stop | None = None
         self._stopped = asyncio.get_running_loop().create_future()
         self._production: Production | None = None
+        self._stop_s = 0.0
 
     def stop(self, reason: Stop) -> None:
         """Stop producing; `run` then writes the end that belongs to the first reason."""
         if self._stop is None:
-            self._stop = reason
+            self._stop, self._stop_s = reason, time.monotonic()
+            if reason is Stop.LOST:
+                counters.count("lease_losses")
             self._stopped.set_result(None)
             if self._production is not None:
                 self._production.stop()
+
+    @property
+    def progress(self) -> str:
+        """One of `STATES`."""
+        if self._production is None:
+            return "starting"
+        if self._stop is not None or self._production.task.done():
+            return "ending"
+        if self._production.has_content:
+            return "streaming"
+        return "starting" if self._production.call is Call.NOT_MADE else "waiting"
 
     async def run(self) -> bool:
         """Produce until the end, and seal truthfully whatever happens.
@@ -70,6 +90,8 @@ class Generation:
         try:
             return await self._run(read_request(self._body))
         except Lost as error:
+            if self._stop is not Stop.LOST:
+                counters.count("lease_losses")
             logger.warning(
                 "stream %s goes on without us: %s",
                 self.attempt.stream_id,
@@ -86,6 +108,7 @@ class Generation:
                 extra={"stream": self.attempt.stream_id},
             )
             await self.attempt.seal([encode(self._end(INTERNAL))], INTERNAL.outcome)
+            self._count_end(INTERNAL)
         return False
 
     async def _run(self, request: GenerationRequest) -> bool:
@@ -126,12 +149,18 @@ class Generation:
                         extra={"stream": self.attempt.stream_id},
                     )
                 await writer.end(self._end(conclusion, writer), conclusion.outcome)
+                self._count_end(conclusion)
             case Release():
                 await writer.close()
                 await self.attempt.release()
             case Leave(BaseException() as cause):
                 raise cause
         return conclusion
+
+    def _count_end(self, seal: Seal) -> None:
+        counters.count("ends", seal.outcome, seal.code)
+        if self._stop is Stop.CANCELLED:
+            counters.distribution("cancel_seconds").add(self.attempt.sealed_s - self._stop_s)
 
     def _end(self, seal: Seal, writer: Writer | None = None) -> Entry:
         """Return the terminal entry, with what the source reported where a writer has it."""

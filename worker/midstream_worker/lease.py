@@ -7,6 +7,7 @@ to, and acts on what the server answered. It is no fence: the server compares th
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -106,6 +107,11 @@ class LeaseKeeper:
             logger.warning("leases are renewed in time again; taking streams")
         self._overloaded = bool(late_s)
         return self._overloaded
+
+    @property
+    def renewal_age_s(self) -> float:
+        """How long ago the last round of renewals began that succeeded."""
+        return time.monotonic() - self._renewals.renewed_s
 
     def _leases(self) -> list[Lease]:
         """Return all leases to renew; a sealed stream has none. The renewing thread calls this."""

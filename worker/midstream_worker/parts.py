@@ -12,6 +12,7 @@ from midstream.log.fsync import Fsync
 from midstream.log.log import Log
 from midstream.log.registry import Registry
 from midstream.settings import Settings
+from midstream_worker.call_times import named_models
 from midstream_worker.sources.providers import Sources
 from midstream_worker.write_delays import WriteDelays
 
@@ -30,6 +31,7 @@ class WorkerParts:
         clock: The server's clock as this process has seen it.
         sources: The sources of all configured models.
         write_delays: Reports when writes have to wait for Redis.
+        named_models: The models with a name of their own in the metrics.
     """
 
     settings: Settings
@@ -41,6 +43,7 @@ class WorkerParts:
     clock: ServerClock
     sources: Sources
     write_delays: WriteDelays
+    named_models: frozenset[str]
 
     @classmethod
     def connected(cls, settings: Settings, redis: Redis, claims_redis: Redis) -> Self:
@@ -56,4 +59,5 @@ class WorkerParts:
             clock=clock_of(settings),
             sources=Sources(settings),
             write_delays=WriteDelays(),
+            named_models=named_models(settings),
         )

@@ -5,10 +5,11 @@ import contextlib
 import logging
 import os
 import signal
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from redis.asyncio import Redis
 
+from midstream.lifecycle.queue_readings import queue_readings
 from midstream.lifecycle.reaper import Reaper
 from midstream.log.connect import connect
 from midstream.log.disk_proof import prove_disk
@@ -20,6 +21,9 @@ from midstream_worker.lease import LeaseKeeper
 from midstream_worker.parts import WorkerParts
 from midstream_worker.pickup import Pickup, arq_redis
 from midstream_worker.producers import Producers
+
+if TYPE_CHECKING:
+    from midstream.metrics.listener import MetricsListener
 
 logger = logging.getLogger(__name__)
 
@@ -55,10 +59,12 @@ class Process:
         )
         self._feed = Feed(self._redis, self._pickup.take_messages, self._catch_up, settings.redis_timeout_s)
         self._control = keys.control
+        self._metrics: MetricsListener | None = None
 
     async def run(self) -> None:
         """Take and run generations until SIGTERM or SIGINT."""
         with self._signals():
+            await self._start_metrics()
             taking = asyncio.create_task(self._take(), name="taking")
             stopping = asyncio.create_task(self._stopped.wait(), name="stopping")
             await asyncio.wait((taking, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -66,12 +72,37 @@ class Process:
             taking.cancel()
             await asyncio.wait((taking, stopping))
             await self._pickup.close()
+            if self._metrics is not None:
+                await self._metrics.stop()
         if not taking.cancelled():
             taking.result()
 
     def stop(self) -> None:
         """Stop as on SIGTERM."""
         self._stopped.set()
+
+    async def readings(self) -> dict[tuple[str, ...], float]:
+        """Return what an operator wants to know of this process and of the queue, by name and labels."""
+        own = {
+            ("draining",): float(self._stopped.is_set()),
+            ("generations_max",): self._settings.max_generations,
+            ("renewal_age_seconds",): self._leases.renewal_age_s,
+        }
+        states = {("generations", state): number for state, number in self._producers.states().items()}
+        return own | states | await queue_readings(self._parts.slips)
+
+    async def _start_metrics(self) -> None:
+        """Listen for Prometheus, where the settings name a port.
+
+        Raises:
+            MetricsPortError: It is taken.
+        """
+        listener = self._settings.metrics_listener()
+        if listener is not None:
+            from midstream.metrics.listener import MetricsListener  # noqa: PLC0415 - the library takes its time
+
+            self._metrics = MetricsListener("worker", self.readings)
+            await self._metrics.start(listener)
 
     async def _take(self) -> None:
         while True:

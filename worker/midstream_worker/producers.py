@@ -3,13 +3,14 @@
 import asyncio
 import logging
 import secrets
+from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
 from midstream.log.errors import LogError
 from midstream_worker.attempt import Attempt
 from midstream_worker.conclusion import Stop
-from midstream_worker.generation import Generation
+from midstream_worker.generation import STATES, Generation
 from midstream_worker.lease import LeaseKeeper
 from midstream_worker.parts import WorkerParts
 
@@ -38,6 +39,10 @@ class Producers:
     def free(self) -> int:
         """How many more generations may be taken; none while this worker does not get to renew its leases."""
         return 0 if self.leases.overloaded else self._parts.settings.max_generations - len(self._running)
+
+    def states(self) -> dict[str, int]:
+        """Return how many generations are in each state."""
+        return dict.fromkeys(STATES, 0) | Counter(generation.progress for generation in self._running.values())
 
     def when_free(self, call: Callable[[], None]) -> None:
         """Have `call` called whenever a generation has ended."""

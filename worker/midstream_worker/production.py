@@ -4,17 +4,20 @@ import asyncio
 import contextlib
 import logging
 import random
+from collections.abc import AsyncGenerator
 from typing import Final
 
+from midstream import counters
 from midstream.lifecycle import verdict
 from midstream.log.entries import STATUS
 from midstream.log.values import Notes
 from midstream.requests.request import GenerationRequest
 from midstream_worker.attempt import Attempt
 from midstream_worker.beginning import Beginning, begin
+from midstream_worker.call_times import CallTimes
 from midstream_worker.conclusion import Call
 from midstream_worker.parts import WorkerParts
-from midstream_worker.sources.deltas import Other, SourceError, Upstream
+from midstream_worker.sources.deltas import Delta, Other, SourceError, Upstream
 from midstream_worker.sources.source import Source
 from midstream_worker.writer import Writer
 
@@ -41,6 +44,7 @@ class Production:
 
     Attributes:
         task: The task that produces; it ends with the source, or raises why it could not.
+        has_content: Whether the source has said anything.
     """
 
     def __init__(
@@ -56,7 +60,7 @@ class Production:
         self._upstream_id = attempt.state.upstream_id
         self._called = bool(attempt.state.intent)
         self._paid_calls = attempt.state.paid
-        self._has_content = False
+        self.has_content = False
         self.task = asyncio.create_task(self._produce(), name=f"produce {attempt.stream_id}")
 
     @property
@@ -127,6 +131,8 @@ class Production:
                 await self._writer.put(Other(entry.type, entry.data))
             if beginning.makes_call:
                 await self._note_intent(self._source)
+            elif self._source.paid:
+                counters.count("paid_calls_avoided", "reattached")
             await self._read_with_retries(self._source, beginning)
 
     def _find_source(self, model: str) -> tuple[Source, str]:
@@ -142,6 +148,8 @@ class Production:
         note = attempt.note_durably if self._parts.settings.durable_intent else attempt.note
         await note(Notes(intent=attempt.fence.epoch, paid=self._paid_calls, upstream_id="", upstream_cursor=-1))
         self._called, self._upstream_id = True, ""
+        if source.paid:
+            counters.count("paid_calls")
 
     async def _read_with_retries(self, source: Source, beginning: Beginning) -> None:
         tries = 1
@@ -160,7 +168,7 @@ class Production:
         return (
             error.retry in RETRIES_ALLOWED[self._request.retry]
             and self._writer.finish is None
-            and not self._has_content
+            and not self.has_content
             and tries < self._parts.settings.retry_attempts
             and (error.retry_after_s or 0) <= RETRY_MOST_S
         )
@@ -175,6 +183,7 @@ class Production:
         await self._writer.put(Other(STATUS, status))
         if paid:
             self._paid_calls += 1
+            counters.count("paid_calls")
             await self._attempt.note(Notes(paid=self._paid_calls))
         await asyncio.sleep(delay_s)
 
@@ -187,22 +196,28 @@ class Production:
         settings = self._parts.settings
         idle_s = min(self._request.idle_timeout_s or settings.idle_timeout_s, settings.longest_idle_s)
         self._writer.hold = not beginning.makes_call
-        async with contextlib.aclosing(beginning.open(source)) as deltas:
-            while self._writer.finish is None:
-                try:
-                    async with asyncio.timeout(idle_s):
-                        delta = await anext(deltas)
-                except StopAsyncIteration:
-                    raise SourceError("provider_incomplete", "The provider's stream ended without its end.") from None
-                except TimeoutError:
-                    raise SourceError("idle_timeout", f"The source was silent for {idle_s:g} s.") from None
-                if isinstance(delta, Upstream):
-                    await self._note_upstream(delta)
-                else:
-                    self._has_content = True
-                if self._stopped:  # the source has swallowed the cancellation
-                    raise asyncio.CancelledError
-                await self._writer.put(delta)
+        times = CallTimes(self._attempt.state.model, self._parts.named_models, is_call=beginning.makes_call)
+        with times:
+            async with contextlib.aclosing(beginning.open(source)) as deltas:
+                await self._read_deltas(deltas, idle_s, times)
+
+    async def _read_deltas(self, deltas: AsyncGenerator[Delta], idle_s: float, times: CallTimes) -> None:
+        while self._writer.finish is None:
+            try:
+                async with asyncio.timeout(idle_s):
+                    delta = await anext(deltas)
+            except StopAsyncIteration:
+                raise SourceError("provider_incomplete", "The provider's stream ended without its end.") from None
+            except TimeoutError:
+                raise SourceError("idle_timeout", f"The source was silent for {idle_s:g} s.") from None
+            if isinstance(delta, Upstream):
+                await self._note_upstream(delta)
+            else:
+                self.has_content = True
+                times.note(delta)
+            if self._stopped:  # the source has swallowed the cancellation
+                raise asyncio.CancelledError
+            await self._writer.put(delta)
 
     async def _note_upstream(self, upstream: Upstream) -> None:
         """PROTOCOL: Intent/Upstream."""

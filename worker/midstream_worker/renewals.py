@@ -15,6 +15,7 @@ from typing import Final
 import uvloop
 from redis.asyncio import Redis
 
+from midstream import counters
 from midstream.log.errors import LogError, LogUnavailable
 from midstream.log.log import Log
 from midstream.log.values import Fence
@@ -188,3 +189,4 @@ class Renewals:
         if not self.failure:
             logger.warning("renewals: %s; trying again on another connection", why)
         self.failure = why
+        counters.count("renewal_failures")

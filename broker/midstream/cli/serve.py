@@ -6,18 +6,22 @@ import gc
 import math
 import socket
 import sys
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import uvicorn
 
-from midstream.cli.setup import listen
+from midstream.cli.setup import SetupError, listen
 from midstream.cli.supervisor import Command, Supervisor, supervise
 from midstream.cli.watchdog import watched
 from midstream.http.app import BrokerApp, create_app
 from midstream.http.fast_path.open_files import raise_limit
 from midstream.http.fast_path.server_config import server_config
 from midstream.journal.journal import configure, write_counts
+from midstream.metrics.metrics_settings import MetricsPortError
 from midstream.settings import Settings
+
+if TYPE_CHECKING:
+    from midstream.metrics.listener import MetricsListener
 
 GC_ALLOCATIONS: Final = 50_000
 """Containers that are allocated and not freed between two collections of the youngest generation."""
@@ -31,8 +35,10 @@ class DrainingServer(uvicorn.Server):
     A tail that is parted from has no `end`: its client comes back, to the process that listens here then.
     """
 
-    def __init__(self, app: BrokerApp, settings: Settings) -> None:
+    def __init__(self, app: BrokerApp, settings: Settings, metrics: socket.socket | None = None) -> None:
         self._app = app
+        self._metrics_socket = metrics
+        self._metrics: MetricsListener | None = None
         self._drain_s = settings.broker_drain_ms / 1_000
         self._stall_s = settings.loop_stall_ms / 1_000
         super().__init__(
@@ -57,6 +63,8 @@ class DrainingServer(uvicorn.Server):
         eighth of a busy front.
         """
         await super().startup(sockets)
+        if self._metrics_socket is not None and not self.should_exit:
+            await self._start_metrics(self._metrics_socket)
         gc.collect()
         gc.freeze()
         gc.set_threshold(GC_ALLOCATIONS)
@@ -69,7 +77,15 @@ class DrainingServer(uvicorn.Server):
         finally:
             draining.cancel()
             await asyncio.wait((draining,))
+            if self._metrics is not None:
+                await self._metrics.stop()
             write_counts()
+
+    async def _start_metrics(self, listener: socket.socket) -> None:
+        from midstream.metrics.listener import MetricsListener  # noqa: PLC0415 - the library takes its time
+
+        self._metrics = MetricsListener("broker", self._app.services.readings)
+        await self._metrics.start(listener)
 
     async def _drain(self) -> None:
         await self._app.services.drain(self._drain_s)
@@ -94,6 +110,7 @@ def serve_many(settings: Settings, processes: int) -> int:
                     "MIDSTREAM_HOST": settings.host,
                     "MIDSTREAM_PORT": str(settings.port),
                     "MIDSTREAM_LOG_FORMAT": "json" if settings.logs_json else "text",  # a pipe would be JSON
+                    **settings.metrics_of(number - 1),
                 },
                 descriptors=(descriptor,),
             )
@@ -107,11 +124,18 @@ def serve(settings: Settings, descriptor: int | None = None) -> None:
     """Serve until SIGTERM or SIGINT, on the inherited listening socket if one is given.
 
     Raises:
-        SetupError: The port is taken.
+        SetupError: The port is taken, or that of the metrics.
     """
     # Bound here and not by uvicorn: a taken port is told clearly, and several processes could share the socket.
     configure(settings)
     raise_limit()
     listener = listen(settings.host, settings.port) if descriptor is None else socket.socket(fileno=descriptor)
     with contextlib.closing(listener):
-        DrainingServer(create_app(settings), settings).run(sockets=[listener])
+        DrainingServer(create_app(settings), settings, _metrics_listener(settings)).run(sockets=[listener])
+
+
+def _metrics_listener(settings: Settings) -> socket.socket | None:
+    try:
+        return settings.metrics_listener()
+    except MetricsPortError as error:
+        raise SetupError(str(error)) from None

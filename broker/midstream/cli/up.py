@@ -112,7 +112,7 @@ class _Up:
             stop_timeout_s=self._settings.broker_drain_ms / 1_000 + STOP_MARGIN_S,
             ending="to part from its tails",
             ready=lambda: _serves(host, port, "/readyz"),
-            environment=self._environment,
+            environment=self._environment | self._settings.metrics_of(0),
             # This process holds the port, so that clients wait, and are not refused, while the broker is started again.
             descriptors=(self._listener.fileno(),),
         )
@@ -122,7 +122,7 @@ class _Up:
                 (sys.executable, "-P", "-m", "midstream_worker"),
                 stop_timeout_s=self._settings.drain_s + STOP_MARGIN_S,
                 ending="to finish what it generates",
-                environment=self._environment,
+                environment=self._environment | self._settings.metrics_of(number),
             )
             for number in range(1, self._options.workers + 1)
         ]

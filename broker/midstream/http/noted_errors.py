@@ -5,6 +5,7 @@ from typing import Final
 from fastapi import FastAPI, Request, Response
 from starlette.types import Scope
 
+from midstream import counters
 from midstream.access.refusals import AccessError, UnauthorizedError
 from midstream.http.problems import ANSWERED, Problem, problem_of
 from midstream.http.request_ids import request_id
@@ -29,6 +30,7 @@ def noted(error: Exception, scope: Scope) -> Problem:
     if isinstance(error, AccessError) or problem.code in _REFUSALS:
         caller = scope.get(CALLER)
         reason = error.reason if isinstance(error, UnauthorizedError) else str(problem.detail)
+        counters.count("credentials_refused", problem.code)
         audit.refused(problem.code, asker_of(scope), **(caller.names if caller else {}), reason=reason)
     elif problem.code == "internal":
         setattr(error, audit.REQUEST, request_id(scope))  # the line that is logged of the error shows it

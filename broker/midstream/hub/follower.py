@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Collection, Coroutine
 from typing import Any, Final
 
+from midstream import counters
 from midstream.access.grant import Grant
 from midstream.faces.face import Face
 from midstream.hub.frames import Frames
@@ -111,6 +112,9 @@ class Follower:
         self, face: Face[Any], after: int, until: int | None = None, *, mark: tuple[int, bytes] | None = None
     ) -> Tail:
         """Add a tail that reads after offset `after`; it sends nothing before `Tail.begin`."""
+        counters.count("tails_opened", "resume" if after else "start")
+        if after < self.sync.tail:
+            counters.count("replays")
         tail = Tail(self, face, after, until, mark)
         self.tails.add(tail)
         self._tenant_tails.add(self._tenant)

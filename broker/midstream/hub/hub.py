@@ -45,6 +45,7 @@ class Hub:
     Attributes:
         draining: Every tail is parted from, and those that still get in will be.
         tenant_tails: How many tails each tenant has.
+        deliveries: How many publications were handed to tails: each counts once for each tail of its stream.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Hub:
     ) -> None:
         self.draining = False
         self.tenant_tails = TenantCounts()
+        self.deliveries = 0
         self._log = log
         self._window = Window(window_bytes)
         self._lagging = Lagging(unsent_bytes)
@@ -74,6 +76,22 @@ class Hub:
     def tails(self) -> int:
         """How many tails there are."""
         return sum(len(follower.tails) for follower in self._followers.values())
+
+    @property
+    def readings(self) -> dict[tuple[str, ...], float]:
+        """What an operator wants to know of this process' tails and memory, by name and labels."""
+        lags = [follower.tail - tail.cursor for follower in self._followers.values() for tail in follower.tails]
+        return {
+            ("draining",): self.draining,
+            ("tails",): len(lags),
+            ("followed_streams",): len(self._followers),
+            ("slowest_tail_lag_entries",): max(0, *lags, 0),
+            ("deliveries",): self.deliveries,
+            ("unsent_bytes",): self._lagging.size_bytes,
+            ("window_bytes",): self._window.size_bytes,
+            ("window_reads", "hit"): self._window.hits,
+            ("window_reads", "miss"): self._window.misses,
+        }
 
     def tails_of(self, stream_id: str) -> int:
         """Return how many tails a stream has in this process."""
@@ -217,6 +235,7 @@ class Hub:
                 follower.pump()  # what came before it
                 follower.forget("deleted")
             elif follower.offer(parse_publication(message)):
+                self.deliveries += len(follower.tails)
                 moved[follower] = None
         for follower in moved:
             follower.pump()

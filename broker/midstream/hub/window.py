@@ -27,6 +27,8 @@ class Window:
 
     Attributes:
         size_bytes: What all of that takes.
+        hits: How many segments were asked for that were in memory.
+        misses: How many were not.
     """
 
     def __init__(self, limit_bytes: int) -> None:
@@ -36,12 +38,17 @@ class Window:
         self._segments: OrderedDict[tuple[str, int], Segment] = OrderedDict()
         self._by_stream: dict[str, set[int]] = {}
         self.size_bytes = 0
+        self.hits = 0
+        self.misses = 0
 
     def get(self, stream_id: str, index: int) -> Segment | None:
         """Return a segment if it is in memory."""
         key = (stream_id, index)
         segment = self._segments.get(key)
-        if segment is not None:
+        if segment is None:
+            self.misses += 1
+        else:
+            self.hits += 1
             self._segments.move_to_end(key)
         return segment
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping
 from typing import Final
 
+from midstream import counters
 from midstream.lifecycle.ending import end_entry
 from midstream.lifecycle.server_clock import ServerClock
 from midstream.lifecycle.slips import Slips
@@ -194,14 +195,19 @@ class Reaper:
             ids_by_cause.setdefault(f"{seal.outcome} ({seal.code or 'asked for'})", []).append(stream_id)
         for cause, stream_ids in ids_by_cause.items():  # a line for each of thousands takes longer than sealing them
             logger.warning("sealed as %s: %s", cause, " ".join(stream_ids))
-        _done(await self._log.many.seal(endings))
+        for stream_id in _done(await self._log.many.seal(endings)):
+            seal = to_seal[stream_id][1]
+            counters.count("reaper_verdicts", seal.code or seal.outcome)
+            counters.count("ends", seal.outcome, seal.code)
 
     async def _requeue(self, to_queue: Mapping[str, State], now_ms: int) -> dict[str, int]:
         """Queue streams; return when to look at each again."""
         running = {stream_id: state.epoch for stream_id, state in to_queue.items() if state.status == "running"}
         if running:
             logger.warning("queued again, having lost their worker: %s", " ".join(running))
-        kept = running.keys() - _done(await self._log.many.release(running))
+        released = _done(await self._log.many.release(running))
+        counters.count("reaper_verdicts", "requeued", by=len(released))
+        kept = running.keys() - released
         queued = {stream_id: state.epoch for stream_id, state in to_queue.items() if stream_id not in kept}
         if queued:
             await self._slips.write_many(queued)
@@ -212,7 +218,9 @@ class Reaper:
         if to_shorten:
             logger.warning("%d leases were taken before the clock of Redis was set back; shortened", len(to_shorten))
         errors = await self._log.many.shorten({stream_id: state.epoch for stream_id, state in to_shorten.items()})
-        return {stream_id: now_ms + to_shorten[stream_id].lease_ms + 1 for stream_id in _done(errors)}
+        shortened = _done(errors)
+        counters.count("reaper_verdicts", "shortened", by=len(shortened))
+        return {stream_id: now_ms + to_shorten[stream_id].lease_ms + 1 for stream_id in shortened}
 
 
 def clock_of(settings: Settings) -> ServerClock:

@@ -83,6 +83,19 @@ class Slips:
                 pipe.delete(*(prefix + job_id for prefix in JOB_KEYS))
             await execute(pipe)
 
+    async def waiting(self) -> tuple[int, float]:
+        """Return how many slips no worker has taken yet, and the age of the oldest in seconds; 0: there is none.
+
+        Raises:
+            LogUnavailable: Redis did not answer.
+        """
+        async with self._redis.pipeline(transaction=False) as pipe:
+            pipe.zcard(self._keys.queue)
+            pipe.zrange(self._keys.queue, 0, 0, withscores=True)
+            depth, oldest = await execute(pipe)
+        written_ms = oldest[0][1] + CLOCKS_APART_MS if oldest else timestamp_ms()
+        return depth, max(0.0, (timestamp_ms() - written_ms) / 1000)
+
     async def _missing(self, job_ids: list[str]) -> list[str]:
         """Return those slips that no worker can take.
 

@@ -14,6 +14,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from midstream import counters
 from midstream.log.redis_errors import DEMOTED, code_of
 
 REDIAL_S: Final = 1.0
@@ -65,6 +66,7 @@ class Bounded(AbstractConnection):
 
     async def _connect(self) -> None:
         self.dialled_in = self.address.round
+        counters.count("redis_connects")
         self._loop = asyncio.get_running_loop()
         await super()._connect()  # type: ignore[safe-super, no-untyped-call]  # of the class that the URL chose
 

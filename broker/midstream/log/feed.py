@@ -14,6 +14,7 @@ import hiredis
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from midstream import counters
 from midstream.log.connect import Bounded
 from midstream.log.errors import LogUnavailable
 from midstream.log.forever import forever
@@ -103,6 +104,7 @@ class Feed:
                 failures = 0
                 await self._listen(connection)
             except (RedisError, OSError) as error:
+                counters.count("feed_losses")
                 logger.warning("feed: connection lost: %s", error)
             finally:
                 intake, self._intake = self._intake, None

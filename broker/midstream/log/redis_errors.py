@@ -33,6 +33,7 @@ from redis.exceptions import (
     TryAgainError,
 )
 
+from midstream import counters
 from midstream.log.errors import LogFull, LogUnavailable
 
 logger = logging.getLogger(__name__)
@@ -122,6 +123,7 @@ def text_of(error: BaseException) -> str:
 def log_error(error: BaseException) -> LogUnavailable:
     """Return the log's error for one of redis-py's, and log a server's refusal when it begins."""
     code, text = code_of(error), text_of(error)
+    counters.count("redis_errors", (code if code in MEANING else "other") if code else "no_answer")
     if not code:
         return LogUnavailable(text or type(error).__name__)
     now_s = time.monotonic()

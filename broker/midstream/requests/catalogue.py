@@ -19,6 +19,9 @@ DEMO_MODELS: Final = {
     "tools": "canned text, then a tool call",
 }
 
+FREE_PROVIDERS: Final = ("demo", "local")
+"""Providers whose calls cost nothing."""
+
 
 class UnknownModel(Exception):
     """There is no such provider or model.

@@ -30,6 +30,7 @@ from midstream.service.caller_follower import FollowerHold
 from midstream.service.listing import Filter, Listed
 from midstream.service.resources import Resources
 from midstream.service.room import Room
+from midstream.service.start_counts import count_start
 from midstream.service.stream_handle import StreamHandle
 
 logger = logging.getLogger(__name__)
@@ -115,6 +116,7 @@ class CallerStreams:
         await self._admit(grant, stream_id, new.size_bytes)
         created_ms = await self._resources.log.create(self._name(stream_id), new, look_in_ms=look_again_ms(settings))
         self._started = stream_id
+        count_start(model, is_new=created_ms is not None)
         if created_ms is None:
             return self._opened(stream_id, await self._resources.log.state(self._name(stream_id))), False
         await self._register(grant, stream_id, created_ms, keep_s=max(ttl_s, settings.retention_s))

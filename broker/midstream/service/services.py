@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from midstream.journal.audit import Asker
+from midstream.lifecycle.queue_readings import queue_readings
 from midstream.service.caller import Caller
 from midstream.service.resources import Resources, open_resources
 from midstream.settings import Settings
@@ -39,6 +40,10 @@ class Services:
             LogUnavailable, LogFull: They cannot be.
         """
         await self._resources.registry.ready()
+
+    async def readings(self) -> dict[tuple[str, ...], float]:
+        """Return what an operator wants to know of this process and of the queue, by name and labels."""
+        return self._resources.hub.readings | await queue_readings(self._resources.slips)
 
     async def drain(self, drain_s: float) -> None:
         """Part from every tail, spread over `drain_s`. Does not return: cancel it when all tails are gone."""

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import orjson
 
+from midstream import counters
 from midstream.access.grant import Grant, Scope, owner_of
 from midstream.journal import audit
 from midstream.journal.audit import Asker
@@ -134,7 +135,8 @@ class StreamHandle:
         state = await self.refresh()  # the end's timings are made of it
         end = end_entry(CANCELLED, state=state, now_ms=time.time_ns() // 1_000_000)
         with contextlib.suppress(StreamSealed):
-            await self._resources.log.cancel(self._name, Ending([encode(end)], CANCELLED, state.ttl_s))
+            if await self._resources.log.cancel(self._name, Ending([encode(end)], CANCELLED, state.ttl_s)):
+                counters.count("ends", CANCELLED, "")
         return await self.refresh()
 
     async def delete(self) -> None:

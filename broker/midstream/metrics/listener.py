@@ -1,0 +1,107 @@
+"""Where Prometheus reads a process: one path on a port of its own (PROTOCOL: Metrics/Listener)."""
+
+import asyncio
+import contextlib
+import logging
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from midstream import counters
+from midstream.metrics.catalogue import Role
+from midstream.metrics.page import CONTENT_TYPE, Page, Readings
+
+logger = logging.getLogger(__name__)
+
+PATH: Final = b"/metrics"
+KEEP_S: Final = 1.0
+"""A page is made at most this often, however many ask for it, so that no scrapes load Redis or the loop."""
+MAX_CONNECTIONS: Final = 8
+HEAD_BYTES: Final = 8_192
+EXCHANGE_S: Final = 5.0
+"""The longest time from a connection to the last byte of its answer."""
+LOOK_S: Final = 0.25
+"""How often the loop's lag is measured."""
+
+
+class MetricsListener:
+    """Answers one request of each connection, from the process' own loop.
+
+    There is one for each process, and Prometheus adds them up. The library's way of several processes writes each
+    count to a file that the processes share, so that each of them can add them up: counting costs a multiple of
+    what it costs here, nothing can be read at the time of a scrape, and a process that was started again leaves files.
+
+    Args:
+        role: What the process is.
+        read: Reads what is measured at a scrape. It bounds its own waits.
+    """
+
+    def __init__(self, role: Role, read: Callable[[], Awaitable[Readings]]) -> None:
+        self._page = Page(role)
+        self._read = read
+        self._text = b""
+        self._made_s = -KEEP_S
+        self._making = asyncio.Lock()
+        self._connections = 0
+        self._server: asyncio.Server | None = None
+        self._lag: asyncio.Task[None] | None = None
+
+    async def start(self, listener: socket.socket) -> None:
+        """Begin to answer on a listening socket."""
+        self._lag = asyncio.create_task(_measure_lag(), name="loop lag")
+        self._server = await asyncio.start_server(self._serve, sock=listener, limit=HEAD_BYTES)
+
+    async def stop(self) -> None:
+        """Answer no more."""
+        if self._server is not None:
+            self._server.close()
+        if self._lag is not None:
+            self._lag.cancel()
+            await asyncio.gather(self._lag, return_exceptions=True)
+
+    async def text(self) -> bytes:
+        """Return the page, which may be `KEEP_S` old."""
+        async with self._making:
+            if time.monotonic() - self._made_s >= KEEP_S:
+                self._text = self._page.text(await self._read())
+                self._made_s = time.monotonic()
+            return self._text
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._connections += 1
+        try:
+            if self._connections <= MAX_CONNECTIONS:
+                async with asyncio.timeout(EXCHANGE_S):
+                    writer.write(await self._answer(await reader.readuntil(b"\r\n\r\n")))
+                    await writer.drain()
+        except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
+            logger.debug("a connection for metrics has failed: %r", error)
+        except Exception:
+            logger.exception("the metrics could not be shown")
+        finally:
+            self._connections -= 1
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+    async def _answer(self, head: bytes) -> bytes:
+        method, _, rest = head.partition(b" ")
+        if rest.partition(b" ")[0].partition(b"?")[0] != PATH:
+            return _response("404 Not Found", b"Metrics are at /metrics.\n")
+        if method != b"GET":
+            return _response("405 Method Not Allowed", b"", "Allow: GET")
+        return _response("200 OK", await self.text(), f"Content-Type: {CONTENT_TYPE}")
+
+
+def _response(status: str, body: bytes, *headers: str) -> bytes:
+    lines = (f"HTTP/1.1 {status}", *headers, f"Content-Length: {len(body)}", "Connection: close", "", "")
+    return "\r\n".join(lines).encode() + body
+
+
+async def _measure_lag() -> None:
+    lag = counters.distribution("loop_lag_seconds")
+    while True:
+        due_s = time.monotonic() + LOOK_S
+        await asyncio.sleep(LOOK_S)
+        lag.add(max(0.0, time.monotonic() - due_s))

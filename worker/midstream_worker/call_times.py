@@ -1,0 +1,83 @@
+"""Measures calls of sources, by the names of OpenTelemetry's GenAI conventions (PROTOCOL: Metrics/Calls)."""
+
+import time
+from asyncio import CancelledError
+from types import TracebackType
+from typing import Final, Self
+
+from midstream import counters
+from midstream.counters import Distribution
+from midstream.requests.catalogue import available, split
+from midstream.settings import Settings
+from midstream_worker.sources.deltas import Delta, Finish, SourceError, Usage
+
+BOUNDS_S: Final = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
+BOUNDS_TOKENS: Final = tuple(4.0**power for power in range(14))
+"""The bounds that the conventions want: in seconds, and of tokens (1 to 67,108,864)."""
+OTHER: Final = "other"
+
+
+class CallTimes:
+    """Measures one call inside a `with` block, from its request to its end.
+
+    Args:
+        model: The full name of the model.
+        named: The models that have a name in the metrics.
+        is_call: Whether a call is made; one that is read on was measured where it was made.
+    """
+
+    def __init__(self, model: str, named: frozenset[str], *, is_call: bool) -> None:
+        provider, name = split(model)
+        self._labels = ("chat", provider, name if model in named else OTHER)
+        self._is_call = is_call
+        self._began_s = time.monotonic()
+        self._last_s = 0.0
+        self._gaps: Distribution | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def note(self, delta: Delta) -> None:
+        """Note that a delta has come, which is no `Upstream`."""
+        if isinstance(delta, Usage):
+            self._note_tokens(input=delta.input_tokens, output=delta.output_tokens)
+        elif not isinstance(delta, Finish):
+            self._note_chunk()
+
+    def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:
+        if self._is_call:
+            took_s = time.monotonic() - self._began_s
+            self._of("gen_ai_client_operation_duration_seconds", _type_of(error)).add(took_s)
+
+    def _note_chunk(self) -> None:
+        now_s = time.monotonic()
+        if self._gaps is not None:
+            self._gaps.add(now_s - self._last_s)
+        else:
+            self._gaps = self._of("gen_ai_client_operation_time_per_output_chunk_seconds")
+            if self._is_call:
+                self._of("gen_ai_client_operation_time_to_first_chunk_seconds").add(now_s - self._began_s)
+        self._last_s = now_s
+
+    def _note_tokens(self, **by_kind: int) -> None:
+        for kind, tokens in by_kind.items():
+            counters.distribution("gen_ai_client_token_usage", *self._labels, kind, bounds=BOUNDS_TOKENS).add(tokens)
+
+    def _of(self, name: str, *labels: str) -> Distribution:
+        return counters.distribution(name, *self._labels, *labels, bounds=BOUNDS_S)
+
+
+def named_models(settings: Settings) -> frozenset[str]:
+    """Return the models with a name of their own in the metrics: those that the settings know by name."""
+    return frozenset((*(model.id for model in available(settings)), *settings.named_models))
+
+
+def _type_of(error: BaseException | None) -> str:
+    match error:
+        case None:
+            return ""
+        case SourceError(code=code):
+            return code
+        case CancelledError():
+            return "cancelled"
+    return "internal"
