@@ -5,6 +5,7 @@ Operation/Refused, Operation/Keys.
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -120,13 +121,14 @@ def test_the_lines_on_keys_work_as_printed(tmp_path: Path) -> None:
     """docs/access.md, Access/Keys."""
     environment = {"MIDSTREAM_KEYS_FILE": str(tmp_path / "keys.toml")}
     page = (Path(__file__).parents[2] / "docs" / "access.md").read_text()
-    lines = [line.partition("#")[0].split()[1:] for line in page.splitlines() if line.startswith("midstream keys ")]
+    commands = [line for line in page.splitlines() if line.startswith("midstream keys ")]
+    lines = [shlex.split(line, comments=True)[1:] for line in commands]
     outputs = []
     for line in lines:
         done = CliRunner().invoke(main, line, env=environment)
         assert done.exit_code == 0, (line, done.output)
         outputs.append(done.output)
-    made, narrow, table, _ = outputs
+    made, narrow, table, *_ = outputs
     assert made.startswith("ms_backend_")
     assert narrow.startswith("ms_viewer_")
     assert "viewer  tenant acme  every user  read  20" in table
