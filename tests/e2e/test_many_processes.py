@@ -1,12 +1,17 @@
 """Several brokers on one port and several workers: clients notice nothing of it."""
 
 import asyncio
+import contextlib
+import re
 import signal
+import socket
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from tests import sse
+from tests.servers import free_port
 from tests.system import System
 
 
@@ -22,3 +27,33 @@ async def test_brokers_on_one_port_and_workers_share_the_load(redis_url: str, tm
 
         system.brokers[0].send_signal(signal.SIGTERM)
         assert await asyncio.wait_for(system.brokers[0].wait(), 10) == 0
+
+
+@pytest.mark.timeout(120)
+async def test_each_process_on_one_port_has_metrics_of_its_own(redis_url: str, tmp_path: Path) -> None:
+    """PROTOCOL: Metrics/Listener."""
+    ports = free_ports(2)
+    async with System(redis_url, tmp_path, metrics_port=ports[0]) as system, httpx2.AsyncClient() as prometheus:
+        system.broker_arguments = ("--workers", "2")
+        await system.start_broker()
+        starts = 0
+        for _ in range(6):
+            stream_id = await system.post(model="demo/count", input="x", params={"words": 3})
+            await system.http.delete(f"/v1/streams/{stream_id}")
+        for port in ports:
+            page = (await prometheus.get(f"http://127.0.0.1:{port}/metrics")).text
+            (number,) = re.findall(r'^midstream_starts_total\{result="new"\} (\d+)', page, re.MULTILINE) or ["0"]
+            starts += int(number)
+            assert "process_resident_memory_bytes " in page
+        assert starts == 6
+
+
+def free_ports(number: int) -> list[int]:
+    """Return ports of loopback, one after the other, that nothing listens on."""
+    while True:
+        first = free_port()
+        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+            ports = [*range(first, first + number)]
+            for port in ports:
+                stack.enter_context(socket.create_server(("127.0.0.1", port)))
+            return ports
