@@ -12,13 +12,13 @@ from midstream_worker.sources.deltas import Other
 GENERATIONS: Final = 20
 BATCH: Final = 12
 """What the worker's batches of 512 bytes come to."""
-FILL: Final = "x" * 24
+FILL: Final = "x" * 13
 
 
 async def entries(_messages: list[dict[str, Any]], params: dict[str, Any]) -> AsyncIterator[Other]:
     """Yield `count` entries that cannot be merged, leaving the loop to others after each."""
     for number in range(int(params["count"])):
-        yield Other("data", {"number": number, "fill": FILL})
+        yield Other("data", {"kind": "n", "number": number, "fill": FILL})
         await asyncio.sleep(0)
 
 
@@ -26,7 +26,7 @@ async def _append(redis: Redis, key: str, count: int) -> None:
     for first in range(0, count, BATCH):
         async with redis.pipeline(transaction=False) as pipe:
             for number in range(first, min(first + BATCH, count)):
-                pipe.xadd(key, {"e": f'd{{"number":{number},"fill":"{FILL}"}}'})
+                pipe.xadd(key, {"e": f'd{{"kind":"n","number":{number},"fill":"{FILL}"}}'})
             await pipe.execute()
 
 

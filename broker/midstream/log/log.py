@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from midstream.log import calls
 from midstream.log.entries import Row, Stored, Timed, stored_rows, timed_entries
 from midstream.log.errors import LeaseHeld, StaleEpoch, StreamAbsent, StreamSealed, TailMismatch
+from midstream.log.gathered import Gathered
 from midstream.log.keys import Key, Keys, id_of
 from midstream.log.many import Many
 from midstream.log.registry import Registry
@@ -30,6 +31,7 @@ class Log:
     def __init__(self, redis: Redis, prefix: str) -> None:
         self.keys = Keys(prefix)
         self._scripts = Scripts(redis)
+        self._appends = Gathered(self._scripts)
         self._registry = Registry(redis, prefix)
         self.many = Many(self._scripts, self.keys, self._registry)
 
@@ -107,7 +109,7 @@ class Log:
             upstream_cursor="" if upstream_cursor is None else upstream_cursor,
             entries=contents,
         )
-        (new_tail,) = accepted(stream_id, await self._scripts.run(call))
+        (new_tail,) = accepted(stream_id, await self._appends.run(call))
         return int(new_tail)
 
     async def seal(self, stream_id: str, fence: Fence, tail: int, ending: Ending) -> int:

@@ -66,10 +66,9 @@ class Scripts:
 
     async def run_after(self, commands: Sequence[Command], call: Call) -> tuple[list[Any], list[Any]]:
         """Run plain commands and then one script, in one round trip; return their answers and its. Raises as `run`."""
-        keys, arguments = call.words()
         async with self._redis.pipeline(transaction=False) as pipe:
             _put(pipe, commands)
-            pipe.execute_command("EVALSHA", self._scripts[call.name].sha, len(keys), *keys, *arguments)
+            self._put(pipe, call)
             with log_errors:
                 *answers, last = await pipe.execute(raise_on_error=False)
         if isinstance(last, NoScriptError):
@@ -85,10 +84,29 @@ class Scripts:
         Raises:
             LogUnavailable: Redis did not answer at all.
         """
+        answers = await self._answers(calls)
+        unknown = [number for number, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+        if unknown:  # as after the server's restart
+            with log_errors:
+                for name in {calls[number].name for number in unknown}:
+                    await self._redis.script_load(SOURCES[name])
+            repeated = await self._answers([calls[number] for number in unknown])
+            for number, answer in zip(unknown, repeated, strict=True):
+                answers[number] = answer
+        return [log_error(answer) if isinstance(answer, RedisError) else answer for answer in answers]
+
+    async def _answers(self, calls: Sequence[Call]) -> list[Any]:
         async with self._redis.pipeline(transaction=False) as pipe:
             for call in calls:
-                await self.queue(pipe, call)
-            return await _each(pipe)
+                self._put(pipe, call)
+            with log_errors:
+                answers: list[Any] = await pipe.execute(raise_on_error=False)
+        return answers
+
+    def _put(self, pipe: Pipeline, call: Call) -> None:
+        # Not as a script of redis-py, which asks the server at each pipeline whether it knows its scripts.
+        keys, arguments = call.words()
+        pipe.execute_command("EVALSHA", self._scripts[call.name].sha, len(keys), *keys, *arguments)
 
     async def each(self, *commands: Command) -> list[Any]:
         """Run plain commands as `in_order`; return the answer of each, or the log's error in its place."""
