@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 from redis.asyncio import Redis
 
 from midstream.access.grant import owner_of
@@ -286,3 +286,22 @@ async def test_a_flooding_tenant_does_not_cost_a_quiet_one_its_starts(settings: 
         loud = await asyncio.gather(*flood)
         assert Counter(answer.status_code for answer in loud) == {201: 3, 429: 297}
         await delete(clients[0], of_status(loud, 201))
+
+
+@pytest.mark.parametrize("of", ["tenant", "user", "key"])
+@pytest.mark.parametrize("most", [0, 10**15])
+async def test_the_smallest_and_the_largest_figures_let_starts_in(settings: Settings, of: str, most: int) -> None:
+    """Limits/Starts, Limits/Generations, Limits/Stored: they pass through Lua, whose numbers have 53 bits."""
+    figures = {f"{of}_generations": most, f"{of}_starts_per_minute": min(most, 6_000_000), "tenant_stored_bytes": most}
+    async with brokers(limited(settings, **figures)) as (client,):
+        started = [await start(client, user="ada") for _ in range(3)]
+        assert [answer.status_code for answer in started] == [201] * 3
+        await delete(client, started)
+
+
+@pytest.mark.parametrize("value", [-1, 10**15 + 1, 1.5, "many"])
+@pytest.mark.parametrize("name", ["tenant_generations", "key_generations", "tenant_stored_bytes", "tenant_waits"])
+def test_other_figures_are_refused_at_the_start(name: str, value: Any) -> None:
+    """Limits/Generations, Operation/Refused."""
+    with pytest.raises(ValidationError, match=f"(?i){name}"):
+        Settings.model_validate({name: value})
