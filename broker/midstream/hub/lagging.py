@@ -3,6 +3,8 @@
 import logging
 from typing import Final, Protocol
 
+from midstream import counters
+
 logger = logging.getLogger(__name__)
 
 DEFAULT_LIMIT_BYTES: Final = 67_108_864
@@ -37,6 +39,7 @@ class Lagging:
             longest = next(iter(self._unsent_bytes))
             self.remove(longest)
             logger.info("the client that lagged for longest was cut: over %d bytes are unsent", self._limit_bytes)
+            counters.count("limit_exceeded", "process", "unsent_bytes")
             longest.cut()
 
     def remove(self, laggard: Laggard) -> None:

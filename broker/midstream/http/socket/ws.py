@@ -9,6 +9,7 @@ from fastapi import APIRouter, WebSocket
 from starlette.types import Scope as HttpScope
 from starlette.websockets import WebSocketDisconnect
 
+from midstream import counters
 from midstream.access.grant import Scope
 from midstream.access.refusals import AccessError, LimitExceededError
 from midstream.faces.objects import ObjectsFace
@@ -219,6 +220,7 @@ class _Conversation:
         limit = self._settings.ws_max_tails
         if stream_id not in self._sinks and len(self._sinks) >= limit:
             detail = f"A socket has at most {limit} tails (MIDSTREAM_WS_MAX_TAILS)."
+            counters.count("limit_exceeded", "socket", "tails")
             raise Problem(429, "too_many_tails", detail, limit=limit)
 
     def _forget(self, stream_id: str, sink: SocketSink) -> None:

@@ -78,6 +78,7 @@ class Outbox:
                     async with asyncio.timeout(self._timeout_s):
                         await self._socket.send_text(message.decode())
                 except TimeoutError:
+                    counters.count("limit_exceeded", "socket", "send_timeout")
                     logger.info("a socket took nothing for %g s and was cut", self._timeout_s)
                     return
                 except (WebSocketDisconnect, RuntimeError, OSError) as error:

@@ -6,6 +6,7 @@ from typing import Final
 
 from starlette.types import Send
 
+from midstream import counters
 from midstream.hub.tail import Tail
 
 logger = logging.getLogger(__name__)
@@ -66,6 +67,7 @@ class SendSink:
             await self._take(send, b"")
             self.sent = True
         except TimeoutError:
+            counters.count("limit_exceeded", "tail", "send_timeout")
             logger.info("a tail took nothing for %g s and was cut", self._timeout_s)
         except OSError as error:
             logger.debug("a tail's connection broke: %r", error)

@@ -24,6 +24,7 @@ from typing import ClassVar
 
 from starlette.types import Scope
 
+from midstream import counters
 from midstream.http.fast_path.wire import Wire
 from midstream.hub.tail import Tail
 
@@ -144,6 +145,7 @@ class WireSink:
         if self._transport.get_write_buffer_size() < self._unsent_bytes:
             self._limit()  # it takes some, slowly
             return
+        counters.count("limit_exceeded", "tail", "send_timeout")
         logger.info("a tail took nothing for %g s and was cut", self._timeout_s)
         self._transport.abort()
 
