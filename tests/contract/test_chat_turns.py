@@ -143,7 +143,8 @@ async def test_a_restarted_broker_still_knows_the_chat(settings: Settings) -> No
 async def test_a_chat_of_any_id_is_resumed_and_stopped(client: httpx2.AsyncClient, chat: str) -> None:
     """Chat/Doors, Chat/Resume."""
     named = quote(chat, safe="")
-    async with running(client, chat=chat):
+    async with running(client, chat=chat) as answer:
         assert (await stop(client, named))[0] == 202
+        assert [part.type async for part in answer][-1] == "[DONE]"  # an end that nobody was sent is replayed
     assert await resume(client, named) is None
     assert (await stop(client, named))[0] == 200
