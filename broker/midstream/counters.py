@@ -35,7 +35,17 @@ class Distribution:
         self.total += value
 
 
+class Tally:
+    """A count that is kept at hand where each tail passes; raise `number` itself, which costs a tenth of a call."""
+
+    __slots__ = ("number",)
+
+    def __init__(self) -> None:
+        self.number = 0
+
+
 _COUNTS: Final[Counter[tuple[str, ...]]] = Counter()
+_TALLIES: Final[dict[tuple[str, ...], Tally]] = {}
 _DISTRIBUTIONS: Final[dict[tuple[str, ...], Distribution]] = {}
 
 
@@ -46,7 +56,12 @@ def count(name: str, *labels: str, by: int = 1) -> None:
 
 def counts() -> dict[tuple[str, ...], int]:
     """Return each count by its name and labels, as they are now."""
-    return dict(_COUNTS)
+    return {key: each.number for key, each in _TALLIES.items()} | _COUNTS
+
+
+def tally(name: str, *labels: str) -> Tally:
+    """Return the count of this name and these labels; nothing else counts under them."""
+    return _TALLIES.setdefault((name, *labels), Tally())
 
 
 def distribution(name: str, *labels: str, bounds: Sequence[float] = SHORT_S) -> Distribution:

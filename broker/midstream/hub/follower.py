@@ -25,6 +25,9 @@ from midstream.log.state import State
 
 logger = logging.getLogger(__name__)
 
+_STARTED: Final = counters.tally("tails_opened", "start")
+_RESUMED: Final = counters.tally("tails_opened", "resume")
+_REPLAYS: Final = counters.tally("replays")
 RETRY_S: Final = 0.25
 """Wait before the log is read again after Redis did not answer, or refused."""
 
@@ -112,9 +115,9 @@ class Follower:
         self, face: Face[Any], after: int, until: int | None = None, *, mark: tuple[int, bytes] | None = None
     ) -> Tail:
         """Add a tail that reads after offset `after`; it sends nothing before `Tail.begin`."""
-        counters.count("tails_opened", "resume" if after else "start")
+        (_RESUMED if after else _STARTED).number += 1
         if after < self.sync.tail:
-            counters.count("replays")
+            _REPLAYS.number += 1
         tail = Tail(self, face, after, until, mark)
         self.tails.add(tail)
         self._tenant_tails.add(self._tenant)
