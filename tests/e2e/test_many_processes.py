@@ -41,11 +41,20 @@ async def test_each_process_on_one_port_has_metrics_of_its_own(redis_url: str, t
             stream_id = await system.post(model="demo/count", input="x", params={"words": 3})
             await system.http.delete(f"/v1/streams/{stream_id}")
         for port in ports:
-            page = (await prometheus.get(f"http://127.0.0.1:{port}/metrics")).text
+            page = await page_of(prometheus, port)
             (number,) = re.findall(r'^midstream_starts_total\{result="new"\} (\d+)', page, re.MULTILINE) or ["0"]
             starts += int(number)
             assert "process_resident_memory_bytes " in page
         assert starts == 6
+
+
+async def page_of(prometheus: httpx2.AsyncClient, port: int) -> str:
+    """Return the metrics of a process, which may still be about to listen: one of several answers the clients."""
+    async with asyncio.timeout(20):
+        while True:
+            with contextlib.suppress(httpx2.TransportError):
+                return (await prometheus.get(f"http://127.0.0.1:{port}/metrics")).text
+            await asyncio.sleep(0.02)
 
 
 def free_ports(number: int) -> list[int]:
