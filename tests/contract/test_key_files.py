@@ -7,10 +7,13 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from click.testing import CliRunner
 from pydantic import SecretStr
 
+from midstream.access.allowance import OF_KEYS
 from midstream.access.api_keys import ApiKeys, KeysFileError, digest
 from midstream.access.key_file import add_key, revoke_key, rows_of
+from midstream.cli.key_commands import keys
 from midstream.service import credentials
 from midstream.settings import Settings
 from tests import fork_server
@@ -129,3 +132,8 @@ def test_a_key_of_the_settings_is_no_key_of_the_file() -> None:
 def test_a_folder_that_is_absent_is_named(tmp_path: Path) -> None:
     with pytest.raises(KeysFileError, match="cannot be changed"):
         add_key(tmp_path / "none" / "keys.toml", "one", "acme", days=None)
+
+
+def test_the_help_names_every_limit_of_a_key() -> None:
+    words = CliRunner().invoke(keys, ["new", "--help"]).output.split()
+    assert {word.strip(",.") for word in words} >= OF_KEYS

@@ -75,6 +75,7 @@ def secretive_system(redis_url: str, folder: Path, provider: ProviderServer) -> 
         openai_dialect="responses",
         openai_background="false",
         retry_attempts=2,
+        lease_ms=10_000,  # asyncio's debugging makes a busy worker slow
         providers=json.dumps({"groq": provider.openai_url}),
         apps=json.dumps(apps),
     )

@@ -14,7 +14,7 @@ from midstream.cli.terminal import echo
 from midstream.client.client import MidstreamError
 from midstream.journal.plain_text import harmless_line
 
-EXTRAS: Final = {"up": "up", "broker": "server", "worker": "server", "config": "server"}
+EXTRAS: Final = {"up": "up", "broker": "server", "worker": "server", "config": "server", "keys": "server"}
 """The extra that a command needs to be installed; the other commands need only the client's dependencies."""
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 

@@ -23,6 +23,8 @@ from midstream.settings import PREFIX, Settings, secret_variables, variable_of
 CLIENT_VARIABLES: Final = frozenset(("MIDSTREAM_URL", "MIDSTREAM_API_KEY"))
 """Options of the commands on streams, which a broker or a worker ignores."""
 TYPO_LIKENESS: Final = 0.75
+KUBERNETES: Final = "SERVICE_"
+"""How the names of variables begin, after our prefix, that Kubernetes makes up for a service called midstream."""
 """How similar an unknown name must be to a setting's to count as a typing error (`difflib`): a letter or two apart."""
 BACKLOG: Final = 2_048
 PRIVATE: Final = 0o700
@@ -78,8 +80,9 @@ def _check_names(environment: Mapping[str, str]) -> None:
     names = {name.removeprefix(PREFIX): name for name in variables if name.startswith(PREFIX)}
     unknown = sorted(name for name in environment if name.upper().startswith(PREFIX) and name.upper() not in variables)
     for name in unknown:
-        near = difflib.get_close_matches(name.upper().removeprefix(PREFIX), names, n=1, cutoff=TYPO_LIKENESS)
-        if near:
+        rest = name.upper().removeprefix(PREFIX)
+        near = difflib.get_close_matches(rest, names, n=1, cutoff=TYPO_LIKENESS)
+        if near and not rest.startswith(KUBERNETES):
             raise SetupError(f"{name}: there is no such setting; did you mean {names[near[0]]}?")
         echo(f"Warning: {name}: there is no such setting; `midstream config` lists them", err=True)
 

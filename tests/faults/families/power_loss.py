@@ -120,6 +120,7 @@ async def _lose(rig: Rig, loss: Loss, late: Sequence[Trial], watched: Sequence[T
     if loss.with_worker:
         await worker.kill()
     await asyncio.to_thread(rig.server.start)
+    await rig.redis.connection_pool.disconnect()  # these are of the server that is gone, and may not know it yet
     states_after = await stage.states(rig.redis, watched)
     await rig.load_scripts()
     await rig.worker()
