@@ -1,6 +1,7 @@
 """What every test stands on: a real Valkey server, settings that no environment leaks into, and leak checks."""
 
 import asyncio
+import gc
 import inspect
 import itertools
 import logging
@@ -14,6 +15,7 @@ import redis as redis_sync
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
+from midstream.cli.serve import GC_ALLOCATIONS
 from midstream.settings import Settings
 from tests import fork_server, leaks, secrets_watch
 from tests.servers import ValkeyProcess
@@ -37,6 +39,13 @@ def pytest_configure() -> None:
 # How long hypothesis may take to draw is a measure of the machine's load, not of what is tested.
 hypothesis.settings.register_profile("tests", suppress_health_check=[hypothesis.HealthCheck.too_slow], deadline=None)
 hypothesis.settings.load_profile("tests")
+
+
+def pytest_collection_finish() -> None:
+    """Let the collector walk what tests make, as in a broker, and not all that was imported for them."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_ALLOCATIONS)
 
 
 @pytest.hookimpl(trylast=True)
