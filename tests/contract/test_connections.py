@@ -157,12 +157,18 @@ async def test_sockets_without_a_key_are_strangers_and_others_are_not(quick: Set
                 assert '"pong"' in str(await asyncio.wait_for(each.recv(), SOON_S))
 
 
+def connections_in_memory() -> list[object]:
+    return [thing for thing in gc.get_objects() if issubclass(type(thing), (WsProtocol, WireProtocol))]
+
+
 @pytest.mark.parametrize("key", [KEY, "another"])
 async def test_sockets_are_freed_without_the_collector(quick: Settings, key: str) -> None:
     """Else a flood of them takes hundreds of MiB until it runs."""
     async with opening(quick) as (client, _):
         gc.collect()
         gc.disable()
+        earlier = connections_in_memory()  # held, so that no later one gets the identity of one of them
+        identities = set(map(id, earlier))
         try:
             for authorization in ({"Authorization": f"Bearer {key}"}, {}):
                 async with sockets(client, 1, additional_headers=authorization) as (socket,):
@@ -170,7 +176,7 @@ async def test_sockets_are_freed_without_the_collector(quick: Settings, key: str
                         await socket.send(json.dumps({"type": "auth", "key": key}))
                     await asyncio.wait_for(socket.recv(), SOON_S)
             async with asyncio.timeout(SOON_S):
-                while any(issubclass(type(thing), (WsProtocol, WireProtocol)) for thing in gc.get_objects()):
+                while any(id(each) not in identities for each in connections_in_memory()):
                     await asyncio.sleep(0.01)
         finally:
             gc.enable()
