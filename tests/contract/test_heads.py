@@ -28,6 +28,7 @@ async def client(settings: Settings) -> AsyncIterator[httpx2.AsyncClient]:
 async def answer(client: httpx2.AsyncClient, *parts: bytes, rest_s: float = 0) -> bytes:
     """Send parts, with a rest between them, and return what is answered until the server closes."""
     reader, writer = await open_connection(client)
+    reading = asyncio.create_task(read_all(reader))  # meanwhile: what was not read is lost with a reset connection
     try:
         with contextlib.suppress(ConnectionError):
             for part in parts:
@@ -35,14 +36,18 @@ async def answer(client: httpx2.AsyncClient, *parts: bytes, rest_s: float = 0) -
                 await writer.drain()
                 if rest_s:
                     await asyncio.sleep(rest_s)
-        received = b""
-        with contextlib.suppress(ConnectionError):  # reset: not all that was sent was read
-            async with asyncio.timeout(10):
-                while part := await reader.read(65_536):
-                    received += part
-        return received
+        async with asyncio.timeout(10):
+            return await reading
     finally:
         writer.transport.abort()
+
+
+async def read_all(reader: asyncio.StreamReader) -> bytes:
+    received = b""
+    with contextlib.suppress(ConnectionError):  # reset: not all that was sent was read
+        while part := await reader.read(65_536):
+            received += part
+    return received
 
 
 @pytest.mark.parametrize(

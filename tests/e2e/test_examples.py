@@ -4,7 +4,6 @@ import asyncio
 import os
 import shutil
 import signal
-import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from tests import system as processes
+from tests.e2e.node_tests import installed
 from tests.provider.client import ProviderServer
 from tests.provider.script import Script, directive
 from tests.servers import free_port, http_server
@@ -37,20 +37,8 @@ async def system(redis_url: str, tmp_path: Path, provider: ProviderServer) -> As
 @pytest.fixture(scope="session")
 def vite() -> list[str]:
     """The command that serves `examples/web`, its packages installed as the lock says."""
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if node is None or npm is None:
-        pytest.skip("there is no `node` and `npm` on the PATH")
-    lock, installed = WEB / "package-lock.json", WEB / "node_modules" / ".package-lock.json"
-    if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
-        done = subprocess.run(
-            # Not `npm ci`: it refuses a lock that names no registry for the packages of other platforms.
-            [npm, "install", "--no-save", "--no-audit", "--no-fund"],
-            cwd=WEB,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr[-1_000:]
+    # Not `npm ci`: it refuses a lock that names no registry for the packages of other platforms.
+    node = installed(WEB, "install", "--no-save")
     return [node, "node_modules/vite/bin/vite.js"]
 
 
