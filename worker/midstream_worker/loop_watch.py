@@ -17,6 +17,9 @@ BEAT_S: Final = 0.25
 """How often the loop notes the time, and how often the other thread looks at it."""
 WARN_S: Final = 1.0
 """A loop that has been blocked for this long is worth a line in the log."""
+FRAMES: Final = 200
+"""How many of the innermost calls are looked at. The stack belongs to a thread that runs on: without an end, a stack
+that is read as a circle would block the thread that looks, as seen with Python 3.11.7 and `PYTHONASYNCIODEBUG=1`."""
 _NOT_AN_APP: Final = (
     str(Path(__file__).parent),
     sysconfig.get_path("stdlib"),
@@ -92,7 +95,7 @@ class LoopWatch:
         words = task.get_name().split() if task is not None else []
         model = self._model_of(words[-1]) if words else ""
         frame = sys._current_frames().get(self._thread_id)  # noqa: SLF001 - there is no other way to see it
-        stack = traceback.extract_stack(frame) if frame is not None else []
+        stack = traceback.extract_stack(frame, limit=FRAMES) if frame is not None else []
         # The innermost code that belongs neither to us nor to a library is the app's.
         apps_lines = [line for line in stack if not line.filename.startswith(_NOT_AN_APP)]
         where = [f"{Path(line.filename).name}:{line.lineno} in {line.name}" for line in (apps_lines or stack)[-1:]]
