@@ -39,11 +39,16 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         *GROUND,
         "midstream.counters",
     ),
+    "midstream.operate": (
+        *("midstream.access", "midstream.counters", "midstream.journal", "midstream.log", *GROUND),
+        *("midstream.hub.tail", "midstream.service"),
+    ),
     # Not the log, the registry or the hub themselves: whatever concerns a stream goes through a `Caller` (I7).
     "midstream.http": (
         *("midstream.log.answer", "midstream.log.entries", "midstream.log.errors", "midstream.log.keys"),
         *("midstream.faces", "midstream.hub.tail"),
-        *("midstream.service", "midstream.requests", "midstream.settings", "midstream.counters"),
+        *("midstream.service", "midstream.operate", "midstream.requests", "midstream.settings"),
+        "midstream.counters",
         *("midstream.access.grant", "midstream.access.refusals", "midstream.journal.audit"),
     ),
     "midstream.cli": ("midstream",),
@@ -62,6 +67,7 @@ FOLDERS_OF_HTTP: dict[str, tuple[str, ...]] = {
     "responses": ("peers",),
     "chat": ("peers",),
     "messages": ("peers",),
+    "operate": (),
 }
 
 # package of others, or file of ours: the rooms that may import it
@@ -74,13 +80,14 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "structlog": ("midstream.journal",),
     "prometheus_client": ("midstream.metrics",),
     # They reach every tenant's streams.
-    "midstream.service.resources": ("midstream.service",),
+    "midstream.service.resources": ("midstream.service", "midstream.operate"),
 }
 
 # what gives access to streams: the only file that makes it, after the check that it needs (I7)
 MADE_ONLY_IN: dict[str, str] = {
     "caller": "midstream.http.auth",  # of `Services`: the credential was verified
     "Caller": "midstream.service.services",
+    "Operator": "midstream.http.auth",  # the scope `operate` was required
     "CallerStreams": "midstream.service.caller",
     "CallerChat": "midstream.service.caller",
     "CallerFollower": "midstream.service.caller_follower",

@@ -10,6 +10,7 @@ from midstream.http.head import head_of
 from midstream.http.noted_errors import CALLER, asker_of
 from midstream.http.problems import Problem
 from midstream.http.session_cookie import session_token
+from midstream.operate.operator import Operator
 from midstream.service.caller import Caller
 from midstream.service.services import Services
 
@@ -54,6 +55,15 @@ async def caller_of(connection: HTTPConnection) -> Caller:
     return await caller_in(connection.scope)
 
 
+async def operator_of(connection: HTTPConnection) -> Operator:
+    """Return the operator whose credential a request carries.
+
+    Raises:
+        AccessError: There is no valid credential, or it lacks the scope `operate`.
+    """
+    return Operator(await caller_in(connection.scope))
+
+
 async def caller_in(scope: Scope) -> Caller:
     """Return the caller whose credential a request carries. In open mode there is one tenant, and everybody is it.
 
@@ -82,3 +92,4 @@ async def _services(connection: HTTPConnection) -> Services:
 
 AServices = Annotated[Services, Depends(_services)]
 ACaller = Annotated[Caller, Depends(caller_of)]
+AnOperator = Annotated[Operator, Depends(operator_of)]

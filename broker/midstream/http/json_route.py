@@ -8,7 +8,7 @@ import orjson
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
-from midstream.http.auth import caller_of, services_of
+from midstream.http.auth import caller_of, operator_of, services_of
 from midstream.http.problems import Problem
 
 _OTHER_BYTES: Final = bytes(set(range(256)) - set(b"[]{}"))
@@ -89,11 +89,13 @@ class JsonRoute(APIRoute):
         FastAPI would read the body first, and look for a credential after that. So strangers could fill the memory.
         """
         handle = super().get_route_handler()
-        asks_for_caller = any(each.call is caller_of for each in self.dependant.dependencies)
+        guards = [
+            look for look in (caller_of, operator_of) if look in {each.call for each in self.dependant.dependencies}
+        ]
 
         async def handle_strictly(request: Request) -> Response:
-            if asks_for_caller:
-                await caller_of(request)
+            for guard in guards:
+                await guard(request)
             return await handle(JsonRequest(request.scope, request.receive))
 
         return handle_strictly

@@ -60,6 +60,22 @@ class Caller:
         """
         self._grant.require(scope)
 
+    def installation(self) -> Resources:
+        """Return what this process works with, for the streams of all tenants; for operators alone.
+
+        Raises:
+            InsufficientScopeError: The credential lacks the scope `operate`, or is for one stream or one thread.
+        """
+        self._grant.require(Scope.OPERATE)
+        if self._grant.is_narrow:
+            raise InsufficientScopeError(Scope.OPERATE)
+        return self._resources
+
+    @property
+    def asker(self) -> Asker:
+        """The request that the caller has sent, as the audit names it."""
+        return self._asker
+
     @property
     def expires_s(self) -> float | None:
         """When the credential ends, in seconds since 1970; None for never."""
