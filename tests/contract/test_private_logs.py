@@ -82,7 +82,7 @@ def secretive_system(redis_url: str, folder: Path, provider: ProviderServer) -> 
     )
     system.environment |= {"OPENAI_API_KEY": "sk-swordfish-openai", "ANTHROPIC_API_KEY": "sk-swordfish-anthropic"}
     # How the SDKs are asked to log everything, without a word to us. Not asyncio, to show what it runs: with
-    # PYTHONASYNCIODEBUG, one run in ten of Python 3.11.7 walks its own stack in a circle for ever, at any `Event.wait`.
+    # PYTHONASYNCIODEBUG, one run in ten of Python 3.11.7 walks its own stack in a circle forever, at any `Event.wait`.
     system.environment |= {"OPENAI_LOG": "debug", "ANTHROPIC_LOG": "debug"}
     return system
 
