@@ -7,7 +7,7 @@ import orjson
 
 from midstream.access.grant import Scope
 
-START, READ, STOP = Scope.START, Scope.READ, Scope.STOP
+START, READ, STOP, OPERATE = Scope.START, Scope.READ, Scope.STOP, Scope.OPERATE
 ASK = {"model": "demo/count", "input": "hi"}
 TALK = {"model": "demo/count", "messages": [{"role": "user", "content": "hi"}]}
 CHAT = {"trigger": "submit-message", "messages": [{"role": "user", "parts": [{"type": "text", "text": "hi"}]}]}
@@ -36,6 +36,7 @@ class Row:
             "response_id": f"resp_{stream_id}",
             "chat_id": f"chat-{stream_id}",
             "user": "ada",
+            "tenant": "acme",
         }
         content = orjson.dumps(self.body).decode().replace("{stream}", stream_id) if self.body is not None else ""
         headers = {"Content-Type": "application/json"} if content else {}
@@ -70,6 +71,7 @@ ROUTES: dict[tuple[str, str], Row] = {
     ("post", "/v1/messages/count_tokens"): Row((START,), TALK),
     ("get", "/v1/models"): Row(),
     ("get", "/v1/models/{model}"): Row(),
+    ("post", "/v1/operate/streams/{tenant}/{stream_id}/cancel"): Row((OPERATE,)),
     ("get", "/healthz"): Row(is_public=True),
     ("get", "/readyz"): Row(is_public=True),
 }

@@ -24,7 +24,7 @@ from midstream.http.limits import CONTENT_PATHS
 from midstream.http.socket.ws_messages import MESSAGES
 from midstream.settings import Settings
 from tests import inside
-from tests.contract.route_table import ASK, CHAT, READ, ROUTES, START, STOP, Row
+from tests.contract.route_table import ASK, CHAT, OPERATE, READ, ROUTES, START, STOP, Row
 from tests.contract.ws_talk import dial
 
 ABSENT = "0" * 32
@@ -82,7 +82,7 @@ async def stage(settings: Settings, tmp_path: Path) -> AsyncIterator[Stage]:
     path = tmp_path / "keys.toml"
     rows = [_row("ada", "acme", "ada"), _row("bob", "acme", "bob"), _row("eve", "other", None)]
     rows.append(_row("late", "acme", "ada", "expires = 2020-01-01T00:00:00Z"))
-    for scope in (START, READ, STOP):
+    for scope in (START, READ, STOP, OPERATE):
         left = sorted(TENANT_SCOPES - {scope})
         rows.append(_row(f"no-{scope}", "acme", "ada", f"scopes = {orjson.dumps(left).decode()}"))
     path.write_text("".join(rows))
@@ -135,6 +135,11 @@ def test_every_route_and_every_verb_has_a_row(settings: Settings) -> None:
     routes = {(method, path) for path, methods in document["paths"].items() for method in methods}
     assert routes == {*ROUTES, SOCKET}
     assert MESSAGES.json_schema()["discriminator"]["mapping"].keys() == VERBS.keys()
+
+
+def test_every_route_for_operators_needs_their_scope() -> None:
+    """Operate/Scope."""
+    assert [route for route, row in ROUTES.items() if (OPERATE in row.needs) != ("/v1/operate/" in route[1])] == []
 
 
 def test_every_route_that_takes_a_conversation_may_be_sent_a_large_body() -> None:

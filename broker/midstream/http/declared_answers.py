@@ -68,6 +68,7 @@ ANSWERS: Final[dict[str, Answers]] = {
     "post /v1/messages/count_tokens": ({200: (JSON,)}, _COUNTED),
     "get /v1/models": ({200: (JSON,)}, _CALLER),
     "get /v1/models/{model}": ({200: (JSON,)}, (*_NAMED, 422)),
+    "post /v1/operate/streams/{tenant}/{stream_id}/cancel": ({202: (JSON,)}, (*_NAMED, *_POST)),
     "get /healthz": ({200: (JSON,)}, _ANY),
     "get /readyz": ({200: (JSON,)}, _ANY),
 }

@@ -1,9 +1,12 @@
 """Who asks what concerns the installation: a credential with the scope `operate`, which sees all tenants' streams."""
 
+from midstream.access.api_keys import TENANT
 from midstream.journal.audit import Asker
+from midstream.log.errors import StreamAbsent
+from midstream.log.keys import stream_name
 from midstream.service.caller import Caller
 from midstream.service.resources import Resources
-from midstream.settings import Settings
+from midstream.settings import OPEN_TENANT, Settings
 
 
 class Operator:
@@ -29,3 +32,18 @@ class Operator:
     def settings(self) -> Settings:
         """The settings of this process."""
         return self.resources.settings
+
+    @property
+    def only_tenant(self) -> str | None:
+        """The one tenant whose streams this operator reaches; None: those of all (PROTOCOL: Operate/Scope)."""
+        return OPEN_TENANT if self.settings.is_open else None
+
+    def name_of(self, tenant: str, stream_id: str) -> str:
+        """Return the name of a stream, which need not exist.
+
+        Raises:
+            StreamAbsent: The operator does not reach the tenant's streams, or no stream can have such a name.
+        """
+        if self.only_tenant not in (None, tenant) or not TENANT.fullmatch(tenant):
+            raise StreamAbsent(stream_id)
+        return stream_name(tenant, stream_id)

@@ -1,24 +1,19 @@
 """One stream of a caller's, in the caller's hands: what can be asked of it and done with it."""
 
-import contextlib
-import time
 from collections.abc import AsyncIterator
 
 import orjson
 
-from midstream import counters
-from midstream.access.grant import Grant, Scope, owner_of
+from midstream.access.grant import Grant, Scope
 from midstream.journal import audit
 from midstream.journal.audit import Asker
-from midstream.lifecycle.ending import end_entry
 from midstream.log.answer import Answer
-from midstream.log.entries import CANCELLED, RESET, Json, Stored, decode, encode
-from midstream.log.errors import StreamAbsent, StreamSealed
+from midstream.log.entries import RESET, Json, Stored, decode
 from midstream.log.keys import stream_name
 from midstream.log.reading import read_answer, read_entries
 from midstream.log.state import State
-from midstream.log.values import Ending
 from midstream.requests.request import GenerationRequest
+from midstream.service import stopping
 from midstream.service.listing import summary
 from midstream.service.resources import Resources
 
@@ -50,11 +45,8 @@ class StreamHandle:
         Raises:
             StreamAbsent: The stream was deleted or has expired.
         """
-        state = await self._resources.log.state(self._name)
-        if state is None or state.tenant != self.state.tenant:
-            raise StreamAbsent(self.id)
-        self.state = state
-        return state
+        self.state = await stopping.present(self._resources, self._name)
+        return self.state
 
     def entries(self, after: int = 0) -> AsyncIterator[Stored]:
         """Return an iterator over the entries after offset `after` that the log holds now."""
@@ -127,17 +119,9 @@ class StreamHandle:
             StreamAbsent: The stream was deleted or has expired.
         """
         self._grant.require(Scope.STOP)
-        state = await self._cancel()
+        self.state = await stopping.cancel(self._resources, self._name)
         audit.done("stop", self._asker, **self._grant.names, stream=self.id)
-        return state
-
-    async def _cancel(self) -> State:
-        state = await self.refresh()  # the end's timings are made of it
-        end = end_entry(CANCELLED, state=state, now_ms=time.time_ns() // 1_000_000)
-        with contextlib.suppress(StreamSealed):
-            if await self._resources.log.cancel(self._name, Ending([encode(end)], CANCELLED, state.ttl_s)):
-                counters.count("ends", CANCELLED, "")
-        return await self.refresh()
+        return self.state
 
     async def delete(self) -> None:
         """Forget the stream and what leads to it. One that still runs is cancelled first: nobody could see its cost.
@@ -147,9 +131,5 @@ class StreamHandle:
             StreamAbsent: The stream was deleted or has expired before.
         """
         self._grant.require(Scope.STOP)
-        state = await self._cancel()
-        await self._resources.slips.drop(self._name, state.epoch)
-        await self._resources.log.delete(self._name, self._resources.settings.tombstone_s)
-        for owner in {self.state.tenant, owner_of(self.state.tenant, self.state.user)}:
-            await self._resources.registry.drop(owner, [self.id])
+        await stopping.delete(self._resources, self._name)
         audit.done("delete", self._asker, **self._grant.names, stream=self.id)
