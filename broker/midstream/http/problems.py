@@ -49,7 +49,7 @@ class Problem(HTTPException):
         """Return the problem document, or the error in the shape of the peer whose path was requested."""
         response = peer_response(scope, self.status_code, self.code, str(self.detail), self.facts, self.headers)
         response = response or self._document()
-        request_ids.add_to(scope, response.raw_headers)
+        response.raw_headers += request_ids.headers_of(scope)
         return response
 
     def _document(self) -> Response:

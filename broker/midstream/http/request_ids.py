@@ -19,11 +19,10 @@ def request_id(scope: Scope) -> str:
     return its_id
 
 
-def add_to(scope: Scope, headers: list[tuple[bytes, bytes]]) -> None:
-    """Put the request's id into the headers of its answer."""
-    if HEADERS[0] not in dict(headers):
-        value = request_id(scope).encode()
-        headers += [(name, value) for name in HEADERS]
+def headers_of(scope: Scope) -> list[tuple[bytes, bytes]]:
+    """Return the headers that name a request."""
+    value = request_id(scope).encode()
+    return [(name, value) for name in HEADERS]
 
 
 class RequestIds:
@@ -41,7 +40,8 @@ class RequestIds:
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = list(message.get("headers", ()))
-                add_to(scope, headers)
+                if HEADERS[0] not in dict(headers):
+                    headers += headers_of(scope)
                 message["headers"] = headers
             await send(message)
 

@@ -100,12 +100,14 @@ def _follows(query: str | None) -> bool:
 async def _response(scope: Scope) -> Response:
     """Answer a request, an error as its problem."""
     try:
-        return await get_events(scope)
+        response = await get_events(scope)
     except Exception as error:
         problem = noted(error, scope)
         if problem.code == "internal":
             logger.exception("a request for events could not be answered")
         return problem.response(scope)
+    response.raw_headers += request_ids.headers_of(scope)
+    return response
 
 
 def install(app: FastAPI) -> None:
@@ -134,7 +136,6 @@ async def answer(scope: Scope, receive: Receive, send: Send) -> None:
     All tails come back at once after a deploy, and these layers cost more than all the rest of the way.
     """
     response = await _response(scope)
-    request_ids.add_to(scope, response.raw_headers)
     await response(scope, receive, send)
 
 
