@@ -1,6 +1,7 @@
 """What a tenant may hold open in one process beside tails: waits and WebSockets, and how fast a socket is read."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -11,6 +12,7 @@ from pydantic import SecretStr
 from midstream import counters
 from midstream.settings import Settings
 from tests import inside
+from tests.contract.content_doors import JSON
 from tests.contract.ws_talk import dial
 
 START: dict[str, Any] = {"model": "demo/count", "input": "one two three", "params": {"words": 5, "delay_ms": 0}}
@@ -114,3 +116,28 @@ async def test_without_limits_nothing_is_refused_or_slowed(settings: Settings) -
         started = await client.post("/v1/streams", json=START, headers=ALPHA)
         waits = [client.get(f"{started.headers['location']}?wait=10", headers=ALPHA) for _ in range(5)]
         assert {answer.status_code for answer in await asyncio.gather(*waits)} == {200}
+
+
+async def test_bodies_of_one_tenant_leave_room_for_those_of_others(settings: Settings) -> None:
+    """Limits/Bodies."""
+    limits = {"tenant_bodies_bytes": 2_000, "max_body_bytes": 8_000}
+    large = START | {"input": "x" * 1_400}
+
+    async def unfinished() -> AsyncIterator[bytes]:
+        yield json.dumps(large).encode()[:-1]
+        came.set()
+        await release.wait()
+        yield b"}"
+
+    async with served(settings, **limits) as client:
+        came, release = asyncio.Event(), asyncio.Event()
+        slow = asyncio.ensure_future(client.post("/v1/streams", content=unfinished(), headers=ALPHA | JSON))
+        await came.wait()
+        async with asyncio.timeout(10):
+            while (refused := await client.post("/v1/streams", json=large, headers=ALPHA)).status_code != 429:
+                pass  # the server may not have read the first part yet
+        assert (refused.json()["limit"], refused.json()["of"]) == ("bodies_bytes", "tenant")
+        assert (await client.post("/v1/streams", json=large, headers=BETA)).status_code == 201
+        release.set()
+        assert (await slow).status_code == 201
+        assert (await client.post("/v1/streams", json=large, headers=ALPHA)).status_code == 201, "its room is free"

@@ -70,6 +70,12 @@ class LimitSettings(BaseSettings):
         le=MOST,
         description="most WebSockets of a tenant that one broker process holds open; 0: no limit",
     )
+    tenant_bodies_bytes: int = Field(
+        default=134_217_728,
+        ge=0,
+        le=MOST,
+        description="most bytes of a tenant's bodies that one broker process holds at once; 0: no limit",
+    )
     socket_messages_per_second: int = Field(
         default=200,
         ge=0,

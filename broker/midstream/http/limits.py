@@ -7,7 +7,10 @@ from typing import Final
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from midstream import counters
+from midstream.access.refusals import LimitExceededError
+from midstream.http.noted_errors import CALLER, noted
 from midstream.http.problems import RETRY_AFTER_S, Problem
+from midstream.service.caller import Caller
 from midstream.settings import Settings
 
 LINGER_BYTES: Final = 16_777_216
@@ -55,6 +58,7 @@ class BodyLimit:
             return
         seen_bytes = 0
         timed = TimedBody(receive, self._period_s, self._period_s * self._least_bytes_per_s)
+        places = contextlib.ExitStack()  # of its tenant's bodies
 
         async def counted() -> Message:
             nonlocal seen_bytes
@@ -65,6 +69,12 @@ class BodyLimit:
             more_bytes = len(message.get("body", b""))
             seen_bytes += more_bytes
             self._held_bytes += more_bytes
+            try:
+                _hold(places, scope, more_bytes)
+            except LimitExceededError as error:
+                if message.get("more_body"):
+                    await _discard(receive)
+                raise noted(error, scope) from error
             if seen_bytes > limit_bytes or self._held_bytes > self._total_bytes:
                 refusal = _too_large(limit_bytes) if seen_bytes > limit_bytes else _too_many()
                 if message.get("more_body"):
@@ -73,7 +83,8 @@ class BodyLimit:
             return message
 
         try:
-            await self._app(scope, counted, send)
+            with places:
+                await self._app(scope, counted, send)
         finally:
             self._held_bytes -= seen_bytes
 
@@ -119,6 +130,13 @@ class TimedBody:
         self._came_bytes += len(message.get("body", b""))
         self._is_whole = not message.get("more_body", False)
         return message
+
+
+def _hold(places: contextlib.ExitStack, scope: Scope, more_bytes: int) -> None:
+    """Hold the room of a part of a body among its tenant's; nothing is read before the credential was verified."""
+    caller: Caller | None = scope.get(CALLER)
+    if caller is not None and more_bytes:
+        places.enter_context(caller.body(more_bytes))
 
 
 def _counted(refusal: Problem) -> Problem:

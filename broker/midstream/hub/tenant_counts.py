@@ -1,4 +1,4 @@
-"""How many of something each tenant has in this process: tails, waits, sockets (PROTOCOL: Limits/Tails)."""
+"""How many of something each tenant has in this process: tails, waits, sockets, bytes (PROTOCOL: Limits/Tails)."""
 
 
 class TenantCounts:
@@ -13,12 +13,12 @@ class TenantCounts:
         """Return how many a tenant has."""
         return self._counts.get(tenant, 0)
 
-    def add(self, tenant: str) -> None:
-        """Count one more."""
-        self._counts[tenant] = self.of(tenant) + 1
+    def add(self, tenant: str, count: int = 1) -> None:
+        """Count so many more."""
+        self._counts[tenant] = self.of(tenant) + count
 
-    def remove(self, tenant: str) -> None:
-        """Count one less."""
-        left = self._counts.pop(tenant) - 1
+    def remove(self, tenant: str, count: int = 1) -> None:
+        """Count so many less."""
+        left = self._counts.pop(tenant) - count
         if left:
             self._counts[tenant] = left

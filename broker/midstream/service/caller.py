@@ -107,6 +107,14 @@ class Caller:
         """
         return Room(self._resources, self._grant).socket()
 
+    def body(self, more_bytes: int) -> AbstractContextManager[None]:
+        """Hold the room of a part of a request's body, until the request is answered.
+
+        Raises:
+            LimitExceededError: The tenant's bodies are as large as they may be in this process.
+        """
+        return Room(self._resources, self._grant).body(more_bytes)
+
     def watch(self, holder: Holder) -> None:
         """Refuse a holder when its credential ends, until `unwatch`. Tails and waits are watched anyway."""
         self._resources.grant_ends.add(holder)

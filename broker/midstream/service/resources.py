@@ -53,6 +53,7 @@ class Resources:
     lists: Lists
     waits: TenantCounts = field(default_factory=TenantCounts)
     sockets: TenantCounts = field(default_factory=TenantCounts)
+    bodies_bytes: TenantCounts = field(default_factory=TenantCounts)
 
 
 @asynccontextmanager

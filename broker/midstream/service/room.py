@@ -1,4 +1,4 @@
-"""What a tenant may hold open in this process: tails, waits and sockets (PROTOCOL: Limits/Tails, Limits/Waits)."""
+"""What a tenant may hold open in this process: tails, waits, sockets, bodies (PROTOCOL: Limits/Tails ff.)."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,15 +45,22 @@ class Room:
         with self._hold(self._resources.sockets):
             yield
 
-    def _require(self, limit: str, counts: TenantCounts) -> None:
+    @contextmanager
+    def body(self, more_bytes: int) -> Iterator[None]:
+        """Hold the room of a part of a request's body."""
+        self._require("bodies_bytes", self._resources.bodies_bytes, more_bytes)
+        with self._hold(self._resources.bodies_bytes, more_bytes):
+            yield
+
+    def _require(self, limit: str, counts: TenantCounts, more: int = 1) -> None:
         most = self._resources.credentials.allowances(self._grant).limit(f"tenant_{limit}")
-        if 0 < most <= counts.of(self._grant.tenant):
+        if 0 < most < counts.of(self._grant.tenant) + more:
             raise LimitExceededError(limit, "tenant", RETRY_AFTER_S)
 
     @contextmanager
-    def _hold(self, counts: TenantCounts) -> Iterator[None]:
-        counts.add(self._grant.tenant)
+    def _hold(self, counts: TenantCounts, count: int = 1) -> Iterator[None]:
+        counts.add(self._grant.tenant, count)
         try:
             yield
         finally:
-            counts.remove(self._grant.tenant)
+            counts.remove(self._grant.tenant, count)
