@@ -106,7 +106,6 @@ class Settings(ProviderSettings, JournalSettings, MetricsSettings, ConnectionSet
     )
 
     lease_ms: int = Field(default=10_000, ge=200, description="a producer that does not renew for this long is lost")
-    retention_s: int = Field(default=86_400, ge=1, description="how long an ended stream is kept")
     tombstone_s: int = Field(default=3_600, ge=1, description="how long a deleted stream's id stays closed")
     durable_intent: bool = Field(
         default=False,

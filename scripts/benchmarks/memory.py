@@ -39,7 +39,7 @@ async def _ours(redis: Redis, merged: int) -> None:
     for entry in entries:
         tail = await log.append(stream, claim.fence, tail, [entry])
     end = encode(end_entry("completed", state=claim.state, now_ms=claim.state.started_ms))
-    await log.seal(stream, claim.fence, tail, Ending([end], "completed", TTL_S))
+    await log.seal(stream, claim.fence, tail, Ending([end], "completed"))
 
 
 async def _obvious(redis: Redis, _merged: int) -> None:

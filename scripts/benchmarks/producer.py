@@ -192,7 +192,7 @@ async def _seal(url: str, claimed: dict[str, tuple[Fence, int]], tails: dict[str
         state = await log.state(stream)
         assert state is not None  # noqa: S101
         end = encode(end_entry("completed", state=state, now_ms=state.started_ms))
-        await log.seal(stream, fence, tails[stream], Ending([end], "completed", TTL_S))
+        await log.seal(stream, fence, tails[stream], Ending([end], "completed"))
     await redis.aclose()
 
 

@@ -64,7 +64,7 @@ class Producer:
             self.tail = await self.log.append(self.id, self.fence, self.tail, batch)
 
     async def end(self) -> None:
-        self.tail = await self.log.seal(self.id, self.fence, self.tail, Ending([END], "completed", 60))
+        self.tail = await self.log.seal(self.id, self.fence, self.tail, Ending([END], "completed"))
 
 
 async def join(hub: Hub, stream_id: str, after: int = 0) -> tuple[RecordingSink, Tail]:

@@ -13,7 +13,7 @@ from midstream.settings import Settings
 from tests import inside
 from tests.contract.new_streams import create
 
-ENDING = Ending([encode(Entry(END, {"outcome": "completed"}))], "completed", 60)
+ENDING = Ending([encode(Entry(END, {"outcome": "completed"}))], "completed")
 LEASE_MS = 60_000
 
 

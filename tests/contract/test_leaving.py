@@ -47,7 +47,7 @@ class Written:
 
     async def end(self) -> None:
         end = encode(Entry(END, {"outcome": "completed"}))
-        self.tail = await self.log.seal(self.id, self.fence, self.tail, Ending([end], "completed", 60))
+        self.tail = await self.log.seal(self.id, self.fence, self.tail, Ending([end], "completed"))
 
 
 @pytest.fixture

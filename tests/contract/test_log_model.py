@@ -178,7 +178,7 @@ class LogMachine(RuleBasedStateMachine):
         model, tail = self.model, len(self.model.rows)
         contents = [b"tlast", end(outcome)]
         refusal = model.gone() or model.fenced(fence) or (TailMismatch if off_by else None)
-        if self.done(self.log.seal(self.stream_id, fence, tail + off_by, Ending(contents, outcome, TTL_S)), refusal):
+        if self.done(self.log.seal(self.stream_id, fence, tail + off_by, Ending(contents, outcome)), refusal):
             model.write(contents)
             model.end(outcome)
 
@@ -207,7 +207,7 @@ class LogMachine(RuleBasedStateMachine):
         model = self.model
         if model.status == "queued" and not sure:
             return
-        ending = Ending([end("cancelled")], "cancelled", TTL_S)
+        ending = Ending([end("cancelled")], "cancelled")
         sealed = self.done(self.log.cancel(self.stream_id, ending), model.gone())
         if sealed is not None:
             assert sealed == (model.status == "queued")

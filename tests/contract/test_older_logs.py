@@ -20,7 +20,7 @@ from tests.contract.new_streams import create
 
 FOLDER = Path(__file__).parent / "older_scripts"
 LEASE_MS = 60_000
-ENDING = Ending([encode(Entry(END, {"outcome": "completed"}))], "completed", 60)
+ENDING = Ending([encode(Entry(END, {"outcome": "completed"}))], "completed")
 NEW = ("tenant", "t", "model", "m", "policy", "restart", "thread", "", "metadata", "{}", "ttl_s", 60, "request", "{}")
 
 

@@ -13,7 +13,7 @@ from tests.contract.new_streams import create
 from tests.faults.proxy import Proxy
 from tests.servers import ValkeyProcess, free_port
 
-ENDING = Ending([encode(Entry(END, {"outcome": "failed"}))], "failed", 60)
+ENDING = Ending([encode(Entry(END, {"outcome": "failed"}))], "failed")
 
 
 @pytest.fixture

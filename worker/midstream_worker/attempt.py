@@ -115,7 +115,7 @@ class Attempt:
 
     async def _seal(self, contents: list[bytes], outcome: str) -> None:
         async def seal(rest: list[bytes]) -> int:
-            ending = Ending(rest, outcome, self.state.ttl_s)
+            ending = Ending(rest, outcome)
             return await self._log.seal(self.stream_id, self.fence, self.tail, ending)
 
         try:

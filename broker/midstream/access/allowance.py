@@ -11,7 +11,9 @@ from midstream.access.limit_settings import LimitSettings
 OF_KEYS: Final = frozenset(name for name in LimitSettings.model_fields if name.startswith("key_"))
 """The limits that a key's row may set."""
 OF_TENANTS: Final = OF_KEYS | {
-    name for name in LimitSettings.model_fields if name.startswith(("tenant_", "user_", "stream_tails"))
+    name
+    for name in LimitSettings.model_fields
+    if name.startswith(("tenant_", "user_", "stream_tails")) or name.endswith("retention_s")
 }
 """The limits that a tenant's row may set."""
 ANY: Final = "*"
@@ -83,6 +85,15 @@ class Allowances(NamedTuple):
                 return limits[name]
         value: int = getattr(self.settings, name)
         return value
+
+    def retention_s(self, outcome: str) -> int:
+        """Return how long a stream is kept after an end with this outcome, unless its request says so itself.
+
+        What the tenant's row says of any outcome goes before what the settings say of this one.
+        """
+        own, name = self.of_tenant.limits, f"{outcome}_retention_s"
+        of_outcome: int = getattr(self.settings, name)
+        return own.get(name) or own.get("retention_s") or of_outcome or self.settings.retention_s
 
     @property
     def models(self) -> tuple[tuple[str, ...], ...]:

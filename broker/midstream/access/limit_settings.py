@@ -10,6 +10,9 @@ from pydantic_settings import BaseSettings
 
 MOST: Final = 10**15
 """Larger figures than any limit needs: they stay exact in Lua, whose numbers have 53 bits."""
+LONGEST_S: Final = 1_000_000_000
+"""The longest retention: 31 years, which every command of Redis takes in ms."""
+_OF_OUTCOME: Final = "how long a stream that ended {} is kept; 0: as `retention_s` says"
 
 
 class LimitSettings(BaseSettings):
@@ -85,6 +88,11 @@ class LimitSettings(BaseSettings):
     stream_entries: int = Field(
         default=200_000, ge=0, le=MOST, description="most entries in the log of a stream; 0: no limit"
     )
+    retention_s: int = Field(default=86_400, ge=1, le=LONGEST_S, description="how long an ended stream is kept")
+    completed_retention_s: int = Field(default=0, ge=0, le=LONGEST_S, description=_OF_OUTCOME.format("completed"))
+    failed_retention_s: int = Field(default=0, ge=0, le=LONGEST_S, description=_OF_OUTCOME.format("failed"))
+    cancelled_retention_s: int = Field(default=0, ge=0, le=LONGEST_S, description=_OF_OUTCOME.format("cancelled"))
+    interrupted_retention_s: int = Field(default=0, ge=0, le=LONGEST_S, description=_OF_OUTCOME.format("interrupted"))
     max_ttl_s: int = Field(
         default=31_536_000, ge=1, le=31_536_000, description="largest `ttl_s` that a request may set; a year at most"
     )

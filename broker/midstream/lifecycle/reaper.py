@@ -191,7 +191,7 @@ class Reaper:
         for stream_id, (state, seal) in to_seal.items():
             error = {"code": seal.code, "message": seal.message} if seal.code else None
             end = end_entry(seal.outcome, state=state, now_ms=now_ms, error=error)
-            endings[stream_id] = state, Ending([encode(end)], seal.outcome, state.ttl_s)
+            endings[stream_id] = state, Ending([encode(end)], seal.outcome)
             ids_by_cause.setdefault(f"{seal.outcome} ({seal.code or 'asked for'})", []).append(stream_id)
         for cause, stream_ids in ids_by_cause.items():  # a line for each of thousands takes longer than sealing them
             logger.warning("sealed as %s: %s", cause, " ".join(stream_ids))

@@ -134,7 +134,6 @@ class Append(Call, grows=True):
     tail_ms: int | str = ""
     upstream_cursor: int | str = ""
     outcome: str = ""
-    ttl_ms: int = 0
     entries: Sequence[bytes]
 
 
@@ -189,6 +188,14 @@ class Forget(Call):
 
     pointer: Key
     stream_id: str
+
+
+class Retain(Call):
+    """`ttl_s` counts from the stream's end."""
+
+    state: Key
+    log: Key
+    ttl_s: int
 
 
 class Trim(Call):

@@ -127,12 +127,11 @@ class Log:
             expected_tail=tail,
             channel=self.keys.channel(stream_id),
             outcome=ending.outcome,
-            ttl_ms=ending.ttl_s * 1000,
             entries=ending.contents,
         )
-        new_tail, left_bytes, ended_ms = accepted(stream_id, await self._scripts.run(call))
-        await self._registry.unwatch_ended({stream_id: Left(int(left_bytes), int(ended_ms), ending.ttl_s)})
-        return int(new_tail)
+        new_tail, *left = map(int, accepted(stream_id, await self._scripts.run(call)))
+        await self._registry.unwatch_ended({stream_id: Left(*left)})
+        return new_tail
 
     async def renew(self, stream_id: str, fence: Fence, lease_ms: int, notes: Notes = NO_NOTES) -> bool:
         """Renew the lease, write notes with it, and return whether a cancel was asked for.
@@ -196,6 +195,23 @@ class Log:
         )
         left_bytes, ended_ms, ttl_s = map(int, accepted(stream_id, await self._scripts.run(call)))
         await self._registry.unwatch_ended({stream_id: Left(-left_bytes, ended_ms, ttl_s)})
+
+    async def retain(self, stream_id: str, ttl_s: int, lists: Sequence[str] = ()) -> None:
+        """Keep a stream for `ttl_s` after its end, whatever its outcome; one that ended longer ago expires now.
+
+        What its tenant has stored is counted until then. Where Redis stops answering in between, the same call can be
+        made again, and the count may be wrong until the stream expires (PROTOCOL: Limits/Stored).
+
+        `lists` are the owners in whose lists it stands, which are kept as long.
+        """
+        call = calls.Retain(state=self.keys.state(stream_id), log=self.keys.log(stream_id), ttl_s=ttl_s)
+        stored_bytes, ended_ms, ttl_s_before = map(int, accepted(stream_id, await self._scripts.run(call)))
+        if ended_ms and ttl_s != ttl_s_before:
+            await self._registry.recount(
+                stream_id, Left(stored_bytes, ended_ms, ttl_s_before), Left(stored_bytes, ended_ms, ttl_s)
+            )
+        for owner in lists:
+            await self._registry.keep(owner, ttl_s)
 
     async def trim(self, stream_id: str, first: int) -> int:
         """Drop an ended stream's entries before offset `first`; return the first offset that is left.

@@ -83,7 +83,6 @@ class Many:
                     expected_tail=state.tail,
                     channel=self._keys.channel(each),
                     outcome=ending.outcome,
-                    ttl_ms=ending.ttl_s * 1000,
                     entries=ending.contents,
                 )
                 for each, (state, ending) in endings.items()
@@ -91,10 +90,10 @@ class Many:
         )
         errors: Errors = {}
         left: dict[str, Left] = {}
-        for (each, (_, ending)), answer in zip(endings.items(), answers, strict=True):
+        for each, answer in zip(endings, answers, strict=True):
             errors[each] = answer if isinstance(answer, LogError) else None
             if not isinstance(answer, LogError):
-                left[each] = Left(int(answer[2]), int(answer[3]), ending.ttl_s)
+                left[each] = Left(*map(int, answer[2:]))
         await self._registry.unwatch_ended(left)
         return errors
 

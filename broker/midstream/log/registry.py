@@ -6,15 +6,16 @@ the live streams: a stream is put there before it exists, and taken off after it
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
 
 from midstream.log import calls
 from midstream.log.calls import Argument
 from midstream.log.errors import LogUnavailable
-from midstream.log.keys import Keys, tenant_of
+from midstream.log.keys import Key, Keys, tenant_of
 from midstream.log.redis_errors import execute, log_errors
 from midstream.log.scripts import Scripts
 from midstream.log.state import Left
@@ -23,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 SAME_MS: Final = 64
 """How many rows of one millisecond are skipped at once, to come to those after a row of that millisecond."""
+RECOUNT_MS: Final = 5_000
+"""After this time a reaper finishes what `recount` has begun and did not finish."""
 INDEX_LIMIT: Final = 100_000
 """The newest streams of a tenant that can be listed."""
 
@@ -95,6 +98,15 @@ class Registry:
         except LogUnavailable as error:
             logger.warning("%d ended streams are left to the reapers: %s", len(left), error)
 
+    async def recount(self, name: str, before: Left, after: Left) -> None:
+        """Count what is left of an ended stream by another time until which it is kept.
+
+        It is put on the list of what reapers look at in between, because what is left is counted as it leaves it.
+        """
+        await self.unwatch({name: replace(before, stored_bytes=-before.stored_bytes)})
+        await self._scripts.run(calls.Watch(due=self._keys.due, delay_ms=RECOUNT_MS, stream_id=name))
+        await self.unwatch({name: after})
+
     async def due(self, again_ms: int, limit: int, furthest_ms: int) -> Due:
         """Return the streams to look at now, and when to ask again.
 
@@ -118,8 +130,13 @@ class Registry:
         async with self._redis.pipeline(transaction=False) as pipe:
             pipe.zadd(key, {stream_id: created_ms}, nx=True)
             pipe.zremrangebyrank(key, 0, -INDEX_LIMIT - 1)
-            pipe.expire(key, keep_s, nx=True)
-            pipe.expire(key, keep_s, gt=True)
+            _keep(pipe, key, keep_s)
+            await execute(pipe)
+
+    async def keep(self, owner: str, keep_s: int) -> None:
+        """Keep the list of a tenant or a user at least `keep_s` from now on."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            _keep(pipe, self._keys.index(owner), keep_s)
             await execute(pipe)
 
     async def listed(self, tenant: str, before: Listed | None, limit: int) -> list[Listed]:
@@ -143,3 +160,8 @@ class Registry:
         """Take streams off the tenant's list."""
         with log_errors:
             await self._redis.zrem(self._keys.index(tenant), *stream_ids)
+
+
+def _keep(pipe: Pipeline, key: Key, keep_s: int) -> None:
+    pipe.expire(key, keep_s, nx=True)
+    pipe.expire(key, keep_s, gt=True)

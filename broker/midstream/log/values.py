@@ -1,7 +1,7 @@
 """What the log's methods take and give: small frozen values."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final, Self
 
 from midstream.log.calls import Argument
@@ -40,6 +40,7 @@ class NewStream:
         thread: The conversation it belongs to; empty: none.
         metadata: The client's own, as JSON.
         ttl_s: How long it is kept after its end.
+        outcome_ttls_s: How long it is kept instead, by the outcome that it ends with.
         request: What to generate, as JSON.
         origin: What the endpoint that starts it has to remember; empty: nothing.
         pointer: The key outside of the stream's own ones that leads to it: a chat's, or the tries of a request; empty:
@@ -54,6 +55,7 @@ class NewStream:
     thread: str = ""
     metadata: str = "{}"
     ttl_s: int
+    outcome_ttls_s: Mapping[str, int] = field(default_factory=dict)
     request: bytes
     origin: bytes = b""
     pointer: str = ""
@@ -65,7 +67,10 @@ class NewStream:
 
     def fields(self) -> list[Argument]:
         """Return names and values, in turn, of all but the digest."""
-        return [word for name in _NEW_FIELDS for word in (name, getattr(self, name))]
+        words: list[Argument] = [word for name in _NEW_FIELDS for word in (name, getattr(self, name))]
+        for outcome, ttl_s in self.outcome_ttls_s.items():
+            words += (f"ttl_s_{outcome}", ttl_s) if ttl_s != self.ttl_s else ()
+        return words
 
     def as_state(self, created_ms: int) -> State:
         """Return the state that the stream has as it is created."""
@@ -146,14 +151,12 @@ class Ending:
     Attributes:
         contents: The last entries as they are stored, the terminal one last.
         outcome: The outcome that the terminal entry names.
-        ttl_s: How long the stream is kept from then on.
     """
 
     contents: Sequence[bytes]
     outcome: str
-    ttl_s: int
 
 
-_NEW_FIELDS: Final = tuple(field.name for field in fields(NewStream) if field.name != "digest")
-_NOTES: Final = tuple(field.name for field in fields(Notes))
+_NEW_FIELDS: Final = tuple(each.name for each in fields(NewStream) if each.name not in ("digest", "outcome_ttls_s"))
+_NOTES: Final = tuple(each.name for each in fields(Notes))
 NO_NOTES: Final = Notes()

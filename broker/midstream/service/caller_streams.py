@@ -7,6 +7,7 @@ import math
 
 import orjson
 
+from midstream.access.allowance import Allowances
 from midstream.access.grant import Grant, Scope
 from midstream.access.ids import derived_id
 from midstream.access.refusals import InsufficientScopeError, LimitExceededError
@@ -15,7 +16,7 @@ from midstream.hub.wait import Milestone
 from midstream.journal import audit
 from midstream.journal.audit import Asker
 from midstream.lifecycle.verdict import look_again_ms
-from midstream.log.entries import Json, Timed
+from midstream.log.entries import COMPLETED, OUTCOMES, Json, Timed
 from midstream.log.errors import LogUnavailable, StreamAbsent
 from midstream.log.keys import new_id, stream_name
 from midstream.log.state import State
@@ -94,11 +95,11 @@ class CallerStreams:
         """
         self._grant.require(Scope.START)
         grant = self.acting_for(request.user)
-        settings = self._resources.settings
         model = self.model_for(request)
         body, stored_origin, digest = _encoded(request, origin)
         stream_id = (stream_id or new_id()) if idempotency_key is None else self.derived_id(idempotency_key, grant)
-        ttl_s = settings.retention_s if request.ttl_s is None else request.ttl_s
+        allowances = self._resources.credentials.allowances(grant)
+        ttls_s = {outcome: request.ttl_s or allowances.retention_s(outcome) for outcome in OUTCOMES}
         new = NewStream(
             digest=digest,
             tenant=grant.tenant,
@@ -108,18 +109,20 @@ class CallerStreams:
             policy="reattach" if request.on_worker_loss == "auto" else request.on_worker_loss,
             thread=request.thread or "",
             metadata=orjson.dumps(request.metadata).decode(),
-            ttl_s=ttl_s,
+            ttl_s=ttls_s[COMPLETED],
+            outcome_ttls_s=ttls_s,
             request=body,
             origin=stored_origin,
             pointer=pointer,
         )
-        await self._admit(grant, stream_id, new.size_bytes)
-        created_ms = await self._resources.log.create(self._name(stream_id), new, look_in_ms=look_again_ms(settings))
+        await self._admit(grant, allowances, stream_id, new.size_bytes)
+        look_in_ms = look_again_ms(self._resources.settings)
+        created_ms = await self._resources.log.create(self._name(stream_id), new, look_in_ms=look_in_ms)
         self._started = stream_id
         count_start(model, is_new=created_ms is not None)
         if created_ms is None:
             return self._opened(stream_id, await self._resources.log.state(self._name(stream_id))), False
-        await self._register(grant, stream_id, created_ms, keep_s=max(ttl_s, settings.retention_s))
+        await self._register(grant, stream_id, created_ms, keep_s=max(ttls_s.values()))
         audit.done("start", self._asker, **grant.names, stream=stream_id)
         return StreamHandle(self._resources, grant, self._asker, stream_id, new.as_state(created_ms)), True
 
@@ -146,12 +149,11 @@ class CallerStreams:
         """Return the id that every start with this key agrees on (PROTOCOL: Create/Idempotent)."""
         return derived_id(self._resources.secret.value, "key", (grant or self._grant).owner, idempotency_key)
 
-    async def _admit(self, grant: Grant, stream_id: str, size_bytes: int) -> None:
+    async def _admit(self, grant: Grant, allowances: Allowances, stream_id: str, size_bytes: int) -> None:
         """Count a start, unless a limit refuses it that is no start of a stream which is there already.
 
         If the start comes to nothing after this, the reaper that looks after its id gives its place back.
         """
-        allowances = self._resources.credentials.allowances(grant)
         try:
             start = start_of(self._name(stream_id), grant, allowances, size_bytes)
             excess = await self._resources.quotas.admit(start)
@@ -178,19 +180,17 @@ class CallerStreams:
 
     async def _register(self, grant: Grant, stream_id: str, created_ms: int, keep_s: int) -> None:
         """Write a new stream's slip, and list it for its tenant and its user."""
+        keep_s = max(keep_s, self._resources.settings.retention_s)  # it may run for longer than it is kept
         try:
+            lists = {grant.tenant, grant.owner}
             await asyncio.gather(
                 self._resources.slips.write(self._name(stream_id), 0, new=True),
-                *(
-                    self._resources.registry.add(owner, stream_id, created_ms, keep_s=keep_s)
-                    for owner in {grant.tenant, grant.owner}
-                ),
+                *(self._resources.registry.add(each, stream_id, created_ms, keep_s) for each in lists),
             )
         except LogUnavailable:
             # The stream exists, so the start has succeeded: the reaper writes the slip.
-            logger.warning(
-                "stream %s was created but its slip was not written yet", stream_id, extra={"stream": stream_id}
-            )
+            extra = {"stream": stream_id}
+            logger.warning("stream %s was created but its slip was not written yet", stream_id, extra=extra)
 
     async def find(self, stream_id: str, scope: Scope = Scope.READ) -> StreamHandle:
         """Return a stream of the caller's, with its state; `scope` is what is to be done with it.

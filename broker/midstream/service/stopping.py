@@ -32,7 +32,7 @@ async def cancel(resources: Resources, name: str) -> State:
     state = await present(resources, name)  # the end's timings are made of it
     end = end_entry(CANCELLED, state=state, now_ms=time.time_ns() // 1_000_000)
     with contextlib.suppress(StreamSealed):
-        if await resources.log.cancel(name, Ending([encode(end)], CANCELLED, state.ttl_s)):
+        if await resources.log.cancel(name, Ending([encode(end)], CANCELLED)):
             counters.count("ends", CANCELLED, "")
     return await present(resources, name)
 

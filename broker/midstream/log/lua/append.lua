@@ -7,7 +7,7 @@ if tail_ms == '' then
   --- include clock
   tail_ms = math.max(0, now_ms - (redis.call('HGET', state, 'created_ms') or now_ms))
 end
-local tail, first_id, left_bytes, ended_ms = tonumber(expected_tail), nil, nil, nil
+local tail, first_id, left_bytes, ended_ms, ttl_s = tonumber(expected_tail), nil, nil, nil, nil
 local tail_text = expected_tail  -- made once for each offset: it takes as long as reading a field of the state
 for i = entries_first, #entries do
   tail = tail + 1
@@ -21,14 +21,17 @@ if upstream_cursor ~= '' then redis.call('HSET', state, 'upstream_cursor', upstr
 if outcome ~= '' then
   --- include clock
   ended_ms = now_ms
-  redis.call('HSET', state, 'status', 'ended', 'outcome', outcome, 'ended_ms', ended_ms, 'lease_until_ms', 0)
+  local ttls = redis.call('HMGET', state, 'ttl_s_' .. outcome, 'ttl_s')  -- PROTOCOL: Retention/Outcome
+  ttl_s = ttls[1] or ttls[2]
+  redis.call('HSET', state, 'status', 'ended', 'outcome', outcome, 'ended_ms', ended_ms, 'lease_until_ms', 0,
+    'ttl_s', ttl_s)
   --- include size
   left_bytes = log_bytes + (tonumber(redis.pcall('MEMORY', 'USAGE', state, 'SAMPLES', 0)) or 0)
   redis.call('HSET', state, 'stored_bytes', left_bytes)
-  redis.call('PEXPIRE', state, ttl_ms)
-  redis.call('PEXPIRE', log, ttl_ms)
+  redis.call('EXPIRE', state, ttl_s)
+  redis.call('EXPIRE', log, ttl_s)
 end
 -- PROTOCOL: Append/Published.
 local message = first_id and first_id .. '\255' .. table.concat(entries, '\255', entries_first)
 redis.call('PUBLISH', channel, message or (tail + 1) .. '-' .. epoch)
-return {'ok', tail, left_bytes, ended_ms}
+return {'ok', tail, left_bytes, ended_ms, ttl_s}
