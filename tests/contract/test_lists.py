@@ -9,7 +9,10 @@ import pytest
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
+from midstream.access.refusals import LimitExceededError
 from midstream.log.keys import Keys, stream_name
+from midstream.log.log import Log
+from midstream.log.registry import Registry
 from midstream.service import listing
 from midstream.settings import Settings
 from tests import inside
@@ -112,3 +115,14 @@ async def test_a_tenants_lists_take_a_part_of_the_time(
     with_rest_s = await took_s()
     monkeypatch.setattr(listing, "REST", 0)
     assert with_rest_s > 1.5 * await took_s()
+
+
+async def test_a_list_that_waits_for_too_long_is_refused_by_its_tenants_limit(settings: Settings) -> None:
+    """Read/List, Limits/Refused."""
+    lists = listing.Lists(Log(redis := Redis.from_url(settings.redis_address), "ms"), Registry(redis, "ms"), settings)
+    lists._wait_s = 0.01
+    async with lists._turn("hog"):
+        with pytest.raises(LimitExceededError) as refused:
+            await lists.page("hog", "hog", listing.Filter(), 1, None)
+    assert (refused.value.limit, refused.value.of, refused.value.retry_after_s) == ("lists", "tenant", 1)
+    await redis.aclose()

@@ -18,6 +18,11 @@ _OF_OUTCOME: Final = "how long a stream that ended {} is kept; 0: as `retention_
 class LimitSettings(BaseSettings):
     """What a tenant, a user and a stream may take; 0 stands for no limit, and then nothing is counted in Redis."""
 
+    overload_queue_s: float = Field(
+        default=60.0,
+        ge=0,
+        description="starts are refused while the oldest waiting generation has waited for longer; 0: never",
+    )
     start_uncounted: bool = Field(
         default=False,
         description="generations are started even where Redis cannot say whether a limit is reached",

@@ -64,8 +64,8 @@ class LimitExceededError(AccessError):
     status = 429
     code = "limit_exceeded"
 
-    def __init__(self, limit: str, of: str, retry_after_s: int) -> None:
-        variable = f"MIDSTREAM_{of}_{limit}".upper()
+    def __init__(self, limit: str, of: str, retry_after_s: int, variable: str = "") -> None:
+        variable = variable or f"MIDSTREAM_{of}_{limit}".upper()
         super().__init__(f"A limit of this {of} is reached: {limit.replace('_', ' ')} ({variable}).")
         self.limit = limit
         self.of = of

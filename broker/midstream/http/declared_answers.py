@@ -26,7 +26,8 @@ _MEANINGS: Final = {
     431: "`head_too_large`",
     500: "`internal`",
     502: "The provider failed, or `compaction_incomplete`",
-    503: "`log_unavailable`, `log_full`, `busy`, `stopping` or `stream_moved`, or the provider is overloaded",
+    503: "`log_unavailable`, `log_full`, `overloaded`, `busy`, `stopping` or `stream_moved`, or the provider is "
+    "overloaded",
     504: "`still_running`, or the provider or the queue took too long; `Retry-After`",
 }
 _ANY: Final = (400, 408, 421, 431, 500, 503)
@@ -43,7 +44,7 @@ Answers = tuple[dict[int, tuple[str, ...]], tuple[int, ...]]
 
 ANSWERS: Final[dict[str, Answers]] = {
     "post /v1/streams": ({200: (JSON, SSE), 201: (JSON, SSE)}, _STARTED),
-    "get /v1/streams": ({200: (JSON,)}, _CALLER),
+    "get /v1/streams": ({200: (JSON,)}, (*_CALLER, 429)),
     "get /v1/streams/{stream_id}": ({200: (JSON,)}, (*_NAMED, 429)),
     "delete /v1/streams/{stream_id}": ({204: ()}, (*_NAMED, 413)),
     "get /v1/streams/{stream_id}/entries": ({200: (JSON,)}, (*_NAMED, 410)),

@@ -25,6 +25,7 @@ from midstream.requests.catalogue import MissingProviderKey, UnknownModel
 from midstream.requests.provider_objects import ProviderObjectError
 from midstream.requests.remote_files import RemoteFileError
 from midstream.requests.request import UnfitRequestError
+from midstream.service.intake import OverloadedError
 
 RETRY_AFTER_S: Final = 1
 ERRORS_NAMED: Final = 20
@@ -94,6 +95,12 @@ def _limited(error: LimitExceededError) -> Problem:
     return Problem(error.status, error.code, error.detail, headers=headers, **facts)
 
 
+def _overloaded(error: OverloadedError) -> Problem:
+    counters.count("starts_refused", "overloaded")
+    headers = {"Retry-After": str(error.retry_after_s)}
+    return Problem(503, "overloaded", str(error), headers=headers, retry_after_s=error.retry_after_s)
+
+
 def _unfit(error: UnfitRequestError) -> Problem:
     return Problem(400, "bad_request", str(error), errors=[{"at": error.at, "message": str(error)}])
 
@@ -128,6 +135,7 @@ _PROBLEMS: Final[dict[type[Exception], Callable[[Any], Problem]]] = {
     RemoteFileError: lambda e: Problem(400, "remote_file", str(e), param=e.at),
     AccessError: _refused,
     LimitExceededError: _limited,
+    OverloadedError: _overloaded,
     LogUnavailable: _unavailable,
     LogFull: _full,
     UnfitRequestError: _unfit,

@@ -96,6 +96,26 @@ class Slips:
         written_ms = oldest[0][1] + CLOCKS_APART_MS if oldest else timestamp_ms()
         return depth, max(0.0, (timestamp_ms() - written_ms) / 1000)
 
+    async def longest_wait_s(self) -> float:
+        """Return for how long the stream of the oldest slip has waited; 0: there is none. Raises as `write`.
+
+        It goes by the clock of Redis, because the clocks of brokers may be far apart. A slip whose stream is not
+        queued any more has only the time at which a broker wrote it.
+        """
+        async with self._redis.pipeline(transaction=False) as pipe:
+            pipe.zrange(self._keys.queue, 0, 0, withscores=True)
+            pipe.time()
+            oldest, (seconds, microseconds) = await execute(pipe)
+        if not oldest:
+            return 0.0
+        job_id, score = oldest[0]
+        async with self._redis.pipeline(transaction=False) as pipe:
+            pipe.hmget(self._keys.state(job_id.decode().rpartition(".")[0]), ["status", "queued_ms"])
+            ((status, queued_ms),) = await execute(pipe)
+        since_ms = int(queued_ms) if status == b"queued" else score + CLOCKS_APART_MS
+        now_ms = seconds * 1000 + microseconds // 1000
+        return max(0.0, float(now_ms - since_ms) / 1000)
+
     async def _missing(self, job_ids: list[str]) -> list[str]:
         """Return those slips that no worker can take.
 

@@ -59,6 +59,7 @@ CATALOGUE: Final = (
     Metric("window_bytes", "gauge", _BROKER, (), "bytes of entries and frames in memory for tails"),
     Metric("window_reads", "counter", _BROKER, ("result",), "looks for entries in memory: `hit` or `miss`"),
     Metric("starts", "counter", _BROKER, ("result",), "starts that began a stream (`new`) or joined one (`found`)"),
+    Metric("starts_refused", "counter", _BROKER, ("code",), "starts refused, and why: `overloaded`"),
     Metric("credentials_refused", "counter", _BROKER, ("code",), "requests refused by Access/Refused"),
     Metric("refused", "counter", _BROKER, ("code",), "connections, heads and bodies refused before the credential"),
     Metric("generations", "gauge", _WORKER, ("state",), "generations: `starting`, `waiting`, `streaming`, `ending`"),

@@ -3,14 +3,13 @@
 import asyncio
 import hashlib
 import logging
-import math
 
 import orjson
 
 from midstream.access.allowance import Allowances
 from midstream.access.grant import Grant, Scope
 from midstream.access.ids import derived_id
-from midstream.access.refusals import InsufficientScopeError, LimitExceededError
+from midstream.access.refusals import InsufficientScopeError
 from midstream.hub.follower import Follower
 from midstream.hub.wait import Milestone
 from midstream.journal import audit
@@ -26,7 +25,6 @@ from midstream.requests.catalogue import Choice, resolve
 from midstream.requests.provider_objects import refuse_objects
 from midstream.requests.remote_files import refuse_remote_files
 from midstream.requests.request import GenerationRequest, IdleTimeoutError, TtlError, UnwritableRequestError, UserError
-from midstream.service.allowed_starts import start_of
 from midstream.service.caller_follower import FollowerHold
 from midstream.service.listing import Filter, Listed
 from midstream.service.resources import Resources
@@ -89,18 +87,35 @@ class CallerStreams:
             RemoteFileError: It holds a URL that the provider may not be sent.
             BetasError: Its `betas` cannot stand in a header.
             LimitExceededError: The tenant or the user has started enough, and this start has not begun a stream before.
+            OverloadedError: The queue is too old, and this start has not begun a stream before.
             IdempotencyMismatch, StreamDeleted: See PROTOCOL: Create/Idempotent.
             StreamAbsent: The stream that the same start began has expired just now.
             LogUnavailable: Redis did not answer. The same start with the same key is safe.
         """
         self._grant.require(Scope.START)
         grant = self.acting_for(request.user)
-        model = self.model_for(request)
-        body, stored_origin, digest = _encoded(request, origin)
         stream_id = (stream_id or new_id()) if idempotency_key is None else self.derived_id(idempotency_key, grant)
         allowances = self._resources.credentials.allowances(grant)
+        new = self._new(grant, request, origin, pointer, allowances)
+        await self._resources.admission.admit(self._name(stream_id), grant, allowances, new.size_bytes)
+        look_in_ms = look_again_ms(self._resources.settings)
+        created_ms = await self._resources.log.create(self._name(stream_id), new, look_in_ms=look_in_ms)
+        self._started = stream_id
+        count_start(new.model, is_new=created_ms is not None)
+        if created_ms is None:
+            return self._opened(stream_id, await self._resources.log.state(self._name(stream_id))), False
+        await self._register(grant, stream_id, created_ms, keep_s=max(new.outcome_ttls_s.values()))
+        audit.done("start", self._asker, **grant.names, stream=stream_id)
+        return StreamHandle(self._resources, grant, self._asker, stream_id, new.as_state(created_ms)), True
+
+    def _new(
+        self, grant: Grant, request: GenerationRequest, origin: Json | None, pointer: str, allowances: Allowances
+    ) -> NewStream:
+        """Return the stream that a request asks for; raises as `start`."""
+        model = self.model_for(request)
+        body, stored_origin, digest = _encoded(request, origin)
         ttls_s = {outcome: request.ttl_s or allowances.retention_s(outcome) for outcome in OUTCOMES}
-        new = NewStream(
+        return NewStream(
             digest=digest,
             tenant=grant.tenant,
             user=grant.user or "",
@@ -115,16 +130,6 @@ class CallerStreams:
             origin=stored_origin,
             pointer=pointer,
         )
-        await self._admit(grant, allowances, stream_id, new.size_bytes)
-        look_in_ms = look_again_ms(self._resources.settings)
-        created_ms = await self._resources.log.create(self._name(stream_id), new, look_in_ms=look_in_ms)
-        self._started = stream_id
-        count_start(model, is_new=created_ms is not None)
-        if created_ms is None:
-            return self._opened(stream_id, await self._resources.log.state(self._name(stream_id))), False
-        await self._register(grant, stream_id, created_ms, keep_s=max(ttls_s.values()))
-        audit.done("start", self._asker, **grant.names, stream=stream_id)
-        return StreamHandle(self._resources, grant, self._asker, stream_id, new.as_state(created_ms)), True
 
     def model_for(self, request: GenerationRequest) -> str:
         """Return the full name of a request's model, if the request can be run; raises as `start`."""
@@ -148,24 +153,6 @@ class CallerStreams:
     def derived_id(self, idempotency_key: str, grant: Grant | None = None) -> str:
         """Return the id that every start with this key agrees on (PROTOCOL: Create/Idempotent)."""
         return derived_id(self._resources.secret.value, "key", (grant or self._grant).owner, idempotency_key)
-
-    async def _admit(self, grant: Grant, allowances: Allowances, stream_id: str, size_bytes: int) -> None:
-        """Count a start, unless a limit refuses it that is no start of a stream which is there already.
-
-        If the start comes to nothing after this, the reaper that looks after its id gives its place back.
-        """
-        try:
-            start = start_of(self._name(stream_id), grant, allowances, size_bytes)
-            excess = await self._resources.quotas.admit(start)
-            if excess is not None and await self._resources.lost_places.free(start.owner(excess.of)):
-                excess = await self._resources.quotas.admit(start)
-        except LogUnavailable:
-            if not self._resources.settings.start_uncounted:
-                raise
-            logger.warning("stream %s is started uncounted: Redis could not say whether a limit is reached", stream_id)
-            return
-        if excess is not None and await self._resources.log.state(self._name(stream_id)) is None:
-            raise LimitExceededError(excess.limit, excess.of, math.ceil(excess.retry_after_ms / 1000))
 
     def acting_for(self, user: str | None) -> Grant:
         """Return the grant, narrowed to the user that the request names.

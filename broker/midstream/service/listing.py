@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from midstream.access.refusals import LimitExceededError
 from midstream.log.entries import Json
-from midstream.log.errors import LogUnavailable
 from midstream.log.keys import stream_name
 from midstream.log.log import Log
 from midstream.log.registry import Listed, Registry
@@ -25,6 +25,7 @@ LISTS_AT_ONCE: Final = 4
 REST: Final = 3
 """The tenant's next list waits so many times as long as a list took: they take a quarter of the time at most."""
 MOST_REST_S: Final = 1.0
+RETRY_AFTER_S: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,8 @@ class Lists:
         With a filter no more than `list_scan` streams are looked at, so a page may hold fewer rows than match, or none.
 
         Raises:
-            LogUnavailable: Redis did not answer, or the tenant asked for too many lists at once.
+            LogUnavailable: Redis did not answer.
+            LimitExceededError: The tenant asked for too many lists at once.
         """
         page: list[Json] = []
         async with self._turn(tenant):
@@ -95,7 +97,7 @@ class Lists:
             async with asyncio.timeout(self._wait_s):
                 await turn.acquire()
         except TimeoutError:
-            raise LogUnavailable(f"{tenant} asks for too many lists at once") from None
+            raise LimitExceededError("lists", "tenant", RETRY_AFTER_S, "MIDSTREAM_LIST_SCAN") from None
         loop = asyncio.get_running_loop()
         rest_s = 0.0
         try:

@@ -15,13 +15,12 @@ from midstream.log.connect import connect
 from midstream.log.durability import examine, refuse_unfit
 from midstream.log.installation import installation_secret
 from midstream.log.log import Log
-from midstream.log.quotas import Quotas
 from midstream.log.registry import Registry
 from midstream.log.tries import Tries
+from midstream.service.admission import Admission
 from midstream.service.credentials import Credentials
 from midstream.service.grant_ends import GrantEnds
 from midstream.service.listing import Lists
-from midstream.service.lost_places import LostPlaces
 from midstream.service.retries import Retries
 from midstream.service.shared_secret import SharedSecret
 from midstream.settings import Settings
@@ -44,8 +43,7 @@ class Resources:
     grant_ends: GrantEnds
     log: Log
     registry: Registry
-    quotas: Quotas
-    lost_places: LostPlaces
+    admission: Admission
     chats: Chats
     retries: Retries
     slips: Slips
@@ -86,8 +84,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     retries = Retries(Tries(redis, prefix))
     slips = Slips(redis, prefix, settings.queue_timeout_s)
     lists = Lists(log, registry, settings)
-    quotas = Quotas(redis, prefix, life_ms=round(settings.longest_life_s * 1000))
-    lost, chats = LostPlaces(quotas, registry), Chats(redis, prefix)
+    admission, chats = Admission(settings, redis, log, registry, slips), Chats(redis, prefix)
     credentials: Credentials | None = None
     grant_ends: GrantEnds | None = None
     try:
@@ -104,7 +101,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         reaper.start()
         retries.start()
         yield Resources(
-            settings, secret, credentials, grant_ends, log, registry, quotas, lost, chats, retries, slips, hub, lists
+            settings, secret, credentials, grant_ends, log, registry, admission, chats, retries, slips, hub, lists
         )
     finally:
         if grant_ends is not None:
