@@ -13,7 +13,7 @@ FOLDER = Path(calls.__file__).parent / "lua"
 CALLS = {call.name: call for call in (*calls.Call.__subclasses__(), *calls.Append.__subclasses__())}
 SCRIPTS = {name: (FOLDER / f"{'append' if name == 'seal' else name}.lua").read_text() for name in CALLS}
 SHARED = {path.stem: path.read_text() for path in FOLDER.glob("shared/*.lua")}
-OF_REDIS = {"redis", "cjson", "KEYS", "ARGV", "ipairs", "math", "string", "table", "tonumber", "unpack"}
+OF_REDIS = {"redis", "cjson", "KEYS", "ARGV", "ipairs", "math", "string", "table", "tonumber", "type", "unpack"}
 KEYWORD = re.compile(
     "and|break|do|else|elseif|end|false|for|function|if|in|local|nil|not|or|repeat|return|then|true|until|while"
 )

@@ -119,7 +119,7 @@ class Claim(Call):
 
 
 class Append(Call, grows=True):
-    """With an outcome it ends the stream, but see `Seal`.
+    """With an outcome it ends the stream, but see `Seal`; `code` is the failure's, if it failed.
 
     `tail_ms` is the entries' time in ms after the stream was created; empty: the server's. An empty `upstream_cursor`
     changes nothing.
@@ -134,6 +134,7 @@ class Append(Call, grows=True):
     tail_ms: int | str = ""
     upstream_cursor: int | str = ""
     outcome: str = ""
+    code: str = ""
     entries: Sequence[bytes]
 
 
@@ -217,10 +218,13 @@ class Watch(Call):
 class Leave(Call):
     """Takes ended streams off the list that reapers go by and off those that limits count, and counts what is left.
 
-    `streams` are seven words for each stream; see the script.
+    `ended` is the key of the list of ends, which gets at most `most_ended` names. `streams` are seven words for each
+    stream; see the script.
     """
 
     due: Key
+    ended: str
+    most_ended: int
     streams: Sequence[Argument]
 
 

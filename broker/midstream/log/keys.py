@@ -81,6 +81,11 @@ class Keys:
         return Key(f"{self.prefix}:due")
 
     @property
+    def ended(self) -> Key:
+        """The key of the list of streams that have ended or were deleted since, in this order."""
+        return Key(f"{self.prefix}:ended")
+
+    @property
     def control(self) -> str:
         """The channel on which workers are woken, and told to cancel."""
         return f"{self.prefix}:control"

@@ -127,6 +127,7 @@ class Log:
             expected_tail=tail,
             channel=self.keys.channel(stream_id),
             outcome=ending.outcome,
+            code=ending.code,
             entries=ending.contents,
         )
         new_tail, *left = map(int, accepted(stream_id, await self._scripts.run(call)))

@@ -83,6 +83,7 @@ class Many:
                     expected_tail=state.tail,
                     channel=self._keys.channel(each),
                     outcome=ending.outcome,
+                    code=ending.code,
                     entries=ending.contents,
                 )
                 for each, (state, ending) in endings.items()

@@ -28,6 +28,8 @@ RECOUNT_MS: Final = 5_000
 """After this time a reaper finishes what `recount` has begun and did not finish."""
 INDEX_LIMIT: Final = 100_000
 """The newest streams of a tenant that can be listed."""
+ENDED_LIMIT: Final = 100_000
+"""The last ends that are listed, of all tenants together: some 50 bytes each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,9 @@ class Registry:
         """
         if left:
             words = [word for name, each in left.items() for word in self._words(name, each)]
-            await self._scripts.run(calls.Leave(due=self._keys.due, streams=words))
+            await self._scripts.run(
+                calls.Leave(due=self._keys.due, ended=self._keys.ended, most_ended=ENDED_LIMIT, streams=words)
+            )
 
     def _words(self, name: str, left: Left) -> tuple[Argument, ...]:
         keys, tenant = self._keys, tenant_of(name)

@@ -64,6 +64,8 @@ class State:
     """The provider's own position after the last logged entry; -1: unknown."""
     cancel_ms: int = 0
     outcome: str = ""
+    code: str = ""
+    """The code of the failure that ended it (PROTOCOL: Errors/Failures); empty: none, or an older version's end."""
 
     @property
     def left(self) -> "Left":

@@ -5,8 +5,11 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final, Self
 
 from midstream.log.calls import Argument
+from midstream.log.entries import FAILED, INTERRUPTED, decode
 from midstream.log.state import State
 
+FAILURES: Final = (FAILED, INTERRUPTED)
+"""The outcomes that come with an error."""
 SHORT_STREAM_BYTES: Final = 6_144
 """What Redis needs for the log and the state of a stream with a short request and a short answer, about."""
 
@@ -155,6 +158,14 @@ class Ending:
 
     contents: Sequence[bytes]
     outcome: str
+
+    @property
+    def code(self) -> str:
+        """The code of the failure that the terminal entry names; empty: none."""
+        if not self.contents or self.outcome not in FAILURES:
+            return ""
+        error = decode(self.contents[-1], 0, 0).data.get("error") or {}
+        return str(error.get("code") or "")
 
 
 _NEW_FIELDS: Final = tuple(each.name for each in fields(NewStream) if each.name not in ("digest", "outcome_ttls_s"))

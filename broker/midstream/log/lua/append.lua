@@ -23,8 +23,8 @@ if outcome ~= '' then
   ended_ms = now_ms
   local ttls = redis.call('HMGET', state, 'ttl_s_' .. outcome, 'ttl_s')  -- PROTOCOL: Retention/Outcome
   ttl_s = ttls[1] or ttls[2]
-  redis.call('HSET', state, 'status', 'ended', 'outcome', outcome, 'ended_ms', ended_ms, 'lease_until_ms', 0,
-    'ttl_s', ttl_s)
+  redis.call('HSET', state, 'status', 'ended', 'outcome', outcome, 'code', code, 'ended_ms', ended_ms,
+    'lease_until_ms', 0, 'ttl_s', ttl_s)
   --- include size
   left_bytes = log_bytes + (tonumber(redis.pcall('MEMORY', 'USAGE', state, 'SAMPLES', 0)) or 0)
   redis.call('HSET', state, 'stored_bytes', left_bytes)

@@ -2,9 +2,11 @@
 -- Limits/Generations), and what is left of them counts as stored (PROTOCOL: Limits/Stored). `streams` holds for each
 -- its name, the keys of its tenant's live streams, places and stored bytes, and then how many bytes are left, the time
 -- of its end, and for how long it is kept after that. Bytes below 0 are those of a stream that was deleted.
+-- Those that look for streams read in the list `ended` which ones have changed (PROTOCOL: Operate/Facts).
 --- include clock
 --- include places
 local SHORTEST_STEP_MS = 60000
+local MORE_MS = 3600000
 
 -- What is stored is counted by the time until which it is, in 9 to 18 steps for each time that streams are kept for.
 local function store(stored, bytes, ended_ms, ttl_ms)
@@ -15,6 +17,13 @@ local function store(stored, bytes, ended_ms, ttl_ms)
   if left_ms > 0 and left_ms > redis.call('PTTL', stored) then redis.call('PEXPIRE', stored, left_ms) end
 end
 
+-- A user of an older `users.acl` may not write this list, and then streams end all the same: hence `pcall`.
+local function note_end(name, left_ms)
+  redis.pcall('XADD', ended, 'MAXLEN', '~', most_ended, '*', 'n', name)
+  local kept_ms = redis.pcall('PTTL', ended)
+  if type(kept_ms) == 'number' and kept_ms < left_ms then redis.pcall('PEXPIRE', ended, left_ms + MORE_MS) end
+end
+
 for i = streams_first, #streams, 7 do
   local name, live, places, stored, bytes, ended_ms, ttl_ms = unpack(streams, i, i + 6)
   -- A stream is on the list until its end was noted, and so its bytes are added once.
@@ -22,5 +31,6 @@ for i = streams_first, #streams, 7 do
   free_place(live, places, name)
   bytes = tonumber(bytes)
   if bytes ~= 0 and is_first == (bytes > 0) then store(stored, bytes, tonumber(ended_ms), tonumber(ttl_ms)) end
+  if tonumber(ended_ms) > 0 then note_end(name, ended_ms + ttl_ms - now_ms) end
 end
 return {'ok'}
