@@ -79,6 +79,12 @@ class Settings(ProviderSettings, JournalSettings, MetricsSettings, ConnectionSet
     max_wait_s: float = Field(default=60.0, gt=0, description="longest time that `?wait=` may ask for")
     page_limit: int = Field(default=1_000, ge=1, le=10_000, description="most entries or streams on one page")
     list_scan: int = Field(default=2_000, ge=100, description="most streams that a list with a filter looks at")
+    find_streams: int = Field(
+        default=200_000, ge=100, le=10_000_000, description="most streams that an operator can find: the newest ones"
+    )
+    find_idle_s: float = Field(
+        default=900.0, gt=0, description="a broker that no operator has asked for so long forgets its table of streams"
+    )
     heartbeat_ms: int = Field(
         default=15_000, ge=50, le=15_000, description="silence before a heartbeat is sent; clients rely on 15 s"
     )

@@ -71,6 +71,7 @@ ROUTES: dict[tuple[str, str], Row] = {
     ("post", "/v1/messages/count_tokens"): Row((START,), TALK),
     ("get", "/v1/models"): Row(),
     ("get", "/v1/models/{model}"): Row(),
+    ("get", "/v1/operate/streams"): Row((OPERATE,)),
     ("post", "/v1/operate/streams/{tenant}/{stream_id}/cancel"): Row((OPERATE,)),
     ("get", "/healthz"): Row(is_public=True),
     ("get", "/readyz"): Row(is_public=True),

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from midstream.access.read_tokens import ReadTokens
 from midstream.access.refusals import AccessError
 from midstream.client.sse_parser import EventStreamParser, EventTooLargeError
+from midstream.http import page_cursor
 from midstream.http.ai_sdk import ai_sdk_routes, ui_request
 from midstream.http.chat import chat_routes
 from midstream.http.json_route import read_json
@@ -55,8 +56,8 @@ def cursors(data: bytes) -> None:
         assert 0 <= cursor(header.encode("latin-1"), query or None) < 10**15
     if named := ai_sdk_routes._EVENT_ID.fullmatch(header):
         assert int(named["offset"]) < 10**15
-    if stream_routes._CREATED_MS.fullmatch(header):
-        assert int(header) >= 0
+    with contextlib.suppress(Problem):
+        assert page_cursor.write(page_cursor.read(header)) is not None
     with contextlib.suppress(AccessError):
         ReadTokens([b"s" * 32]).grant(header)
         raise AssertionError("a forged token is valid")

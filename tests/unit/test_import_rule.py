@@ -26,16 +26,14 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "midstream.log": ("midstream.counters",),
     "midstream.requests": ("midstream.access.provider_settings", "midstream.log", "midstream.settings"),
     "midstream.lifecycle": ("midstream.counters", "midstream.log", "midstream.requests", "midstream.settings"),
-    "midstream.attempts": (
-        *("midstream.counters", "midstream.journal.plain_text", "midstream.settings", "midstream.log"),
-        "midstream.lifecycle",
-    ),
     "midstream.client": (),
     "midstream.sync": ("midstream.client",),
     "midstream.faces": ("midstream.log.entries",),
     "midstream.hub": ("midstream.counters", "midstream.access.grant", "midstream.log", "midstream.faces"),
+    "midstream.finder": ("midstream.log", "midstream.settings"),
     "midstream.service": (
         "midstream.access",
+        "midstream.finder",
         "midstream.journal",
         "midstream.log",
         "midstream.faces.face",
@@ -45,21 +43,18 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "midstream.operate": (
         *("midstream.access", "midstream.counters", "midstream.journal", "midstream.log", *GROUND),
-        *("midstream.hub.tail", "midstream.service"),
+        *("midstream.hub.tail", "midstream.finder", "midstream.service"),
     ),
     # Not the log, the registry or the hub themselves: whatever concerns a stream goes through a `Caller` (I7).
     "midstream.http": (
         *("midstream.log.answer", "midstream.log.entries", "midstream.log.errors", "midstream.log.keys"),
         *("midstream.faces", "midstream.hub.tail"),
         *("midstream.service", "midstream.operate", "midstream.requests", "midstream.settings"),
-        "midstream.counters",
+        *("midstream.counters", "midstream.finder.where"),
         *("midstream.access.grant", "midstream.access.refusals", "midstream.journal.audit"),
     ),
     "midstream.cli": ("midstream",),
-    "midstream_worker": (
-        *("midstream.journal", "midstream.log", *GROUND, "midstream.counters", "midstream.metrics"),
-        "midstream.attempts",
-    ),
+    "midstream_worker": ("midstream.journal", "midstream.log", *GROUND, "midstream.counters", "midstream.metrics"),
 }
 
 # folder of http: which other folders of it it may import, besides the files that are in no folder. Of those only

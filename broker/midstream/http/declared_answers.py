@@ -10,8 +10,8 @@ SSE: Final = "text/event-stream"
 
 # The codes of each status (PROTOCOL: Errors/Codes), as far as they concern a route that declares it.
 _MEANINGS: Final = {
-    400: "`bad_request`, `bad_cursor`, `body_too_deep`, `credential_in_url`, `provider_object`, or a parameter that is "
-    "not supported",
+    400: "`bad_request`, `bad_cursor`, `bad_filter`, `body_too_deep`, `credential_in_url`, `provider_object`, or a "
+    "parameter that is not supported",
     401: "`unauthorized` or `token_expired`",
     403: "`insufficient_scope` or `foreign_origin`",
     404: "There is no such stream, or none that the credential opens; at the peers' endpoints also: no such model",
@@ -69,6 +69,7 @@ ANSWERS: Final[dict[str, Answers]] = {
     "post /v1/messages/count_tokens": ({200: (JSON,)}, _COUNTED),
     "get /v1/models": ({200: (JSON,)}, _CALLER),
     "get /v1/models/{model}": ({200: (JSON,)}, (*_NAMED, 422)),
+    "get /v1/operate/streams": ({200: (JSON,)}, _CALLER),
     "post /v1/operate/streams/{tenant}/{stream_id}/cancel": ({202: (JSON,)}, (*_NAMED, *_POST)),
     "get /healthz": ({200: (JSON,)}, _ANY),
     "get /readyz": ({200: (JSON,)}, _ANY),

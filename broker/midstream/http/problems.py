@@ -12,6 +12,7 @@ from starlette.types import Scope
 
 from midstream import counters
 from midstream.access.refusals import AccessError, LimitExceededError
+from midstream.finder.where import WhereError
 from midstream.http import request_ids
 from midstream.http.error_shapes import peer_response
 from midstream.log.errors import (
@@ -105,6 +106,11 @@ def _unfit(error: UnfitRequestError) -> Problem:
     return Problem(400, "bad_request", str(error), errors=[{"at": error.at, "message": str(error)}])
 
 
+def _unclear(error: WhereError) -> Problem:
+    errors = [{"at": at, "message": why} for at, why in error.errors[:ERRORS_NAMED]]
+    return Problem(400, "bad_filter", "The streams cannot be looked for like this.", errors=errors)
+
+
 def _plain(error: HTTPException) -> Problem:
     """Return the problem of an error of Starlette's; its headers stay, because a 405 has to name what is allowed."""
     code = _CODES.get(error.status_code, "bad_request")
@@ -139,6 +145,7 @@ _PROBLEMS: Final[dict[type[Exception], Callable[[Any], Problem]]] = {
     LogUnavailable: _unavailable,
     LogFull: _full,
     UnfitRequestError: _unfit,
+    WhereError: _unclear,
     RequestValidationError: lambda e: misfit(e.errors()),
     HTTPException: _plain,
     Exception: _internal,

@@ -6,10 +6,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
+from midstream.finder.finder import Finder
 from midstream.hub.hub import Hub
 from midstream.hub.tenant_counts import TenantCounts
 from midstream.lifecycle.reaper import LANES, Reaper
 from midstream.lifecycle.slips import Slips
+from midstream.log.changes import Changes
 from midstream.log.chat_pointers import Chats
 from midstream.log.connect import connect
 from midstream.log.durability import examine, refuse_unfit
@@ -49,6 +51,7 @@ class Resources:
     slips: Slips
     hub: Hub
     lists: Lists
+    finder: Finder
     waits: TenantCounts = field(default_factory=TenantCounts)
     sockets: TenantCounts = field(default_factory=TenantCounts)
     bodies_bytes: TenantCounts = field(default_factory=TenantCounts)
@@ -75,16 +78,13 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         timeout_s=settings.redis_timeout_s,
         unsent_bytes=settings.unsent_bytes,
     )
-    reaper = Reaper(
-        Log(reaper_redis, prefix),
-        Registry(reaper_redis, prefix),
-        Slips(reaper_redis, prefix, settings.queue_timeout_s),
-        settings,
-    )
+    reapers_slips = Slips(reaper_redis, prefix, settings.queue_timeout_s)
+    reaper = Reaper(Log(reaper_redis, prefix), Registry(reaper_redis, prefix), reapers_slips, settings)
     retries = Retries(Tries(redis, prefix))
     slips = Slips(redis, prefix, settings.queue_timeout_s)
     lists = Lists(log, registry, settings)
     admission, chats = Admission(settings, redis, log, registry, slips), Chats(redis, prefix)
+    finder = Finder(log, registry, Changes(redis, prefix), settings)
     credentials: Credentials | None = None
     grant_ends: GrantEnds | None = None
     try:
@@ -101,9 +101,11 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         reaper.start()
         retries.start()
         yield Resources(
-            settings, secret, credentials, grant_ends, log, registry, admission, chats, retries, slips, hub, lists
+            *(settings, secret, credentials, grant_ends, log, registry, admission, chats, retries, slips, hub),
+            *(lists, finder),
         )
     finally:
+        finder.close()
         if grant_ends is not None:
             grant_ends.stop()
         if credentials is not None:

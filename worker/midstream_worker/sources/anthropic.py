@@ -6,7 +6,9 @@ from typing import Any
 
 import anthropic
 
-from midstream.attempts.delta import (
+from midstream.log.entries import Json
+from midstream_worker.sources import anthropic_input
+from midstream_worker.sources.deltas import (
     Delta,
     Finish,
     FinishReason,
@@ -15,13 +17,11 @@ from midstream.attempts.delta import (
     ToolInput,
     Upstream,
 )
-from midstream.attempts.surrogates import SurrogateJoiner
-from midstream.log.entries import Json
-from midstream_worker.sources import anthropic_input
 from midstream_worker.sources.failures import Failures
 from midstream_worker.sources.one_connection import OneConnection
 from midstream_worker.sources.provider_json import Budget, figure, member, piece, text, usage, written
 from midstream_worker.sources.source import Prompt
+from midstream_worker.sources.surrogates import SurrogateJoiner
 from midstream_worker.sources.text_runs import TextRuns
 from midstream_worker.sources.upstream_events import events
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from midstream.attempts.delta import (
+from midstream.log.entries import Json
+from midstream_worker.sources.deltas import (
     Delta,
     Finish,
     FinishReason,
@@ -12,8 +13,6 @@ from midstream.attempts.delta import (
     ToolInput,
     Upstream,
 )
-from midstream.attempts.surrogates import SurrogateJoiner
-from midstream.log.entries import Json
 from midstream_worker.sources.failures import Failures
 from midstream_worker.sources.provider_json import (
     CALL_BYTES,
@@ -26,6 +25,7 @@ from midstream_worker.sources.provider_json import (
     text,
     usage,
 )
+from midstream_worker.sources.surrogates import SurrogateJoiner
 from midstream_worker.sources.text_runs import TextRuns
 
 

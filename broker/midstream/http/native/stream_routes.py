@@ -1,12 +1,12 @@
 """`/v1/streams`: start, show, list, read, cancel, delete."""
 
-import re
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from fastapi import APIRouter, Header, Query, Response
 from pydantic import Field, model_validator
 
 from midstream.access.grant import Scope
+from midstream.http import page_cursor
 from midstream.http.auth import ACaller
 from midstream.http.json_response import JsonResponse
 from midstream.http.json_route import JsonRoute
@@ -14,11 +14,10 @@ from midstream.http.native.events_route import cursor, events
 from midstream.http.problems import Problem
 from midstream.log.entries import decode
 from midstream.requests.request import GenerationRequest
-from midstream.service.listing import Filter, Listed
+from midstream.service.listing import Filter
 
 router = APIRouter(prefix="/v1/streams", tags=["streams"], route_class=JsonRoute)
 
-_CREATED_MS: Final = re.compile("[0-9]{1,15}")
 Status = Literal["queued", "running", "ended", "completed", "failed", "cancelled", "interrupted"]
 
 
@@ -100,16 +99,9 @@ async def list_streams(
     cursor: Annotated[str | None, Query(description="The `next_cursor` of the page before.")] = None,
 ) -> Response:
     """List streams, newest first. A page may be short; a `next_cursor` means that there may be more."""
-    before = None
-    if cursor is not None:
-        created_ms, _, last_id = cursor.partition("-")
-        if not (_CREATED_MS.fullmatch(created_ms) and last_id):
-            raise Problem(400, "bad_cursor", "cursor must be a page's `next_cursor`.", cursor=cursor[:64])
-        before = Listed(last_id, int(created_ms))
     limit = min(limit, caller.settings.page_limit)
-    page, last = await caller.streams.list_page(Filter(status, thread), limit, before)
-    next_cursor = f"{last.created_ms}-{last.stream_id}" if last else None
-    return JsonResponse({"data": page, "next_cursor": next_cursor})
+    page, last = await caller.streams.list_page(Filter(status, thread), limit, page_cursor.read(cursor))
+    return JsonResponse({"data": page, "next_cursor": page_cursor.write(last)})
 
 
 @router.get("/{stream_id}", response_class=Response)

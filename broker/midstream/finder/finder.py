@@ -1,0 +1,170 @@
+"""Finds streams by their facts, among those of all tenants (PROTOCOL: Operate/Find, Operate/Facts).
+
+The facts are in the streams' states. A table in this process's memory holds a copy, which is filled at the first
+search, brought up to date before each later one, and dropped when nobody has searched for a while.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from typing import Final, TypeVar
+
+from midstream.finder.fact_table import FactTable
+from midstream.finder.where import Where
+from midstream.log.changes import BEGINNING, Changes
+from midstream.log.entries import Json
+from midstream.log.errors import LogError
+from midstream.log.keys import stream_name, tenant_of
+from midstream.log.log import Log
+from midstream.log.registry import Listed, Registry
+from midstream.log.state import State
+from midstream.settings import OPEN_TENANT, Settings
+
+logger = logging.getLogger(__name__)
+
+CHUNK: Final = 200
+"""States that are read in one round trip: some 3 ms in which this process does nothing else."""
+LISTED_AT_ONCE: Final = 1_000
+FEW: Final = 500
+"""Where no more states than this are read for a search, the next search may come at once."""
+REST: Final = 3
+"""Else the table rests so many times as long as it was brought up to date: this takes a quarter of the time at most."""
+MOST_REST_S: Final = 1.0
+PAGE: Final = 500
+"""Streams on a page of those that are returned one after the other."""
+
+Result = TypeVar("Result")
+
+
+class Finder:
+    """Searches of one broker process. Every search raises `LogUnavailable` when Redis does not answer.
+
+    Args:
+        changes: Tells which streams have changed.
+    """
+
+    def __init__(self, log: Log, registry: Registry, changes: Changes, settings: Settings) -> None:
+        self._log = log
+        self._registry = registry
+        self._changes = changes
+        self._first_tenants = frozenset((OPEN_TENANT, *settings.tenants_by_key.values()))
+        self._most = settings.find_streams
+        self._idle_s = settings.find_idle_s
+        self._turn = asyncio.Lock()
+        self._table: FactTable | None = None
+        self._tenants: set[str] = set()
+        self._position = BEGINNING
+        self._now_ms = 0
+        self._rest_until_s = 0.0
+        self._dropping: asyncio.TimerHandle | None = None
+
+    def close(self) -> None:
+        """Drop the table. Nothing may search after this."""
+        if self._dropping is not None:
+            self._dropping.cancel()
+            self._dropping = None
+        self._drop()
+
+    async def page(self, where: Where, limit: int, before: Listed | None) -> tuple[list[Json], Listed | None]:
+        """Return up to `limit` streams that fit, newest first, and the one after which the next page begins, if any."""
+        rows = await self._ask(lambda table: table.page(where, self._now_ms, limit + 1, before))
+        page = rows[:limit]
+        return page, _listed(page[-1]) if len(rows) > limit else None
+
+    async def count(self, where: Where) -> int:
+        """Return how many streams fit."""
+        return await self._ask(lambda table: table.count(where, self._now_ms))
+
+    async def matching(self, where: Where) -> AsyncIterator[Json]:
+        """Yield all streams that fit, newest first, as they are when their page is read; newer ones are left out."""
+        last: Listed | None = None
+        while True:
+            page, last = await self.page(where, PAGE, last)
+            for row in page:
+                yield row
+            if last is None:
+                return
+
+    async def _ask(self, question: Callable[[FactTable], Result]) -> Result:
+        """Return what the table answers, once it is up to date."""
+        loop = asyncio.get_running_loop()
+        async with self._turn:
+            if self._table is None:
+                self._table = FactTable()
+                self._rest_until_s = 0.0
+            if loop.time() >= self._rest_until_s:
+                began_s = loop.time()
+                if await self._bring_up_to_date(self._table) > FEW:
+                    now_s = loop.time()
+                    self._rest_until_s = now_s + min(REST * (now_s - began_s), MOST_REST_S)
+            if self._dropping is not None:
+                self._dropping.cancel()
+            self._dropping = loop.call_later(self._idle_s, self._drop_if_idle)
+            return await _in_thread(question, self._table)
+
+    def _drop_if_idle(self) -> None:
+        if not self._turn.locked():
+            self._drop()
+
+    def _drop(self) -> None:
+        table, self._table = self._table, None
+        self._tenants, self._position = set(), BEGINNING
+        if table is not None:
+            table.close()
+
+    async def _bring_up_to_date(self, table: FactTable) -> int:
+        """Read the states of what may have changed; return how many."""
+        news = await self._changes.since(self._position, self._most)
+        if not news.is_complete:
+            logger.info("the list of ended streams was cut or lost: all facts are read again")
+            self._tenants = set()
+            news = await self._changes.since(BEGINNING, self._most)
+        names = news.live.union(news.ended, await _in_thread(FactTable.live, table))
+        tenants = {tenant_of(name) for name in names}.union(self._first_tenants) - self._tenants
+        for tenant in tenants:
+            names |= await self._listed(tenant)
+        await self._read(table, [*names])
+        self._now_ms, self._position = news.now_ms, news.position
+        self._tenants |= tenants
+        dropped = await _in_thread(lambda each: each.trim(news.now_ms, self._most), table)
+        if dropped:
+            logger.warning("%d of the oldest streams are not found: MIDSTREAM_FIND_STREAMS=%d", dropped, self._most)
+        return len(names)
+
+    async def _listed(self, tenant: str) -> set[str]:
+        """Return the names on a tenant's list."""
+        names: set[str] = set()
+        last: Listed | None = None
+        while len(names) < self._most:
+            rows = await self._registry.listed(tenant, last, LISTED_AT_ONCE)
+            names.update(stream_name(tenant, row.stream_id) for row in rows)
+            if len(rows) < LISTED_AT_ONCE:
+                break
+            last = rows[-1]
+        return names
+
+    async def _read(self, table: FactTable, names: list[str]) -> None:
+        """Copy the states of these streams into the table."""
+        for first in range(0, len(names), CHUNK):
+            chunk = names[first : first + CHUNK]
+            states: dict[str, State | None] = {}
+            for name, state in zip(chunk, await self._log.many.states(chunk), strict=True):
+                if isinstance(state, LogError):  # such as a key of somebody else's
+                    logger.warning("finder: %s: %s", name, state, extra={"stream": name})
+                else:
+                    states[name] = state
+            await _in_thread(lambda each, states=states: each.put(states), table)  # type: ignore[misc]
+
+
+def _listed(row: Json) -> Listed:
+    return Listed(stream_name(row["tenant"], row["id"]), row["created_ms"])
+
+
+async def _in_thread(question: Callable[[FactTable], Result], table: FactTable) -> Result:
+    """Ask the table in another thread, and wait until it has answered, even if the caller is cancelled."""
+    answer = asyncio.get_running_loop().run_in_executor(None, question, table)
+    try:
+        return await asyncio.shield(answer)
+    finally:
+        if not answer.done():
+            await asyncio.wait((answer,))
