@@ -78,6 +78,9 @@ class Settings(ProviderSettings, JournalSettings, MetricsSettings, ConnectionSet
     )
     max_wait_s: float = Field(default=60.0, gt=0, description="longest time that `?wait=` may ask for")
     page_limit: int = Field(default=1_000, ge=1, le=10_000, description="most entries or streams on one page")
+    audit_entries: int = Field(
+        default=10_000, ge=100, description="most acts of operators that the audit in Redis keeps; the oldest go first"
+    )
     list_scan: int = Field(default=2_000, ge=100, description="most streams that a list with a filter looks at")
     find_streams: int = Field(
         default=200_000, ge=100, le=10_000_000, description="most streams that an operator can find: the newest ones"

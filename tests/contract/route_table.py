@@ -73,6 +73,12 @@ ROUTES: dict[tuple[str, str], Row] = {
     ("get", "/v1/models/{model}"): Row(),
     ("get", "/v1/operate/streams"): Row((OPERATE,)),
     ("post", "/v1/operate/streams/{tenant}/{stream_id}/cancel"): Row((OPERATE,)),
+    ("post", "/v1/operate/streams/{tenant}/{stream_id}/requeue"): Row((OPERATE,)),
+    ("post", "/v1/operate/streams/{tenant}/{stream_id}/seal"): Row((OPERATE,), {"reason": "it hangs"}),
+    ("post", "/v1/operate/streams/{tenant}/{stream_id}/trim"): Row((OPERATE,)),
+    ("post", "/v1/operate/streams/{tenant}/{stream_id}/retain"): Row((OPERATE,), {"ttl_s": 60}),
+    ("delete", "/v1/operate/streams/{tenant}/{stream_id}"): Row((OPERATE,)),
+    ("get", "/v1/operate/audit"): Row((OPERATE,)),
     ("get", "/healthz"): Row(is_public=True),
     ("get", "/readyz"): Row(is_public=True),
 }

@@ -25,7 +25,11 @@ ADMIN = "user admin on nopass ~* &* +@all\n"
 SLOW = Script(words=40, delay_ms=20)
 NEWER = ("waitaof", "client|setinfo")
 """Commands that Redis 7.0 does not know."""
-RARE = {"setex": "arq, where a job is to be tried again", "xtrim": "an operator who trims a log"}
+RARE = {
+    "setex": "arq, where a job is to be tried again",
+    "xtrim": "an operator who trims a log",
+    "xrevrange": "an operator who reads the audit",
+}
 """Commands that are allowed although a round does not need them, with their use."""
 
 

@@ -16,7 +16,7 @@ _MEANINGS: Final = {
     403: "`insufficient_scope` or `foreign_origin`",
     404: "There is no such stream, or none that the credential opens; at the peers' endpoints also: no such model",
     408: "`head_timeout` or `body_timeout`",
-    409: "The generation was cancelled",
+    409: "The generation was cancelled, or the stream is not as an operator's act needs it",
     410: "`cursor_trimmed` or `stream_deleted`: it was there once",
     413: "`body_too_large`",
     415: "`unsupported_media_type` or `unsupported_encoding`: the body is not plain JSON",
@@ -36,7 +36,8 @@ _NAMED: Final = (*_CALLER, 404)
 _POST: Final = (413, 415)
 _STARTED: Final = (*_NAMED, *_POST, 410, 422, 429)
 _ANSWERED: Final = (*_NAMED, *_POST, 409, 410, 429, 502, 504)
-_COUNTED: Final = (*_NAMED, *_POST, 422, 429, 502, 504)
+_COUNTED: Final = (*_NAMED, *_POST, 410, 422, 429, 502, 504)
+_ACTED: Final = (*_NAMED, *_POST, 409)
 _TAILED: Final = (*_NAMED, 410, 429)
 
 Answers = tuple[dict[int, tuple[str, ...]], tuple[int, ...]]
@@ -45,7 +46,7 @@ Answers = tuple[dict[int, tuple[str, ...]], tuple[int, ...]]
 ANSWERS: Final[dict[str, Answers]] = {
     "post /v1/streams": ({200: (JSON, SSE), 201: (JSON, SSE)}, _STARTED),
     "get /v1/streams": ({200: (JSON,)}, (*_CALLER, 429)),
-    "get /v1/streams/{stream_id}": ({200: (JSON,)}, (*_NAMED, 429)),
+    "get /v1/streams/{stream_id}": ({200: (JSON,)}, (*_NAMED, 410, 429)),
     "delete /v1/streams/{stream_id}": ({204: ()}, (*_NAMED, 413)),
     "get /v1/streams/{stream_id}/entries": ({200: (JSON,)}, (*_NAMED, 410)),
     "get /v1/streams/{stream_id}/events": ({200: (SSE,), 204: ()}, _TAILED),
@@ -63,7 +64,7 @@ ANSWERS: Final[dict[str, Answers]] = {
     "get /v1/responses/{response_id}": ({200: (JSON, SSE)}, _TAILED),
     "delete /v1/responses/{response_id}": ({200: (JSON,)}, (*_NAMED, 413)),
     "post /v1/responses/{response_id}/cancel": ({200: (JSON,)}, (*_NAMED, *_POST)),
-    "get /v1/responses/{response_id}/input_items": ({200: (JSON,)}, _NAMED),
+    "get /v1/responses/{response_id}/input_items": ({200: (JSON,)}, (*_NAMED, 410)),
     "post /v1/chat/completions": ({200: (JSON, SSE)}, _ANSWERED),
     "post /v1/messages": ({200: (JSON, SSE)}, _ANSWERED),
     "post /v1/messages/count_tokens": ({200: (JSON,)}, _COUNTED),
@@ -71,6 +72,12 @@ ANSWERS: Final[dict[str, Answers]] = {
     "get /v1/models/{model}": ({200: (JSON,)}, (*_NAMED, 422)),
     "get /v1/operate/streams": ({200: (JSON,)}, _CALLER),
     "post /v1/operate/streams/{tenant}/{stream_id}/cancel": ({202: (JSON,)}, (*_NAMED, *_POST)),
+    "post /v1/operate/streams/{tenant}/{stream_id}/requeue": ({200: (JSON,), 201: (JSON,)}, _ACTED),
+    "post /v1/operate/streams/{tenant}/{stream_id}/seal": ({200: (JSON,)}, _ACTED),
+    "post /v1/operate/streams/{tenant}/{stream_id}/trim": ({200: (JSON,)}, _ACTED),
+    "post /v1/operate/streams/{tenant}/{stream_id}/retain": ({200: (JSON,)}, _ACTED),
+    "delete /v1/operate/streams/{tenant}/{stream_id}": ({204: ()}, (*_NAMED, 413)),
+    "get /v1/operate/audit": ({200: (JSON,)}, _CALLER),
     "get /healthz": ({200: (JSON,)}, _ANY),
     "get /readyz": ({200: (JSON,)}, _ANY),
 }

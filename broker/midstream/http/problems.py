@@ -18,10 +18,12 @@ from midstream.http.error_shapes import peer_response
 from midstream.log.errors import (
     IdempotencyMismatch,
     LogFull,
+    LogTrimmed,
     LogUnavailable,
     StreamAbsent,
     StreamDeleted,
 )
+from midstream.operate.act import ActRefusedError
 from midstream.requests.catalogue import MissingProviderKey, UnknownModel
 from midstream.requests.provider_objects import ProviderObjectError
 from midstream.requests.remote_files import RemoteFileError
@@ -77,6 +79,11 @@ def misfit(errors: Sequence[Any]) -> Problem:
 def _unavailable(error: LogUnavailable) -> Problem:
     why = f"The log's server refuses for now ({error.code}); try again." if error.code else "The log does not answer."
     return Problem(503, "log_unavailable", why, headers=_RETRY)
+
+
+def _trimmed(error: LogTrimmed) -> Problem:
+    detail = f"The entries before offset {error.first_offset} are gone."
+    return Problem(410, "cursor_trimmed", detail, first_offset=error.first_offset, reason="trimmed")
 
 
 def _full(_: LogFull) -> Problem:
@@ -142,6 +149,8 @@ _PROBLEMS: Final[dict[type[Exception], Callable[[Any], Problem]]] = {
     AccessError: _refused,
     LimitExceededError: _limited,
     OverloadedError: _overloaded,
+    LogTrimmed: _trimmed,
+    ActRefusedError: lambda e: Problem(409, e.code, str(e)),
     LogUnavailable: _unavailable,
     LogFull: _full,
     UnfitRequestError: _unfit,

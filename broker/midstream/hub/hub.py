@@ -27,6 +27,7 @@ from midstream.log.log import Log
 logger = logging.getLogger(__name__)
 
 DELETED: Final = b"deleted"
+TRIMMED: Final = b"trimmed"
 DRAIN_STEP: Final = 20
 """Tails and waits that are parted from at a time."""
 LATECOMERS_S: Final = 0.05
@@ -234,6 +235,8 @@ class Hub:
             if message == DELETED:
                 follower.pump()  # what came before it
                 follower.forget("deleted")
+            elif message == TRIMMED:
+                follower.sync.mark_stale()  # its first entry is another one now
             elif follower.offer(parse_publication(message)):
                 self.deliveries += len(follower.tails)
                 moved[follower] = None

@@ -204,6 +204,7 @@ class Trim(Call):
 
     state: Key
     log: Key
+    channel: str
     first_kept: int
 
 

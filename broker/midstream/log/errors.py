@@ -13,6 +13,14 @@ class StreamAbsent(LogError):
         self.stream_id = stream_id
 
 
+class LogTrimmed(LogError):
+    """Entries that were asked for are gone; `first_offset` is that of the first entry that is left."""
+
+    def __init__(self, first_offset: int) -> None:
+        super().__init__(f"the entries before offset {first_offset} are gone")
+        self.first_offset = first_offset
+
+
 class StreamSealed(LogError):
     """The stream has ended and refuses every write.
 

@@ -91,6 +91,11 @@ class Keys:
         return f"{self.prefix}:control"
 
     @property
+    def trail(self) -> Key:
+        """The key of what operators have done."""
+        return Key(f"{self.prefix}:trail")
+
+    @property
     def marker(self) -> Key:
         """The key that is written so that the disk can be waited for."""
         return Key(f"{self.prefix}:fsync")

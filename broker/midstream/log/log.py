@@ -217,14 +217,20 @@ class Log:
     async def trim(self, stream_id: str, first: int) -> int:
         """Drop an ended stream's entries before offset `first`; return the first offset that is left.
 
-        Nothing calls this yet: it is kept for the operators' commands (PROTOCOL: Read/Trimmed).
+        What its tenant has stored is counted less by what the log has shrunk (PROTOCOL: Operate/Trim).
 
         Raises:
             StaleEpoch: The stream has not ended; a live log is never trimmed.
         """
-        call = calls.Trim(state=self.keys.state(stream_id), log=self.keys.log(stream_id), first_kept=first)
-        (first_left,) = accepted(stream_id, await self._scripts.run(call))
-        return int(first_left)
+        call = calls.Trim(
+            state=self.keys.state(stream_id),
+            log=self.keys.log(stream_id),
+            channel=self.keys.channel(stream_id),
+            first_kept=first,
+        )
+        first_left, *left = map(int, accepted(stream_id, await self._scripts.run(call)))
+        await self._registry.unwatch_ended({stream_id: Left(*left)})
+        return first_left
 
     async def state(self, stream_id: str) -> State | None:
         """Return the state, or None where there is no stream."""

@@ -5,6 +5,7 @@ from typing import Final
 
 from midstream.log.answer import Answer
 from midstream.log.entries import Stored
+from midstream.log.errors import LogTrimmed
 from midstream.log.log import Log
 
 READ_PAGE: Final = 1_000
@@ -15,10 +16,13 @@ async def read_entries(log: Log, stream_id: str, after: int = 0) -> AsyncIterato
     """Yield the entries after offset `after` that the log holds now; none where there is no such stream.
 
     Raises:
+        LogTrimmed: Some of them are gone.
         LogUnavailable: Redis did not answer.
     """
     while True:
-        _, page = await log.read(stream_id, after, READ_PAGE)
+        state, page = await log.read(stream_id, after, READ_PAGE)
+        if state is not None and after + 1 < state.first:
+            raise LogTrimmed(state.first)
         for entry in page:
             yield entry
         if len(page) < READ_PAGE:
@@ -30,6 +34,7 @@ async def read_answer(log: Log, stream_id: str) -> Answer:
     """Return what the stream has answered so far; empty where there is no such stream.
 
     Raises:
+        LogTrimmed: The beginning of the answer is gone.
         LogUnavailable: Redis did not answer.
     """
     answer = Answer()

@@ -48,6 +48,8 @@ class NewStream:
         origin: What the endpoint that starts it has to remember; empty: nothing.
         pointer: The key outside of the stream's own ones that leads to it: a chat's, or the tries of a request; empty:
             there is none.
+        upstream_id: The provider's id of a response that was paid for another stream, and which this one reads on;
+            empty: there is none.
     """
 
     digest: str
@@ -62,6 +64,7 @@ class NewStream:
     request: bytes
     origin: bytes = b""
     pointer: str = ""
+    upstream_id: str = ""
 
     @property
     def size_bytes(self) -> int:
@@ -73,6 +76,8 @@ class NewStream:
         words: list[Argument] = [word for name in _NEW_FIELDS for word in (name, getattr(self, name))]
         for outcome, ttl_s in self.outcome_ttls_s.items():
             words += (f"ttl_s_{outcome}", ttl_s) if ttl_s != self.ttl_s else ()
+        if self.upstream_id:  # an attempt of the other stream marked the intent
+            words += "upstream_id", self.upstream_id, "intent", 1
         return words
 
     def as_state(self, created_ms: int) -> State:
@@ -168,6 +173,7 @@ class Ending:
         return str(error.get("code") or "")
 
 
-_NEW_FIELDS: Final = tuple(each.name for each in fields(NewStream) if each.name not in ("digest", "outcome_ttls_s"))
+_NOT_ALWAYS: Final = ("digest", "outcome_ttls_s", "upstream_id")
+_NEW_FIELDS: Final = tuple(each.name for each in fields(NewStream) if each.name not in _NOT_ALWAYS)
 _NOTES: Final = tuple(each.name for each in fields(Notes))
 NO_NOTES: Final = Notes()

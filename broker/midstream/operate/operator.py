@@ -33,6 +33,17 @@ class Operator:
         """The settings of this process."""
         return self.resources.settings
 
+    async def note(self, act: str, result: str, *, tenant: str = "", stream: str = "", **facts: str | int) -> None:
+        """Add a row to the audit of operators' acts (PROTOCOL: Operate/Audit).
+
+        Raises:
+            LogUnavailable: Redis did not answer.
+        """
+        subject = {"act": act, "result": result, "tenant": tenant, "stream": stream, **facts}
+        row = {name: value for name, value in subject.items() if value != ""}
+        by = {name: value for name, value in {**self.names, **self.asker._asdict()}.items() if value}
+        await self.resources.trail.add(row | {"by": by}, self.settings.audit_entries)
+
     @property
     def only_tenant(self) -> str | None:
         """The one tenant whose streams this operator reaches; None: those of all (PROTOCOL: Operate/Scope)."""

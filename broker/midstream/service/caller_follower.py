@@ -8,6 +8,7 @@ from midstream.access.grant import Grant
 from midstream.faces.face import Face
 from midstream.hub.follower import Follower
 from midstream.hub.tail import Tail
+from midstream.log.errors import LogTrimmed
 from midstream.service.room import Room
 
 
@@ -45,8 +46,11 @@ class CallerFollower:
         """Add a tail that reads after offset `after`; it sends nothing before `Tail.begin`.
 
         Raises:
+            LogTrimmed: The entries after that are gone.
             LimitExceededError: The tenant or the stream has as many as it may have in this process.
         """
+        if after + 1 < self._follower.first:
+            raise LogTrimmed(self._follower.first)
         if self._room is not None:
             self._room.require_tail(len(self._follower.tails))
         tail = self._follower.join(face, after, until, mark=mark)

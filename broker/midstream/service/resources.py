@@ -18,6 +18,7 @@ from midstream.log.durability import examine, refuse_unfit
 from midstream.log.installation import installation_secret
 from midstream.log.log import Log
 from midstream.log.registry import Registry
+from midstream.log.trail import Trail
 from midstream.log.tries import Tries
 from midstream.service.admission import Admission
 from midstream.service.credentials import Credentials
@@ -52,6 +53,7 @@ class Resources:
     hub: Hub
     lists: Lists
     finder: Finder
+    trail: Trail
     waits: TenantCounts = field(default_factory=TenantCounts)
     sockets: TenantCounts = field(default_factory=TenantCounts)
     bodies_bytes: TenantCounts = field(default_factory=TenantCounts)
@@ -102,7 +104,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         retries.start()
         yield Resources(
             *(settings, secret, credentials, grant_ends, log, registry, admission, chats, retries, slips, hub),
-            *(lists, finder),
+            *(lists, finder, Trail(redis, prefix)),
         )
     finally:
         finder.close()

@@ -57,14 +57,9 @@ def events(
     """Join a tail to a follower that is held, and return the response that sends it natively.
 
     Raises:
-        Problem: 410 `cursor_trimmed`.
+        LogTrimmed: The entries after the cursor are gone.
     """
-    reset = None
-    if after > follower.tail:
-        reset = "cursor_ahead"
-    elif after + 1 < follower.first:
-        detail = f"The entries before offset {follower.first} are gone."
-        raise Problem(410, "cursor_trimmed", detail, first_offset=follower.first, reason="trimmed")
+    reset = "cursor_ahead" if after > follower.tail else None
     return EventResponse(
         follower.join(NATIVE, after, None if follow else follower.tail),
         reset=reset,

@@ -11,8 +11,8 @@ from midstream.http.auth import ACaller
 from midstream.http.json_response import JsonResponse
 from midstream.http.json_route import JsonRoute
 from midstream.http.native.events_route import cursor, events
-from midstream.http.problems import Problem
 from midstream.log.entries import decode
+from midstream.log.errors import LogTrimmed
 from midstream.requests.request import GenerationRequest
 from midstream.service.listing import Filter
 
@@ -133,8 +133,7 @@ async def get_entries(
     offset = cursor(None, after)
     state, page = await caller.streams.page(stream_id, offset, min(limit, caller.settings.page_limit))
     if offset + 1 < state.first:
-        detail = f"The entries before offset {state.first} are gone."
-        raise Problem(410, "cursor_trimmed", detail, first_offset=state.first, reason="trimmed")
+        raise LogTrimmed(state.first)
     entries = []
     for stored, written_ms in page:
         entry = decode(stored.content, stored.offset, stored.epoch)

@@ -4,7 +4,11 @@
 if stream.status ~= 'ended' then return {'stale', stream.epoch} end
 local first = tonumber(stream.first)
 local new_first = math.min(tonumber(first_kept), tonumber(stream.tail))
-if new_first <= first then return {'ok', first} end
+if new_first <= first then return {'ok', first, 0, 0, 0} end
 redis.call('XTRIM', log, 'MINID', new_first .. '-0')
-redis.call('HSET', state, 'first', new_first)
-return {'ok', new_first}
+local before = tonumber(stream.stored_bytes or 0)
+--- include size
+local after = math.min(before, log_bytes + (tonumber(redis.pcall('MEMORY', 'USAGE', state, 'SAMPLES', 0)) or 0))
+redis.call('HSET', state, 'first', new_first, 'stored_bytes', after)
+redis.call('PUBLISH', channel, 'trimmed')
+return {'ok', new_first, after - before, stream.ended_ms, stream.ttl_s}

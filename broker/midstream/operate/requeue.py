@@ -1,0 +1,78 @@
+"""Queues a stream again for an operator, and pays nothing twice that nobody has ordered (PROTOCOL: Operate/Requeue)."""
+
+import asyncio
+import hashlib
+
+from midstream.access.grant import owner_of
+from midstream.access.ids import derived_id
+from midstream.lifecycle.verdict import OUTDATED, look_again_ms
+from midstream.log.entries import FAILED, INTERRUPTED, decode
+from midstream.log.keys import id_of, stream_name
+from midstream.log.log import Log
+from midstream.log.state import State
+from midstream.log.values import NewStream
+from midstream.operate.act import ActRefusedError, Done
+from midstream.service.resources import Resources
+from midstream.service.stopping import present
+
+
+async def requeue(resources: Resources, name: str, *, pay_again: bool) -> Done:
+    """Write the slip of a queued stream again, or begin a stream with the request of one that failed.
+
+    A stream that has ended stays as it is (I3). The same act on it finds the stream that the first one began.
+
+    Raises:
+        ActRefusedError: It runs, it ended as it should, or the call would be paid a second time.
+        StreamAbsent: There is no such stream.
+        LogUnavailable: Redis did not answer.
+    """
+    state = await present(resources, name)
+    if state.status == "queued":
+        await resources.slips.write(name, state.epoch)
+        return Done(id_of(name), state)
+    if state.status == "running":
+        raise ActRefusedError("stream_running", "A worker holds the stream, or a reaper is about to decide about it.")
+    if state.outcome not in (FAILED, INTERRUPTED):
+        raise ActRefusedError("stream_ended", f"The stream has ended: {state.outcome}.")
+    reads_on = state.policy == "reattach" and bool(state.upstream_id)
+    if not (pay_again or reads_on) and await _may_have_been_paid(resources.log, name, state):
+        raise ActRefusedError("would_pay_again", "The call may have been paid: order `pay_again` to make another one.")
+    return await _begin(resources, name, state, upstream_id=state.upstream_id if reads_on else "")
+
+
+async def _may_have_been_paid(log: Log, name: str, state: State) -> bool:
+    if state.paid or state.intent:
+        return True
+    _, entries = await log.read(name, state.tail - 1, 1)
+    error = decode(entries[0].content, entries[0].offset, entries[0].epoch).data.get("error") if entries else None
+    return error is None or error["code"] == OUTDATED  # the log may be a copy of one that was run elsewhere
+
+
+async def _begin(resources: Resources, name: str, old: State, *, upstream_id: str) -> Done:
+    """Begin a stream with the request of `old`; one with an upstream's id reads that answer on, which costs nothing."""
+    settings, log = resources.settings, resources.log
+    stream_id = derived_id(resources.secret.value, "requeue", name)
+    new_name = stream_name(old.tenant, stream_id)
+    new = NewStream(
+        digest=hashlib.sha256(f"requeue\0{name}".encode()).hexdigest(),
+        tenant=old.tenant,
+        user=old.user,
+        model=old.model,
+        policy=old.policy,
+        thread=old.thread,
+        metadata=old.metadata,
+        ttl_s=old.ttl_s,
+        request=await log.request(name),
+        origin=await log.origin(name),
+        upstream_id=upstream_id,
+    )
+    created_ms = await log.create(new_name, new, look_in_ms=look_again_ms(settings))
+    if created_ms is None:
+        return Done(stream_id, await present(resources, new_name))
+    owners = {old.tenant, owner_of(old.tenant, old.user)}
+    keep_s = max(old.ttl_s, settings.retention_s)
+    await asyncio.gather(
+        resources.slips.write(new_name, 0, new=True),
+        *(resources.registry.add(owner, stream_id, created_ms, keep_s=keep_s) for owner in owners),
+    )
+    return Done(stream_id, new.as_state(created_ms), is_new=True)
