@@ -8,12 +8,12 @@ from typing import Any, cast
 import pytest
 from redis.asyncio import Redis
 
+from midstream.attempts.attempt import Attempt
 from midstream.lifecycle.slips import Slips
 from midstream.log.keys import new_id
 from midstream.log.log import Log
 from midstream.log.state import State
 from midstream.settings import Settings
-from midstream_worker.attempt import Attempt
 from midstream_worker.generation import Generation
 from midstream_worker.parts import WorkerParts
 from midstream_worker.sources.deltas import Delta, Finish, Text, Usage

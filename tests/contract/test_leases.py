@@ -154,7 +154,7 @@ async def test_writes_that_wait_for_redis_are_reported_once(
     server: ValkeyProcess, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Append/Delayed: more streams than connections, none of which the server answers for a while."""
-    monkeypatch.setattr("midstream_worker.write_delays.CALM_S", 0.1)
+    monkeypatch.setattr("midstream.attempts.write_delays.CALM_S", 0.1)
     proxy = await Proxy(free_port(), server.port).open()
     direct = settings_of(server.url)
     through = settings_of(f"redis://127.0.0.1:{proxy.port}/0", redis_connections=2, redis_timeout_s=0.3)

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from midstream.attempts.writer import ROOM_BYTES
 from midstream.client.client import Midstream
 from midstream.lifecycle.slips import Slips
 from midstream.log.keys import Keys
 from midstream.log.log import Log
 from midstream.log.values import Notes
 from midstream.settings import Settings
-from midstream_worker.writer import ROOM_BYTES
 from tests import inside
 from tests.contract.lost_workers import LOST_LEASE_MS, claim_and_vanish
 from tests.contract.worker_runs import MODELS, client_alone, client_of, paid_by, read, start

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from midstream.attempts.batcher import Batch, Batcher
 from midstream.log.entries import Entry, decode, text
-from midstream_worker.batcher import Batch, Batcher
 
 FLUSH_MS, FLUSH_BYTES = 15, 100
 

@@ -5,9 +5,9 @@ from itertools import product
 
 import pytest
 
+from midstream.attempts.conclusion import Call, Conclusion, Leave, Release, Stop, conclude
 from midstream.lifecycle.verdict import Seal
 from midstream.log.errors import LogFull, LogUnavailable, StaleEpoch, StreamAbsent, StreamSealed
-from midstream_worker.conclusion import Call, Conclusion, Leave, Release, Stop, conclude
 from midstream_worker.sources.deltas import SourceError
 
 STALE = StaleEpoch(2)

@@ -26,6 +26,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "midstream.log": ("midstream.counters",),
     "midstream.requests": ("midstream.access.provider_settings", "midstream.log", "midstream.settings"),
     "midstream.lifecycle": ("midstream.counters", "midstream.log", "midstream.requests", "midstream.settings"),
+    "midstream.attempts": (
+        *("midstream.counters", "midstream.journal.plain_text", "midstream.settings", "midstream.log"),
+        "midstream.lifecycle",
+    ),
     "midstream.client": (),
     "midstream.sync": ("midstream.client",),
     "midstream.faces": ("midstream.log.entries",),
@@ -54,7 +58,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         *("midstream.access.grant", "midstream.access.refusals", "midstream.journal.audit"),
     ),
     "midstream.cli": ("midstream",),
-    "midstream_worker": ("midstream.journal", "midstream.log", *GROUND, "midstream.counters", "midstream.metrics"),
+    "midstream_worker": (
+        *("midstream.journal", "midstream.log", *GROUND, "midstream.counters", "midstream.metrics"),
+        "midstream.attempts",
+    ),
 }
 
 # folder of http: which other folders of it it may import, besides the files that are in no folder. Of those only

@@ -5,7 +5,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from midstream_worker.sources.surrogates import SurrogateJoiner, joined
+from midstream.attempts.surrogates import SurrogateJoiner, joined
 
 
 def halves(text: str) -> list[str]:

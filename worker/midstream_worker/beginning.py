@@ -4,12 +4,12 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any, Final
 
+from midstream.attempts.delta import Delta
 from midstream.log.entries import RESET, STATUS, Entry
 from midstream.log.log import Log
 from midstream.log.reading import read_answer
 from midstream.log.state import State
 from midstream.requests.request import GenerationRequest
-from midstream_worker.sources.deltas import Delta
 from midstream_worker.sources.source import Prompt, Source
 
 QUOTE_CHARS: Final = 2_000

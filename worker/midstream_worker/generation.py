@@ -12,17 +12,17 @@ from typing import Final
 from pydantic import ValidationError
 
 from midstream import counters
-from midstream.lifecycle.ending import end_entry
+from midstream.attempts.attempt import Attempt, Lost
+from midstream.attempts.attempt_end import last_entry
+from midstream.attempts.batcher import Batcher
+from midstream.attempts.conclusion import INTERNAL, Call, Conclusion, Leave, Release, Stop, conclude, stop_of
+from midstream.attempts.writer import Writer
 from midstream.lifecycle.verdict import Seal
-from midstream.log.entries import COMPLETED, Entry, encode
-from midstream.log.errors import LogError, LogFull, StaleEpoch, StreamAbsent, StreamSealed
+from midstream.log.entries import COMPLETED, encode
+from midstream.log.errors import LogError
 from midstream.requests.request import GenerationRequest
-from midstream_worker.attempt import Attempt, Lost
-from midstream_worker.batcher import Batcher
-from midstream_worker.conclusion import INTERNAL, Call, Conclusion, Leave, Release, Stop, conclude
 from midstream_worker.parts import WorkerParts
 from midstream_worker.production import Production
-from midstream_worker.writer import Writer
 
 logger = logging.getLogger(__name__)
 
@@ -107,7 +107,7 @@ class Generation:
                 self.attempt.stream_id,
                 extra={"stream": self.attempt.stream_id},
             )
-            await self.attempt.seal([encode(self._end(INTERNAL))], INTERNAL.outcome)
+            await self.attempt.seal([encode(last_entry(self.attempt, INTERNAL))], INTERNAL.outcome)
             self._count_end(INTERNAL)
         return False
 
@@ -148,7 +148,7 @@ class Generation:
                         exc_info=failure,
                         extra={"stream": self.attempt.stream_id},
                     )
-                await writer.end(self._end(conclusion, writer), conclusion.outcome)
+                await writer.end(last_entry(self.attempt, conclusion, writer), conclusion.outcome)
                 self._count_end(conclusion)
             case Release():
                 await writer.close()
@@ -162,28 +162,10 @@ class Generation:
         if self._stop is Stop.CANCELLED:
             counters.distribution("cancel_seconds").add(self.attempt.sealed_s - self._stop_s)
 
-    def _end(self, seal: Seal, writer: Writer | None = None) -> Entry:
-        """Return the terminal entry, with what the source reported where a writer has it."""
-        return end_entry(
-            seal.outcome,
-            state=self.attempt.state,
-            now_ms=self.attempt.now_ms,
-            finish_reason=writer.finish if writer else None,
-            error={"code": seal.code, "message": seal.message} if seal.code else None,
-            usage=writer.usage if writer else None,
-            first_ms=writer.first_ms if writer else None,
-        )
-
     def _flusher_ended(self, flusher: asyncio.Task[None]) -> None:
         if not flusher.cancelled() and (error := flusher.exception()) is not None:
             logger.warning("stream %s: %s", self.attempt.stream_id, error, extra={"stream": self.attempt.stream_id})
-            match error:
-                case LogFull():
-                    self.stop(Stop.FULL)
-                case StaleEpoch() | StreamSealed() | StreamAbsent():
-                    self.stop(Stop.LOST)
-                case _:
-                    self.stop(Stop.BROKEN)
+            self.stop(stop_of(error))
 
 
 def read_request(body: bytes) -> GenerationRequest:

@@ -5,6 +5,8 @@ from typing import Self
 
 from redis.asyncio import Redis
 
+from midstream.attempts.attempt_parts import AttemptParts
+from midstream.attempts.write_delays import WriteDelays
 from midstream.lifecycle.reaper import clock_of
 from midstream.lifecycle.server_clock import ServerClock
 from midstream.lifecycle.slips import Slips
@@ -14,35 +16,24 @@ from midstream.log.registry import Registry
 from midstream.settings import Settings
 from midstream_worker.call_times import named_models
 from midstream_worker.sources.providers import Sources
-from midstream_worker.write_delays import WriteDelays
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerParts:
+class WorkerParts(AttemptParts):
     """The services that attempts and generations are made with.
 
     Attributes:
-        settings: The settings of this process.
-        log: The log that generations append to.
-        claims: The same log over connections that appends do not use, so that busy appends delay no claim.
         registry: The index of live streams that reapers look at.
         slips: The job queue.
-        fsync: Tells when what was written is on the server's disk.
         clock: The server's clock as this process has seen it.
         sources: The sources of all configured models.
-        write_delays: Reports when writes have to wait for Redis.
         named_models: The models with a name of their own in the metrics.
     """
 
-    settings: Settings
-    log: Log
-    claims: Log
     registry: Registry
     slips: Slips
-    fsync: Fsync
     clock: ServerClock
     sources: Sources
-    write_delays: WriteDelays
     named_models: frozenset[str]
 
     @classmethod

@@ -5,10 +5,12 @@ import contextlib
 import logging
 import os
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from redis.asyncio import Redis
 
+from midstream.attempts.lease import LeaseKeeper
 from midstream.lifecycle.queue_readings import queue_readings
 from midstream.lifecycle.reaper import Reaper
 from midstream.log.connect import connect
@@ -17,7 +19,6 @@ from midstream.log.durability import examine, refuse_unfit
 from midstream.log.errors import LogUnavailable
 from midstream.log.feed import Feed
 from midstream.settings import Settings
-from midstream_worker.lease import LeaseKeeper
 from midstream_worker.parts import WorkerParts
 from midstream_worker.pickup import Pickup, arq_redis
 from midstream_worker.producers import Producers
@@ -45,7 +46,8 @@ class Process:
         self._claims_redis = self._connect(settings.redis_connections)
         self._parts = parts = WorkerParts.connected(settings, self._redis, self._claims_redis)
         parts.sources.warm()
-        self._leases = LeaseKeeper(settings, lambda timeout_s: self._connect(1, timeout_s), _give_up)
+        folder = str(Path(__file__).parent)
+        self._leases = LeaseKeeper(settings, lambda timeout_s: self._connect(1, timeout_s), _give_up, folder)
         self._producers = Producers(parts, self._leases)
         self._reaper = Reaper(parts.log, parts.registry, parts.slips, settings, parts.clock)
         keys = parts.log.keys

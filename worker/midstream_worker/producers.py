@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
+from midstream.attempts.attempt import Attempt
+from midstream.attempts.conclusion import Stop
+from midstream.attempts.lease import LeaseKeeper
 from midstream.log.errors import LogError
-from midstream_worker.attempt import Attempt
-from midstream_worker.conclusion import Stop
 from midstream_worker.generation import STATES, Generation
-from midstream_worker.lease import LeaseKeeper
 from midstream_worker.parts import WorkerParts
 
 logger = logging.getLogger(__name__)

@@ -8,18 +8,18 @@ from collections.abc import AsyncGenerator
 from typing import Final
 
 from midstream import counters
+from midstream.attempts.attempt import Attempt
+from midstream.attempts.conclusion import Call
+from midstream.attempts.delta import Delta, Other, SourceError, Upstream
+from midstream.attempts.writer import Writer
 from midstream.lifecycle import verdict
 from midstream.log.entries import STATUS
 from midstream.log.values import Notes
 from midstream.requests.request import GenerationRequest
-from midstream_worker.attempt import Attempt
 from midstream_worker.beginning import Beginning, begin
 from midstream_worker.call_times import CallTimes
-from midstream_worker.conclusion import Call
 from midstream_worker.parts import WorkerParts
-from midstream_worker.sources.deltas import Delta, Other, SourceError, Upstream
 from midstream_worker.sources.source import Source
-from midstream_worker.writer import Writer
 
 logger = logging.getLogger(__name__)
 

@@ -6,9 +6,7 @@ from typing import Any
 
 import anthropic
 
-from midstream.log.entries import Json
-from midstream_worker.sources import anthropic_input
-from midstream_worker.sources.deltas import (
+from midstream.attempts.delta import (
     Delta,
     Finish,
     FinishReason,
@@ -17,11 +15,13 @@ from midstream_worker.sources.deltas import (
     ToolInput,
     Upstream,
 )
+from midstream.attempts.surrogates import SurrogateJoiner
+from midstream.log.entries import Json
+from midstream_worker.sources import anthropic_input
 from midstream_worker.sources.failures import Failures
 from midstream_worker.sources.one_connection import OneConnection
 from midstream_worker.sources.provider_json import Budget, figure, member, piece, text, usage, written
 from midstream_worker.sources.source import Prompt
-from midstream_worker.sources.surrogates import SurrogateJoiner
 from midstream_worker.sources.text_runs import TextRuns
 from midstream_worker.sources.upstream_events import events
 

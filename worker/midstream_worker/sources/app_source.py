@@ -7,13 +7,13 @@ from collections.abc import AsyncGenerator, AsyncIterable, Iterator
 from contextlib import aclosing
 from typing import Any
 
+from midstream.attempts.app_items import UnfitItemError, checked
+from midstream.attempts.delta import Delta, Finish, SourceError, Text
+from midstream.attempts.surrogates import SurrogateJoiner
 from midstream_worker.sources.app_import import AppFunction
-from midstream_worker.sources.app_items import UnfitItemError, checked
 from midstream_worker.sources.blocking_iterator import in_a_thread
-from midstream_worker.sources.deltas import Delta, Finish, SourceError, Text
 from midstream_worker.sources.one_connection import OneConnection
 from midstream_worker.sources.source import Prompt
-from midstream_worker.sources.surrogates import SurrogateJoiner
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ import itertools
 from collections.abc import AsyncGenerator, Iterator
 from typing import Any
 
-from midstream_worker.sources.deltas import (
+from midstream.attempts.delta import (
     Delta,
     Finish,
     Reasoning,

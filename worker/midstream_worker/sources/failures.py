@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 
 import httpx2
 
-from midstream_worker.sources.deltas import SourceError
+from midstream.attempts.delta import SourceError
 from midstream_worker.sources.provider_http import RefusedAnswerError
 from midstream_worker.sources.provider_json import MisfitError
 

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator
 
-from midstream_worker.sources.deltas import Delta, SourceError, Upstream
+from midstream.attempts.delta import Delta, SourceError, Upstream
 
 
 class OneConnection:

@@ -2,8 +2,8 @@
 
 from collections.abc import AsyncGenerator
 
+from midstream.attempts.delta import Delta
 from midstream.requests.effective_params import chat_only
-from midstream_worker.sources.deltas import Delta
 from midstream_worker.sources.openai_chat import OpenAIChat
 from midstream_worker.sources.openai_responses import OpenAIResponses
 from midstream_worker.sources.source import Prompt

@@ -8,9 +8,7 @@ from typing import Any
 
 import openai
 
-from midstream.log.entries import Json
-from midstream_worker.sources import chat_input
-from midstream_worker.sources.deltas import (
+from midstream.attempts.delta import (
     Delta,
     Finish,
     FinishReason,
@@ -20,6 +18,9 @@ from midstream_worker.sources.deltas import (
     Upstream,
     Usage,
 )
+from midstream.attempts.surrogates import SurrogateJoiner, joined
+from midstream.log.entries import Json
+from midstream_worker.sources import chat_input
 from midstream_worker.sources.failures import Failures
 from midstream_worker.sources.one_connection import OneConnection
 from midstream_worker.sources.provider_json import (
@@ -34,7 +35,6 @@ from midstream_worker.sources.provider_json import (
     written,
 )
 from midstream_worker.sources.source import Prompt
-from midstream_worker.sources.surrogates import SurrogateJoiner, joined
 from midstream_worker.sources.text_runs import TextRuns
 from midstream_worker.sources.upstream_events import events
 

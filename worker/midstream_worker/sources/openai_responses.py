@@ -9,9 +9,9 @@ from urllib.parse import quote
 
 import openai
 
+from midstream.attempts.delta import Delta, Other, SourceError, Text, Upstream
 from midstream.log.entries import Json
 from midstream_worker.sources import responses_input
-from midstream_worker.sources.deltas import Delta, Other, SourceError, Text, Upstream
 from midstream_worker.sources.failures import Failures
 from midstream_worker.sources.provider_json import Budget, as_object, text
 from midstream_worker.sources.responses_events import (

@@ -7,12 +7,10 @@ import json
 from collections.abc import Iterator
 from typing import Final
 
+from midstream.attempts.delta import MOST_TOKENS, SourceError, Usage
+from midstream.attempts.surrogates import joined
 from midstream.log.entries import Json
-from midstream_worker.sources.deltas import SourceError, Usage
-from midstream_worker.sources.surrogates import joined
 
-MOST_TOKENS: Final = 2**53 - 1
-"""Clients in JavaScript read integers exactly up to here."""
 CALL_BYTES: Final = 1_024
 """What one tool call counts in memory, besides its texts."""
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import httpx2
 
+from midstream.attempts.delta import SourceError
 from midstream.requests.catalogue import split
 from midstream.settings import Settings
 from midstream_worker.sources.app_import import AppImportError, import_app
-from midstream_worker.sources.deltas import SourceError
 from midstream_worker.sources.provider_http import AnswerLimits, provider_client
 from midstream_worker.sources.source import Source
 

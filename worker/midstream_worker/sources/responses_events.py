@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator
 
-from midstream.log.entries import Json
-from midstream_worker.sources.deltas import (
+from midstream.attempts.delta import (
     Delta,
     Finish,
     FinishReason,
@@ -13,6 +12,8 @@ from midstream_worker.sources.deltas import (
     ToolInput,
     Upstream,
 )
+from midstream.attempts.surrogates import SurrogateJoiner
+from midstream.log.entries import Json
 from midstream_worker.sources.failures import Failures
 from midstream_worker.sources.provider_json import (
     CALL_BYTES,
@@ -25,7 +26,6 @@ from midstream_worker.sources.provider_json import (
     text,
     usage,
 )
-from midstream_worker.sources.surrogates import SurrogateJoiner
 from midstream_worker.sources.text_runs import TextRuns
 
 

@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from midstream_worker.sources.deltas import Delta
+from midstream.attempts.delta import Delta
 
 
 @dataclass(frozen=True, slots=True)

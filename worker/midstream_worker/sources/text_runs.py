@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from midstream_worker.sources.deltas import Delta, Reasoning, Text
-from midstream_worker.sources.surrogates import SurrogateJoiner
+from midstream.attempts.delta import Delta, Reasoning, Text
+from midstream.attempts.surrogates import SurrogateJoiner
 
 
 class TextRuns:

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from typing import Any
 
+from midstream.attempts.delta import Delta, SourceError
 from midstream.log.entries import Json
-from midstream_worker.sources.deltas import Delta, SourceError
 from midstream_worker.sources.failures import Failures
 from midstream_worker.sources.provider_json import as_object
 

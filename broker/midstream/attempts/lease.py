@@ -13,12 +13,12 @@ from typing import Protocol
 
 from redis.asyncio import Redis
 
+from midstream.attempts.attempt import Attempt, Lost
+from midstream.attempts.conclusion import Stop
+from midstream.attempts.loop_watch import LoopWatch
+from midstream.attempts.renewals import Lease, Renewals, Renewed
 from midstream.log.errors import LogUnavailable, StaleEpoch
 from midstream.settings import Settings
-from midstream_worker.attempt import Attempt, Lost
-from midstream_worker.conclusion import Stop
-from midstream_worker.loop_watch import LoopWatch
-from midstream_worker.renewals import Lease, Renewals, Renewed
 
 logger = logging.getLogger(__name__)
 
@@ -39,12 +39,19 @@ class LeaseKeeper:
     Args:
         connect: Returns a client of the server, for the time-out of one reply in seconds.
         give_up: Ends the process, because it cannot keep its leases.
+        folder: Where the program's own code is; see `LoopWatch`.
     """
 
-    def __init__(self, settings: Settings, connect: Callable[[float], Redis], give_up: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        connect: Callable[[float], Redis],
+        give_up: Callable[[str], None],
+        folder: str = "",
+    ) -> None:
         self._held: dict[str, Stoppable] = {}
         self._guard = threading.Lock()
-        self._loop_watch = LoopWatch(self._model_of)
+        self._loop_watch = LoopWatch(self._model_of, folder)
         self._renewals = Renewals(
             connect,
             settings.key_prefix,

@@ -16,10 +16,10 @@ import uvloop
 from redis.asyncio import Redis
 
 from midstream import counters
+from midstream.attempts.loop_watch import BEAT_S, LoopWatch
 from midstream.log.errors import LogError, LogUnavailable
 from midstream.log.log import Log
 from midstream.log.values import Fence
-from midstream_worker.loop_watch import BEAT_S, LoopWatch
 
 logger = logging.getLogger(__name__)
 

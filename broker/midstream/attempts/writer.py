@@ -6,11 +6,9 @@ import time
 from typing import Final
 
 from midstream import counters
-from midstream.log.entries import END, TOOL_CALL, TOOL_INPUT, Entry, encode
-from midstream.log.errors import LogFull
-from midstream_worker.attempt import Attempt
-from midstream_worker.batcher import Batcher
-from midstream_worker.sources.deltas import (
+from midstream.attempts.attempt import Attempt
+from midstream.attempts.batcher import Batcher
+from midstream.attempts.delta import (
     Delta,
     Finish,
     Other,
@@ -22,6 +20,8 @@ from midstream_worker.sources.deltas import (
     Upstream,
     Usage,
 )
+from midstream.log.entries import END, TOOL_CALL, TOOL_INPUT, Entry, encode
+from midstream.log.errors import LogFull
 
 ROOM_BYTES: Final = 1_048_576
 """How much may wait for Redis; beyond that, the source has to wait too."""

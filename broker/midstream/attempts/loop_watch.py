@@ -21,7 +21,7 @@ FRAMES: Final = 200
 """How many of the innermost calls are looked at. The stack belongs to a thread that runs on: without an end, a stack
 that is read as a circle would block the thread that looks, as seen with Python 3.11.7 and `PYTHONASYNCIODEBUG=1`."""
 _NOT_AN_APP: Final = (
-    str(Path(__file__).parent),
+    str(Path(__file__).parents[1]),
     sysconfig.get_path("stdlib"),
     sysconfig.get_path("purelib"),
     sysconfig.get_path("platlib"),
@@ -33,10 +33,12 @@ class LoopWatch:
 
     Args:
         model_of: Returns the model of a stream that this process runs, or an empty string.
+        folder: Where the program's own code is, which is never named as what blocks the loop; empty: nowhere.
     """
 
-    def __init__(self, model_of: Callable[[str], str]) -> None:
+    def __init__(self, model_of: Callable[[str], str], folder: str = "") -> None:
         self._model_of = model_of
+        self._not_an_app = (*_NOT_AN_APP, *([folder] if folder else []))
         self._loop: asyncio.AbstractEventLoop
         self._thread_id = 0
         self._turns = 0
@@ -97,7 +99,7 @@ class LoopWatch:
         frame = sys._current_frames().get(self._thread_id)  # noqa: SLF001 - there is no other way to see it
         stack = traceback.extract_stack(frame, limit=FRAMES) if frame is not None else []
         # The innermost code that belongs neither to us nor to a library is the app's.
-        apps_lines = [line for line in stack if not line.filename.startswith(_NOT_AN_APP)]
+        apps_lines = [line for line in stack if not line.filename.startswith(self._not_an_app)]
         where = [f"{Path(line.filename).name}:{line.lineno} in {line.name}" for line in (apps_lines or stack)[-1:]]
         what = f"{model} (stream {words[-1]})" if model else " ".join(words)
         return " at ".join(part for part in (what or "something", *where) if part)

@@ -12,10 +12,10 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from midstream import counters
+from midstream.attempts.attempt_parts import AttemptParts
 from midstream.log.errors import LogFull, LogUnavailable, StaleEpoch, StreamAbsent, StreamSealed, TailMismatch
 from midstream.log.state import State
 from midstream.log.values import NO_NOTES, Ending, Fence, Look, Notes
-from midstream_worker.parts import WorkerParts
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class Attempt:
     """
 
     def __init__(
-        self, parts: WorkerParts, stream_id: str, state: State, fence: Fence, look: Look | None = None
+        self, parts: AttemptParts, stream_id: str, state: State, fence: Fence, look: Look | None = None
     ) -> None:
         self.stream_id = stream_id
         self.state = state
@@ -62,7 +62,7 @@ class Attempt:
         self._claimed_s = time.monotonic()
 
     @classmethod
-    async def claim(cls, parts: WorkerParts, stream_id: str, owner: str) -> tuple["Attempt", bytes]:
+    async def claim(cls, parts: AttemptParts, stream_id: str, owner: str) -> tuple["Attempt", bytes]:
         """Claim a queued stream; return the attempt, and the request as JSON.
 
         Raises:

@@ -7,10 +7,10 @@ from asyncio import CancelledError
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from midstream.attempts.delta import SourceError
 from midstream.lifecycle.verdict import OUTDATED, Seal
 from midstream.log.entries import CANCELLED, COMPLETED, FAILED, INTERRUPTED
 from midstream.log.errors import LogFull, StaleEpoch, StreamAbsent, StreamSealed
-from midstream_worker.sources.deltas import SourceError
 
 
 class Stop(Enum):
@@ -52,6 +52,17 @@ class Leave:
 
 
 Conclusion = Seal | Release | Leave
+
+
+def stop_of(error: BaseException) -> Stop:
+    """Return why a generation stops whose writer has failed with this error."""
+    match error:
+        case LogFull():
+            return Stop.FULL
+        case StaleEpoch() | StreamSealed() | StreamAbsent():
+            return Stop.LOST
+    return Stop.BROKEN
+
 
 LOG_FULL = Seal(FAILED, "log_full", "The server is out of memory; the answer so far is kept.")
 INTERNAL = Seal(FAILED, "internal", "Something went wrong in the worker; it was logged.")

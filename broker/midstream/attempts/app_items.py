@@ -5,8 +5,8 @@ from typing import Any, Final, get_args
 
 import orjson
 
-from midstream.log.entries import DATA, FILE, RESET, SOURCE, STATUS, TOOL_RESULT
-from midstream_worker.sources.deltas import (
+from midstream.attempts.delta import (
+    MOST_TOKENS,
     Delta,
     Finish,
     FinishReason,
@@ -18,8 +18,8 @@ from midstream_worker.sources.deltas import (
     Upstream,
     Usage,
 )
-from midstream_worker.sources.provider_json import MOST_TOKENS
-from midstream_worker.sources.surrogates import joined
+from midstream.attempts.surrogates import joined
+from midstream.log.entries import DATA, FILE, RESET, SOURCE, STATUS, TOOL_RESULT
 
 _OTHERS: Final = (SOURCE, FILE, DATA, TOOL_RESULT, STATUS, RESET)
 _REASONS: Final = get_args(FinishReason)
