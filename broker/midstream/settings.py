@@ -19,6 +19,7 @@ from midstream.access.limit_settings import LimitSettings
 from midstream.access.provider_settings import ProviderSettings, check_url
 from midstream.journal.journal_settings import JournalSettings
 from midstream.metrics.metrics_settings import MetricsSettings
+from midstream.traces.trace_settings import TraceSettings
 
 PREFIX = "MIDSTREAM_"
 OPEN_TENANT = "default"
@@ -30,7 +31,15 @@ HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9a-fA-F:.]+")
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s*]+")
 
 
-class Settings(ProviderSettings, JournalSettings, MetricsSettings, ConnectionSettings, LimitSettings, AccessSettings):
+class Settings(
+    ProviderSettings,
+    JournalSettings,
+    MetricsSettings,
+    TraceSettings,
+    ConnectionSettings,
+    LimitSettings,
+    AccessSettings,
+):
     """All settings with their defaults.
 
     Raises:

@@ -17,18 +17,21 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "midstream.access": (),
     "midstream.metrics": ("midstream.counters",),
     "midstream.journal": (),
+    "midstream.traces": ("midstream.journal.trace_ids", "midstream.log"),
     "midstream.settings": (
         *("midstream.access.access_settings", "midstream.access.connection_settings"),
         *("midstream.access.limit_settings", "midstream.journal.journal_settings"),
         *("midstream.access.secret_files", "midstream.access.provider_settings"),
-        "midstream.metrics.metrics_settings",
+        *("midstream.metrics.metrics_settings", "midstream.traces.trace_settings"),
     ),
     "midstream.log": ("midstream.counters",),
     "midstream.requests": ("midstream.access.provider_settings", "midstream.log", "midstream.settings"),
-    "midstream.lifecycle": ("midstream.counters", "midstream.log", "midstream.requests", "midstream.settings"),
+    "midstream.lifecycle": (
+        *("midstream.counters", "midstream.traces", "midstream.log", "midstream.requests", "midstream.settings"),
+    ),
     "midstream.attempts": (
         *("midstream.counters", "midstream.journal.plain_text", "midstream.settings", "midstream.log"),
-        "midstream.lifecycle",
+        *("midstream.lifecycle", "midstream.traces"),
     ),
     "midstream.client": (),
     "midstream.sync": ("midstream.client",),
@@ -43,7 +46,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "midstream.faces.face",
         "midstream.hub",
         *GROUND,
-        "midstream.counters",
+        *("midstream.counters", "midstream.traces"),
     ),
     "midstream.operate": (
         *("midstream.access", "midstream.counters", "midstream.journal", "midstream.log", *GROUND),
@@ -60,7 +63,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "midstream.cli": ("midstream",),
     "midstream_worker": (
         *("midstream.journal", "midstream.log", *GROUND, "midstream.counters", "midstream.metrics"),
-        "midstream.attempts",
+        *("midstream.attempts", "midstream.traces"),
     ),
 }
 
@@ -88,6 +91,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "jwt": ("midstream.access",),
     "structlog": ("midstream.journal",),
     "prometheus_client": ("midstream.metrics",),
+    "opentelemetry": ("midstream.traces",),
     # They reach every tenant's streams.
     "midstream.service.resources": ("midstream.service", "midstream.operate"),
 }

@@ -4,6 +4,7 @@ import re
 import tomllib
 from functools import cache
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,9 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-LOCKS = {"server": "server", "up": "up", "dev": "dev"}
+LOCKS = ["server", "up", "dev"]
+if find_spec("opentelemetry.sdk"):
+    LOCKS.append("otel")
 PIN = re.compile(r"^(?P<pin>\S+==[^\n\\]+?) \\\n(?P<hashes>(?:    --hash=\S+(?: \\)?\n)+)", re.MULTILINE)
 
 
@@ -53,22 +56,23 @@ def needed(extra: str) -> set[str]:
 
 @pytest.mark.parametrize("lock", LOCKS)
 def test_a_lock_has_what_is_needed_and_nothing_else(lock: str) -> None:
-    extra = needed(LOCKS[lock])
-    build = set() if lock == "server" else {canonicalize_name(name) for name in pins("build")}
+    extra = needed(lock)
+    build = set() if lock in ("server", "otel") else {canonicalize_name(name) for name in pins("build")}
     assert {*pins(lock)} == extra | build, "run scripts/lock"
 
 
 @pytest.mark.parametrize("lock", LOCKS)
 def test_a_lock_has_versions_that_the_project_allows(lock: str) -> None:
-    for requirement in direct(LOCKS[lock]):
+    for requirement in direct(lock):
         (specifier,) = pins(lock)[canonicalize_name(requirement.name)].specifier
         assert requirement.specifier.contains(specifier.version), requirement
 
 
 def test_the_locks_have_one_version_of_each_and_those_that_are_tested() -> None:
     tested = pins("dev")
-    for lock in ("up", "server", "build"):
-        assert {name: str(pin) for name, pin in pins(lock).items() if str(pin) != str(tested[name])} == {}
+    for lock in ("up", "server", "build", "otel"):
+        pinned = {name: pin.specifier for name, pin in pins(lock).items() if name in tested or lock != "otel"}
+        assert {name: pin for name, pin in pinned.items() if pin != tested[name].specifier} == {}
     installed: dict[str, str] = {canonicalize_name(each.name): each.version for each in metadata.distributions()}
     assert {
         name: installed[name] for name in tested.keys() & installed if not is_pin(tested[name], installed[name])

@@ -10,6 +10,7 @@ from midstream.attempts.delta import Delta, Finish, SourceError, Usage
 from midstream.counters import Distribution
 from midstream.requests.catalogue import available, split
 from midstream.settings import Settings
+from midstream.traces.tracing import CallReport
 
 BOUNDS_S: Final = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 BOUNDS_TOKENS: Final = tuple(4.0**power for power in range(14))
@@ -24,6 +25,9 @@ class CallTimes:
         model: The full name of the model.
         named: The models that have a name in the metrics.
         is_call: Whether a call is made; one that is read on was measured where it was made.
+
+    Attributes:
+        upstream_id: The provider's id of the answer; empty: it has sent none.
     """
 
     def __init__(self, model: str, named: frozenset[str], *, is_call: bool) -> None:
@@ -33,6 +37,10 @@ class CallTimes:
         self._began_s = time.monotonic()
         self._last_s = 0.0
         self._gaps: Distribution | None = None
+        self._first_chunk_s: float | None = None
+        self._usage: Usage | None = None
+        self._error_type = ""
+        self.upstream_id = ""
 
     def __enter__(self) -> Self:
         return self
@@ -40,14 +48,21 @@ class CallTimes:
     def note(self, delta: Delta) -> None:
         """Note that a delta has come, which is no `Upstream`."""
         if isinstance(delta, Usage):
+            self._usage = delta
             self._note_tokens(input=delta.input_tokens, output=delta.output_tokens)
         elif not isinstance(delta, Finish):
             self._note_chunk()
 
     def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:
+        self._error_type = _type_of(error)
         if self._is_call:
             took_s = time.monotonic() - self._began_s
-            self._of("gen_ai_client_operation_duration_seconds", _type_of(error)).add(took_s)
+            self._of("gen_ai_client_operation_duration_seconds", self._error_type).add(took_s)
+
+    def report(self, finish_reason: str | None) -> CallReport:
+        """Return what is known of the call after its end."""
+        tokens = {} if self._usage is None else _tokens(self._usage)
+        return CallReport(self.upstream_id, finish_reason, self._first_chunk_s, tokens, self._error_type)
 
     def _note_chunk(self) -> None:
         now_s = time.monotonic()
@@ -55,8 +70,9 @@ class CallTimes:
             self._gaps.add(now_s - self._last_s)
         else:
             self._gaps = self._of("gen_ai_client_operation_time_per_output_chunk_seconds")
+            self._first_chunk_s = now_s - self._began_s
             if self._is_call:
-                self._of("gen_ai_client_operation_time_to_first_chunk_seconds").add(now_s - self._began_s)
+                self._of("gen_ai_client_operation_time_to_first_chunk_seconds").add(self._first_chunk_s)
         self._last_s = now_s
 
     def _note_tokens(self, **by_kind: int) -> None:
@@ -81,3 +97,17 @@ def _type_of(error: BaseException | None) -> str:
         case CancelledError():
             return "cancelled"
     return "internal"
+
+
+def _tokens(usage: Usage) -> dict[str, int]:
+    """Return what was counted by the names of the conventions, whose input has cached tokens in it."""
+    details = {name: number for name, number in usage.details.items() if isinstance(number, int)}
+    written, read = (details.get(f"cache_{name}_input_tokens", 0) for name in ("creation", "read"))  # Anthropic's
+    tokens = {
+        "input_tokens": usage.input_tokens + written + read,
+        "output_tokens": usage.output_tokens,
+        "cache_write.input_tokens": written,
+        "cache_read.input_tokens": read or details.get("cached_tokens", 0),
+        "reasoning.output_tokens": details.get("reasoning_tokens", 0),
+    }
+    return {name: number for name, number in tokens.items() if number or "." not in name}

@@ -107,8 +107,11 @@ class Generation:
                 self.attempt.stream_id,
                 extra={"stream": self.attempt.stream_id},
             )
+            began_s = time.monotonic()
             await self.attempt.seal([encode(last_entry(self.attempt, INTERNAL))], INTERNAL.outcome)
-            self._count_end(INTERNAL)
+            self._count_end(INTERNAL, began_s)
+        finally:
+            self.attempt.trace.end()
         return False
 
     async def _run(self, request: GenerationRequest) -> bool:
@@ -128,6 +131,8 @@ class Generation:
                 await asyncio.wait((production.task,), timeout=CLOSE_S)
             conclusion = await self._conclude(production, writer)
         finally:
+            if writer.first_ms is not None:
+                self.attempt.trace.first_entry(writer.first_ms)
             writer.drop()
             await production.close()
         if isinstance(conclusion, Seal) and conclusion.outcome != COMPLETED:
@@ -148,17 +153,20 @@ class Generation:
                         exc_info=failure,
                         extra={"stream": self.attempt.stream_id},
                     )
+                began_s = time.monotonic()
                 await writer.end(last_entry(self.attempt, conclusion, writer), conclusion.outcome)
-                self._count_end(conclusion)
+                self._count_end(conclusion, began_s)
             case Release():
                 await writer.close()
                 await self.attempt.release()
+                self.attempt.trace.released()
             case Leave(BaseException() as cause):
                 raise cause
         return conclusion
 
-    def _count_end(self, seal: Seal) -> None:
+    def _count_end(self, seal: Seal, began_s: float) -> None:
         counters.count("ends", seal.outcome, seal.code)
+        self.attempt.trace.sealed(seal.outcome, seal.code, self.attempt.sealed_s - began_s)
         if self._stop is Stop.CANCELLED:
             counters.distribution("cancel_seconds").add(self.attempt.sealed_s - self._stop_s)
 

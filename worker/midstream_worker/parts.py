@@ -14,6 +14,8 @@ from midstream.log.fsync import Fsync
 from midstream.log.log import Log
 from midstream.log.registry import Registry
 from midstream.settings import Settings
+from midstream.traces.open_tracing import open_tracing
+from midstream.traces.tracing import Tracing
 from midstream_worker.call_times import named_models
 from midstream_worker.sources.providers import Sources
 
@@ -28,6 +30,7 @@ class WorkerParts(AttemptParts):
         clock: The server's clock as this process has seen it.
         sources: The sources of all configured models.
         named_models: The models with a name of their own in the metrics.
+        tracing: The traces of this process.
     """
 
     registry: Registry
@@ -35,6 +38,7 @@ class WorkerParts(AttemptParts):
     clock: ServerClock
     sources: Sources
     named_models: frozenset[str]
+    tracing: Tracing
 
     @classmethod
     def connected(cls, settings: Settings, redis: Redis, claims_redis: Redis) -> Self:
@@ -51,4 +55,5 @@ class WorkerParts(AttemptParts):
             sources=Sources(settings),
             write_delays=WriteDelays(),
             named_models=named_models(settings),
+            tracing=open_tracing("worker", settings),
         )

@@ -49,7 +49,7 @@ class Process:
         folder = str(Path(__file__).parent)
         self._leases = LeaseKeeper(settings, lambda timeout_s: self._connect(1, timeout_s), _give_up, folder)
         self._producers = Producers(parts, self._leases)
-        self._reaper = Reaper(parts.log, parts.registry, parts.slips, settings, parts.clock)
+        self._reaper = Reaper(parts.log, parts.registry, parts.slips, settings, parts.clock, parts.tracing)
         keys = parts.log.keys
         self._pickup = Pickup(
             arq_redis(self._claims_redis.connection_pool, keys),
@@ -135,6 +135,7 @@ class Process:
         await self._leases.stop()
         await self._feed.stop()
         await self._redis.aclose(close_connection_pool=True)
+        await self._parts.tracing.stop()
 
     def _catch_up(self) -> None:
         """After a gap in the feed, look at the queue for missed wake-ups, and at every lease for missed cancels."""

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import secrets
+import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Final
@@ -55,7 +56,9 @@ class Producers:
             StaleEpoch, StreamSealed, StreamAbsent: There is nothing to do.
             LogUnavailable: Redis did not answer.
         """
+        began_s = time.monotonic()
         attempt, body = await Attempt.claim(self._parts, stream_id, secrets.token_hex(8))
+        attempt.trace = self._parts.tracing.attempt(stream_id, attempt.state, time.monotonic() - began_s)
         unwatched_ms = 0
         if attempt.look is not None and attempt.look.due_ms is not None:
             unwatched_ms = self._parts.clock.age_ms(attempt.look.due_ms, attempt.look.now_ms)

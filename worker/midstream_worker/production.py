@@ -197,9 +197,13 @@ class Production:
         idle_s = min(self._request.idle_timeout_s or settings.idle_timeout_s, settings.longest_idle_s)
         self._writer.hold = not beginning.makes_call
         times = CallTimes(self._attempt.state.model, self._parts.named_models, is_call=beginning.makes_call)
-        with times:
-            async with contextlib.aclosing(beginning.open(source)) as deltas:
-                await self._read_deltas(deltas, idle_s, times)
+        trace = self._attempt.trace.call(beginning.prompt.params, is_new=beginning.makes_call)
+        try:
+            with times:
+                async with contextlib.aclosing(beginning.open(source)) as deltas:
+                    await self._read_deltas(deltas, idle_s, times)
+        finally:
+            trace.end(times.report(self._writer.finish))
 
     async def _read_deltas(self, deltas: AsyncGenerator[Delta], idle_s: float, times: CallTimes) -> None:
         while self._writer.finish is None:
@@ -211,6 +215,7 @@ class Production:
             except TimeoutError:
                 raise SourceError("idle_timeout", f"The source was silent for {idle_s:g} s.") from None
             if isinstance(delta, Upstream):
+                times.upstream_id = delta.id
                 await self._note_upstream(delta)
             else:
                 self.has_content = True

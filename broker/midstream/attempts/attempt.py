@@ -16,6 +16,7 @@ from midstream.attempts.attempt_parts import AttemptParts
 from midstream.log.errors import LogFull, LogUnavailable, StaleEpoch, StreamAbsent, StreamSealed, TailMismatch
 from midstream.log.state import State
 from midstream.log.values import NO_NOTES, Ending, Fence, Look, Notes
+from midstream.traces.tracing import NO_ATTEMPT, AttemptTrace
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ class Attempt:
         sealed: The end is written, so there is no lease any more.
         sealed_s: When that was, by the monotonic clock.
         look: The next look that a reaper planned at the stream; None: the claim's answer was lost.
+        trace: What is told of the attempt as spans.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Attempt:
         self.sealed = False
         self.sealed_s = 0.0
         self.look = look
+        self.trace: AttemptTrace = NO_ATTEMPT
         self._log = parts.log
         self._fsync = parts.fsync
         self._delays = parts.write_delays

@@ -7,6 +7,7 @@ from starlette.types import Scope
 
 from midstream import counters
 from midstream.access.refusals import AccessError, UnauthorizedError
+from midstream.http.head import head_of
 from midstream.http.problems import ANSWERED, Problem, problem_of
 from midstream.http.request_ids import request_id
 from midstream.journal import audit
@@ -21,7 +22,7 @@ _REFUSALS: Final = frozenset(("credential_in_url", "foreign_origin", "other_call
 def asker_of(scope: Scope) -> Asker:
     """Return where a request comes from."""
     client = scope.get("client")
-    return Asker(request_id(scope), client[0] if client else "")
+    return Asker(request_id(scope), client[0] if client else "", head_of(scope).get(b"traceparent", b""))
 
 
 def noted(error: Exception, scope: Scope) -> Problem:

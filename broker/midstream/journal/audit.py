@@ -17,10 +17,12 @@ class Asker(NamedTuple):
     Attributes:
         request: The request's id; of a socket, that of the request that opened it.
         address: The client's address, as the server or the proxy that it trusts tells it; empty if it is unknown.
+        traceparent: The header by which the client names its trace; empty: it sent none.
     """
 
     request: str = ""
     address: str = ""
+    traceparent: bytes = b""
 
 
 NOBODY: Final = Asker()
@@ -55,5 +57,5 @@ def is_done(record: logging.LogRecord) -> bool:
 
 def _write(act: str, result: str, asker: Asker, facts: dict[str, str | None]) -> None:
     if logger.isEnabledFor(logging.INFO):
-        words = {"act": act, "result": result, **asker._asdict(), **facts}
+        words = {"act": act, "result": result, "request": asker.request, "address": asker.address, **facts}
         logger.info("%s %s", act, result, extra={name: value for name, value in words.items() if value})

@@ -11,9 +11,10 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from midstream.journal.audit import REQUEST
 from midstream.journal.plain_text import brief, harmless, harmless_line
+from midstream.journal.trace_ids import TRACE_ID
 
 FIELDS: Final = (
-    *("stream", "tenant", "user", "credential", "request", "address"),
+    *("stream", "tenant", "user", "credential", "request", "trace_id", "address"),
     *("act", "result", "reason", "omitted"),
 )
 """What a line may have besides its sentence."""
@@ -51,6 +52,7 @@ def _clean(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
     if line["logger"] == "asyncio":  # the lines after the first one show tasks and callbacks with what they hold
         event = event.partition("\n")[0]
     line["event"] = brief(event.strip(), EVENT_CHARS)
+    line.setdefault("trace_id", TRACE_ID.get())
     for name in FIELDS:
         value = line.get(name)
         if value is not None and not isinstance(value, int):

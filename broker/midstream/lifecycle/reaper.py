@@ -34,6 +34,7 @@ from midstream.log.registry import Registry
 from midstream.log.state import NOTHING_LEFT, Left, State
 from midstream.log.values import Ending
 from midstream.settings import Settings
+from midstream.traces.tracing import NO_TRACES, Tracing
 
 logger = logging.getLogger(__name__)
 
@@ -65,16 +66,24 @@ class Reaper:
 
     Args:
         clock: The process' view of the server's clock, where it is shared; see `clock_of`.
+        tracing: The process' traces.
     """
 
     def __init__(
-        self, log: Log, registry: Registry, slips: Slips, settings: Settings, clock: ServerClock | None = None
+        self,
+        log: Log,
+        registry: Registry,
+        slips: Slips,
+        settings: Settings,
+        clock: ServerClock | None = None,
+        tracing: Tracing = NO_TRACES,
     ) -> None:
         self._log = log
         self._registry = registry
         self._slips = slips
         self._settings = settings
         self._clock = clock or clock_of(settings)
+        self._tracing = tracing
         self._lease_s = settings.lease_ms / 1000
         self._furthest_ms = max(FURTHEST_MS, 2 * settings.lease_ms)
         self._longest_rest_s = max(SHORTEST_REST_S, min(LONGEST_REST_S, look_again_ms(settings) / 10_000))
@@ -196,9 +205,11 @@ class Reaper:
         for cause, stream_ids in ids_by_cause.items():  # a line for each of thousands takes longer than sealing them
             logger.warning("sealed as %s: %s", cause, " ".join(stream_ids))
         for stream_id in _done(await self._log.many.seal(endings)):
-            seal = to_seal[stream_id][1]
-            counters.count("reaper_verdicts", seal.code or seal.outcome)
+            state, seal = to_seal[stream_id]
+            verdict = seal.code or seal.outcome
+            counters.count("reaper_verdicts", verdict)
             counters.count("ends", seal.outcome, seal.code)
+            self._tracing.reaped(stream_id, state, now_ms, verdict, seal.outcome)
 
     async def _requeue(self, to_queue: Mapping[str, State], now_ms: int) -> dict[str, int]:
         """Queue streams; return when to look at each again."""
@@ -207,6 +218,8 @@ class Reaper:
             logger.warning("queued again, having lost their worker: %s", " ".join(running))
         released = _done(await self._log.many.release(running))
         counters.count("reaper_verdicts", "requeued", by=len(released))
+        for stream_id in released:
+            self._tracing.reaped(stream_id, to_queue[stream_id], now_ms, "requeued")
         kept = running.keys() - released
         queued = {stream_id: state.epoch for stream_id, state in to_queue.items() if stream_id not in kept}
         if queued:

@@ -66,6 +66,8 @@ class State:
     outcome: str = ""
     code: str = ""
     """The code of the failure that ended it (PROTOCOL: Errors/Failures); empty: none, or an older version's end."""
+    trace: str = ""
+    """The trace that every process goes on with, as a `traceparent`; empty: there is none."""
 
     @property
     def left(self) -> "Left":

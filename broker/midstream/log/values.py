@@ -50,6 +50,7 @@ class NewStream:
             there is none.
         upstream_id: The provider's id of a response that was paid for another stream, and which this one reads on;
             empty: there is none.
+        trace: The trace of its start, as a `traceparent`; empty: there is none, and nothing is stored.
     """
 
     digest: str
@@ -65,6 +66,7 @@ class NewStream:
     origin: bytes = b""
     pointer: str = ""
     upstream_id: str = ""
+    trace: str = ""
 
     @property
     def size_bytes(self) -> int:
@@ -78,7 +80,7 @@ class NewStream:
             words += (f"ttl_s_{outcome}", ttl_s) if ttl_s != self.ttl_s else ()
         if self.upstream_id:  # an attempt of the other stream marked the intent
             words += "upstream_id", self.upstream_id, "intent", 1
-        return words
+        return [*words, "trace", self.trace] if self.trace else words
 
     def as_state(self, created_ms: int) -> State:
         """Return the state that the stream has as it is created."""
@@ -92,6 +94,7 @@ class NewStream:
             ttl_s=self.ttl_s,
             created_ms=created_ms,
             queued_ms=created_ms,
+            trace=self.trace,
         )
 
 
@@ -173,7 +176,7 @@ class Ending:
         return str(error.get("code") or "")
 
 
-_NOT_ALWAYS: Final = ("digest", "outcome_ttls_s", "upstream_id")
+_NOT_ALWAYS: Final = ("digest", "outcome_ttls_s", "upstream_id", "trace")
 _NEW_FIELDS: Final = tuple(each.name for each in fields(NewStream) if each.name not in _NOT_ALWAYS)
 _NOTES: Final = tuple(each.name for each in fields(Notes))
 NO_NOTES: Final = Notes()

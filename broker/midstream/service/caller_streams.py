@@ -1,7 +1,6 @@
 """What a caller may do with streams, the same from every endpoint: start, find, list, read, follow, wait."""
 
 import asyncio
-import hashlib
 import logging
 
 import orjson
@@ -24,11 +23,12 @@ from midstream.requests.betas import refuse_betas
 from midstream.requests.catalogue import Choice, resolve
 from midstream.requests.provider_objects import refuse_objects
 from midstream.requests.remote_files import refuse_remote_files
-from midstream.requests.request import GenerationRequest, IdleTimeoutError, TtlError, UnwritableRequestError, UserError
+from midstream.requests.request import GenerationRequest, IdleTimeoutError, TtlError, UserError
 from midstream.service.caller_follower import FollowerHold
 from midstream.service.listing import Filter, Listed
 from midstream.service.resources import Resources
 from midstream.service.room import Room
+from midstream.service.start_bodies import encoded
 from midstream.service.start_counts import count_start
 from midstream.service.stream_handle import StreamHandle
 
@@ -95,9 +95,15 @@ class CallerStreams:
         self._grant.require(Scope.START)
         grant = self.acting_for(request.user)
         stream_id = (stream_id or new_id()) if idempotency_key is None else self.derived_id(idempotency_key, grant)
-        allowances = self._resources.credentials.allowances(grant)
-        new = self._new(grant, request, origin, pointer, allowances)
-        await self._resources.admission.admit(self._name(stream_id), grant, allowances, new.size_bytes)
+        with self._resources.tracing.start(self._asker.traceparent) as trace:
+            allowances = self._resources.credentials.allowances(grant)
+            new = self._new(grant, request, origin, pointer, allowances, trace.context)
+            await self._resources.admission.admit(self._name(stream_id), grant, allowances, new.size_bytes)
+            stream, is_new = await self._create(grant, stream_id, new)
+            trace.began(self._name(stream_id), stream.state, is_new=is_new)
+        return stream, is_new
+
+    async def _create(self, grant: Grant, stream_id: str, new: NewStream) -> tuple[StreamHandle, bool]:
         look_in_ms = look_again_ms(self._resources.settings)
         created_ms = await self._resources.log.create(self._name(stream_id), new, look_in_ms=look_in_ms)
         self._started = stream_id
@@ -109,11 +115,17 @@ class CallerStreams:
         return StreamHandle(self._resources, grant, self._asker, stream_id, new.as_state(created_ms)), True
 
     def _new(
-        self, grant: Grant, request: GenerationRequest, origin: Json | None, pointer: str, allowances: Allowances
+        self,
+        grant: Grant,
+        request: GenerationRequest,
+        origin: Json | None,
+        pointer: str,
+        allowances: Allowances,
+        trace: str,
     ) -> NewStream:
         """Return the stream that a request asks for; raises as `start`."""
         model = self.model_for(request)
-        body, stored_origin, digest = _encoded(request, origin)
+        body, stored_origin, digest = encoded(request, origin)
         ttls_s = {outcome: request.ttl_s or allowances.retention_s(outcome) for outcome in OUTCOMES}
         return NewStream(
             digest=digest,
@@ -129,6 +141,7 @@ class CallerStreams:
             request=body,
             origin=stored_origin,
             pointer=pointer,
+            trace=trace,
         )
 
     def model_for(self, request: GenerationRequest) -> str:
@@ -287,21 +300,3 @@ class CallerStreams:
         if state is None or not self._grant.covers(state.tenant, state.user or None, stream_id, state.thread or None):
             raise StreamAbsent(stream_id)
         return state
-
-
-def _encoded(request: GenerationRequest, origin: Json | None) -> tuple[bytes, bytes, str]:
-    """Return a request and its origin as they are stored, and the digest that equal starts have in common.
-
-    What is stored keeps the order of keys, because models write an answer in the order of its schema's properties.
-    The digest does not depend on it.
-
-    Raises:
-        UnwritableRequestError: They hold text that is no Unicode.
-    """
-    body = request.model_dump(mode="json", exclude_none=True)
-    try:
-        stored_body, stored_origin = orjson.dumps(body), orjson.dumps(origin) if origin else b""
-        sorted_body = orjson.dumps((body, origin), option=orjson.OPT_SORT_KEYS)
-    except (orjson.JSONEncodeError, ValueError) as error:
-        raise UnwritableRequestError("The request holds text that is no Unicode.") from error
-    return stored_body, stored_origin, hashlib.sha256(sorted_body).hexdigest()

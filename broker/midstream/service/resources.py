@@ -6,6 +6,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
+from redis.asyncio import Redis
+
 from midstream.finder.finder import Finder
 from midstream.hub.hub import Hub
 from midstream.hub.tenant_counts import TenantCounts
@@ -27,6 +29,8 @@ from midstream.service.listing import Lists
 from midstream.service.retries import Retries
 from midstream.service.shared_secret import SharedSecret
 from midstream.settings import Settings
+from midstream.traces.open_tracing import open_tracing
+from midstream.traces.tracing import Tracing
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +58,7 @@ class Resources:
     lists: Lists
     finder: Finder
     trail: Trail
+    tracing: Tracing
     waits: TenantCounts = field(default_factory=TenantCounts)
     sockets: TenantCounts = field(default_factory=TenantCounts)
     bodies_bytes: TenantCounts = field(default_factory=TenantCounts)
@@ -67,6 +72,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         UnfitServer: The server can hold no log.
         LogUnavailable: Redis did not answer.
     """
+    tracing = open_tracing("broker", settings)
     url, prefix = settings.redis_address, settings.key_prefix
     redis = connect(url, settings.redis_timeout_s, settings.redis_connections)
     # The reaper has connections of its own: it must look after lost streams even when requests hold all others.
@@ -80,8 +86,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         timeout_s=settings.redis_timeout_s,
         unsent_bytes=settings.unsent_bytes,
     )
-    reapers_slips = Slips(reaper_redis, prefix, settings.queue_timeout_s)
-    reaper = Reaper(Log(reaper_redis, prefix), Registry(reaper_redis, prefix), reapers_slips, settings)
+    reaper = _reaper(reaper_redis, settings, tracing)
     retries = Retries(Tries(redis, prefix))
     slips = Slips(redis, prefix, settings.queue_timeout_s)
     lists = Lists(log, registry, settings)
@@ -104,7 +109,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         retries.start()
         yield Resources(
             *(settings, secret, credentials, grant_ends, log, registry, admission, chats, retries, slips, hub),
-            *(lists, finder, Trail(redis, prefix)),
+            *(lists, finder, Trail(redis, prefix), tracing),
         )
     finally:
         finder.close()
@@ -117,3 +122,10 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         await hub.stop()
         for client in (redis, reaper_redis):
             await client.aclose(close_connection_pool=True)
+        await tracing.stop()
+
+
+def _reaper(redis: Redis, settings: Settings, tracing: Tracing) -> Reaper:
+    prefix = settings.key_prefix
+    slips = Slips(redis, prefix, settings.queue_timeout_s)
+    return Reaper(Log(redis, prefix), Registry(redis, prefix), slips, settings, tracing=tracing)
