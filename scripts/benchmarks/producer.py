@@ -124,7 +124,7 @@ class _Redis(Pipeline):
         else:
             fence, _ = self._claimed[stream]
             place = (keys.state(stream), keys.log(stream), fence.epoch, fence.owner)
-            words = (("EVALSHA", self._sha, 2, *place), (keys.channel(stream), AFTER_MS, "", "", 0))
+            words = (("EVALSHA", self._sha, 2, *place), (keys.channel(stream), AFTER_MS, "", ""))
         before, after = (b"".join(map(_packed, part)) for part in words)
         return b"*%d\r\n%b" % (sum(map(len, words)) + 2, before), after  # the tail or id, and the text
 

@@ -6,14 +6,15 @@ from functools import partial
 from typing import Final
 
 from scripts.benchmarks.benchmark import OBVIOUS, OURS, Benchmark, Figures
-from scripts.benchmarks.following import path, started
+from scripts.benchmarks.following import MILLION, path, started
 from scripts.benchmarks.load import Client, Load, LoadError
 from scripts.benchmarks.producer import Producer
-from scripts.benchmarks.rig import Rig
+from scripts.benchmarks.rig import Rig, cpu_s
 
 CLIENTS: Final = 200
 ENTRIES: Final = 2_000
 TIMEOUT_S: Final = 60.0
+SPREADS_S: Final = (0.1, 2.0)
 
 
 def _in_memory(load: Load, producer: Producer) -> list[Client]:
@@ -45,8 +46,31 @@ CASES: Final[dict[str, tuple[int, Callable[[Load, Producer], list[Client]]]]] = 
 }
 
 
+def _one_after_another(system: str, spread_s: float) -> float:
+    """Return what a million entries of an ended stream cost whose readers come over some time, in CPU s."""
+    with Rig() as rig:
+        server, producer = started(rig, system, 1)
+        producer.append(ENTRIES - 1)
+        if system == OURS:  # the obvious way knows no end
+            producer.end()
+        with Load(server.port) as load:
+            clients = load.add(path(producer.streams[0]), CLIENTS)
+            used_s, began_s = cpu_s(server.pid) + cpu_s(rig.redis_pid), time.monotonic()
+            for number, client in enumerate(clients, 1):
+                load.ask([client])
+                load.watch([client])
+                while (left_s := began_s + number * spread_s / CLIENTS - time.monotonic()) > 0:
+                    load.read(left_s)
+            if late := load.reach(ENTRIES, TIMEOUT_S):
+                raise LoadError(f"{late} late")
+            return (cpu_s(server.pid) + cpu_s(rig.redis_pid) - used_s) * MILLION / load.received
+
+
 def _run(system: str, quick: bool) -> Figures:  # noqa: ARG001 - it is over in seconds
-    figures: dict[str, float] = {}
+    figures: dict[str, float] = {
+        f"ended, readers come over {spread_s:g} s, CPU s per million": _one_after_another(system, spread_s)
+        for spread_s in SPREADS_S
+    }
     for name, (streams, prepare) in CASES.items():
         with Rig() as rig:
             server, producer = started(rig, system, streams)
@@ -67,7 +91,8 @@ REPLAY: Final = Benchmark(
     name="replay",
     title=f"{CLIENTS} clients replay {ENTRIES:,} entries each",
     note=f"From the requests of {CLIENTS} connected clients, sent at once, until the last one has all its entries; "
-    "handling the requests is part of it. All offsets were checked.",
+    "handling the requests is part of it. All offsets were checked. In the first rows the readers of an ended "
+    "stream come one after another.",
     systems={system: partial(_run, system) for system in (OBVIOUS, OURS)},
     plotted=tuple(CASES),
     headlines={"a stream each, entries/s": f"{CLIENTS} clients replay a stream each, entries/s"},

@@ -37,6 +37,7 @@ ACTIONS: dict[Event, Callable[[Reader], object]] = {
     Event.READ_BEGINS: lambda reader: reader.sync._move(Event.READ_BEGINS),
     Event.READ_APPLIED: lambda reader: reader.sync._move(Event.READ_APPLIED),
     Event.MISSED: lambda reader: reader.sync.mark_stale(),
+    Event.REST: lambda reader: reader.sync.rest(),
     Event.CLOSE: lambda reader: reader.sync.close(),
 }
 

@@ -53,6 +53,7 @@ class Follower:
         window: Window,
         lagging: Lagging,
         close_follower: Callable[["Follower"], None],
+        release_follower: Callable[["Follower"], None],
         tenant_tails: TenantCounts,
     ) -> None:
         self.stream_id = stream_id
@@ -65,6 +66,7 @@ class Follower:
         self._log = log
         self._window = window
         self._close_follower = close_follower
+        self._release_follower = release_follower
         self._tenant = tenant_of(stream_id)
         self._tenant_tails = tenant_tails
         self._pins = 0
@@ -232,7 +234,18 @@ class Follower:
 
     def _close_now_if_unused(self) -> None:
         if not self.tails and not self._pins:
-            self._close_follower(self)
+            self._release_follower(self)
+
+    @property
+    def may_rest(self) -> bool:
+        """Whether nobody uses it, and nothing that it knows can be outdated by a publication."""
+        is_unused = not (self.tails or self.waits or self._pins or self._tasks)
+        return is_unused and self.sync.ended and self.sync.phase is Phase.FOLLOWING
+
+    def rest(self) -> None:
+        """Keep what was read and made, until another reader comes or `stop` is called."""
+        self.sync.rest()
+        self.frames.drop_chunks()
 
     async def _read_page(self, after: int) -> tuple[State | None, list[Stored]]:
         return await self._log.read(self.stream_id, after, PAGE_ENTRIES)

@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 from midstream.hub.follower import Follower
 from midstream.hub.lagging import DEFAULT_LIMIT_BYTES, Lagging
 from midstream.hub.log_sync import Phase
+from midstream.hub.resting import REST_S, Resting
 from midstream.hub.tail import Tail
 from midstream.hub.tenant_counts import TenantCounts
 from midstream.hub.wait import Wait
@@ -64,6 +65,7 @@ class Hub:
         self.deliveries = 0
         self._log = log
         self._window = Window(window_bytes)
+        self._resting = Resting(self._window)
         self._lagging = Lagging(unsent_bytes)
         self._redis = redis
         self._silence_s = heartbeat_ms / 1000
@@ -116,6 +118,7 @@ class Hub:
                 tasks.append(running)
         for follower in tuple(self._followers.values()):
             tasks += follower.stop()
+        self._resting.drop_older_than(0)
         self._followers.clear()  # a caller that still asks would be handed a closed one, again and again
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._feed.stop()
@@ -195,8 +198,11 @@ class Hub:
             raise LogUnavailable(f"{follower.stream_id} could not be read") from error
 
     def _begin(self, stream_id: str) -> Follower:
-        follower = Follower(stream_id, self._log, self._window, self._lagging, self._close, self.tenant_tails)
-        self._followers[self._log.keys.channel(stream_id)] = follower
+        channel = self._log.keys.channel(stream_id)
+        follower = self._resting.take(channel) or Follower(
+            stream_id, self._log, self._window, self._lagging, self._close, self._release, self.tenant_tails
+        )
+        self._followers[channel] = follower
         follower.opening = asyncio.create_task(self._open(follower), name=f"open {stream_id}")
         return follower
 
@@ -221,9 +227,23 @@ class Hub:
         if follower.closed:
             return
         follower.stop()
+        self._part_from(follower)
+
+    def _release(self, follower: Follower) -> None:
+        """Close a follower that nobody uses, or have it rest. Several that leave in one turn have each asked for it."""
+        if follower is not self._followers.get(self._log.keys.channel(follower.stream_id)):
+            return
+        if follower.may_rest and not self.draining:
+            self._resting.put(self._part_from(follower), follower)
+        else:
+            self._close(follower)
+
+    def _part_from(self, follower: Follower) -> str:
+        """Follow a stream no longer; return its channel."""
         channel = self._log.keys.channel(follower.stream_id)
         del self._followers[channel]
         self._feed.unsubscribe(channel)
+        return channel
 
     def _deliver(self, messages: list[tuple[str, bytes]]) -> None:
         """Let each follower take what has come, then move its tails: what came together leaves in one write."""
@@ -254,6 +274,7 @@ class Hub:
             await asyncio.sleep(self._silence_s / BEATS_PER_SILENCE)
             for follower in tuple(self._followers.values()):
                 follower.beat(BEATS_PER_SILENCE)  # raises nothing: all tails' heartbeats hang on this loop
+            self._resting.drop_older_than(REST_S)
             if beats % BEATS_PER_SILENCE == 0 and (self._look is None or self._look.done()):
                 self._look = asyncio.create_task(self._look_at_all(), name="look at silent streams")
 

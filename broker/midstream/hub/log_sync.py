@@ -25,6 +25,7 @@ read contradicts what is known here, everything is forgotten, and the log is rea
 | FOLLOWING         | a publication holds what is known                    | FOLLOWING  |                           |
 | FOLLOWING         | a publication leaves a gap, or contradicts           | READING    | a reading task is started |
 | FOLLOWING         | publications may have been missed                    | READING    | a reading task is started |
+| FOLLOWING         | nobody reads the ended stream any more               | READING    | the next reader reads     |
 | any               | the follower closes                                  | CLOSED     |                           |
 | CLOSED            | anything                                             | CLOSED     |                           |
 
@@ -72,6 +73,7 @@ class Event(Enum):
     READ_BEGINS = auto()
     READ_APPLIED = auto()
     MISSED = auto()
+    REST = auto()
     CLOSE = auto()
 
 
@@ -84,6 +86,7 @@ TRANSITIONS: Final = {
     (Phase.STALE, Event.MISSED): Phase.STALE,
     (Phase.FOLLOWING, Event.MISSED): Phase.READING,
     (Phase.CLOSED, Event.MISSED): Phase.CLOSED,
+    (Phase.FOLLOWING, Event.REST): Phase.READING,
     **{(phase, Event.CLOSE): Phase.CLOSED for phase in Phase},
 }
 
@@ -163,7 +166,11 @@ class LogSync:
                 state, page = await self._read_page(max(0, state.tail - 1))
             if state is None:
                 return False
+            is_another = self.tail > 0 and state.created_ms != self.state.created_ms
             self.state, self.first = state, state.first
+            if is_another:  # deleted, and started again by the same key
+                self._forget()
+                continue
             # An attempt that still runs writes again what the server lost; of any other stream the log stays shorter.
             if self._is_contradicted_by(page) or (state.tail < self.tail and state.status != "running"):
                 self._forget()
@@ -184,6 +191,10 @@ class LogSync:
             for entries in kept:
                 self.offer(entries)
         return True
+
+    def rest(self) -> None:
+        """Know that no publication comes until `refresh` is called by the owner."""
+        self._move(Event.REST)
 
     def close(self) -> None:
         """Take nothing any more."""

@@ -1,6 +1,7 @@
 """The segments that a process keeps in memory, bounded in total."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from midstream.hub.segment import Segment, index_of, start_of
@@ -29,6 +30,7 @@ class Window:
         size_bytes: What all of that takes.
         hits: How many segments were asked for that were in memory.
         misses: How many were not.
+        spare: Drops the memory of a stream that nobody reads, and returns False if there is none.
     """
 
     def __init__(self, limit_bytes: int) -> None:
@@ -40,6 +42,7 @@ class Window:
         self.size_bytes = 0
         self.hits = 0
         self.misses = 0
+        self.spare: Callable[[], bool] = lambda: False
 
     def get(self, stream_id: str, index: int) -> Segment | None:
         """Return a segment if it is in memory."""
@@ -111,9 +114,13 @@ class Window:
         self.size_bytes -= size_bytes
 
     def grow(self, by_bytes: int) -> None:
-        """Count so much more, and drop segments as far as that is too much."""
+        """Count so much more, and drop segments as far as that is too much; first those that nobody reads."""
         self.size_bytes += by_bytes
-        while self.size_bytes > self._limit_bytes and len(self._segments) > 1:
+        while by_bytes > 0 and self.size_bytes > self._limit_bytes:
+            if self.spare():
+                continue
+            if len(self._segments) <= 1:
+                break
             (stream_id, index), segment = self._segments.popitem(last=False)
             self._let_go(segment)
             indexes = self._by_stream[stream_id]
