@@ -87,6 +87,9 @@ class Settings(
     )
     max_wait_s: float = Field(default=60.0, gt=0, description="longest time that `?wait=` may ask for")
     page_limit: int = Field(default=1_000, ge=1, le=10_000, description="most entries or streams on one page")
+    acts_step_s: float = Field(
+        default=10.0, gt=0, le=60, description="longest time of one request for an act on all streams of a search"
+    )
     audit_entries: int = Field(
         default=10_000, ge=100, description="most acts of operators that the audit in Redis keeps; the oldest go first"
     )

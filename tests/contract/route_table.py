@@ -78,6 +78,7 @@ ROUTES: dict[tuple[str, str], Row] = {
     ("post", "/v1/operate/streams/{tenant}/{stream_id}/trim"): Row((OPERATE,)),
     ("post", "/v1/operate/streams/{tenant}/{stream_id}/retain"): Row((OPERATE,), {"ttl_s": 60}),
     ("delete", "/v1/operate/streams/{tenant}/{stream_id}"): Row((OPERATE,)),
+    ("post", "/v1/operate/acts"): Row((OPERATE,), {"act": "cancel", "where": {"q": "{stream}"}, "expect": 1}),
     ("get", "/v1/operate/audit"): Row((OPERATE,)),
     ("get", "/healthz"): Row(is_public=True),
     ("get", "/readyz"): Row(is_public=True),

@@ -57,7 +57,7 @@ async def create(log: Log, stream_id: str, tenant: str = "acme", policy: str = "
     """Create a queued stream without a slip; return its name."""
     name = stream_id if tenant == "default" else f"{tenant}/{stream_id}"
     new = NewStream(digest="d", tenant=tenant, model="demo/count", ttl_s=60, request=b'{"input":"hi"}', policy=policy)
-    await log.create(name, new, look_in_ms=60_000)
+    await log.create(name, new, look_in_ms=9_000)
     return name
 
 

@@ -77,6 +77,7 @@ ANSWERS: Final[dict[str, Answers]] = {
     "post /v1/operate/streams/{tenant}/{stream_id}/trim": ({200: (JSON,)}, _ACTED),
     "post /v1/operate/streams/{tenant}/{stream_id}/retain": ({200: (JSON,)}, _ACTED),
     "delete /v1/operate/streams/{tenant}/{stream_id}": ({204: ()}, (*_NAMED, 413)),
+    "post /v1/operate/acts": ({200: (JSON,)}, (*_CALLER, *_POST, 409)),
     "get /v1/operate/audit": ({200: (JSON,)}, _CALLER),
     "get /healthz": ({200: (JSON,)}, _ANY),
     "get /readyz": ({200: (JSON,)}, _ANY),

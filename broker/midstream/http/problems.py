@@ -23,7 +23,7 @@ from midstream.log.errors import (
     StreamAbsent,
     StreamDeleted,
 )
-from midstream.operate.act import ActRefusedError
+from midstream.operate.act import ActRefusedError, CountChangedError
 from midstream.requests.catalogue import MissingProviderKey, UnknownModel
 from midstream.requests.provider_objects import ProviderObjectError
 from midstream.requests.remote_files import RemoteFileError
@@ -150,6 +150,7 @@ _PROBLEMS: Final[dict[type[Exception], Callable[[Any], Problem]]] = {
     LimitExceededError: _limited,
     OverloadedError: _overloaded,
     LogTrimmed: _trimmed,
+    CountChangedError: lambda e: Problem(409, e.code, str(e), count=e.count),
     ActRefusedError: lambda e: Problem(409, e.code, str(e)),
     LogUnavailable: _unavailable,
     LogFull: _full,

@@ -55,9 +55,17 @@ class ActRefusedError(Exception):
     """A stream is not as the act needs it.
 
     Attributes:
-        code: `stream_running`, `stream_ended`, `stream_not_ended`, `stream_busy` or `would_pay_again`.
+        code: `stream_running`, `stream_ended`, `stream_not_ended`, `stream_busy`, `would_pay_again` or `count_changed`.
     """
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(detail)
         self.code = code
+
+
+class CountChangedError(ActRefusedError):
+    """More streams fit than the operator expects; `count` is how many."""
+
+    def __init__(self, count: int, expect: int) -> None:
+        super().__init__("count_changed", f"{count} streams fit, and {expect} were expected: look again.")
+        self.count = count

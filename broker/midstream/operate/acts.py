@@ -73,6 +73,16 @@ class Acts:
         audit.done(act.name, self._operator.asker, **names)
         return done
 
+    async def require_live(self, name: str) -> None:
+        """Do nothing while the stream has not ended.
+
+        Raises:
+            ActRefusedError: It has.
+        """
+        state = await stopping.present(self._resources, name)
+        if state.ended:
+            raise ActRefusedError("stream_ended", f"The stream has ended meanwhile: {state.outcome}.")
+
     async def _seal(self, name: str, reason: str) -> State:
         """End a stream as `interrupted`; by the fence of its owner, whose next append is refused (I6)."""
         for _ in range(SEAL_TRIES):

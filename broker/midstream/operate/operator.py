@@ -1,5 +1,7 @@
 """Who asks what concerns the installation: a credential with the scope `operate`, which sees all tenants' streams."""
 
+from typing import Any
+
 from midstream.access.api_keys import TENANT
 from midstream.journal.audit import Asker
 from midstream.log.errors import StreamAbsent
@@ -33,7 +35,7 @@ class Operator:
         """The settings of this process."""
         return self.resources.settings
 
-    async def note(self, act: str, result: str, *, tenant: str = "", stream: str = "", **facts: str | int) -> None:
+    async def note(self, act: str, result: str, *, tenant: str = "", stream: str = "", **facts: Any) -> None:
         """Add a row to the audit of operators' acts (PROTOCOL: Operate/Audit).
 
         Raises:

@@ -67,12 +67,12 @@ async def _begin(resources: Resources, name: str, old: State, *, upstream_id: st
         upstream_id=upstream_id,
     )
     created_ms = await log.create(new_name, new, look_in_ms=look_again_ms(settings))
-    if created_ms is None:
-        return Done(stream_id, await present(resources, new_name))
+    state = new.as_state(created_ms) if created_ms is not None else await present(resources, new_name)
     owners = {old.tenant, owner_of(old.tenant, old.user)}
     keep_s = max(old.ttl_s, settings.retention_s)
+    # Also where the stream was there: the process that created it may have died before this.
     await asyncio.gather(
-        resources.slips.write(new_name, 0, new=True),
-        *(resources.registry.add(owner, stream_id, created_ms, keep_s=keep_s) for owner in owners),
+        *(resources.registry.add(owner, stream_id, state.created_ms, keep_s=keep_s) for owner in owners),
+        *([resources.slips.write(new_name, state.epoch)] if state.status == "queued" else []),
     )
-    return Done(stream_id, new.as_state(created_ms), is_new=True)
+    return Done(stream_id, state, is_new=created_ms is not None)
