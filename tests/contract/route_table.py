@@ -80,6 +80,12 @@ ROUTES: dict[tuple[str, str], Row] = {
     ("delete", "/v1/operate/streams/{tenant}/{stream_id}"): Row((OPERATE,)),
     ("post", "/v1/operate/acts"): Row((OPERATE,), {"act": "cancel", "where": {"q": "{stream}"}, "expect": 1}),
     ("get", "/v1/operate/audit"): Row((OPERATE,)),
+    ("get", "/v1/operate/workers"): Row((OPERATE,)),
+    ("get", "/v1/operate/brokers"): Row((OPERATE,)),
+    ("get", "/v1/operate/queue"): Row((OPERATE,)),
+    ("get", "/v1/operate/redis"): Row((OPERATE,)),
+    ("get", "/v1/operate/stats"): Row((OPERATE,)),
+    ("get", "/v1/operate/streams/{tenant}/{stream_id}"): Row((OPERATE,)),
     ("get", "/healthz"): Row(is_public=True),
     ("get", "/readyz"): Row(is_public=True),
 }

@@ -12,13 +12,14 @@ import pytest
 import redis as redis_sync
 from redis.exceptions import AuthenticationError, NoPermissionError
 
+from midstream.access.api_keys import digest
 from midstream.log.calls import SOURCES
 from tests.provider.client import ProviderServer
 from tests.provider.script import Script, directive
 from tests.servers import SERVER_KINDS, ValkeyProcess
 from tests.system import ROOT, System, stop
 
-KEY = secrets.token_urlsafe(32)
+KEY, OPERATOR = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
 USERS = (ROOT / "deploy/users.acl").read_text()
 PASSWORDS = {"broker": secrets.token_urlsafe(24), "worker": secrets.token_urlsafe(24)}
 ADMIN = "user admin on nopass ~* &* +@all\n"
@@ -82,7 +83,10 @@ async def test_a_whole_round_is_refused_nothing(server: Server, tmp_path: Path, 
     """Operation/Redis users."""
     folder = tmp_path / "logs"
     folder.mkdir()
-    keys = {"api_keys": f"{KEY}:acme", "lease_ms": 1_000}
+    operators = tmp_path / "keys.toml"
+    row = f'[[keys]]\nname = "ops"\nsha256 = "{digest(OPERATOR)}"\ntenant = "ops"\nscopes = ["operate"]\n'
+    operators.write_text(row)
+    keys = {"api_keys": f"{KEY}:acme", "lease_ms": 1_000, "keys_file": operators}
     system = System(
         server.url_of("broker"), folder, provider.url, broker_drain_ms=200, drain_s=0, demo_delay_ms=1, **keys
     )
@@ -93,6 +97,7 @@ async def test_a_whole_round_is_refused_nothing(server: Server, tmp_path: Path, 
         await streams_that_end(system)
         await streams_that_are_stopped(system)
         await other_endpoints(system)
+        await what_operators_ask(system, "workers", "brokers", "queue", "redis", "stats")
         await a_lost_worker_and_a_stopped_one(system, server)
     logs = "".join(path.read_text() for path in folder.glob("*.log"))
     with server.client("admin") as admin:
@@ -154,6 +159,12 @@ async def other_endpoints(system: System) -> None:
         assert answer.json()["choices"][0]["finish_reason"] == "stop"
 
 
+async def what_operators_ask(system: System, *paths: str) -> None:
+    for path in paths:
+        answer = await system.http.get(f"/v1/operate/{path}", headers={"Authorization": f"Bearer {OPERATOR}"})
+        assert answer.status_code == 200, (path, answer.text)
+
+
 async def a_lost_worker_and_a_stopped_one(system: System, server: Server) -> None:
     streams = {model: await system.post(model=model, input=directive(SLOW)) for model in ("openai/x", "demo/count")}
     async with system.http.stream("GET", f"/v1/streams/{streams['openai/x']}/events") as answer:
@@ -170,6 +181,7 @@ async def a_lost_worker_and_a_stopped_one(system: System, server: Server) -> Non
                 break
     await stop(system.workers[1])
     queued = await system.post(model="demo/count", input="x")
+    await what_operators_ask(system, f"streams/acme/{queued}")
     assert (await system.http.post(f"/v1/streams/{queued}/cancel")).status_code == 202
     await start(system, server, "worker")
     assert (await system.ended(handed_over))["outcome"] == "completed"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from midstream.log import calls
+from midstream.log import calls, script_call
 from midstream.log.keys import Key
 
 FOLDER = Path(calls.__file__).parent / "lua"
@@ -70,7 +70,7 @@ def test_every_file_belongs_to_a_call_or_is_shared() -> None:
 
 def test_a_field_that_no_state_has_is_refused_at_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "odd.lua").write_text("return stream.tial")
-    monkeypatch.setattr(calls, "_FOLDER", tmp_path)
+    monkeypatch.setattr(script_call, "_FOLDER", tmp_path)
     with pytest.raises(TypeError, match="tial"):
 
         class Odd(calls.Call):

@@ -8,11 +8,12 @@ from typing import Final, Self
 from midstream import counters
 from midstream.attempts.delta import Delta, Finish, SourceError, Usage
 from midstream.counters import Distribution
+from midstream.lifecycle.minute_counts import FIRST_CHUNK_BOUNDS_S
 from midstream.requests.catalogue import available, split
 from midstream.settings import Settings
 from midstream.traces.tracing import CallReport
 
-BOUNDS_S: Final = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
+BOUNDS_S: Final = FIRST_CHUNK_BOUNDS_S
 BOUNDS_TOKENS: Final = tuple(4.0**power for power in range(14))
 """The bounds that the conventions want: in seconds, and of tokens (1 to 67,108,864)."""
 OTHER: Final = "other"

@@ -7,7 +7,7 @@ source), a `Writer` (batches) and the `Attempt` (writes to the log).
 import asyncio
 import logging
 import time
-from typing import Final
+from typing import Any, Final
 
 from pydantic import ValidationError
 
@@ -78,6 +78,19 @@ class Generation:
         if self._production.has_content:
             return "streaming"
         return "starting" if self._production.call is Call.NOT_MADE else "waiting"
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """What an operator wants to know of it; times are of the server's clock."""
+        attempt = self.attempt
+        return {
+            "stream": attempt.stream_id,
+            "model": attempt.state.model,
+            "epoch": attempt.fence.epoch,
+            "state": self.progress,
+            "claimed_ms": attempt.state.started_ms,
+            "tail": attempt.tail,
+        }
 
     async def run(self) -> bool:
         """Produce until the end, and seal truthfully whatever happens.

@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 from redis.asyncio import Redis
 
+from midstream import counters
 from midstream.attempts.lease import LeaseKeeper
+from midstream.lifecycle.presence import Presence, new_process_name
 from midstream.lifecycle.queue_readings import queue_readings
 from midstream.lifecycle.reaper import Reaper
-from midstream.log.connect import connect
+from midstream.log.connect import connect, pool_readings
 from midstream.log.disk_proof import prove_disk
 from midstream.log.durability import examine, refuse_unfit
 from midstream.log.errors import LogUnavailable
 from midstream.log.feed import Feed
+from midstream.log.roll import Roll
 from midstream.settings import Settings
 from midstream_worker.parts import WorkerParts
 from midstream_worker.pickup import Pickup, arq_redis
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 REDIS_WAIT_S: Final = 0.5
+ROWS: Final = 500
+"""How many of its generations a worker names on the roll."""
 GAVE_UP: Final = 70
 """Exit status of a process that cannot keep what it promises (EX_SOFTWARE)."""
 
@@ -48,7 +53,9 @@ class Process:
         parts.sources.warm()
         folder = str(Path(__file__).parent)
         self._leases = LeaseKeeper(settings, lambda timeout_s: self._connect(1, timeout_s), _give_up, folder)
-        self._producers = Producers(parts, self._leases)
+        self.name = new_process_name()
+        self._producers = Producers(parts, self._leases, self.name)
+        self._presence = Presence(Roll(self._redis, settings.key_prefix), "worker", self.name, self._facts)
         self._reaper = Reaper(parts.log, parts.registry, parts.slips, settings, parts.clock, parts.tracing)
         keys = parts.log.keys
         self._pickup = Pickup(
@@ -93,6 +100,23 @@ class Process:
         states = {("generations", state): number for state, number in self._producers.states().items()}
         return own | states | await queue_readings(self._parts.slips)
 
+    def _facts(self) -> dict[str, Any]:
+        """Return what this worker says of itself on the roll."""
+        states = self._producers.states()
+        generations = self._producers.rows(ROWS)
+        return {
+            "draining": self._stopped.is_set(),
+            "slots": self._settings.max_generations,
+            "free": max(0, self._producers.free),
+            "states": states,
+            "generations": generations,
+            "generations_left_out": max(0, sum(states.values()) - len(generations)),
+            "lease_ms": self._settings.lease_ms,
+            "renewal_age_ms": round(self._leases.renewal_age_s * 1000),
+            "late_renewals": counters.counts().get(("renewal_failures",), 0),
+            "pool": pool_readings(self._redis, self._claims_redis),
+        }
+
     async def _start_metrics(self) -> None:
         """Listen for Prometheus, where the settings name a port.
 
@@ -126,11 +150,13 @@ class Process:
         await self._feed.subscribe(self._control)
         self._leases.start()
         self._reaper.start()
+        self._presence.start()
         self.ready.set()
         logger.info("worker ready: up to %d generations at once", self._settings.max_generations)
 
     async def _on_shutdown(self, _ctx: dict[str, Any]) -> None:
         await self._producers.drain(self._settings.drain_s)
+        await self._presence.stop()
         await self._reaper.stop()
         await self._leases.stop()
         await self._feed.stop()

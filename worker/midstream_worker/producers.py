@@ -2,16 +2,17 @@
 
 import asyncio
 import logging
-import secrets
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import Final
+from itertools import islice
+from typing import Any, Final
 
 from midstream.attempts.attempt import Attempt
 from midstream.attempts.conclusion import Stop
 from midstream.attempts.lease import LeaseKeeper
 from midstream.log.errors import LogError
+from midstream.log.owners import new_owner
 from midstream_worker.generation import STATES, Generation
 from midstream_worker.parts import WorkerParts
 
@@ -28,10 +29,12 @@ class Producers:
     Args:
         parts: The parts of this worker.
         leases: Keeps the leases of what runs.
+        name: The name of this worker process, with which the owner's word of each claim begins.
     """
 
-    def __init__(self, parts: WorkerParts, leases: LeaseKeeper) -> None:
+    def __init__(self, parts: WorkerParts, leases: LeaseKeeper, name: str) -> None:
         self.leases = leases
+        self._name = name
         self._parts = parts
         self._running: dict[asyncio.Task[None], Generation] = {}
         self._on_free: Callable[[], None] = lambda: None
@@ -45,6 +48,10 @@ class Producers:
         """Return how many generations are in each state."""
         return dict.fromkeys(STATES, 0) | Counter(generation.progress for generation in self._running.values())
 
+    def rows(self, most: int) -> list[dict[str, Any]]:
+        """Return what up to `most` generations do, those that have run for longest first."""
+        return [generation.row for generation in islice(self._running.values(), most)]
+
     def when_free(self, call: Callable[[], None]) -> None:
         """Have `call` called whenever a generation has ended."""
         self._on_free = call
@@ -57,7 +64,7 @@ class Producers:
             LogUnavailable: Redis did not answer.
         """
         began_s = time.monotonic()
-        attempt, body = await Attempt.claim(self._parts, stream_id, secrets.token_hex(8))
+        attempt, body = await Attempt.claim(self._parts, stream_id, new_owner(self._name))
         attempt.trace = self._parts.tracing.attempt(stream_id, attempt.state, time.monotonic() - began_s)
         unwatched_ms = 0
         if attempt.look is not None and attempt.look.due_ms is not None:

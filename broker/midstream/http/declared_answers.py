@@ -79,6 +79,12 @@ ANSWERS: Final[dict[str, Answers]] = {
     "delete /v1/operate/streams/{tenant}/{stream_id}": ({204: ()}, (*_NAMED, 413)),
     "post /v1/operate/acts": ({200: (JSON,)}, (*_CALLER, *_POST, 409)),
     "get /v1/operate/audit": ({200: (JSON,)}, _CALLER),
+    "get /v1/operate/workers": ({200: (JSON,)}, _CALLER),
+    "get /v1/operate/brokers": ({200: (JSON,)}, _CALLER),
+    "get /v1/operate/queue": ({200: (JSON,)}, _CALLER),
+    "get /v1/operate/redis": ({200: (JSON,)}, _CALLER),
+    "get /v1/operate/stats": ({200: (JSON,)}, _CALLER),
+    "get /v1/operate/streams/{tenant}/{stream_id}": ({200: (JSON,)}, _NAMED),
     "get /healthz": ({200: (JSON,)}, _ANY),
     "get /readyz": ({200: (JSON,)}, _ANY),
 }

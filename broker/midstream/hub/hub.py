@@ -5,7 +5,7 @@ import contextlib
 import itertools
 import logging
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
 from redis.asyncio import Redis
@@ -71,6 +71,7 @@ class Hub:
         self._silence_s = heartbeat_ms / 1000
         self._timeout_s = timeout_s
         self._followers: dict[str, Follower] = {}  # by channel; no closed one is among them
+        self._listeners: dict[str, Callable[[bytes], None]] = {}
         self._feed = Feed(redis, self._deliver, self._regained, timeout_s)
         self._timer: asyncio.Task[None] | None = None
         self._look: asyncio.Task[None] | None = None
@@ -95,6 +96,21 @@ class Hub:
             ("window_reads", "hit"): self._window.hits,
             ("window_reads", "miss"): self._window.misses,
         }
+
+    def tail_rows(self, stream_id: str, most: int) -> list[dict[str, Any]]:
+        """Return what up to `most` tails of a stream do, those first that lag most."""
+        follower = self._followers.get(self._log.keys.channel(stream_id))
+        tails = sorted(follower.tails, key=lambda tail: tail.cursor)[:most] if follower else []
+        return [tail.row for tail in tails]
+
+    async def listen(self, channel: str, take: Callable[[bytes], None]) -> None:
+        """Hand every message of a channel that is no stream's to `take`.
+
+        Raises:
+            LogUnavailable: Redis did not confirm it in time; a later call may.
+        """
+        self._listeners[channel] = take
+        await self._feed.subscribe(channel)
 
     def tails_of(self, stream_id: str) -> int:
         """Return how many tails a stream has in this process."""
@@ -251,6 +267,8 @@ class Hub:
         for channel, message in messages:
             follower = self._followers.get(channel)
             if follower is None:
+                if channel in self._listeners:
+                    self._listeners[channel](message)
                 continue
             if message == DELETED:
                 follower.pump()  # what came before it

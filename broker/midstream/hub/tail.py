@@ -75,6 +75,15 @@ class TailState(Enum):
     """It was closed in the middle: the client has to see a cut."""
 
 
+CLIENTS: Final = {
+    "NativeFace": "sse",
+    "ObjectsFace": "websocket",
+    "ChatFace": "openai chat",
+    "ResponsesFace": "openai responses",
+    "MessagesFace": "anthropic",
+    "UiMessagesFace": "ai sdk",
+}
+"""What kind of client each wire format is for, by the name of its face."""
 _OPEN: Final = TailState.OPEN  # `pump` looks at it for every tail and publication
 _LIVE: Final = (TailState.OPEN, TailState.RESETTING)
 
@@ -209,6 +218,17 @@ class Tail:
     def stream_id(self) -> str:
         """The stream that it reads."""
         return self._reader.stream_id
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """What an operator wants to know of it: its client's wire format, cursor, and how many entries it lags."""
+        face = type(self.face).__name__
+        return {
+            "client": CLIENTS.get(face, face),
+            "cursor": self.cursor,
+            "lag": max(0, self._reader.sync.tail - self.cursor),
+            "is_waiting_for_client": self.sink is not None and not self.sink.ready,
+        }
 
     @property
     def lagging(self) -> Lagging:

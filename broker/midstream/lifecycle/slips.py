@@ -116,6 +116,20 @@ class Slips:
         now_ms = seconds * 1000 + microseconds // 1000
         return max(0.0, float(now_ms - since_ms) / 1000)
 
+    async def names(self, limit: int) -> set[str]:
+        """Return the streams of up to `limit` slips that wait, the oldest first. Raises as `waiting`."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            pipe.zrange(self._keys.queue, 0, limit - 1)
+            (job_ids,) = await execute(pipe)
+        return {job_id.decode().rpartition(".")[0] for job_id in job_ids}
+
+    async def place(self, stream_id: str, epoch: int) -> int | None:
+        """Return how many slips wait before that of a stream; None: it has no slip. Raises as `waiting`."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            pipe.zrank(self._keys.queue, f"{stream_id}.{epoch}")
+            (rank,) = await execute(pipe)
+        return None if rank is None else int(rank)
+
     async def _missing(self, job_ids: list[str]) -> list[str]:
         """Return those slips that no worker can take.
 

@@ -133,7 +133,25 @@ class Bounded(AbstractConnection):
 
 
 class _Pool(BlockingConnectionPool):
-    """A pool that can shrink again, and gives out no connection of an earlier round."""
+    """A pool that can shrink again, and gives out no connection of an earlier round.
+
+    Attributes:
+        waits: How often a caller found no free connection.
+    """
+
+    waits = 0
+
+    def can_get_connection(self) -> bool:
+        """Tell whether there is a connection for a caller, who waits otherwise."""
+        can: bool = super().can_get_connection()
+        if not can:
+            self.waits += 1
+        return can
+
+    @property
+    def in_use(self) -> int:
+        """How many connections callers hold."""
+        return len(self._in_use_connections)
 
     def ensure_connection(self, connection: Any) -> Coroutine[Any, Any, None]:
         """Return the coroutine that connects a connection which is about to be given out."""
@@ -152,6 +170,16 @@ async def shed(redis: Redis, keep: int = 1) -> None:
     pool = redis.connection_pool
     if isinstance(pool, _Pool):
         await pool.shed(keep)
+
+
+def pool_readings(*clients: Redis) -> dict[str, int]:
+    """Return how many connections of these clients are in use, how many there may be, and how often none was free."""
+    pools = [client.connection_pool for client in clients if isinstance(client.connection_pool, _Pool)]
+    return {
+        "in_use": sum(pool.in_use for pool in pools),
+        "max": sum(pool.max_connections for pool in pools),
+        "waits": sum(pool.waits for pool in pools),
+    }
 
 
 def connect(url: str, timeout_s: float, connections: int) -> Redis:

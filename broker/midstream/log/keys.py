@@ -65,6 +65,33 @@ class Keys:
         """Return the key that holds the tries of a request."""
         return Key(f"{self.prefix}:tried:{digest}")
 
+    def sign(self, process: str) -> Key:
+        """Return the key of what a worker or a broker says of itself."""
+        return Key(f"{self.prefix}:sign:{process}")
+
+    def roll(self, kind: str) -> Key:
+        """Return the key of the set of workers or brokers by the time of their last sign."""
+        return Key(f"{self.prefix}:roll:{kind}")
+
+    @property
+    def minutes(self) -> str:
+        """The beginning of the key of what all processes have counted in a minute; its number follows a colon."""
+        return f"{self.prefix}:minute"
+
+    @property
+    def memory(self) -> Key:
+        """The key of the readings of the server's memory in the last hours."""
+        return Key(f"{self.prefix}:memory")
+
+    @property
+    def census(self) -> str:
+        """The channel on which brokers are asked for the tails of a stream."""
+        return f"{self.prefix}:census"
+
+    def answers(self, census: str) -> Key:
+        """Return the key of the list of what brokers answer to one question for tails."""
+        return Key(f"{self.prefix}:answers:{census}")
+
     @property
     def brokers(self) -> Key:
         """The key of the set of brokers by the time of their last sign of life."""

@@ -13,6 +13,7 @@ from midstream.log.errors import LeaseHeld, StaleEpoch, StreamAbsent, StreamSeal
 from midstream.log.gathered import Gathered
 from midstream.log.keys import Key, Keys, id_of
 from midstream.log.many import Many
+from midstream.log.past import PastAttempt
 from midstream.log.registry import Registry
 from midstream.log.scripts import Scripts, accepted
 from midstream.log.state import FIELDS, NOTHING_LEFT, Left, State
@@ -283,6 +284,11 @@ class Log:
         if request is None:
             raise StreamAbsent(stream_id)
         return request
+
+    async def past(self, stream_id: str) -> tuple[PastAttempt, ...]:
+        """Return what ended a stream's earlier attempts."""
+        (past,) = await self._fields(stream_id, "past")
+        return PastAttempt.parse(past)
 
     async def origin(self, stream_id: str) -> bytes:
         """Return what the endpoint that started the stream has to remember; empty: nothing."""

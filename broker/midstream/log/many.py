@@ -1,7 +1,7 @@
 """What is done to many streams at once, in one round trip each: renewals, and a reaper's looks and verdicts."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from midstream.log import calls
 from midstream.log.errors import LogError
@@ -11,6 +11,8 @@ from midstream.log.scripts import Scripts, refusal
 from midstream.log.state import FIELDS, Left, State
 from midstream.log.values import Ending, Fence
 
+PAGE: Final = 500
+"""Statuses that are read in one round trip: this process does nothing else meanwhile."""
 Errors = dict[str, LogError | None]
 """For each stream why it was refused, None where it was done."""
 
@@ -35,6 +37,15 @@ class Many:
         """Return the state of each, None where there is no stream."""
         rows = await self._scripts.each(*(("HMGET", self._keys.state(each), *FIELDS) for each in stream_ids))
         return [row if isinstance(row, LogError) else State.parse(row) for row in rows]
+
+    async def statuses(self, stream_ids: Sequence[str]) -> list[str | None]:
+        """Return the status of each, None where there is no stream or it cannot be read."""
+        statuses: list[str | None] = []
+        for start in range(0, len(stream_ids), PAGE):
+            page = stream_ids[start : start + PAGE]
+            rows = await self._scripts.each(*(("HGET", self._keys.state(each), "status") for each in page))
+            statuses += [None if row is None or isinstance(row, LogError) else row.decode() for row in rows]
+        return statuses
 
     async def extents(self, stream_ids: Sequence[str]) -> list[Extent | LogError | None]:
         """Return how far the log of each goes, None where there is no stream. It is read faster than a state."""

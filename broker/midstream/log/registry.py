@@ -122,6 +122,13 @@ class Registry:
         looks_ms = {each.decode(): int(float(time)) for each, time in zip(words[::2], words[1::2], strict=True)}
         return Due(int(now_ms), looks_ms, int(float(next_ms)))
 
+    async def live(self, limit: int) -> tuple[list[str], int]:
+        """Return up to `limit` streams that have not ended, the next to be looked at first, and their number."""
+        members, number = await self._scripts.in_order(
+            ("ZRANGE", self._keys.due, 0, limit - 1), ("ZCARD", self._keys.due)
+        )
+        return [member.decode() for member in members], int(number)
+
     async def watch_again(self, looks_ms: Mapping[str, int]) -> None:
         """Have reapers look at streams at these times of the server's clock; one that has left the set stays out."""
         if looks_ms:

@@ -5,7 +5,7 @@ from typing import Any
 from midstream.access.api_keys import TENANT
 from midstream.journal.audit import Asker
 from midstream.log.errors import StreamAbsent
-from midstream.log.keys import stream_name
+from midstream.log.keys import stream_name, tenant_of
 from midstream.service.caller import Caller
 from midstream.service.resources import Resources
 from midstream.settings import OPEN_TENANT, Settings
@@ -50,6 +50,10 @@ class Operator:
     def only_tenant(self) -> str | None:
         """The one tenant whose streams this operator reaches; None: those of all (PROTOCOL: Operate/Scope)."""
         return OPEN_TENANT if self.settings.is_open else None
+
+    def reaches(self, name: str) -> bool:
+        """Tell whether the operator reaches the stream with this name."""
+        return self.only_tenant in (None, tenant_of(name))
 
     def name_of(self, tenant: str, stream_id: str) -> str:
         """Return the name of a stream, which need not exist.

@@ -26,6 +26,7 @@ from midstream.service.admission import Admission
 from midstream.service.credentials import Credentials
 from midstream.service.grant_ends import GrantEnds
 from midstream.service.listing import Lists
+from midstream.service.operations import Operations
 from midstream.service.retries import Retries
 from midstream.service.shared_secret import SharedSecret
 from midstream.settings import Settings
@@ -59,6 +60,7 @@ class Resources:
     finder: Finder
     trail: Trail
     tracing: Tracing
+    operations: Operations
     waits: TenantCounts = field(default_factory=TenantCounts)
     sockets: TenantCounts = field(default_factory=TenantCounts)
     bodies_bytes: TenantCounts = field(default_factory=TenantCounts)
@@ -78,20 +80,14 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     # The reaper has connections of its own: it must look after lost streams even when requests hold all others.
     reaper_redis = connect(url, settings.redis_timeout_s, REAPER_CONNECTIONS)
     log, registry = Log(redis, prefix), Registry(redis, prefix)
-    hub = Hub(
-        log,
-        redis,
-        window_bytes=settings.window_bytes,
-        heartbeat_ms=settings.heartbeat_ms,
-        timeout_s=settings.redis_timeout_s,
-        unsent_bytes=settings.unsent_bytes,
-    )
+    hub = _hub(log, redis, settings)
     reaper = _reaper(reaper_redis, settings, tracing)
     retries = Retries(Tries(redis, prefix))
     slips = Slips(redis, prefix, settings.queue_timeout_s)
     lists = Lists(log, registry, settings)
     admission, chats = Admission(settings, redis, log, registry, slips), Chats(redis, prefix)
     finder = Finder(log, registry, Changes(redis, prefix), settings)
+    operations = Operations(redis, hub, settings)
     credentials: Credentials | None = None
     grant_ends: GrantEnds | None = None
     try:
@@ -107,12 +103,14 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         credentials.start()
         reaper.start()
         retries.start()
+        await operations.start()
         yield Resources(
             *(settings, secret, credentials, grant_ends, log, registry, admission, chats, retries, slips, hub),
-            *(lists, finder, Trail(redis, prefix), tracing),
+            *(lists, finder, Trail(redis, prefix), tracing, operations),
         )
     finally:
         finder.close()
+        await operations.stop()
         if grant_ends is not None:
             grant_ends.stop()
         if credentials is not None:
@@ -129,3 +127,14 @@ def _reaper(redis: Redis, settings: Settings, tracing: Tracing) -> Reaper:
     prefix = settings.key_prefix
     slips = Slips(redis, prefix, settings.queue_timeout_s)
     return Reaper(Log(redis, prefix), Registry(redis, prefix), slips, settings, tracing=tracing)
+
+
+def _hub(log: Log, redis: Redis, settings: Settings) -> Hub:
+    return Hub(
+        log,
+        redis,
+        window_bytes=settings.window_bytes,
+        heartbeat_ms=settings.heartbeat_ms,
+        timeout_s=settings.redis_timeout_s,
+        unsent_bytes=settings.unsent_bytes,
+    )

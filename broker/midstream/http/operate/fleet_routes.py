@@ -1,0 +1,47 @@
+"""`/v1/operate/…`: what an operator asks about one stream, and about the installation (PROTOCOL: Operators)."""
+
+from fastapi import APIRouter, Response
+
+from midstream.http.auth import AnOperator
+from midstream.http.json_response import JsonResponse
+from midstream.http.json_route import JsonRoute
+from midstream.operate import fleet, minute_stats, queue_report, redis_report
+from midstream.operate.stream_report import stream_report
+
+router = APIRouter(prefix="/v1/operate", tags=["operate"], route_class=JsonRoute)
+
+
+@router.get("/workers", response_class=Response)
+async def get_workers(operator: AnOperator) -> Response:
+    """List the workers that live, with the generations that each runs."""
+    return JsonResponse(await fleet.workers(operator))
+
+
+@router.get("/brokers", response_class=Response)
+async def get_brokers(operator: AnOperator) -> Response:
+    """List the brokers that live, with their tails and what they hold in memory."""
+    return JsonResponse(await fleet.brokers(operator))
+
+
+@router.get("/queue", response_class=Response)
+async def get_queue(operator: AnOperator) -> Response:
+    """Show what waits for a worker: depth, oldest slip, slips without a stream, queued streams without a slip."""
+    return JsonResponse(await queue_report.queue(operator))
+
+
+@router.get("/redis", response_class=Response)
+async def get_redis(operator: AnOperator) -> Response:
+    """Show how the log's server does: memory with a forecast, persistence, eviction, slow log."""
+    return JsonResponse(await redis_report.redis_report(operator))
+
+
+@router.get("/stats", response_class=Response)
+async def get_stats(operator: AnOperator) -> Response:
+    """Show starts, outcomes, tokens and times to the first chunk of the last hour, minute by minute."""
+    return JsonResponse(await minute_stats.stats(operator))
+
+
+@router.get("/streams/{tenant}/{stream_id}", response_class=Response)
+async def get_stream(tenant: str, stream_id: str, operator: AnOperator) -> Response:
+    """Show all that is known of a stream except its content, and say why it has ended or what it waits for."""
+    return JsonResponse(await stream_report(operator, tenant, stream_id), headers={"Stream-Id": stream_id})

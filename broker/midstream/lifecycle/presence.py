@@ -1,0 +1,120 @@
+"""How a worker or a broker shows operators that it lives, and what it does (PROTOCOL: Operate/Roll)."""
+
+import asyncio
+import logging
+import os
+import platform
+import re
+import secrets
+import socket
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from importlib.metadata import version
+from typing import Any, Final
+
+from midstream.lifecycle.minute_counts import MinuteCounts
+from midstream.log.errors import LogUnavailable
+from midstream.log.forever import forever
+from midstream.log.roll import Kind, Roll
+
+logger = logging.getLogger(__name__)
+
+SIGN_S: Final = 2.0
+"""The time between two signs of a process."""
+LOOK_S: Final = 0.25
+"""How often the lag of the event loop is measured between them."""
+HOST_CHARS: Final = 32
+LEAVE_S: Final = 1.0
+"""How long a process that stops waits for Redis to take it off the roll; if it does not, the TTL does."""
+
+
+def new_process_name() -> str:
+    """Return a name for this process, `<host>:<pid>:<random>`, which its leases hold too, so that it fits a state."""
+    host = re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())[:HOST_CHARS] or "unknown"
+    return f"{host}:{os.getpid()}:{secrets.token_hex(2)}"
+
+
+class Presence:
+    """Signs the roll every `SIGN_S` until `stop`, and hands on what the process has counted meanwhile.
+
+    Args:
+        roll: The roll to sign.
+        kind: What the process is.
+        name: Its name.
+        read: Returns what it says of itself.
+        between: Called after each sign; a failure of Redis in it is logged.
+    """
+
+    def __init__(
+        self,
+        roll: Roll,
+        kind: Kind,
+        name: str,
+        read: Callable[[], Mapping[str, Any]],
+        between: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        self._roll = roll
+        self._kind: Kind = kind
+        self._name = name
+        self._read = read
+        self._between = between
+        self._counts = MinuteCounts()
+        self._started_ms = time.time_ns() // 1_000_000
+        self._lag_s = 0.0
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Sign from now on."""
+        self._counts.begin()
+        self._task = asyncio.create_task(forever("presence", self._run), name="presence")
+
+    async def stop(self) -> None:
+        """Leave the roll."""
+        if self._task is None:
+            return
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        self._task = None
+        try:
+            async with asyncio.timeout(LEAVE_S):
+                await self._sign()
+                await self._roll.leave(self._kind, self._name)
+        except (LogUnavailable, TimeoutError) as error:
+            logger.debug("this process leaves the roll by its TTL: %s", error)
+        finally:
+            self._counts.end()
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._sign()
+                if self._between is not None:
+                    await self._between()
+            except LogUnavailable as error:
+                logger.debug("the roll could not be signed: %s", error)
+            await self._rest()
+
+    async def _sign(self) -> None:
+        counts = self._counts.take()
+        facts = {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "version": version("midstream"),
+            "python": platform.python_version(),
+            "started_ms": self._started_ms,
+            "clock_ms": time.time_ns() // 1_000_000,
+            "loop_lag_ms": round(self._lag_s * 1000, 1),
+            **self._read(),
+        }
+        try:
+            await self._roll.sign(self._kind, self._name, facts, counts)
+        except LogUnavailable:
+            self._counts.give_back(counts)
+            raise
+
+    async def _rest(self) -> None:
+        """Wait for the next sign, and measure meanwhile by how much the event loop lags at most."""
+        self._lag_s, until_s = 0.0, time.monotonic() + SIGN_S
+        while (now_s := time.monotonic()) < until_s:
+            await asyncio.sleep(LOOK_S)
+            self._lag_s = max(self._lag_s, time.monotonic() - now_s - LOOK_S)

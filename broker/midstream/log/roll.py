@@ -1,0 +1,95 @@
+"""Which workers and brokers live, what each says of itself, and what all of them count in a minute (Operate/Roll).
+
+Each process writes one key with a TTL, every few seconds, so no key survives its process for longer than that. The roll
+is the set of their names: without it a reader would have to look through all keys of the server.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import orjson
+from redis.asyncio import Redis
+
+from midstream.log import calls
+from midstream.log.keys import Keys
+from midstream.log.scripts import Scripts
+
+Kind = Literal["worker", "broker"]
+KEEP_MS: Final = 8_000
+"""How long a process that has died stays on the roll."""
+MINUTE_MS: Final = 60_000
+MINUTES: Final = 60
+MINUTES_KEEP_MS: Final = (MINUTES + 5) * MINUTE_MS
+MOST_PROCESSES: Final = 1_000
+"""How many processes of a kind a reader is shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What a process on the roll says of itself.
+
+    Attributes:
+        name: The process' name: `<host>:<pid>:<random>`.
+        signed_ms: When it last said so, by the server's clock.
+        facts: What it says.
+    """
+
+    name: str
+    signed_ms: int
+    facts: dict[str, Any]
+
+
+class Roll:
+    """The processes under one key prefix. Raises `LogUnavailable` when Redis does not answer."""
+
+    def __init__(self, redis: Redis, prefix: str) -> None:
+        self._keys = Keys(prefix)
+        self._scripts = Scripts(redis)
+
+    async def sign(self, kind: Kind, name: str, facts: Mapping[str, Any], counts: Mapping[str, int]) -> int:
+        """Note that a process lives, add what it has counted to this minute, and return the server's time in ms."""
+        call = calls.Sign(
+            sign=self._keys.sign(name),
+            roll=self._keys.roll(kind),
+            queue=self._keys.queue,
+            minutes=self._keys.minutes,
+            process=name,
+            facts=orjson.dumps(facts),
+            keep_ms=KEEP_MS,
+            minutes_ms=MINUTES_KEEP_MS,
+            counts=[word for pair in counts.items() for word in pair],
+        )
+        (now_ms,) = await self._scripts.run(call)
+        return int(now_ms)
+
+    async def leave(self, kind: Kind, name: str) -> None:
+        """Take a process that stops off the roll."""
+        await self._scripts.in_order(("ZREM", self._keys.roll(kind), name), ("DEL", self._keys.sign(name)))
+
+    async def present(self, kind: Kind) -> list[Signature]:
+        """Return what the living processes of a kind say of themselves, by name."""
+        names = ("ZRANGE", self._keys.roll(kind), 0, MOST_PROCESSES - 1, "WITHSCORES")
+        (words,) = await self._scripts.in_order(names)
+        signed = {name.decode(): int(float(score)) for name, score in zip(words[::2], words[1::2], strict=True)}
+        facts = await self._scripts.in_order(*(("GET", self._keys.sign(name)) for name in signed)) if signed else []
+        return [
+            Signature(name, signed_ms, orjson.loads(each))
+            for (name, signed_ms), each in sorted(zip(signed.items(), facts, strict=True))
+            if each is not None
+        ]
+
+    async def minutes(self, now_ms: int) -> list[tuple[int, dict[str, int]]]:
+        """Return for each minute of the last hour when it began, in ms of the server, and what was counted in it."""
+        last = now_ms // MINUTE_MS
+        numbers = range(last - MINUTES + 1, last + 1)
+        rows = await self._scripts.in_order(*(("HGETALL", f"{self._keys.minutes}:{number}") for number in numbers))
+        return [
+            (number * MINUTE_MS, {name.decode(): int(value) for name, value in zip(row[::2], row[1::2], strict=True)})
+            for number, row in zip(numbers, rows, strict=True)
+        ]
+
+    async def now_ms(self) -> int:
+        """Return the server's time in ms."""
+        ((seconds, microseconds),) = await self._scripts.in_order(("TIME",))
+        return int(seconds) * 1000 + int(microseconds) // 1000

@@ -1,0 +1,158 @@
+"""What an operator sees of workers, brokers, the queue, Redis, the last hour and one stream (PROTOCOL: Operators)."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx2
+import pytest
+from redis.asyncio import Redis
+
+from midstream.lifecycle import presence
+from midstream.log.log import Log
+from midstream.log.owners import new_owner, worker_of
+from midstream.log.values import Fence, NewStream
+from midstream.settings import Settings
+from tests import inside
+
+LONG = {"model": "demo/count", "input": "hi", "params": {"words": 1_000, "delay_ms": 1_000}}
+SHORT = {"model": "demo/count", "input": "hi", "params": {"words": 3}}
+
+
+@pytest.fixture(autouse=True)
+def _sign_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(presence, "SIGN_S", 0.05)
+    monkeypatch.setattr(presence, "LOOK_S", 0.05)
+
+
+@pytest.fixture
+async def client(settings: Settings) -> AsyncIterator[httpx2.AsyncClient]:
+    async with inside.broker(settings) as asking:
+        yield asking
+
+
+async def fitting(client: httpx2.AsyncClient, path: str, condition: Any) -> Any:
+    """Return the first answer that fits: what a process says of itself comes a sign later."""
+    async with asyncio.timeout(5):
+        while True:
+            answer = (await client.get(f"/v1/operate/{path}")).json()
+            if condition(answer):
+                return answer
+            await asyncio.sleep(0.01)
+
+
+async def test_a_worker_is_on_the_roll_with_what_it_runs(client: httpx2.AsyncClient, settings: Settings) -> None:
+    """Operate/Roll."""
+    async with inside.worker(settings) as worker:
+        stream_id = (await client.post("/v1/streams", json=LONG)).json()["id"]
+        answer = await fitting(client, "workers", lambda each: each["data"] and each["data"][0]["generations"])
+        (row,) = answer["data"]
+        assert row["name"] == worker.name
+        assert row["alive"]
+        assert (row["slots"], row["free"], row["draining"]) == (200, 199, False)
+        (generation,) = row["generations"]
+        assert (generation["tenant"], generation["id"], generation["epoch"]) == ("default", stream_id, 1)
+        assert 0 <= generation["lease_age_ms"] <= settings.lease_ms
+        assert abs(row["clock_skew_ms"]) < 1_000
+        (broker,) = (await client.get("/v1/operate/brokers")).json()["data"]
+        assert {"tails", "followed_streams", "window_bytes", "version", "draining", "pool"} <= broker.keys()
+        await client.post(f"/v1/streams/{stream_id}/cancel")
+        await client.get(f"/v1/streams/{stream_id}?wait=10")
+    assert (await client.get("/v1/operate/workers")).json()["data"] == []
+
+
+async def test_what_a_process_writes_does_not_survive_it(client: httpx2.AsyncClient, redis: Redis) -> None:
+    """Operate/Roll."""
+    await fitting(client, "brokers", lambda each: each["data"])
+    keys = [key async for key in redis.scan_iter("ms:*")]
+    assert [key for key in keys if await redis.ttl(key) < 0] == []
+    assert await redis.pttl("ms:roll:broker") <= 8_000
+
+
+async def test_a_stream_tells_of_owner_tails_timings_and_why(client: httpx2.AsyncClient, settings: Settings) -> None:
+    """Operate/Stream, Operate/Tails, Operate/Why."""
+    async with inside.worker(settings) as worker:
+        stream_id = (await client.post("/v1/streams", json=LONG)).json()["id"]
+        async with client.stream("GET", f"/v1/streams/{stream_id}/events") as tail:
+            chunks = tail.aiter_raw()  # held, because a generator that is dropped closes the response
+            await anext(chunks)
+            path = f"streams/default/{stream_id}"
+            running = await fitting(client, path, lambda each: each["tails"]["number"] and "is writing" in each["why"])
+            assert running["lease"]["owner"]["worker"] == worker.name
+            assert running["lease"]["is_alive"]
+            assert running["lease"]["age_ms"] <= settings.lease_ms
+            (row,) = running["tails"]["data"]
+            assert (row["client"], row["lag"]) == ("sse", running["tail"] - row["cursor"])
+            assert running["tails"]["brokers_answered"] == running["tails"]["brokers_asked"] == 1
+            await client.post(f"/v1/streams/{stream_id}/cancel")
+            await client.get(f"/v1/streams/{stream_id}?wait=10")
+            await chunks.aclose()
+    ended = (await client.get(f"/v1/operate/streams/default/{stream_id}")).json()
+    assert ended["why"].startswith("It was cancelled after ")
+    assert ended["lease"] is None
+    (attempt,) = ended["attempts"]
+    assert (attempt["epoch"], attempt["ended_by"]) == (1, "cancelled")
+    assert 0 <= ended["timings"]["queued_ms"] <= ended["timings"]["first_delta_ms"] <= ended["timings"]["total_ms"]
+    assert "messages" not in ended
+    absent = await client.get("/v1/operate/streams/default/absent")
+    assert (absent.status_code, absent.json()["code"]) == (404, "stream_not_found")
+
+
+async def test_the_state_names_the_worker_of_each_attempt(client: httpx2.AsyncClient, redis: Redis) -> None:
+    """Operate/Stream."""
+    log = Log(redis, "ms")
+    owner = new_owner("web-1:42:beef")
+    assert len(owner) <= 64
+    assert worker_of(owner) == "web-1:42:beef"
+    new = NewStream(digest="d", tenant="default", model="demo/count", ttl_s=60, request=b'{"input":"hi"}')
+    await log.create("s1", new, look_in_ms=60_000)
+    claim = await log.claim("s1", owner, 1_000)
+    await log.release("s1", claim.fence)
+    second = await log.claim("s1", new_owner("web-2:7:cafe"), 60_000)
+    report = (await client.get("/v1/operate/streams/default/s1")).json()
+    first, present = report["attempts"]
+    assert (first["ended_by"], first["owner"]["host"], first["owner"]["pid"]) == ("handed_over", "web-1", 42)
+    assert (present["ended_by"], present["owner"]["host"]) == (None, "web-2")
+    assert "Its worker web-2:7 is not among those alive" in report["why"]
+    assert second.fence != Fence(1, owner)
+    await client.delete("/v1/streams/s1")
+
+
+async def test_the_queue_names_what_does_not_fit(client: httpx2.AsyncClient, redis: Redis) -> None:
+    """Operate/Queue."""
+    log = Log(redis, "ms")
+    new = NewStream(digest="d", tenant="default", model="demo/count", ttl_s=60, request=b'{"input":"hi"}')
+    await log.create("lost", new, look_in_ms=60_000)
+    await redis.zadd("ms:queue", {"astray.0": time.time() * 1000})
+    answer = (await client.get("/v1/operate/queue")).json()
+    assert answer["slips_without_stream"] == {"number": 1, "data": [{"tenant": "default", "id": "astray"}]}
+    assert answer["streams_without_slip"] == {"number": 1, "data": [{"tenant": "default", "id": "lost"}]}
+    assert (answer["depth"], answer["queued_streams"], answer["is_complete"]) == (1, 1, True)
+    await redis.zrem("ms:queue", "astray.0")
+    await client.delete("/v1/streams/lost")
+
+
+async def test_the_last_hour_is_counted_by_minute(client: httpx2.AsyncClient, settings: Settings) -> None:
+    """Operate/Minutes."""
+    async with inside.worker(settings):
+        for _ in range(2):
+            stream_id = (await client.post("/v1/streams", json=SHORT)).json()["id"]
+            await client.get(f"/v1/streams/{stream_id}?wait=10")
+        answer = await fitting(client, "stats", lambda each: each["hour"]["outcomes"]["completed"] == 2)
+    assert len(answer["minutes"]) == 60
+    assert sum(minute["outcomes"]["completed"] for minute in answer["minutes"]) == 2
+    hour = answer["hour"]
+    assert (hour["starts"], hour["calls"], hour["failures"]) == (2, 2, {})
+    assert 0 < hour["first_chunk_s"]["p50"] <= hour["first_chunk_s"]["p95"] < 5
+    assert hour["output_tokens"] > 0
+
+
+async def test_redis_is_described(client: httpx2.AsyncClient) -> None:
+    """Operate/Redis."""
+    answer = (await client.get("/v1/operate/redis")).json()
+    assert answer["version"]
+    assert answer["memory"]["used_bytes"] > 0
+    assert answer["eviction"]["policy"] == "noeviction"
+    assert answer["slow_log"]["length"] >= 0
+    assert answer["memory"]["forecast"] is None, "a server that was just started foretells nothing"
