@@ -17,6 +17,7 @@ from midstream.access.access_settings import LOOPBACK_HOSTS, AccessSettings, lis
 from midstream.access.connection_settings import ConnectionSettings
 from midstream.access.limit_settings import LimitSettings
 from midstream.access.provider_settings import ProviderSettings, check_url
+from midstream.ends.ends_settings import EndsSettings
 from midstream.journal.journal_settings import JournalSettings
 from midstream.metrics.metrics_settings import MetricsSettings
 from midstream.traces.trace_settings import TraceSettings
@@ -32,6 +33,7 @@ ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s*]+")
 
 
 class Settings(
+    EndsSettings,
     ProviderSettings,
     JournalSettings,
     MetricsSettings,

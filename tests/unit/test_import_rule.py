@@ -22,7 +22,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         *("midstream.access.access_settings", "midstream.access.connection_settings"),
         *("midstream.access.limit_settings", "midstream.journal.journal_settings"),
         *("midstream.access.secret_files", "midstream.access.provider_settings"),
-        *("midstream.metrics.metrics_settings", "midstream.traces.trace_settings"),
+        *("midstream.ends.ends_settings", "midstream.metrics.metrics_settings", "midstream.traces.trace_settings"),
     ),
     "midstream.log": ("midstream.counters",),
     "midstream.requests": ("midstream.access.provider_settings", "midstream.log", "midstream.settings"),
@@ -33,6 +33,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         *("midstream.counters", "midstream.journal.plain_text", "midstream.settings", "midstream.log"),
         *("midstream.lifecycle", "midstream.traces"),
     ),
+    "midstream.ends": ("midstream.counters", "midstream.log", "midstream.settings"),
     "midstream.client": (),
     "midstream.sync": ("midstream.client",),
     "midstream.faces": ("midstream.log.entries",),
@@ -44,7 +45,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "midstream.journal",
         "midstream.log",
         "midstream.faces.face",
-        "midstream.hub",
+        *("midstream.ends", "midstream.hub"),
         *GROUND,
         *("midstream.counters", "midstream.traces"),
     ),
@@ -63,7 +64,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "midstream.cli": ("midstream",),
     "midstream_worker": (
         *("midstream.journal", "midstream.log", *GROUND, "midstream.counters", "midstream.metrics"),
-        *("midstream.attempts", "midstream.traces"),
+        *("midstream.attempts", "midstream.ends", "midstream.traces"),
     ),
 }
 

@@ -22,7 +22,7 @@ ROW = re.compile(r"^\| `(\w+)` \| (\w+) \| (\w+) \| (.*?) \| (.+) \|$", re.MULTI
 CALL = "`gen_ai_operation_name`, `gen_ai_provider_name`, `gen_ai_request_model`"
 ROLES: tuple[Role, ...] = ("broker", "worker")
 ALLOWED_LABELS = {
-    *("code", "outcome", "verdict", "by", "of", "limit", "at", "result", "state", "error_type"),
+    *("code", "outcome", "verdict", "by", "of", "limit", "at", "result", "state", "kind", "error_type"),
     *("gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model", "gen_ai_token_type"),
 }
 """Labels whose values come from lists of ours, or from settings. A new one needs such a list."""

@@ -22,6 +22,7 @@ from midstream.log.errors import LogUnavailable
 from midstream.log.feed import Feed
 from midstream.log.roll import Roll
 from midstream.settings import Settings
+from midstream_worker.on_end import OnEnd
 from midstream_worker.parts import WorkerParts
 from midstream_worker.pickup import Pickup, arq_redis
 from midstream_worker.producers import Producers
@@ -56,6 +57,7 @@ class Process:
         self.name = new_process_name()
         self._producers = Producers(parts, self._leases, self.name)
         self._presence = Presence(Roll(self._redis, settings.key_prefix), "worker", self.name, self._facts)
+        self._on_end = OnEnd(self._redis, parts.log, settings)
         self._reaper = Reaper(parts.log, parts.registry, parts.slips, settings, parts.clock, parts.tracing)
         keys = parts.log.keys
         self._pickup = Pickup(
@@ -98,7 +100,7 @@ class Process:
             ("renewal_age_seconds",): self._leases.renewal_age_s,
         }
         states = {("generations", state): number for state, number in self._producers.states().items()}
-        return own | states | await queue_readings(self._parts.slips)
+        return own | states | self._on_end.readings() | await queue_readings(self._parts.slips)
 
     def _facts(self) -> dict[str, Any]:
         """Return what this worker says of itself on the roll."""
@@ -151,12 +153,14 @@ class Process:
         self._leases.start()
         self._reaper.start()
         self._presence.start()
+        await self._on_end.start()
         self.ready.set()
         logger.info("worker ready: up to %d generations at once", self._settings.max_generations)
 
     async def _on_shutdown(self, _ctx: dict[str, Any]) -> None:
         await self._producers.drain(self._settings.drain_s)
         await self._presence.stop()
+        await self._on_end.stop()
         await self._reaper.stop()
         await self._leases.stop()
         await self._feed.stop()

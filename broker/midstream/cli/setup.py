@@ -17,6 +17,7 @@ from midstream.access.api_keys import KeysFileError
 from midstream.access.key_file import keys_of
 from midstream.access.secret_files import SUFFIX, SecretFileError
 from midstream.cli.terminal import echo
+from midstream.ends.webhook_file import WebhooksFileError, webhooks_of
 from midstream.requests.catalogue import LOCAL_MODEL, MissingProviderKey, UnknownModel, resolve
 from midstream.settings import PREFIX, Settings, secret_variables, variable_of
 
@@ -66,6 +67,11 @@ def load_settings(*, listens: bool = True, **flags: Any) -> Settings:
             keys_of(settings.keys_file)
         except KeysFileError as error:
             raise SetupError(f"{variable_of('keys_file')}: {error}") from None
+    if listens and settings.webhooks_file is not None:
+        try:
+            webhooks_of(settings.webhooks_file)
+        except WebhooksFileError as error:
+            raise SetupError(f"{variable_of('webhooks_file')}: {error}") from None
     _check_default_model(settings)
     return settings
 

@@ -89,6 +89,7 @@ class Delete(Call):
 
     state: Key
     log: Key
+    notice: Key
     tombstone_ms: int
     channel: str
 
@@ -133,6 +134,8 @@ class Leave(Call):
     """
 
     due: Key
+    outlets: Key
+    prefix: str
     ended: str
     most_ended: int
     streams: Sequence[Argument]

@@ -32,6 +32,14 @@ class Keys:
         """Return the key of the Redis stream that holds the entries."""
         return Key(f"{self.prefix}:{{{stream_id}}}:log")
 
+    def notice(self, stream_id: str) -> Key:
+        """Return the key of what outlets are told of an ended stream, until each of them has taken it."""
+        return Key(f"{self.prefix}:{{{stream_id}}}:notice")
+
+    def outbox(self, outlet: str) -> str:
+        """Return how the keys of an outlet's outbox begin."""
+        return f"{self.prefix}:outbox:{outlet}"
+
     def channel(self, stream_id: str) -> str:
         """Return the channel on which a stream's appends are published."""
         return f"{self.prefix}:{{{stream_id}}}"
@@ -111,6 +119,11 @@ class Keys:
     def ended(self) -> Key:
         """The key of the list of streams that have ended or were deleted since, in this order."""
         return Key(f"{self.prefix}:ended")
+
+    @property
+    def outlets(self) -> Key:
+        """The key of the outlets that ends are handed to."""
+        return Key(f"{self.prefix}:outlets")
 
     @property
     def control(self) -> str:

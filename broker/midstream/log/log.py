@@ -192,6 +192,7 @@ class Log:
         call = calls.Delete(
             state=self.keys.state(stream_id),
             log=self.keys.log(stream_id),
+            notice=self.keys.notice(stream_id),
             tombstone_ms=tombstone_s * 1000,
             channel=self.keys.channel(stream_id),
         )

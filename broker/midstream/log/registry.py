@@ -79,13 +79,21 @@ class Registry:
     async def unwatch(self, left: Mapping[str, Left]) -> None:
         """Have reapers look at these streams no more, which have ended or are gone, and count what is left of each.
 
-        Limits count them no more among what runs. What is left is counted once, however often it is noted.
+        Limits count them no more among what runs. What is left is counted once, however often it is noted, and each
+        end is put into the outbox once.
         """
         if left:
             words = [word for name, each in left.items() for word in self._words(name, each)]
-            await self._scripts.run(
-                calls.Leave(due=self._keys.due, ended=self._keys.ended, most_ended=ENDED_LIMIT, streams=words)
+            keys = self._keys
+            call = calls.Leave(
+                due=keys.due,
+                outlets=keys.outlets,
+                prefix=keys.prefix,
+                ended=keys.ended,
+                most_ended=ENDED_LIMIT,
+                streams=words,
             )
+            await self._scripts.run(call)
 
     def _words(self, name: str, left: Left) -> tuple[Argument, ...]:
         keys, tenant = self._keys, tenant_of(name)

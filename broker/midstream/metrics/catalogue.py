@@ -49,6 +49,11 @@ CATALOGUE: Final = (
     Metric("reaper_verdicts", "counter", _ALL, ("verdict",), "what this process' reaper did to streams"),
     Metric("paid_calls_avoided", "counter", _ALL, ("by",), "calls of models that may cost which a join saved"),
     Metric("limit_exceeded", "counter", _ALL, ("of", "limit"), "refusals by a limit, and by whose limit it is"),
+    Metric("end_deliveries", "counter", _ALL, ("kind", "result"), "deliveries to a `webhook` or the `hook`"),
+    Metric("ends_waiting", "gauge", _ALL, ("kind",), "ends in the outbox that a `webhook` or the `hook` has not taken"),
+    Metric(
+        "ends_oldest_waiting_seconds", "gauge", _ALL, ("kind",), "age of the oldest of these ends; 0: there is none"
+    ),
     Metric("tails", "gauge", _BROKER, (), "open tails"),
     Metric("followed_streams", "gauge", _BROKER, (), "streams that somebody reads here"),
     Metric("slowest_tail_lag_entries", "gauge", _BROKER, (), "how many entries the slowest tail has not been sent"),

@@ -8,6 +8,7 @@ from typing import Final
 
 from redis.asyncio import Redis
 
+from midstream.ends.webhooks import Webhooks
 from midstream.finder.finder import Finder
 from midstream.hub.hub import Hub
 from midstream.hub.tenant_counts import TenantCounts
@@ -61,6 +62,7 @@ class Resources:
     trail: Trail
     tracing: Tracing
     operations: Operations
+    webhooks: Webhooks
     waits: TenantCounts = field(default_factory=TenantCounts)
     sockets: TenantCounts = field(default_factory=TenantCounts)
     bodies_bytes: TenantCounts = field(default_factory=TenantCounts)
@@ -88,6 +90,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     admission, chats = Admission(settings, redis, log, registry, slips), Chats(redis, prefix)
     finder = Finder(log, registry, Changes(redis, prefix), settings)
     operations = Operations(redis, hub, settings)
+    webhooks = Webhooks(redis, log, settings)
     credentials: Credentials | None = None
     grant_ends: GrantEnds | None = None
     try:
@@ -103,10 +106,11 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         credentials.start()
         reaper.start()
         retries.start()
+        await webhooks.start()
         await operations.start()
         yield Resources(
             *(settings, secret, credentials, grant_ends, log, registry, admission, chats, retries, slips, hub),
-            *(lists, finder, Trail(redis, prefix), tracing, operations),
+            *(lists, finder, Trail(redis, prefix), tracing, operations, webhooks),
         )
     finally:
         finder.close()
@@ -115,6 +119,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             grant_ends.stop()
         if credentials is not None:
             await credentials.stop()
+        await webhooks.stop()
         await retries.stop()
         await reaper.stop()
         await hub.stop()

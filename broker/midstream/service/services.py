@@ -43,7 +43,8 @@ class Services:
 
     async def readings(self) -> dict[tuple[str, ...], float]:
         """Return what an operator wants to know of this process and of the queue, by name and labels."""
-        return self._resources.hub.readings | await queue_readings(self._resources.slips)
+        own = self._resources.hub.readings | self._resources.webhooks.readings()
+        return own | await queue_readings(self._resources.slips)
 
     async def drain(self, drain_s: float) -> None:
         """Part from every tail, spread over `drain_s`. Does not return: cancel it when all tails are gone."""

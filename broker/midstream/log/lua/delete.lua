@@ -1,6 +1,6 @@
 -- Forget a stream, but leave a tombstone, so that nothing creates it again or writes to it (PROTOCOL: Delete/Tombstone).
 --- include absent
-redis.call('DEL', state, log)
+redis.call('DEL', state, log, notice)
 redis.call('HSET', state, 'status', 'deleted')
 redis.call('PEXPIRE', state, tombstone_ms)
 redis.call('PUBLISH', channel, 'deleted')

@@ -3,8 +3,10 @@
 -- its name, the keys of its tenant's live streams, places and stored bytes, and then how many bytes are left, the time
 -- of its end, and for how long it is kept after that. Bytes below 0 are those of a stream that was deleted.
 -- Those that look for streams read in the list `ended` which ones have changed (PROTOCOL: Operate/Facts).
+-- What has ended is put into the outbox of each outlet of its tenant (PROTOCOL: Ends/Outbox).
 --- include clock
 --- include places
+--- include outbox
 local SHORTEST_STEP_MS = 60000
 local MORE_MS = 3600000
 
@@ -29,6 +31,7 @@ for i = streams_first, #streams, 7 do
   -- A stream is on the list until its end was noted, and so its bytes are added once.
   local is_first = redis.call('ZREM', due, name) == 1
   free_place(live, places, name)
+  if is_first and #outlet_rows > 0 then put_into_outbox(name) end
   bytes = tonumber(bytes)
   if bytes ~= 0 and is_first == (bytes > 0) then store(stored, bytes, tonumber(ended_ms), tonumber(ttl_ms)) end
   if tonumber(ended_ms) > 0 then note_end(name, ended_ms + ttl_ms - now_ms) end
