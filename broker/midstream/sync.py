@@ -117,6 +117,10 @@ class Midstream:
         """Return the models that this broker can run; see `midstream.Midstream.models`."""
         return self._run(self._client.models())
 
+    def operate(self, path: str, method: str = "GET", **options: Any) -> dict[str, Any]:
+        """Ask or do what an operator may; see `midstream.Midstream.operate`."""
+        return self._run(self._client.operate(path, method, **options))
+
     def _run(self, work: Coroutine[Any, Any, Result]) -> Result:
         if not self._close.alive:
             work.close()

@@ -3,16 +3,16 @@
 import asyncio
 import json
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
-from functools import wraps
 from typing import Any, Final
 
 import click
 
 from midstream.cli import render
+from midstream.cli.client_command import client_command
 from midstream.cli.terminal import echo, echo_json
-from midstream.client.client import DEFAULT_URL, ClientEntry, Midstream
+from midstream.client.client import ClientEntry, Midstream
 from midstream.journal.plain_text import harmless_line
 
 EXIT_STATUS: Final = {"completed": 0, "failed": 3, "cancelled": 4, "interrupted": 5}
@@ -20,7 +20,6 @@ EXIT_LEFT: Final = 130
 """The exit status after Ctrl-C, as in shells; the generation goes on."""
 POLICIES: Final = ("auto", "reattach", "interrupt", "continue", "restart")
 STATUSES: Final = ("queued", "running", "ended", *EXIT_STATUS)
-REQUEST_TRIES: Final = 2
 
 _STREAM_ID: Final = click.argument("stream_id", metavar="ID")
 _AFTER: Final = click.option(
@@ -28,39 +27,7 @@ _AFTER: Final = click.option(
 )
 
 
-def _client_command(run: Callable[..., Awaitable[int | None]]) -> click.Command:
-    """Make a command of a function that takes a connected client and the command's own arguments.
-
-    The exit status is the number that the function returns, or 0. Each such command has the options `--url`,
-    `--api-key` and `--json`; the function gets the last one as `as_json`.
-    """
-
-    @wraps(run)
-    def command(url: str, api_key: str | None, **arguments: Any) -> None:
-        async def connected() -> int | None:
-            async with Midstream(url, api_key, tries=REQUEST_TRIES) as midstream:
-                return await run(midstream, **arguments)
-
-        sys.exit(asyncio.run(connected()))
-
-    made = click.command()(command)
-    made.params += [
-        click.Option(
-            ["--url"],
-            envvar="MIDSTREAM_URL",
-            default=DEFAULT_URL,
-            show_default=True,
-            help="The broker's address.  [env: MIDSTREAM_URL]",
-        ),
-        click.Option(
-            ["--api-key"], envvar="MIDSTREAM_API_KEY", help="Your API key for the broker.  [env: MIDSTREAM_API_KEY]"
-        ),
-        click.Option(["--json", "as_json"], is_flag=True, help="Print JSON, for programs."),
-    ]
-    return made
-
-
-@_client_command
+@client_command
 @click.argument("prompt")
 @click.option("--model", help="`provider/name`. Without it the broker chooses its default model.")
 @click.option("--system", help="A system message before the prompt.")
@@ -91,7 +58,7 @@ async def start(
     return await _follow(midstream, stream["id"], 0, as_json=as_json)
 
 
-@_client_command
+@client_command
 @_STREAM_ID
 @_AFTER
 async def tail(midstream: Midstream, stream_id: str, after: int, as_json: bool) -> int:
@@ -102,7 +69,7 @@ async def tail(midstream: Midstream, stream_id: str, after: int, as_json: bool) 
     return await _follow(midstream, stream_id, after, as_json=as_json)
 
 
-@_client_command
+@client_command
 @click.option("--status", type=click.Choice(STATUSES), help="Only streams with this status or outcome.")
 @click.option("--thread", help="Only streams of this thread.")
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Most streams to list.")
@@ -121,14 +88,14 @@ async def ls(
         echo(f"[cut; there may be more: --cursor {harmless_line(next_cursor)}, or --all]", err=True, dim=True)
 
 
-@_client_command
+@client_command
 @_STREAM_ID
 async def show(midstream: Midstream, stream_id: str, as_json: bool) -> None:
     """Print a stream's state."""
     _print(await midstream.state(stream_id), render.state, as_json=as_json)
 
 
-@_client_command
+@client_command
 @_STREAM_ID
 @_AFTER
 @click.option("--limit", type=click.IntRange(1), help="Most entries to print.")
@@ -142,14 +109,14 @@ async def log(midstream: Midstream, stream_id: str, after: int, limit: int | Non
         left = left and left - len(page)
 
 
-@_client_command
+@client_command
 @_STREAM_ID
 async def cancel(midstream: Midstream, stream_id: str, as_json: bool) -> None:
     """Stop a stream. The text so far is kept."""
     _print(await midstream.cancel(stream_id), render.state, as_json=as_json)
 
 
-@_client_command
+@client_command
 @click.argument("stream_id", metavar="[ID]", required=False)
 @click.option("--user", help="Delete all streams of this user instead; needs a key of the whole tenant.")
 async def rm(midstream: Midstream, stream_id: str | None, user: str | None, as_json: bool) -> None:

@@ -222,6 +222,22 @@ class Midstream:
         models: Sequence[dict[str, Any]] = (await self._object("GET", "/v1/models"))["data"]
         return models
 
+    async def operate(self, path: str, method: str = "GET", **options: Any) -> dict[str, Any]:
+        """Ask or do what an operator may, below `/v1/operate`: `operate("workers")`. Needs the scope `operate`.
+
+        Args:
+            path: The rest of the path; an id in it must be quoted.
+            method: The request's method. Only a GET is sent again if the broker does not answer.
+            options: `params` of the query, `json` of the body.
+
+        Raises:
+            MidstreamError: The broker refuses, or cannot be reached.
+        """
+        tries = None if method == "GET" else 1
+        response = await self._request(method, f"/v1/operate/{path}", tries=tries, **options)
+        answer: dict[str, Any] = response.json() if response.content else {}
+        return answer
+
     async def _http(self) -> httpx2.AsyncClient:
         """Return the connections of the running loop, because those of another loop cannot be used in it."""
         loop = asyncio.get_running_loop()
