@@ -20,6 +20,7 @@ from midstream.access.provider_settings import ProviderSettings, check_url
 from midstream.ends.ends_settings import EndsSettings
 from midstream.journal.journal_settings import JournalSettings
 from midstream.metrics.metrics_settings import MetricsSettings
+from midstream.money.money_settings import MoneySettings
 from midstream.traces.trace_settings import TraceSettings
 
 PREFIX = "MIDSTREAM_"
@@ -37,6 +38,7 @@ class Settings(
     ProviderSettings,
     JournalSettings,
     MetricsSettings,
+    MoneySettings,
     TraceSettings,
     ConnectionSettings,
     LimitSettings,

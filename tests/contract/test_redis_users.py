@@ -30,6 +30,7 @@ RARE = {
     "setex": "arq, where a job is to be tried again",
     "xtrim": "an operator who trims a log",
     "xrevrange": "an operator who reads the audit",
+    "hlen": "a table of prices",
 }
 """Commands that are allowed although a round does not need them, with their use."""
 

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-GROUND = ("midstream.settings", "midstream.requests", "midstream.lifecycle")
+GROUND = ("midstream.settings", "midstream.requests", "midstream.lifecycle", "midstream.money")
 
 # room: what of our own it may import, besides itself
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
@@ -17,21 +17,24 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "midstream.access": (),
     "midstream.metrics": ("midstream.counters",),
     "midstream.journal": (),
+    "midstream.money": (),
     "midstream.traces": ("midstream.journal.trace_ids", "midstream.log"),
     "midstream.settings": (
         *("midstream.access.access_settings", "midstream.access.connection_settings"),
         *("midstream.access.limit_settings", "midstream.journal.journal_settings"),
         *("midstream.access.secret_files", "midstream.access.provider_settings"),
         *("midstream.ends.ends_settings", "midstream.metrics.metrics_settings", "midstream.traces.trace_settings"),
+        "midstream.money.money_settings",
     ),
     "midstream.log": ("midstream.counters",),
     "midstream.requests": ("midstream.access.provider_settings", "midstream.log", "midstream.settings"),
     "midstream.lifecycle": (
         *("midstream.counters", "midstream.traces", "midstream.log", "midstream.requests", "midstream.settings"),
+        "midstream.money",
     ),
     "midstream.attempts": (
         *("midstream.counters", "midstream.journal.plain_text", "midstream.settings", "midstream.log"),
-        *("midstream.lifecycle", "midstream.traces"),
+        *("midstream.lifecycle", "midstream.money", "midstream.traces"),
     ),
     "midstream.ends": ("midstream.counters", "midstream.log", "midstream.settings"),
     "midstream.client": (),

@@ -17,6 +17,7 @@ from midstream.attempts.attempt_end import last_entry
 from midstream.attempts.batcher import Batcher
 from midstream.attempts.conclusion import INTERNAL, Call, Conclusion, Leave, Release, Stop, conclude, stop_of
 from midstream.attempts.writer import Writer
+from midstream.lifecycle.spending import NOTHING_SPENT, Spending
 from midstream.lifecycle.verdict import Seal
 from midstream.log.entries import COMPLETED, encode
 from midstream.log.errors import LogError
@@ -121,7 +122,8 @@ class Generation:
                 extra={"stream": self.attempt.stream_id},
             )
             began_s = time.monotonic()
-            await self.attempt.seal([encode(last_entry(self.attempt, INTERNAL))], INTERNAL.outcome)
+            end = last_entry(self.attempt, INTERNAL, spending=self._spending)
+            await self.attempt.seal([encode(end)], INTERNAL.outcome)
             self._count_end(INTERNAL, began_s)
         finally:
             self.attempt.trace.end()
@@ -167,7 +169,7 @@ class Generation:
                         extra={"stream": self.attempt.stream_id},
                     )
                 began_s = time.monotonic()
-                await writer.end(last_entry(self.attempt, conclusion, writer), conclusion.outcome)
+                await writer.end(last_entry(self.attempt, conclusion, writer, self._spending), conclusion.outcome)
                 self._count_end(conclusion, began_s)
             case Release():
                 await writer.close()
@@ -176,6 +178,10 @@ class Generation:
             case Leave(BaseException() as cause):
                 raise cause
         return conclusion
+
+    @property
+    def _spending(self) -> Spending:
+        return self._production.spending if self._production else NOTHING_SPENT
 
     def _count_end(self, seal: Seal, began_s: float) -> None:
         counters.count("ends", seal.outcome, seal.code)

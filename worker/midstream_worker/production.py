@@ -13,7 +13,9 @@ from midstream.attempts.conclusion import Call
 from midstream.attempts.delta import Delta, Other, SourceError, Upstream
 from midstream.attempts.writer import Writer
 from midstream.lifecycle import verdict
+from midstream.lifecycle.spending import NOTHING_SPENT, Spending, spendings
 from midstream.log.entries import STATUS
+from midstream.log.errors import LogUnavailable
 from midstream.log.values import Notes
 from midstream.requests.request import GenerationRequest
 from midstream_worker.beginning import Beginning, begin
@@ -45,6 +47,7 @@ class Production:
     Attributes:
         task: The task that produces; it ends with the source, or raises why it could not.
         has_content: Whether the source has said anything.
+        spending: What is known of the cost of calls that earlier attempts made.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class Production:
         self._called = bool(attempt.state.intent)
         self._paid_calls = attempt.state.paid
         self.has_content = False
+        self.spending = NOTHING_SPENT
         self.task = asyncio.create_task(self._produce(), name=f"produce {attempt.stream_id}")
 
     @property
@@ -127,6 +131,8 @@ class Production:
             beginning = await begin(self._parts.log, self._attempt.stream_id, state, self._request, model)
             if beginning is None:
                 raise SourceError("worker_lost", "The worker was lost, and policy forbids another call.")
+            if state.intent:
+                self.spending = await self._earlier_spending(makes_call=beginning.makes_call)
             for entry in beginning.entries:
                 await self._writer.put(Other(entry.type, entry.data))
             if beginning.makes_call:
@@ -134,6 +140,14 @@ class Production:
             elif self._source.paid:
                 counters.count("paid_calls_avoided", "reattached")
             await self._read_with_retries(self._source, beginning)
+
+    async def _earlier_spending(self, *, makes_call: bool) -> Spending:
+        prices, state, name = self._parts.settings.prices, self._attempt.state, self._attempt.stream_id
+        try:
+            spending = (await spendings(self._parts.log, {name: state}, prices)).get(name, NOTHING_SPENT)
+        except LogUnavailable:
+            return NOTHING_SPENT  # a generation does not fail because nobody knows what it has cost
+        return Spending(spending.cost(state.model, prices)) if makes_call else spending
 
     def _find_source(self, model: str) -> tuple[Source, str]:
         try:
@@ -146,7 +160,9 @@ class Production:
         self._paid_calls += int(source.paid)
         attempt = self._attempt
         note = attempt.note_durably if self._parts.settings.durable_intent else attempt.note
-        await note(Notes(intent=attempt.fence.epoch, paid=self._paid_calls, upstream_id="", upstream_cursor=-1))
+        spent = str(self.spending.before) if self.spending.before else None
+        mark = Notes(intent=attempt.fence.epoch, paid=self._paid_calls, upstream_id="", upstream_cursor=-1, spent=spent)
+        await note(mark)
         self._called, self._upstream_id = True, ""
         if source.paid:
             counters.count("paid_calls")

@@ -41,6 +41,7 @@ class Attempt:
         sealed_s: When that was, by the monotonic clock.
         look: The next look that a reaper planned at the stream; None: the claim's answer was lost.
         trace: What is told of the attempt as spans.
+        prices: What models cost.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Attempt:
         self.sealed_s = 0.0
         self.look = look
         self.trace: AttemptTrace = NO_ATTEMPT
+        self.prices = parts.settings.prices
         self._log = parts.log
         self._fsync = parts.fsync
         self._delays = parts.write_delays

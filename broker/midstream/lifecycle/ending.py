@@ -4,6 +4,7 @@ from typing import Any
 
 from midstream.log.entries import END, Entry
 from midstream.log.state import State
+from midstream.money.prices import Cost
 
 
 def end_entry(
@@ -14,6 +15,7 @@ def end_entry(
     finish_reason: str | None = None,
     error: dict[str, Any] | None = None,
     usage: dict[str, Any] | None = None,
+    cost: Cost | None = None,
     first_ms: int | None = None,
 ) -> Entry:
     """Return the terminal entry. All times are of the server's clock; `first_ms` is that of the first delta."""
@@ -24,5 +26,12 @@ def end_entry(
     }
     return Entry(
         END,
-        {"outcome": outcome, "finish_reason": finish_reason, "error": error, "usage": usage, "timings": timings},
+        {
+            "outcome": outcome,
+            "finish_reason": finish_reason,
+            "error": error,
+            "usage": usage,
+            "timings": timings,
+            "cost": cost.document if cost else None,
+        },
     )

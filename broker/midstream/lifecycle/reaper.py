@@ -16,6 +16,7 @@ from midstream import counters
 from midstream.lifecycle.ending import end_entry
 from midstream.lifecycle.server_clock import ServerClock
 from midstream.lifecycle.slips import Slips
+from midstream.lifecycle.spending import NOTHING_SPENT, spendings
 from midstream.lifecycle.verdict import Requeue, Seal, Shorten, Verdict, Wait, judge, look_again_ms
 from midstream.log.entries import encode
 from midstream.log.errors import (
@@ -197,9 +198,12 @@ class Reaper:
     async def _seal(self, to_seal: Mapping[str, tuple[State, Seal]], now_ms: int) -> None:
         endings: dict[str, tuple[State, Ending]] = {}
         ids_by_cause: dict[str, list[str]] = {}
+        prices = self._settings.prices
+        spent = await spendings(self._log, {each: state for each, (state, _) in to_seal.items()}, prices)
         for stream_id, (state, seal) in to_seal.items():
+            cost = spent.get(stream_id, NOTHING_SPENT).cost(state.model, prices)
             error = {"code": seal.code, "message": seal.message} if seal.code else None
-            end = end_entry(seal.outcome, state=state, now_ms=now_ms, error=error)
+            end = end_entry(seal.outcome, state=state, now_ms=now_ms, error=error, cost=cost)
             endings[stream_id] = state, Ending([encode(end)], seal.outcome)
             ids_by_cause.setdefault(f"{seal.outcome} ({seal.code or 'asked for'})", []).append(stream_id)
         for cause, stream_ids in ids_by_cause.items():  # a line for each of thousands takes longer than sealing them

@@ -31,7 +31,7 @@ class Append(Call, grows=True):
     """With an outcome it ends the stream, but see `Seal`; `code` is the failure's, if it failed.
 
     `tail_ms` is the entries' time in ms after the stream was created; empty: the server's. An empty `upstream_cursor`
-    changes nothing.
+    changes nothing. `cost` is what the stream has cost, as its end says it; empty: nobody knows.
     """
 
     state: Key
@@ -44,6 +44,7 @@ class Append(Call, grows=True):
     upstream_cursor: int | str = ""
     outcome: str = ""
     code: str = ""
+    cost: str = ""
     entries: Sequence[bytes]
 
 
@@ -129,7 +130,7 @@ class Watch(Call):
 class Leave(Call):
     """Takes ended streams off the list that reapers go by and off those that limits count, and counts what is left.
 
-    `ended` is the key of the list of ends, which gets at most `most_ended` names. `streams` are seven words for each
+    `ended` is the key of the list of ends, which gets at most `most_ended` names. `streams` are eight words for each
     stream; see the script.
     """
 

@@ -134,6 +134,11 @@ def is_end(stored: bytes) -> bool:
     return stored[:1] == _BYTE_OF[END]
 
 
+def is_usage(stored: bytes) -> bool:
+    """Tell whether a stored entry is what a provider has counted, without decoding it."""
+    return stored[:1] == _BYTE_OF[USAGE]
+
+
 def is_word(stored: bytes) -> bool:
     """Tell whether a stored entry is something that the source has produced, without decoding it."""
     return stored[:1] not in _NO_WORDS

@@ -101,6 +101,11 @@ class Keys:
         return Key(f"{self.prefix}:answers:{census}")
 
     @property
+    def costs(self) -> str:
+        """What the keys begin with of what streams have cost, by kind of row, currency, and day or month."""
+        return f"{self.prefix}:cost"
+
+    @property
     def brokers(self) -> Key:
         """The key of the set of brokers by the time of their last sign of life."""
         return Key(f"{self.prefix}:brokers")

@@ -129,6 +129,7 @@ class Log:
             channel=self.keys.channel(stream_id),
             outcome=ending.outcome,
             code=ending.code,
+            cost=ending.cost,
             entries=ending.contents,
         )
         new_tail, *left = map(int, accepted(stream_id, await self._scripts.run(call)))
@@ -186,7 +187,9 @@ class Log:
 
         The stream itself goes last: until then the same call can be made again.
         """
-        (pointer,) = await self._fields(stream_id, "pointer")
+        pointer, cost, counted = await self._fields(stream_id, "pointer", "cost", "counted")
+        if cost and not counted and (state := await self.state(stream_id)) is not None:
+            await self._registry.unwatch({stream_id: state.left})
         if pointer:
             await self._scripts.run(calls.Forget(pointer=Key(pointer.decode()), stream_id=id_of(stream_id)))
         call = calls.Delete(

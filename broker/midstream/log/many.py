@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from midstream.log import calls
+from midstream.log.entries import Stored, stored_rows
 from midstream.log.errors import LogError
 from midstream.log.keys import Keys
 from midstream.log.registry import Registry
-from midstream.log.scripts import Scripts, refusal
+from midstream.log.scripts import Command, Scripts, refusal
 from midstream.log.state import FIELDS, Left, State
 from midstream.log.values import Ending, Fence
 
@@ -52,6 +53,20 @@ class Many:
         rows = await self._scripts.each(*(("HMGET", self._keys.state(each), *Extent._fields) for each in stream_ids))
         return [row if isinstance(row, LogError) else _extent(row) for row in rows]
 
+    async def last_entries(
+        self, stream_ids: Sequence[str], field: str, limit: int
+    ) -> list[tuple[bytes | None, list[Stored]] | LogError]:
+        """Return a field of the state of each, and up to `limit` entries at the end of its log, in order."""
+        commands: list[Command] = []
+        for each in stream_ids:
+            commands.append(("HGET", self._keys.state(each), field))
+            commands.append(("XREVRANGE", self._keys.log(each), "+", "-", "COUNT", limit))
+        answers = await self._scripts.each(*commands)
+        return [
+            next((each for each in pair if isinstance(each, LogError)), None) or (pair[0], stored_rows(pair[1])[::-1])
+            for pair in zip(answers[::2], answers[1::2], strict=True)
+        ]
+
     async def renew(self, leases: Sequence[tuple[str, Fence]], lease_ms: int) -> list[bool | LogError]:
         """Renew leases; return for each what `Log.renew` would have returned or raised."""
         answers = await self._run(
@@ -95,6 +110,7 @@ class Many:
                     channel=self._keys.channel(each),
                     outcome=ending.outcome,
                     code=ending.code,
+                    cost=ending.cost,
                     entries=ending.contents,
                 )
                 for each, (state, ending) in endings.items()

@@ -79,8 +79,8 @@ class Registry:
     async def unwatch(self, left: Mapping[str, Left]) -> None:
         """Have reapers look at these streams no more, which have ended or are gone, and count what is left of each.
 
-        Limits count them no more among what runs. What is left is counted once, however often it is noted, and each
-        end is put into the outbox once.
+        Limits count them no more among what runs. What is left, and what they have cost, is counted once, however often
+        it is noted, and each end is put into the outbox once.
         """
         if left:
             words = [word for name, each in left.items() for word in self._words(name, each)]
@@ -98,7 +98,7 @@ class Registry:
     def _words(self, name: str, left: Left) -> tuple[Argument, ...]:
         keys, tenant = self._keys, tenant_of(name)
         places = (keys.live(tenant), keys.places(tenant), keys.stored(tenant))
-        return (name, *places, left.stored_bytes, left.ended_ms, left.ttl_s * 1000)
+        return (name, *places, left.stored_bytes, left.ended_ms, left.ttl_s * 1000, keys.state(name))
 
     async def unwatch_ended(self, left: Mapping[str, Left]) -> None:
         """Do as `unwatch` for streams that have just been ended, if Redis answers.

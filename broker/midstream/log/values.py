@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from decimal import Decimal
 from typing import Any, Final, Self
 
 from midstream.log.calls import Argument
@@ -40,6 +41,7 @@ class NewStream:
         user: The user of the tenant whose it is; empty: it is all of the tenant's.
         model: What generates it: `provider/name`.
         policy: What becomes of it if its worker is lost (PROTOCOL: Recovery/Verdict).
+        key: The beginning of the hash of the API key that starts it; empty: it is started by none.
         thread: The conversation it belongs to; empty: none.
         metadata: The client's own, as JSON.
         ttl_s: How long it is kept after its end.
@@ -56,6 +58,7 @@ class NewStream:
     digest: str
     tenant: str
     user: str = ""
+    key: str = ""
     model: str
     policy: str = "interrupt"
     thread: str = ""
@@ -139,12 +142,14 @@ class Notes:
         paid: How many paid calls were begun.
         upstream_id: The provider's id of the response.
         upstream_cursor: The provider's own position after the last logged entry; -1: unknown.
+        spent: What the calls before the one that is about to be made have cost, as text; empty: nobody knows.
     """
 
     intent: int | None = None
     paid: int | None = None
     upstream_id: str | None = None
     upstream_cursor: int | None = None
+    spent: str | None = None
 
     def changes(self) -> dict[str, Any]:
         """Return what is noted, by the names of the state's fields."""
@@ -174,6 +179,12 @@ class Ending:
             return ""
         error = decode(self.contents[-1], 0, 0).data.get("error") or {}
         return str(error.get("code") or "")
+
+    @property
+    def cost(self) -> str:
+        """What the stream has cost by its terminal entry, in billionths, and the currency; empty: it does not say."""
+        cost = decode(self.contents[-1], 0, 0).data.get("cost") if self.contents else None
+        return f"{int(Decimal(cost['amount']).scaleb(9))} {cost['currency']}" if cost else ""
 
 
 _NOT_ALWAYS: Final = ("digest", "outcome_ttls_s", "upstream_id", "trace")

@@ -90,7 +90,8 @@ class Acts:
             if state.ended:
                 break
             error = {"code": SEALED, "message": reason}
-            end = end_entry(INTERRUPTED, state=state, now_ms=time.time_ns() // 1_000_000, error=error)
+            cost = await stopping.cost_so_far(self._resources, name, state)
+            end = end_entry(INTERRUPTED, state=state, now_ms=time.time_ns() // 1_000_000, error=error, cost=cost)
             ending = Ending([encode(end)], INTERRUPTED)
             try:
                 await self._resources.log.seal(name, Fence(state.epoch, state.owner), state.tail, ending)

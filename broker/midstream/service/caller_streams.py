@@ -6,6 +6,7 @@ import logging
 import orjson
 
 from midstream.access.allowance import Allowances
+from midstream.access.api_keys import hash_of
 from midstream.access.grant import Grant, Scope
 from midstream.access.ids import derived_id
 from midstream.access.refusals import InsufficientScopeError
@@ -131,6 +132,7 @@ class CallerStreams:
             digest=digest,
             tenant=grant.tenant,
             user=grant.user or "",
+            key=hash_of(grant.credential),
             model=model,
             # `auto` means `reattach`, which falls back to `interrupt` where the upstream cannot be re-attached.
             policy="reattach" if request.on_worker_loss == "auto" else request.on_worker_loss,

@@ -6,11 +6,13 @@ import time
 from midstream import counters
 from midstream.access.grant import owner_of
 from midstream.lifecycle.ending import end_entry
+from midstream.lifecycle.spending import NOTHING_SPENT, spendings
 from midstream.log.entries import CANCELLED, encode
 from midstream.log.errors import StreamAbsent, StreamSealed
 from midstream.log.keys import id_of, tenant_of
 from midstream.log.state import State
 from midstream.log.values import Ending
+from midstream.money.prices import Cost
 from midstream.service.resources import Resources
 
 
@@ -30,12 +32,20 @@ async def present(resources: Resources, name: str) -> State:
 async def cancel(resources: Resources, name: str) -> State:
     """Ask for a stop and return the state after that; a stream that has ended stays as it is. Raises as `present`."""
     state = await present(resources, name)  # the end's timings are made of it
-    end = end_entry(CANCELLED, state=state, now_ms=time.time_ns() // 1_000_000)
+    cost = await cost_so_far(resources, name, state) if state.status == "queued" else None
+    end = end_entry(CANCELLED, state=state, now_ms=time.time_ns() // 1_000_000, cost=cost)
     with contextlib.suppress(StreamSealed):
         if await resources.log.cancel(name, Ending([encode(end)], CANCELLED)):
             counters.count("ends", CANCELLED, "")
             resources.tracing.cancelled(name, state)
     return await present(resources, name)
+
+
+async def cost_so_far(resources: Resources, name: str, state: State) -> Cost | None:
+    """Return what the stream's calls have cost as far as the log tells; None: it does not. Raises as `present`."""
+    prices = resources.settings.prices
+    spent = await spendings(resources.log, {name: state}, prices)
+    return spent.get(name, NOTHING_SPENT).cost(state.model, prices)
 
 
 async def delete(resources: Resources, name: str) -> None:

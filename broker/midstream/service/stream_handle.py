@@ -100,7 +100,7 @@ class StreamHandle:
             "lease_until_ms": state.lease_until_ms or None,
             "upstream_id": state.upstream_id or None,
             "tails": self._resources.hub.tails_of(self._name),
-            **{name: end.get(name) for name in ("finish_reason", "error", "usage", "timings")},
+            **{name: end.get(name) for name in ("finish_reason", "error", "usage", "cost", "timings")},
         }
         if output:
             answer = await self.answer()

@@ -25,6 +25,7 @@ if outcome ~= '' then
   ttl_s = ttls[1] or ttls[2]
   redis.call('HSET', state, 'status', 'ended', 'outcome', outcome, 'code', code, 'ended_ms', ended_ms,
     'lease_until_ms', 0, 'ttl_s', ttl_s)
+  if cost ~= '' then redis.call('HSET', state, 'cost', cost) end
   --- include size
   left_bytes = log_bytes + (tonumber(redis.pcall('MEMORY', 'USAGE', state, 'SAMPLES', 0)) or 0)
   redis.call('HSET', state, 'stored_bytes', left_bytes)

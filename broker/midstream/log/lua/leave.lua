@@ -1,12 +1,14 @@
 -- Streams have ended: no reaper looks at them any more, their places among what runs are free (PROTOCOL:
 -- Limits/Generations), and what is left of them counts as stored (PROTOCOL: Limits/Stored). `streams` holds for each
 -- its name, the keys of its tenant's live streams, places and stored bytes, and then how many bytes are left, the time
--- of its end, and for how long it is kept after that. Bytes below 0 are those of a stream that was deleted.
+-- of its end, for how long it is kept after that, and the key of its state. Bytes below 0 are those of a stream that
+-- was deleted. What a stream has cost is counted too (PROTOCOL: Money/Counted).
 -- Those that look for streams read in the list `ended` which ones have changed (PROTOCOL: Operate/Facts).
 -- What has ended is put into the outbox of each outlet of its tenant (PROTOCOL: Ends/Outbox).
 --- include clock
 --- include places
 --- include outbox
+--- include spend
 local SHORTEST_STEP_MS = 60000
 local MORE_MS = 3600000
 
@@ -26,14 +28,15 @@ local function note_end(name, left_ms)
   if type(kept_ms) == 'number' and kept_ms < left_ms then redis.pcall('PEXPIRE', ended, left_ms + MORE_MS) end
 end
 
-for i = streams_first, #streams, 7 do
-  local name, live, places, stored, bytes, ended_ms, ttl_ms = unpack(streams, i, i + 6)
+for i = streams_first, #streams, 8 do
+  local name, live, places, stored, bytes, ended_ms, ttl_ms, state = unpack(streams, i, i + 7)
   -- A stream is on the list until its end was noted, and so its bytes are added once.
   local is_first = redis.call('ZREM', due, name) == 1
   free_place(live, places, name)
   if is_first and #outlet_rows > 0 then put_into_outbox(name) end
   bytes = tonumber(bytes)
   if bytes ~= 0 and is_first == (bytes > 0) then store(stored, bytes, tonumber(ended_ms), tonumber(ttl_ms)) end
+  count_cost(state, prefix .. ':cost')
   if tonumber(ended_ms) > 0 then note_end(name, ended_ms + ttl_ms - now_ms) end
 end
 return {'ok'}

@@ -1,0 +1,36 @@
+"""The settings of prices and budgets; `midstream.settings` holds them with all others."""
+
+from functools import cached_property
+from pathlib import Path
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings
+
+from midstream.money.prices import NO_PRICES, Prices, PricesFileError
+
+
+class MoneySettings(BaseSettings):
+    """What models cost; where no file is named, nothing has a cost."""
+
+    prices_file: Path | None = Field(
+        default=None, description="TOML file with the prices of models; the same for brokers and workers"
+    )
+
+    @field_validator("prices_file")
+    @classmethod
+    def _readable_prices(cls, value: Path | None) -> Path | None:
+        if value is not None:
+            try:
+                Prices.of_file(value)
+            except PricesFileError as error:
+                raise ValueError(str(error)) from None
+        return value
+
+    @cached_property
+    def prices(self) -> Prices:
+        """The prices as the file had them when they were asked for first.
+
+        Raises:
+            PricesFileError: The file cannot be used any more.
+        """
+        return NO_PRICES if self.prices_file is None else Prices.of_file(self.prices_file)
