@@ -176,6 +176,13 @@ class Settings(
     drain_s: float = Field(default=20.0, ge=0, description="time that a worker gives running generations after SIGTERM")
     retry_attempts: int = Field(default=3, ge=1, le=10, description="most calls of a provider before the first delta")
 
+    archive_bytes: int = Field(
+        default=68_719_476_736, ge=1_024, description="most bytes of an archive that is imported, uncompressed"
+    )
+    archive_line_bytes: int = Field(
+        default=134_217_728, ge=1_024, description="longest line of an archive: the request of a stream, or an entry"
+    )
+
     strict_openai: bool = Field(
         default=False,
         description="as OpenAI does: leaving a response that is not in the background cancels it, and it "

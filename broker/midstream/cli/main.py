@@ -8,13 +8,14 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from midstream.cli import archive_commands
 from midstream.cli import stream_commands as streams
 from midstream.cli.key_commands import keys
 from midstream.cli.terminal import echo
 from midstream.client.client import MidstreamError
 from midstream.journal.plain_text import harmless_line
 
-EXTRAS: Final = {"up": "up", "broker": "server", "worker": "server", "config": "server", "keys": "server"}
+EXTRAS: Final = {"up": "up"} | dict.fromkeys(("broker", "worker", "config", "keys", "export", "import"), "server")
 """The extra that a command needs to be installed; the other commands need only the client's dependencies."""
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -142,5 +143,5 @@ def config(as_json: bool) -> None:
 
 
 main.add_command(keys)
-for command in streams.COMMANDS:
+for command in (*streams.COMMANDS, *archive_commands.COMMANDS):
     main.add_command(command)

@@ -142,6 +142,16 @@ class Leave(Call):
     streams: Sequence[Argument]
 
 
+class Recount(Call):
+    """Counts the bytes of an ended stream by another time."""
+
+    stored: Key
+    bytes: int
+    ended_ms: int
+    ttl_ms_before: int
+    ttl_ms: int
+
+
 class Admit(Call, grows=True):
     """Counts a start, unless a limit refuses it.
 
@@ -157,6 +167,41 @@ class Admit(Call, grows=True):
     size_bytes: int
     tenant_bytes: int
     owners: Sequence[Argument]
+
+
+class Stage(Call, grows=True):
+    """`rows` are three words for each entry: its id, the name of its field, its content."""
+
+    staged: Key
+    keep_ms: int
+    rows: Sequence[Argument]
+
+
+class Adopt(Call, grows=True):
+    """`entries` says how many were staged. `lists` are keys of lists of streams, with a blank between two.
+
+    `ended` and `most_ended` are as for `Leave`. `chat` is the key of a chat, or empty. `fields` are names and values of
+    the state, in turn.
+    """
+
+    state: Key
+    log: Key
+    staged: Key
+    stored: Key
+    ended: str
+    most_ended: int
+    stream_name: str
+    stream_id: str
+    entries: int
+    created_ms: int
+    ended_ms: int
+    ttl_ms: int
+    lists: str
+    chat: str
+    chat_turn: int
+    chat_digest: str
+    chat_seen: str
+    fields: Sequence[Argument]
 
 
 class TakeDue(Call):

@@ -21,3 +21,14 @@ async def installation_secret(redis: Redis, prefix: str, own: bytes | None = Non
     with log_errors:
         kept: bytes | None = await redis.set(Keys(prefix).secret, own, nx=True, get=True)
     return kept or own
+
+
+async def kept_secret(redis: Redis, prefix: str) -> bytes:
+    """Return the installation's secret, empty where Redis has none.
+
+    Raises:
+        LogUnavailable: Redis did not answer.
+    """
+    with log_errors:
+        kept: bytes | None = await redis.get(Keys(prefix).secret)
+    return kept or b""

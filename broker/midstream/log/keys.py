@@ -40,6 +40,10 @@ class Keys:
         """Return how the keys of an outlet's outbox begin."""
         return f"{self.prefix}:outbox:{outlet}"
 
+    def staged(self, stream_id: str, token: str) -> Key:
+        """Return the key of the entries that one process, which has chosen the token, is about to bring in."""
+        return Key(f"{self.prefix}:{{{stream_id}}}:import:{token}")
+
     def channel(self, stream_id: str) -> str:
         """Return the channel on which a stream's appends are published."""
         return f"{self.prefix}:{{{stream_id}}}"
@@ -67,7 +71,12 @@ class Keys:
     def chat(self, tenant: str, chat_id: str) -> Key:
         """Return the key of a tenant's chat; hashed, because a chat's id is the client's and may hold anything."""
         digest = hashlib.sha256(f"{tenant}\0{chat_id}".encode()).hexdigest()
-        return Key(f"{self.prefix}:chat:{digest[:ID_CHARS]}")
+        return Key(f"{self.chat_prefix}{digest[:ID_CHARS]}")
+
+    @property
+    def chat_prefix(self) -> str:
+        """How the keys of all chats begin."""
+        return f"{self.prefix}:chat:"
 
     def tries(self, digest: str) -> Key:
         """Return the key that holds the tries of a request."""

@@ -213,9 +213,7 @@ class Log:
         call = calls.Retain(state=self.keys.state(stream_id), log=self.keys.log(stream_id), ttl_s=ttl_s)
         stored_bytes, ended_ms, ttl_s_before = map(int, accepted(stream_id, await self._scripts.run(call)))
         if ended_ms and ttl_s != ttl_s_before:
-            await self._registry.recount(
-                stream_id, Left(stored_bytes, ended_ms, ttl_s_before), Left(stored_bytes, ended_ms, ttl_s)
-            )
+            await self._registry.recount(stream_id, Left(stored_bytes, ended_ms, ttl_s), ttl_s_before)
         for owner in lists:
             await self._registry.keep(owner, ttl_s)
 

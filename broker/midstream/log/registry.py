@@ -6,7 +6,7 @@ the live streams: a stream is put there before it exists, and taken off after it
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from redis.asyncio import Redis
@@ -24,8 +24,6 @@ logger = logging.getLogger(__name__)
 
 SAME_MS: Final = 64
 """How many rows of one millisecond are skipped at once, to come to those after a row of that millisecond."""
-RECOUNT_MS: Final = 5_000
-"""After this time a reaper finishes what `recount` has begun and did not finish."""
 INDEX_LIMIT: Final = 100_000
 """The newest streams of a tenant that can be listed."""
 ENDED_LIMIT: Final = 100_000
@@ -110,14 +108,16 @@ class Registry:
         except LogUnavailable as error:
             logger.warning("%d ended streams are left to the reapers: %s", len(left), error)
 
-    async def recount(self, name: str, before: Left, after: Left) -> None:
-        """Count what is left of an ended stream by another time until which it is kept.
-
-        It is put on the list of what reapers look at in between, because what is left is counted as it leaves it.
-        """
-        await self.unwatch({name: replace(before, stored_bytes=-before.stored_bytes)})
-        await self._scripts.run(calls.Watch(due=self._keys.due, delay_ms=RECOUNT_MS, stream_id=name))
-        await self.unwatch({name: after})
+    async def recount(self, name: str, left: Left, ttl_s_before: int) -> None:
+        """Count what is left of an ended stream, which was kept for `ttl_s_before`, by its new time."""
+        call = calls.Recount(
+            stored=self._keys.stored(tenant_of(name)),
+            bytes=left.stored_bytes,
+            ended_ms=left.ended_ms,
+            ttl_ms_before=ttl_s_before * 1000,
+            ttl_ms=left.ttl_s * 1000,
+        )
+        await self._scripts.run(call)
 
     async def due(self, again_ms: int, limit: int, furthest_ms: int) -> Due:
         """Return the streams to look at now, and when to ask again.

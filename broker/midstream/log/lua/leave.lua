@@ -9,25 +9,8 @@
 --- include places
 --- include outbox
 --- include spend
-local SHORTEST_STEP_MS = 60000
-local MORE_MS = 3600000
-
--- What is stored is counted by the time until which it is, in 9 to 18 steps for each time that streams are kept for.
-local function store(stored, bytes, ended_ms, ttl_ms)
-  local step_ms = 2 ^ math.ceil(math.log(math.max(ttl_ms / 16, SHORTEST_STEP_MS)) / math.log(2))
-  local until_ms = math.ceil((ended_ms + ttl_ms) / step_ms) * step_ms
-  local left_ms, field = until_ms - now_ms, string.format('%.0f', until_ms)
-  if redis.call('HINCRBY', stored, field, bytes) <= 0 or left_ms <= 0 then redis.call('HDEL', stored, field) end
-  if left_ms > 0 and left_ms > redis.call('PTTL', stored) then redis.call('PEXPIRE', stored, left_ms) end
-end
-
--- A user of an older `users.acl` may not write this list, and then streams end all the same: hence `pcall`.
-local function note_end(name, left_ms)
-  redis.pcall('XADD', ended, 'MAXLEN', '~', most_ended, '*', 'n', name)
-  local kept_ms = redis.pcall('PTTL', ended)
-  if type(kept_ms) == 'number' and kept_ms < left_ms then redis.pcall('PEXPIRE', ended, left_ms + MORE_MS) end
-end
-
+--- include store
+--- include note_end
 for i = streams_first, #streams, 8 do
   local name, live, places, stored, bytes, ended_ms, ttl_ms, state = unpack(streams, i, i + 7)
   -- A stream is on the list until its end was noted, and so its bytes are added once.
