@@ -64,6 +64,16 @@ def state(facts: dict[str, Any]) -> str:
     )
 
 
+def audit_row(row: dict[str, Any]) -> str:
+    """Return what an operator has done as one line."""
+    by = row.get("by", {})
+    subject = f"{row.get('tenant', '')}/{row['stream']}" if "stream" in row else " ".join(row.get("where", ()))
+    numbers = " ".join(f"{name}={json.dumps(row[name])}" for name in ("count", "done", "refused") if name in row)
+    who = by.get("credential") or "anybody"
+    words = (_time(row["time_ms"]), who, row["act"], subject, row["result"], numbers, row.get("reason", ""))
+    return harmless_line("  ".join(filter(None, words)))
+
+
 def entry(entry: ClientEntry) -> str:
     """Return an entry as one line. A long content is cut."""
     text = entry.data.get("text")
@@ -81,10 +91,13 @@ def _ending(end: dict[str, Any]) -> str:
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
-    created_s = row.get("created_ms", 0) / MS_PER_S
-    created = datetime.fromtimestamp(created_s, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    created = _time(row.get("created_ms", 0))
     cells = (row["id"], row.get("outcome") or row["status"], row["model"], str(row["tail"]), created)
     return tuple(map(harmless_line, cells))
+
+
+def _time(time_ms: int) -> str:
+    return datetime.fromtimestamp(time_ms / MS_PER_S, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _plain(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""The commands on streams: start, tail, ls, show, log, cancel, rm. Each of them is a client of a running broker."""
+"""The commands that start and read streams: start, tail, ls, show, log. Each is a client of a running broker."""
 
 import asyncio
 import json
@@ -109,33 +109,7 @@ async def log(midstream: Midstream, stream_id: str, after: int, limit: int | Non
         left = left and left - len(page)
 
 
-@client_command
-@_STREAM_ID
-async def cancel(midstream: Midstream, stream_id: str, as_json: bool) -> None:
-    """Stop a stream. The text so far is kept."""
-    _print(await midstream.cancel(stream_id), render.state, as_json=as_json)
-
-
-@client_command
-@click.argument("stream_id", metavar="[ID]", required=False)
-@click.option("--user", help="Delete all streams of this user instead; needs a key of the whole tenant.")
-async def rm(midstream: Midstream, stream_id: str | None, user: str | None, as_json: bool) -> None:
-    """Delete a stream. A stream that still runs is stopped first."""
-    if (stream_id is None) == (user is None):
-        raise click.UsageError("Name either a stream or a user.")
-    if stream_id is not None:
-        await midstream.delete(stream_id)
-        if as_json:
-            echo_json({"id": stream_id, "deleted": True})
-    if user is not None:
-        deleted = await midstream.erase_user(user)
-        if as_json:
-            echo_json({"user": user, "deleted": deleted})
-        else:
-            echo(f"{deleted} streams deleted", err=True)
-
-
-COMMANDS: Final = (start, tail, ls, show, log, cancel, rm)
+COMMANDS: Final = (start, tail, ls, show, log)
 
 
 async def _list(
