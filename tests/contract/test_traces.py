@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from midstream.access.api_keys import digest
 from midstream.journal.line_format import formatter
 from midstream.settings import Settings
 from tests import inside
@@ -217,3 +218,28 @@ def test_without_variables_nothing_is_imported() -> None:
     assert "midstream.traces.tracing" in done.stdout
     assert "opentelemetry.sdk" not in done.stdout
     assert "midstream.traces.spans" not in done.stdout
+
+
+@pytest.mark.leaves("slips that no worker is there to take", keys=["ms:queue", "ms:secret", "ms:trail"])
+async def test_what_an_operator_did_is_in_the_trace(settings: Settings, collector: Collector, tmp_path: Path) -> None:
+    """PROTOCOL: Traces/Spans."""
+    row = '[[keys]]\nname = "{0}"\nsha256 = "{1}"\ntenant = "acme"\nscopes = ["{2}"]\n'
+    (tmp_path / "keys.toml").write_text(
+        row.format("ada", digest("ada"), "start") + row.format("ops", digest("ops"), "operate")
+    )
+    async with inside.broker(settings.model_copy(update={"keys_file": tmp_path / "keys.toml"})) as client:
+        started = await client.post("/v1/streams", json=COUNT, headers={"authorization": "Bearer ada"})
+        client.headers["authorization"] = "Bearer ops"
+        path = f"/v1/operate/streams/acme/{started.json()['id']}"
+        (await client.post(f"{path}/seal", json={"reason": "swordfish"})).raise_for_status()
+        again = await client.post(f"{path}/requeue", json={})
+        assert again.status_code == 201, again.text
+        spans = await collector.until(lambda spans: len(named(spans, "start")) == 2 and named(spans, "end"))
+        stream_id = again.json()["id"]
+        await client.post(f"/v1/operate/streams/acme/{stream_id}/cancel")
+    first, second = named(spans, "start")
+    (end,) = named(spans, "end")
+    assert (end.trace_id, end.facts["error.type"]) == (first.trace_id, "sealed_by_operator")
+    assert second.links == [first.trace_id] != [second.trace_id]
+    assert second.facts["midstream.stream.id"] == stream_id
+    assert not PLANTED.search(collector.raw.decode("latin-1"))

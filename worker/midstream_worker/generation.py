@@ -185,7 +185,7 @@ class Generation:
 
     def _count_end(self, seal: Seal, began_s: float) -> None:
         counters.count("ends", seal.outcome, seal.code)
-        self.attempt.trace.sealed(seal.outcome, seal.code, self.attempt.sealed_s - began_s)
+        self.attempt.trace.sealed(seal.outcome, seal.code, began_s, self.attempt.sealed_s)
         if self._stop is Stop.CANCELLED:
             counters.distribution("cancel_seconds").add(self.attempt.sealed_s - self._stop_s)
 

@@ -98,6 +98,7 @@ class Acts:
             except (LeaseHeld, StaleEpoch, TailMismatch, StreamSealed):
                 continue  # its worker, or another one, was quicker
             counters.count("ends", INTERRUPTED, SEALED)
+            self._resources.tracing.ended(name, state, INTERRUPTED, SEALED)
             return await stopping.present(self._resources, name)
         else:
             raise ActRefusedError("stream_busy", "The stream goes on so fast that it could not be sealed; try again.")

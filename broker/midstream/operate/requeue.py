@@ -37,7 +37,11 @@ async def requeue(resources: Resources, name: str, *, pay_again: bool) -> Done:
     reads_on = state.policy == "reattach" and bool(state.upstream_id)
     if not (pay_again or reads_on) and await _may_have_been_paid(resources.log, name, state):
         raise ActRefusedError("would_pay_again", "The call may have been paid: order `pay_again` to make another one.")
-    return await _begin(resources, name, state, upstream_id=state.upstream_id if reads_on else "")
+    with resources.tracing.start(b"") as trace:
+        done = await _begin(resources, name, state, state.upstream_id if reads_on else "", trace.context)
+        if done.state is not None:
+            trace.began(stream_name(state.tenant, done.stream_id), done.state, is_new=done.is_new, linked=state.trace)
+    return done
 
 
 async def _may_have_been_paid(log: Log, name: str, state: State) -> bool:
@@ -48,7 +52,7 @@ async def _may_have_been_paid(log: Log, name: str, state: State) -> bool:
     return error is None or error["code"] == OUTDATED  # the log may be a copy of one that was run elsewhere
 
 
-async def _begin(resources: Resources, name: str, old: State, *, upstream_id: str) -> Done:
+async def _begin(resources: Resources, name: str, old: State, upstream_id: str, trace: str) -> Done:
     """Begin a stream with the request of `old`; one with an upstream's id reads that answer on, which costs nothing."""
     settings, log = resources.settings, resources.log
     stream_id = derived_id(resources.secret.value, "requeue", name)
@@ -65,6 +69,7 @@ async def _begin(resources: Resources, name: str, old: State, *, upstream_id: st
         request=await log.request(name),
         origin=await log.origin(name),
         upstream_id=upstream_id,
+        trace=trace,
     )
     created_ms = await log.create(new_name, new, look_in_ms=look_again_ms(settings))
     state = new.as_state(created_ms) if created_ms is not None else await present(resources, new_name)

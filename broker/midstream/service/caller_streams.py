@@ -101,7 +101,8 @@ class CallerStreams:
             new = self._new(grant, request, origin, pointer, allowances, trace.context)
             await self._resources.admission.admit(self._name(stream_id), grant, allowances, new.size_bytes)
             stream, is_new = await self._create(grant, stream_id, new)
-            trace.began(self._name(stream_id), stream.state, is_new=is_new)
+            linked = "" if is_new else stream.state.trace
+            trace.began(self._name(stream_id), stream.state, is_new=is_new, linked=linked)
         return stream, is_new
 
     async def _create(self, grant: Grant, stream_id: str, new: NewStream) -> tuple[StreamHandle, bool]:

@@ -37,7 +37,7 @@ async def cancel(resources: Resources, name: str) -> State:
     with contextlib.suppress(StreamSealed):
         if await resources.log.cancel(name, Ending([encode(end)], CANCELLED)):
             counters.count("ends", CANCELLED, "")
-            resources.tracing.cancelled(name, state)
+            resources.tracing.ended(name, state, CANCELLED)
     return await present(resources, name)
 
 

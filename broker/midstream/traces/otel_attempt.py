@@ -93,12 +93,12 @@ class OtelAttempt(AttemptTrace):
         """Tell when the first entry came."""
         self._span.add_event("first_entry", timestamp=first_ms * NS_PER_MS)
 
-    def sealed(self, outcome: str, code: str, took_s: float) -> None:
+    def sealed(self, outcome: str, code: str, began_s: float, sealed_s: float) -> None:
         """Tell how the stream ended."""
         self._is_kept = True
-        now_ns = self._now_ns
+        began_ns, sealed_ns = (self._from_monotonic_ns + round(at_s * NS_PER_S) for at_s in (began_s, sealed_s))
         facts = self._facts | {"midstream.outcome": outcome}
-        self._spans.tell("end", self._within, now_ns - round(took_s * NS_PER_S), now_ns, facts, code)
+        self._spans.tell("end", self._within, began_ns, sealed_ns, facts, code)
         self._span.set_attribute("midstream.outcome", outcome)
         if code:
             fail(self._span, code)

@@ -1,4 +1,4 @@
-"""The spans of starts, of a reaper's verdicts and of cancels (PROTOCOL: Traces/Spans)."""
+"""The spans of starts, of a reaper's verdicts, and of ends that no worker wrote (PROTOCOL: Traces/Spans)."""
 
 import time
 from contextvars import Token
@@ -10,7 +10,6 @@ from opentelemetry.trace import Span, SpanKind, get_current_span, set_span_in_co
 from opentelemetry.trace.span import format_trace_id
 
 from midstream.journal.trace_ids import TRACE_ID
-from midstream.log.entries import CANCELLED
 from midstream.log.state import State
 from midstream.traces.otel_attempt import OtelAttempt, facts_of
 from midstream.traces.span_ids import attempt_id
@@ -72,13 +71,13 @@ class OtelTracing(Tracing):
         if outcome:
             self._tell_end(stream_id, state, within, now_ns, outcome, "" if verdict == outcome else verdict)
 
-    def cancelled(self, stream_id: str, state: State) -> None:
-        """Tell of the wait in the queue and of the end."""
+    def ended(self, stream_id: str, state: State, outcome: str, code: str = "") -> None:
+        """Tell of the end, and of the wait in the queue if no worker took the stream."""
         if state.trace:
-            within = context_of(state.trace)
-            end_ns = time.time_ns()
-            self._spans.tell("queue", within, state.queued_ms * NS_PER_MS, end_ns, facts_of(stream_id, state))
-            self._tell_end(stream_id, state, within, end_ns, CANCELLED, "")
+            within, now_ns = context_of(state.trace), time.time_ns()
+            if state.status == "queued":
+                self._spans.tell("queue", within, state.queued_ms * NS_PER_MS, now_ns, facts_of(stream_id, state))
+            self._tell_end(stream_id, state, within, now_ns, outcome, code)
 
     async def stop(self) -> None:
         """Send what is left, for a bounded time."""
@@ -111,11 +110,11 @@ class OtelStart(StartTrace):
         if self._token is not None:
             TRACE_ID.reset(self._token)
 
-    def began(self, stream_id: str, state: State, *, is_new: bool) -> None:
-        """Tell which stream it began, or joined; the trace of a stream that was joined is a link."""
+    def began(self, stream_id: str, state: State, *, is_new: bool, linked: str = "") -> None:
+        """Tell which stream it began, or joined."""
         self._span.set_attributes(facts_of(stream_id, state) | {"midstream.start": "new" if is_new else "found"})
-        if not is_new and state.trace:
-            self._span.add_link(get_current_span(context_of(state.trace)).get_span_context())
+        if linked:
+            self._span.add_link(get_current_span(context_of(linked)).get_span_context())
 
 
 def _trace_id(context: Context) -> str:

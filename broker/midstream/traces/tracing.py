@@ -49,8 +49,8 @@ class AttemptTrace:
     def first_entry(self, first_ms: int) -> None:
         """Tell when the first entry came, in ms by the server's clock."""
 
-    def sealed(self, outcome: str, code: str, took_s: float) -> None:
-        """Tell that the attempt has just ended the stream, which took so long."""
+    def sealed(self, outcome: str, code: str, began_s: float, sealed_s: float) -> None:
+        """Tell that the attempt has ended the stream: from when to when, by the monotonic clock."""
 
     def released(self) -> None:
         """Tell that the stream was given back to the queue."""
@@ -75,8 +75,8 @@ class StartTrace:
     def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:
         """Tell that the start is over."""
 
-    def began(self, stream_id: str, state: State, *, is_new: bool) -> None:
-        """Tell which stream it began, or joined."""
+    def began(self, stream_id: str, state: State, *, is_new: bool, linked: str = "") -> None:
+        """Tell which stream it began, or joined; `linked` is the context of another trace that belongs to it."""
 
 
 class Tracing:
@@ -103,8 +103,8 @@ class Tracing:
             outcome: The outcome of the stream; empty: it goes on.
         """
 
-    def cancelled(self, stream_id: str, state: State) -> None:
-        """Tell that a stream was cancelled which was still queued."""
+    def ended(self, stream_id: str, state: State, outcome: str, code: str = "") -> None:
+        """Tell that this process has just ended a stream, not as its worker; `state` is the one before."""
 
     async def stop(self) -> None:
         """Send what is left, for a bounded time."""
