@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gzip
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,6 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
+from midstream import counters
 from midstream.metrics import listener as metrics_listener
 from midstream.metrics.listener import MAX_CONNECTIONS, MetricsListener
 from midstream.metrics.metrics_settings import MetricsPortError
@@ -41,7 +43,7 @@ async def nothing() -> Readings:
 async def listening(read: object = nothing) -> AsyncIterator[tuple[str, int]]:
     listener = socket.create_server(("127.0.0.1", 0))
     host, port = listener.getsockname()
-    metrics = MetricsListener("broker", read)  # type: ignore[arg-type]
+    metrics = MetricsListener("broker", read, frozenset(["own.example"]))  # type: ignore[arg-type]
     await metrics.start(listener)
     try:
         yield host, port
@@ -70,6 +72,23 @@ async def test_it_has_one_path_and_one_method() -> None:
     assert b" 200 OK" in head
     assert f"Content-Length: {len(body)}".encode() in head
     assert "midstream_redis_connects_total{}" in values(body.decode())
+
+
+async def test_hosts_whose_name_anybody_could_have_are_refused() -> None:
+    """PROTOCOL: Metrics/Listener."""
+    async with listening() as address:
+        for host in (b"evil.example", b"evil.example:9464", b"[::1", b"", b"10.0.0.1.nip.io"):
+            assert b" 421 " in await exchange(address, b"GET /metrics HTTP/1.1\r\nhost: " + host + b"\r\n\r\n")
+        for host in (b"127.0.0.1:9464", b"10.0.0.5", b"[::1]:9464", b"worker-1:9464", b"localhost", b"own.example:1"):
+            assert b" 200 " in await exchange(address, b"GET /metrics HTTP/1.1\r\nHost: " + host + b"\r\n\r\n")
+
+
+async def test_a_page_is_compressed_for_those_who_ask() -> None:
+    async with listening() as address:
+        request = b"GET /metrics HTTP/1.1\r\nAccept-Encoding: deflate, gzip;q=1.0\r\n\r\n"
+        head, _, body = (await exchange(address, request)).partition(b"\r\n\r\n")
+    assert b"Content-Encoding: gzip" in head
+    assert "midstream_redis_connects_total{}" in values(gzip.decompress(body).decode())
 
 
 async def test_heads_that_are_slow_or_large_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,6 +167,21 @@ async def test_a_worker_and_a_broker_show_what_they_did(settings: Settings) -> N
     assert worker["midstream_draining{}"] == 0
     call = "{error_type=,gen_ai_operation_name=chat,gen_ai_provider_name=demo,gen_ai_request_model=count}"
     assert worker[f"gen_ai_client_operation_duration_seconds_count{call}"] >= 1
+
+
+async def test_it_is_measured_how_long_a_resumed_tail_takes_to_catch_up(settings: Settings) -> None:
+    catch_ups = counters.distribution("catch_up_seconds").numbers
+    async with inside.broker(settings) as client, inside.worker(settings):
+        started = await client.post("/v1/streams", json=COUNT)
+        path = f"/v1/streams/{started.json()['id']}"
+        tail = (await client.get(path, params={"wait": 10})).json()["tail"]
+        before = sum(catch_ups)
+        whole = await client.get(f"{path}/events")
+        assert sum(catch_ups) == before, "it begins at the start"
+        rest = await client.get(f"{path}/events", headers={"Last-Event-ID": "2"})
+        assert sum(catch_ups) == before + 1
+    assert whole.text.endswith(rest.text.partition("\n\n")[2])
+    assert f"id: {tail}\n" in rest.text
 
 
 async def test_a_broker_tells_of_its_tails(settings: Settings) -> None:

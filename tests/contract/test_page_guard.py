@@ -9,7 +9,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Origin
 
-from midstream.http.page_guard import is_loopback
+from midstream.access.host_names import is_loopback
 from midstream.settings import Settings
 from tests import inside
 from tests.contract.route_table import ROUTES, Row

@@ -10,6 +10,7 @@ from jsonschema import Draft7Validator
 
 from midstream.access.access_settings import LOOPBACK_HOSTS
 from midstream.settings import Settings, secret_variables, variable_of
+from midstream.traces.trace_settings import ENDPOINTS
 from midstream_worker.producers import CANCEL_S, END_S
 from midstream_worker.production import LINGER_S
 from tests.compose import ROOT, compose_file, seconds
@@ -89,7 +90,7 @@ def test_the_broker_is_published_on_loopback_and_never_open(compose: dict[str, A
 def test_every_variable_is_a_setting(compose: dict[str, Any]) -> None:
     variables = {variable_of(name) for name in Settings.model_fields} | {f"{name}_FILE" for name in secret_variables()}
     for name in ("broker", "worker"):
-        assert set(compose["services"][name]["environment"]) <= variables
+        assert set(compose["services"][name]["environment"]) <= {*variables, *ENDPOINTS}
 
 
 def test_each_service_has_its_own_secrets_alone(compose: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ GROUND = ("midstream.settings", "midstream.requests", "midstream.lifecycle", "mi
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "midstream.counters": (),
     "midstream.access": (),
-    "midstream.metrics": ("midstream.counters",),
+    "midstream.metrics": ("midstream.counters", "midstream.access.host_names"),
     "midstream.journal": (),
     "midstream.money": (),
     "midstream.traces": ("midstream.journal.trace_ids", "midstream.log"),
@@ -62,7 +62,12 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         *("midstream.faces", "midstream.hub.tail"),
         *("midstream.service", "midstream.operate", "midstream.requests", "midstream.settings"),
         *("midstream.counters", "midstream.finder.where"),
-        *("midstream.access.grant", "midstream.access.refusals", "midstream.journal.audit"),
+        *(
+            "midstream.access.grant",
+            "midstream.access.host_names",
+            "midstream.access.refusals",
+            "midstream.journal.audit",
+        ),
     ),
     "midstream.cli": ("midstream",),
     "midstream_worker": (

@@ -129,7 +129,7 @@ class Process:
         if listener is not None:
             from midstream.metrics.listener import MetricsListener  # noqa: PLC0415 - the library takes its time
 
-            self._metrics = MetricsListener("worker", self.readings)
+            self._metrics = MetricsListener("worker", self.readings, self._settings.own_hosts)
             await self._metrics.start(listener)
 
     async def _take(self) -> None:

@@ -84,7 +84,7 @@ class DrainingServer(uvicorn.Server):
     async def _start_metrics(self, listener: socket.socket) -> None:
         from midstream.metrics.listener import MetricsListener  # noqa: PLC0415 - the library takes its time
 
-        self._metrics = MetricsListener("broker", self._app.services.readings)
+        self._metrics = MetricsListener("broker", self._app.services.readings, self._app.services.settings.own_hosts)
         await self._metrics.start(listener)
 
     async def _drain(self) -> None:

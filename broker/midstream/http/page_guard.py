@@ -4,14 +4,13 @@ A hostile page can have its own name resolve to loopback (DNS rebinding). For th
 origin; but the request says which name it reached the broker by.
 """
 
-import ipaddress
 from functools import lru_cache
 from typing import Final
-from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection
 from starlette.types import Scope
 
+from midstream.access.host_names import host_name, is_loopback
 from midstream.http.cors import is_foreign
 from midstream.http.problems import Problem
 from midstream.settings import Settings
@@ -36,7 +35,7 @@ class PageGuard:
         @lru_cache(HOSTS_REMEMBERED)
         def is_own(host: bytes) -> bool:
             text = host.decode("latin-1")
-            return is_loopback(text) or name_of(text) in own
+            return is_loopback(text) or host_name(text) in own
 
         self._is_own = is_own
 
@@ -57,22 +56,3 @@ def foreign_page() -> Problem:
     """Return the refusal of a page that may not change anything here."""
     detail = "A page of another origin may not do this (MIDSTREAM_CORS_ORIGINS)."
     return Problem(403, "foreign_origin", detail)
-
-
-def name_of(host: str) -> str:
-    """Return the name in a `Host` header, without its port; empty where it is none."""
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return ""
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether a `Host` header names loopback, so that no page of another machine can have this origin."""
-    name = name_of(host)
-    if name == "localhost" or name.endswith(".localhost"):  # browsers resolve these themselves
-        return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False

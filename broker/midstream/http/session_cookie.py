@@ -8,8 +8,9 @@ from typing import Final
 
 from starlette.requests import HTTPConnection
 
+from midstream.access.host_names import is_loopback
 from midstream.http.cors import SAME_ORIGIN
-from midstream.http.page_guard import SAFE_METHODS, foreign_page, is_loopback
+from midstream.http.page_guard import SAFE_METHODS, foreign_page
 
 NAME: Final = "__Host-midstream"
 """Browsers take a cookie of such a name only from a secure page of this very host, and never from a sibling of it."""

@@ -1,8 +1,10 @@
 """One live reader of a stream. It holds a cursor and no queue: what it has not been sent stays in the log."""
 
+import time
 from enum import Enum, auto
 from typing import Any, Final, Protocol
 
+from midstream import counters
 from midstream.access.grant import Grant
 from midstream.faces.face import Face
 from midstream.hub.frames import Frames
@@ -85,6 +87,7 @@ CLIENTS: Final = {
 }
 """What kind of client each wire format is for, by the name of its face."""
 _OPEN: Final = TailState.OPEN  # `pump` looks at it for every tail and publication
+_CATCH_UP: Final = counters.distribution("catch_up_seconds")
 _LIVE: Final = (TailState.OPEN, TailState.RESETTING)
 
 
@@ -110,7 +113,9 @@ class Tail:
         cursor: The last offset handed to the sink.
         until: Stop after this offset; None: after the terminal entry.
         grant: What its client was let in by, if that can end before the stream does.
-        mark: An offset and a frame to send once, right after the frame of that offset; None: nothing to mark.
+        mark: An offset and a frame to send once, right after the frame of that offset; None: nothing to mark. Without
+            a frame it is where a tail that was resumed has caught up.
+        joined_s: When it was resumed, by the monotonic clock; set where the mark has no frame.
         quiet_beats: How many of the hub's beats have passed since the sink was last given something.
     """
 
@@ -122,11 +127,13 @@ class Tail:
         "cursor",
         "face",
         "grant",
+        "joined_s",
         "mark",
         "quiet_beats",
         "sink",
         "until",
     )
+    joined_s: float
 
     def __init__(
         self, reader: Reader, face: Face[Any], after: int, until: int | None, mark: tuple[int, bytes] | None
@@ -175,6 +182,8 @@ class Tail:
                 if self.cursor >= offset:
                     self.mark = None
                     self._write(sink, frame)
+                    if not frame:
+                        _CATCH_UP.add(time.monotonic() - self.joined_s)
                     continue
                 target = min(target, offset)
             if self.cursor < target:

@@ -61,6 +61,9 @@ CATALOGUE: Final = (
     Metric("deliveries", "counter", _BROKER, (), "publications handed to tails: each counts once for each tail"),
     Metric("tails_opened", "counter", _BROKER, ("at",), "tails opened at the `start`, or at a cursor (`resume`)"),
     Metric("replays", "counter", _BROKER, (), "tails that were opened with entries of the log to replay"),
+    Metric(
+        "catch_up_seconds", "histogram", _BROKER, (), "until a tail at a cursor was sent what was logged as it came"
+    ),
     Metric("window_bytes", "gauge", _BROKER, (), "bytes of entries and frames in memory for tails"),
     Metric("window_reads", "counter", _BROKER, ("result",), "looks for entries in memory: `hit` or `miss`"),
     Metric("starts", "counter", _BROKER, ("result",), "starts that began a stream (`new`) or joined one (`found`)"),

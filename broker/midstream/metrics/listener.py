@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gzip
 import logging
 import socket
 import time
@@ -9,18 +10,20 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from midstream import counters
+from midstream.access.host_names import host_name, is_rebindable
 from midstream.metrics.catalogue import Role
 from midstream.metrics.page import CONTENT_TYPE, Page, Readings
 
 logger = logging.getLogger(__name__)
 
-PATH: Final = b"/metrics"
+PATH: Final = "/metrics"
 KEEP_S: Final = 1.0
 """A page is made at most this often, however many ask for it, so that no scrapes load Redis or the loop."""
 MAX_CONNECTIONS: Final = 8
 HEAD_BYTES: Final = 8_192
 EXCHANGE_S: Final = 5.0
 """The longest time from a connection to the last byte of its answer."""
+GZIP_LEVEL: Final = 1
 LOOK_S: Final = 0.25
 """How often the loop's lag is measured."""
 
@@ -35,9 +38,13 @@ class MetricsListener:
     Args:
         role: What the process is.
         read: Reads what is measured at a scrape. It bounds its own waits.
+        own_hosts: Names by which the process may be reached besides addresses, loopback and names of a single word.
     """
 
-    def __init__(self, role: Role, read: Callable[[], Awaitable[Readings]]) -> None:
+    def __init__(
+        self, role: Role, read: Callable[[], Awaitable[Readings]], own_hosts: frozenset[str] = frozenset()
+    ) -> None:
+        self._own_hosts = own_hosts
         self._page = Page(role)
         self._read = read
         self._text = b""
@@ -86,12 +93,21 @@ class MetricsListener:
                 await writer.wait_closed()
 
     async def _answer(self, head: bytes) -> bytes:
-        method, _, rest = head.partition(b" ")
-        if rest.partition(b" ")[0].partition(b"?")[0] != PATH:
+        request, *lines = head.decode("latin-1").split("\r\n")
+        fields = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        host = fields.get("host")
+        if host is not None and is_rebindable(host) and host_name(host) not in self._own_hosts:
+            return _response("421 Misdirected Request", b"List this host in MIDSTREAM_ALLOWED_HOSTS.\n")
+        method, _, rest = request.partition(" ")
+        if rest.partition(" ")[0].partition("?")[0] != PATH:
             return _response("404 Not Found", b"Metrics are at /metrics.\n")
-        if method != b"GET":
+        if method != "GET":
             return _response("405 Method Not Allowed", b"", "Allow: GET")
-        return _response("200 OK", await self.text(), f"Content-Type: {CONTENT_TYPE}")
+        page, headers = await self.text(), [f"Content-Type: {CONTENT_TYPE}", "Vary: Accept-Encoding"]
+        if "gzip" in fields.get("accept-encoding", ""):  # a tenth of it: the names of labels are most of a page
+            page = gzip.compress(page, GZIP_LEVEL, mtime=0)
+            headers.append("Content-Encoding: gzip")
+        return _response("200 OK", page, *headers)
 
 
 def _response(status: str, body: bytes, *headers: str) -> bytes:

@@ -1,11 +1,12 @@
 """The settings of traces; `midstream.settings` holds them with all others. What they do is in the OTEL_* variables."""
 
 from collections.abc import Mapping
+from typing import Final
 
 from pydantic import Field
 from pydantic_settings import BaseSettings
 
-_ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 
 
 class TraceSettings(BaseSettings):
@@ -23,4 +24,4 @@ def is_traced(environment: Mapping[str, str]) -> bool:
     exporter = environment.get("OTEL_TRACES_EXPORTER", "").strip().lower()
     if exporter:
         return exporter != "none"
-    return any(environment.get(name) for name in _ENDPOINTS)
+    return any(environment.get(name) for name in ENDPOINTS)
