@@ -37,6 +37,7 @@ class Row:
             "chat_id": f"chat-{stream_id}",
             "user": "ada",
             "tenant": "acme",
+            "outlet": "hook",
         }
         content = orjson.dumps(self.body).decode().replace("{stream}", stream_id) if self.body is not None else ""
         headers = {"Content-Type": "application/json"} if content else {}
@@ -80,6 +81,9 @@ ROUTES: dict[tuple[str, str], Row] = {
     ("delete", "/v1/operate/streams/{tenant}/{stream_id}"): Row((OPERATE,)),
     ("post", "/v1/operate/acts"): Row((OPERATE,), {"act": "cancel", "where": {"q": "{stream}"}, "expect": 1}),
     ("get", "/v1/operate/audit"): Row((OPERATE,)),
+    ("get", "/v1/operate/outlets"): Row((OPERATE,)),
+    ("get", "/v1/operate/outlets/{outlet}"): Row((OPERATE,)),
+    ("post", "/v1/operate/outlets/{outlet}/again"): Row((OPERATE,)),
     ("get", "/v1/operate/workers"): Row((OPERATE,)),
     ("get", "/v1/operate/brokers"): Row((OPERATE,)),
     ("get", "/v1/operate/queue"): Row((OPERATE,)),

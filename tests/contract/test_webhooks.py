@@ -193,3 +193,33 @@ def test_a_wrong_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert words in done.output
     assert "whsec" not in done.output.replace("each `whsec_`", "")
     assert "secret" not in done.output.replace("`secrets` is", "")
+
+
+async def test_an_operator_sees_what_was_given_up_and_sends_it_again(settings: Settings, sink: Receiver) -> None:
+    """Ends/Abandoned, Ends/Seen."""
+    own = settings.model_copy(update={"end_give_up_s": 0})
+    sink.decide = lambda _: FAILED
+    async with inside.worker(own), inside.broker(own) as client:
+        stream_id = await started(client)
+        async with asyncio.timeout(10):
+            while not (row := (await client.get("/v1/operate/outlets")).json()["data"][0])["abandoned"]:
+                await asyncio.sleep(0.02)
+        assert (row["tenant"], row["host"], row["waiting"], row["lost"]) == ("default", "127.0.0.1", 0, 0)
+        path = f"/v1/operate/outlets/{row['name']}"
+        (seen,) = (await client.get(path)).json()["abandoned_streams"]
+        assert (seen["tenant"], seen["id"]) == ("default", stream_id)
+
+        command = ["outlets", row["name"], "--send-again", "--url", str(client.base_url)]
+        refused = await asyncio.to_thread(CliRunner().invoke, main, command)
+        assert (refused.exit_code, "--yes" in refused.output) == (2, True)
+        sink.decide = lambda _: OK
+        done = await asyncio.to_thread(CliRunner().invoke, main, [*command, "--yes"])
+        assert (done.exit_code, done.output) == (0, "ends that are sent again: 1\n")
+        await sink.until(2)
+        assert sink.ids == [stream_id] * 2
+        (act,) = (await client.get("/v1/operate/audit")).json()["data"]
+        assert (act["act"], act["outlet"], act["count"]) == ("send_again", row["name"], 1)
+        table = await asyncio.to_thread(CliRunner().invoke, main, ["outlets", "--url", str(client.base_url)])
+        assert row["name"] in table.output
+        absent = await client.get("/v1/operate/outlets/none")
+        assert (absent.status_code, absent.json()["code"]) == (404, "outlet_not_found")

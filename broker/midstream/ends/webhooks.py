@@ -7,6 +7,7 @@ import ssl
 import time
 from datetime import UTC, datetime
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import httpx2
 import orjson
@@ -36,6 +37,9 @@ MOST_AFTER_CHARS: Final = 6
 class Webhooks:
     """The webhooks of one broker process; without a file there are none.
 
+    Attributes:
+        outbox: The outbox of all outlets, also of those that are none of this process'.
+
     Raises:
         WebhooksFileError: The file cannot be used.
     """
@@ -48,8 +52,9 @@ class Webhooks:
         self._webhooks = {} if self._path is None else webhooks_of(self._path)
         self._client: httpx2.AsyncClient | None = None
         self._looking: asyncio.Task[None] | None = None
+        self.outbox = Outbox(redis, settings.key_prefix, settings.ends_keep_ms)
         self._deliverer = Deliverer(
-            Outbox(redis, settings.key_prefix, settings.ends_keep_ms),
+            self.outbox,
             settings,
             KIND,
             self._outlets,
@@ -82,6 +87,11 @@ class Webhooks:
     def readings(self) -> dict[tuple[str, ...], float]:
         """Return what waits, as `Deliverer.readings`."""
         return self._deliverer.readings() if self._path is not None else {}
+
+    def host_of(self, outlet: str) -> str | None:
+        """Return the host of a receiver; None: the outlet is none of this process'."""
+        webhook = self._webhooks.get(outlet)
+        return urlsplit(webhook.url).hostname if webhook is not None else None
 
     def _outlets(self) -> list[Outlet]:
         return [each.outlet for each in self._webhooks.values()]

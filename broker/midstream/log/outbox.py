@@ -7,7 +7,7 @@ end of a lane is ever handed out.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from redis.asyncio import Redis
 
@@ -69,12 +69,14 @@ class Box:
         waiting: How many ends wait.
         oldest_ms: When the first of them ended, by the server's clock; None: there is none.
         lost: How many ends found the outbox full.
+        abandoned: How many ends were given up and can be sent again.
         taken: What was handed out.
     """
 
     waiting: int
     oldest_ms: int | None
     lost: int
+    abandoned: int
     taken: Sequence[Taken]
 
 
@@ -113,6 +115,10 @@ class Outbox:
         _, now_ms, *boxes = await self._scripts.run(call)
         return int(now_ms), {outlet: _box(outlet, *box) for outlet, box in zip(per_outlet, boxes, strict=True)}
 
+    async def look(self, outlets: Sequence[str]) -> tuple[int, dict[str, Box]]:
+        """Do as `take`, and take nothing."""
+        return await self.take(dict.fromkeys(outlets, 0), 0, 0)
+
     async def settle(self, taken: Taken, result: Result, delay_ms: int = 0) -> bool:
         """Say what became of an end; return whether that is news.
 
@@ -131,11 +137,17 @@ class Outbox:
         _, is_news = await self._scripts.run(call)
         return bool(is_news)
 
-    async def abandoned(self, outlet: str) -> dict[str, int]:
+    async def outlets(self) -> list[Outlet]:
+        """Return all outlets that processes have named."""
+        (words,) = await self._scripts.in_order(("HGETALL", self._keys.outlets))
+        rows = sorted(zip(words[::2], words[1::2], strict=True))
+        return [Outlet(name.decode(), row.decode().partition(" ")[0]) for name, row in rows]
+
+    async def abandoned(self, outlet: str, limit: int = MOST_ABANDONED) -> dict[str, int]:
         """Return the streams whose ends were abandoned, by their names, with the times of that, newest first."""
         with log_errors:
             rows = await self._redis.zrange(
-                f"{self._keys.outbox(outlet)}:abandoned", 0, MOST_ABANDONED, desc=True, withscores=True
+                f"{self._keys.outbox(outlet)}:abandoned", 0, limit - 1, desc=True, withscores=True
             )
         return {name.decode(): int(ms) for name, ms in rows}
 
@@ -146,14 +158,11 @@ class Outbox:
         return int(number)
 
 
-def _box(outlet: str, waiting: int, oldest_ms: bytes, lost: bytes | int, rows: list[list[object]]) -> Box:
-    return Box(
-        int(waiting), int(float(oldest_ms)) if oldest_ms else None, int(lost), [_taken(outlet, *row) for row in rows]
-    )
+def _box(outlet: str, waiting: int, oldest_ms: bytes, lost: bytes | int, abandoned: int, rows: list[list[Any]]) -> Box:
+    oldest = int(float(oldest_ms)) if oldest_ms else None
+    return Box(waiting, oldest, int(lost), abandoned, [_taken(outlet, *row) for row in rows])
 
 
-def _taken(outlet: str, *row: object) -> Taken:
-    lane, name, tries, words = row
-    assert isinstance(lane, bytes) and isinstance(name, bytes) and isinstance(words, list)  # noqa: S101, PT018
+def _taken(outlet: str, lane: bytes, name: bytes, tries: int, words: list[bytes]) -> Taken:
     facts = {key.decode(): value for key, value in zip(words[::2], words[1::2], strict=True)}
-    return Taken(outlet, lane.decode(), name.decode(), int(str(tries)), facts)
+    return Taken(outlet, lane.decode(), name.decode(), tries, facts)

@@ -25,6 +25,7 @@ for i = per_outlet_first, #per_outlet, 2 do
   end
   local oldest = redis.call('ZRANGE', box .. ':rows', 0, 0, 'WITHSCORES')
   local lost = redis.call('HGET', box .. ':lost', 'ends')
-  answer[#answer + 1] = {redis.call('ZCARD', box .. ':rows'), oldest[2] or '', lost or 0, taken}
+  local abandoned = redis.call('ZCARD', box .. ':abandoned')
+  answer[#answer + 1] = {redis.call('ZCARD', box .. ':rows'), oldest[2] or '', lost or 0, abandoned, taken}
 end
 return answer
