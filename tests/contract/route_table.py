@@ -88,6 +88,7 @@ ROUTES: dict[tuple[str, str], Row] = {
     ("get", "/v1/operate/brokers"): Row((OPERATE,)),
     ("get", "/v1/operate/queue"): Row((OPERATE,)),
     ("get", "/v1/operate/redis"): Row((OPERATE,)),
+    ("get", "/v1/operate/doctor"): Row((OPERATE,)),
     ("get", "/v1/operate/stats"): Row((OPERATE,)),
     ("get", "/v1/operate/streams/{tenant}/{stream_id}"): Row((OPERATE,)),
     ("get", "/healthz"): Row(is_public=True),

@@ -88,7 +88,7 @@ FOLDERS_OF_HTTP: dict[str, tuple[str, ...]] = {
     "responses": ("peers",),
     "chat": ("peers",),
     "messages": ("peers",),
-    "operate": (),
+    "operate": ("fast_path",),
 }
 
 # package of others, or file of ours: the rooms that may import it

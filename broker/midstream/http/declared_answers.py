@@ -86,6 +86,7 @@ ANSWERS: Final[dict[str, Answers]] = {
     "get /v1/operate/brokers": ({200: (JSON,)}, _CALLER),
     "get /v1/operate/queue": ({200: (JSON,)}, _CALLER),
     "get /v1/operate/redis": ({200: (JSON,)}, _CALLER),
+    "get /v1/operate/doctor": ({200: (JSON,)}, _CALLER),
     "get /v1/operate/stats": ({200: (JSON,)}, _CALLER),
     "get /v1/operate/streams/{tenant}/{stream_id}": ({200: (JSON,)}, _NAMED),
     "get /healthz": ({200: (JSON,)}, _ANY),

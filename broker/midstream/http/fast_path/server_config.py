@@ -8,7 +8,7 @@ from starlette.types import ASGIApp
 
 from midstream.http.fast_path.connections import Bounds, Connections
 from midstream.http.fast_path.open_files import most_files
-from midstream.http.fast_path.tested_uvicorn import misfit
+from midstream.http.fast_path.tested_uvicorn import why_not
 from midstream.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ def server_config(app: ASGIApp, settings: Settings, **options: Any) -> uvicorn.C
 
     A plain uvicorn parses by h11, which bounds the size of a head; httptools does not.
     """
-    why_plain = misfit() if settings.fast_path == "auto" else "it is switched off (MIDSTREAM_FAST_PATH)"
+    why_plain = why_not(settings.fast_path)
     if why_plain is None:
         # Imported here, because an import that fails must not keep the broker from serving.
         from midstream.http.fast_path.wire_protocol import WireProtocol  # noqa: PLC0415

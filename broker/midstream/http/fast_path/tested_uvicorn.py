@@ -46,6 +46,11 @@ def misfit() -> str | None:
     return f"the installed server has no {', no '.join(absent)}" if absent else None
 
 
+def why_not(mode: str) -> str | None:
+    """Return why the fast path is not used, where the setting is `mode`; None if it is."""
+    return misfit() if mode == "auto" else "it is switched off (MIDSTREAM_FAST_PATH)"
+
+
 def _numbers(version: str) -> tuple[int, ...]:
     return tuple(map(int, re.findall(r"\d+", version)))
 

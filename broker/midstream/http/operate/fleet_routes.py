@@ -3,9 +3,11 @@
 from fastapi import APIRouter, Response
 
 from midstream.http.auth import AnOperator
+from midstream.http.fast_path.open_files import most_files
+from midstream.http.fast_path.tested_uvicorn import why_not
 from midstream.http.json_response import JsonResponse
 from midstream.http.json_route import JsonRoute
-from midstream.operate import fleet, minute_stats, queue_report, redis_report
+from midstream.operate import doctor, fleet, minute_stats, queue_report, redis_report
 from midstream.operate.stream_report import stream_report
 
 router = APIRouter(prefix="/v1/operate", tags=["operate"], route_class=JsonRoute)
@@ -39,6 +41,13 @@ async def get_redis(operator: AnOperator) -> Response:
 async def get_stats(operator: AnOperator) -> Response:
     """Show starts, outcomes, tokens and times to the first chunk of the last hour, minute by minute."""
     return JsonResponse(await minute_stats.stats(operator))
+
+
+@router.get("/doctor", response_class=Response)
+async def get_doctor(operator: AnOperator) -> Response:
+    """Show what is wrong or unsafe: the server, clocks, workers, settings, limits, the fast path."""
+    fast_path = why_not(operator.settings.fast_path)
+    return JsonResponse(await doctor.examined(operator, fast_path=fast_path, open_files=most_files()))
 
 
 @router.get("/streams/{tenant}/{stream_id}", response_class=Response)
