@@ -98,8 +98,12 @@ async def worker(settings: Settings) -> AsyncIterator[Process]:
     """Run a worker, and drain it on leaving."""
     process = Process(settings, handle_signals=False)
     running = asyncio.create_task(process.run())
+    ready = asyncio.create_task(process.ready.wait())
     try:
-        await asyncio.wait_for(process.ready.wait(), 10)
+        await asyncio.wait((running, ready), timeout=10, return_when=asyncio.FIRST_COMPLETED)
+        if not ready.done():
+            ready.cancel()
+            raise TimeoutError("the worker is not ready")
         yield process
     finally:
         process.stop()
