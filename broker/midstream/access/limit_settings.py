@@ -36,6 +36,24 @@ class LimitSettings(BaseSettings):
     key_starts_per_minute: int = Field(
         default=0, ge=0, le=6_000_000, description="most generations that an API key starts in a minute; 0: no limit"
     )
+    tenant_day_budget_cents: int = Field(
+        default=0, ge=0, le=MOST, description="what a tenant may spend in a day, in hundredths of the currency; 0: any"
+    )
+    tenant_month_budget_cents: int = Field(
+        default=0, ge=0, le=MOST, description="what a tenant may spend in a month, in hundredths; 0: any"
+    )
+    user_day_budget_cents: int = Field(
+        default=0, ge=0, le=MOST, description="what a user may spend in a day, in hundredths of the currency; 0: any"
+    )
+    user_month_budget_cents: int = Field(
+        default=0, ge=0, le=MOST, description="what a user may spend in a month, in hundredths; 0: any"
+    )
+    key_day_budget_cents: int = Field(
+        default=0, ge=0, le=MOST, description="what an API key may spend in a day, in hundredths; 0: any"
+    )
+    key_month_budget_cents: int = Field(
+        default=0, ge=0, le=MOST, description="what an API key may spend in a month, in hundredths; 0: any"
+    )
     starts_burst_s: float = Field(
         default=10.0, gt=0, le=60, description="the starts that these limits allow in this time may come at once"
     )

@@ -70,3 +70,23 @@ class LimitExceededError(AccessError):
         self.limit = limit
         self.of = of
         self.retry_after_s = retry_after_s
+
+
+class BudgetExceededError(AccessError):
+    """A budget of the tenant, its user or its key is spent (PROTOCOL: Money/Budgets).
+
+    Attributes:
+        of: Whose budget it is: `tenant`, `user` or `key`.
+        period: `day` or `month`.
+        retry_after_s: When the next period begins.
+    """
+
+    status = 429
+    code = "budget_exceeded"
+
+    def __init__(self, of: str, period: str, retry_after_s: int) -> None:
+        variable = f"MIDSTREAM_{of}_{period}_BUDGET_CENTS".upper()
+        super().__init__(f"The budget of this {of} for the {period} is spent ({variable}).")
+        self.of = of
+        self.period = period
+        self.retry_after_s = retry_after_s

@@ -22,7 +22,7 @@ _MEANINGS: Final = {
     415: "`unsupported_media_type` or `unsupported_encoding`: the body is not plain JSON",
     421: "`unknown_host`",
     422: "`unknown_model`, `missing_provider_key` or `idempotency_mismatch`",
-    429: "`limit_exceeded`, or the provider's own limit; `Retry-After`",
+    429: "`limit_exceeded`, `budget_exceeded`, or the provider's own limit; `Retry-After`",
     431: "`head_too_large`",
     500: "`internal`",
     502: "The provider failed, or `compaction_incomplete`",

@@ -22,6 +22,7 @@ _OPENAI_CODES: Final = {
     "unauthorized": "invalid_api_key",
     "token_expired": "invalid_api_key",
     "limit_exceeded": "rate_limit_exceeded",
+    "budget_exceeded": "insufficient_quota",
 }
 _MOST_REASONS: Final = 3
 

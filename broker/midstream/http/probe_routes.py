@@ -1,6 +1,8 @@
 """`/healthz` and `/readyz`, for whatever supervises the process."""
 
-from fastapi import APIRouter, Response
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query, Response
 
 from midstream.http.auth import AServices
 from midstream.http.json_response import JsonResponse
@@ -16,7 +18,10 @@ async def healthz() -> Response:
 
 
 @router.get("/readyz", response_class=Response)
-async def readyz(services: AServices) -> Response:
-    """Answer 200 if generations can be started, otherwise 503 `log_unavailable` or `log_full`."""
-    await services.check_ready()
+async def readyz(
+    services: AServices,
+    need: Annotated[Literal["worker"] | None, Query(description="`worker`: one has to live, too.")] = None,
+) -> Response:
+    """Answer 200 if generations can be started, otherwise 503 `log_unavailable`, `log_full` or `no_worker`."""
+    await services.check_ready(needs_worker=need is not None)
     return JsonResponse({"status": "ok", "model": resolve(None, services.settings)})

@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
 from midstream import counters
-from midstream.access.refusals import AccessError, LimitExceededError
+from midstream.access.refusals import AccessError, BudgetExceededError, LimitExceededError
 from midstream.finder.where import WhereError
 from midstream.http import request_ids
 from midstream.http.error_shapes import peer_response
@@ -28,7 +28,7 @@ from midstream.requests.catalogue import MissingProviderKey, UnknownModel
 from midstream.requests.provider_objects import ProviderObjectError
 from midstream.requests.remote_files import RemoteFileError
 from midstream.requests.request import UnfitRequestError
-from midstream.service.intake import OverloadedError
+from midstream.service.intake import NoWorkerError, OverloadedError
 
 RETRY_AFTER_S: Final = 1
 ERRORS_NAMED: Final = 20
@@ -103,6 +103,14 @@ def _limited(error: LimitExceededError) -> Problem:
     return Problem(error.status, error.code, error.detail, headers=headers, **facts)
 
 
+def _over_budget(error: BudgetExceededError) -> Problem:
+    counters.count("starts_refused", error.code)
+    # The SDKs would try again after a moment, and the next period may be weeks away.
+    headers = {"Retry-After": str(error.retry_after_s), "x-should-retry": "false"}
+    facts = {"of": error.of, "period": error.period, "retry_after_s": error.retry_after_s}
+    return Problem(error.status, error.code, error.detail, headers=headers, **facts)
+
+
 def _overloaded(error: OverloadedError) -> Problem:
     counters.count("starts_refused", "overloaded")
     headers = {"Retry-After": str(error.retry_after_s)}
@@ -148,7 +156,9 @@ _PROBLEMS: Final[dict[type[Exception], Callable[[Any], Problem]]] = {
     RemoteFileError: lambda e: Problem(400, "remote_file", str(e), param=e.at),
     AccessError: _refused,
     LimitExceededError: _limited,
+    BudgetExceededError: _over_budget,
     OverloadedError: _overloaded,
+    NoWorkerError: lambda e: Problem(503, "no_worker", str(e), headers=_RETRY),
     LogTrimmed: _trimmed,
     CountChangedError: lambda e: Problem(409, e.code, str(e), count=e.count),
     ActRefusedError: lambda e: Problem(409, e.code, str(e)),

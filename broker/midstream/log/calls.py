@@ -157,6 +157,7 @@ class Admit(Call, grows=True):
 
     An interval is that between two starts of a steady rate, and a window is the time whose starts may come at once; a
     window or a most of 0 is no limit. `owners` are six words for each of tenant, user and key; see the script.
+    `budgets` is JSON (`log/budgets.py`), and the keys of sums of costs begin with `costs`.
     """
 
     live: Key
@@ -166,6 +167,8 @@ class Admit(Call, grows=True):
     life_ms: int
     size_bytes: int
     tenant_bytes: int
+    costs: str
+    budgets: bytes
     owners: Sequence[Argument]
 
 

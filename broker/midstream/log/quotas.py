@@ -7,6 +7,7 @@ from typing import Final
 from redis.asyncio import Redis
 
 from midstream.log import calls
+from midstream.log.budgets import NO_BUDGETS, Budgets
 from midstream.log.calls import Argument
 from midstream.log.keys import Keys, tenant_of
 from midstream.log.scripts import Scripts
@@ -60,12 +61,14 @@ class Start:
         quotas: What its tenant, its user and its key may start, in this order, by what each is filed under.
         size_bytes: What the stream takes before its first entry.
         tenant_bytes: How much of the tenant may be stored with it; 0: any.
+        budgets: What its tenant, its user and its key may spend.
     """
 
     name: str
     quotas: Mapping[str, tuple[str, Quota]]
     size_bytes: int
     tenant_bytes: int
+    budgets: Budgets = NO_BUDGETS
 
     def owner(self, of: str) -> str:
         """Return what the tenant, the user or the key is filed under."""
@@ -95,16 +98,17 @@ class Quotas:
         self._scripts = Scripts(redis)
         self._life_ms = life_ms
 
-    async def admit(self, start: Start) -> Excess | None:
-        """Count a start; refuse it over a limit.
+    async def admit(self, start: Start) -> Excess | list[int]:
+        """Count a start and return what has been spent of each of its budgets; refuse it over a limit.
 
         A stream that is counted as running already takes no second place. A refused start counts for nothing.
 
         Raises:
             LogUnavailable: Redis did not answer, so nobody knows whether it is over a limit.
         """
-        if not start.tenant_bytes and all(quota.is_none for _, quota in start.quotas.values()):
-            return None
+        budgets = start.budgets.words()
+        if not (start.tenant_bytes or budgets) and all(quota.is_none for _, quota in start.quotas.values()):
+            return []
         tenant = tenant_of(start.name)
         call = calls.Admit(
             live=self._keys.live(tenant),
@@ -114,11 +118,13 @@ class Quotas:
             life_ms=self._life_ms,
             size_bytes=start.size_bytes,
             tenant_bytes=start.tenant_bytes,
+            costs=self._keys.costs,
+            budgets=budgets,
             owners=[word for owner, (of, quota) in start.quotas.items() for word in self._words(of, owner, quota)],
         )
         answer = await self._scripts.run(call)
         if answer[0] == b"ok":
-            return None
+            return [int(spent) for spent in answer[1:]]
         limit, of, retry_after_ms = answer
         return Excess(limit.decode(), of.decode(), int(retry_after_ms))
 

@@ -79,6 +79,13 @@ class Roll:
             if each is not None
         ]
 
+    async def lives(self, kind: Kind) -> bool:
+        """Return whether any process of this kind lives."""
+        (seconds, _), newest = await self._scripts.in_order(
+            ("TIME",), ("ZREVRANGE", self._keys.roll(kind), 0, 0, "WITHSCORES")
+        )
+        return bool(newest) and float(newest[1]) > int(seconds) * 1000 - KEEP_MS
+
     async def minutes(self, now_ms: int) -> list[tuple[int, dict[str, int]]]:
         """Return for each minute of the last hour when it began, in ms of the server, and what was counted in it."""
         last = now_ms // MINUTE_MS

@@ -15,6 +15,12 @@ class MoneySettings(BaseSettings):
     prices_file: Path | None = Field(
         default=None, description="TOML file with the prices of models; the same for brokers and workers"
     )
+    budget_refuses: bool = Field(
+        default=False, description="a budget that is spent refuses starts; otherwise it only warns"
+    )
+    budget_warn_percent: int = Field(
+        default=80, ge=1, le=100, description="a budget of which so much is spent warns: in answers, logs and metrics"
+    )
 
     @field_validator("prices_file")
     @classmethod

@@ -88,6 +88,7 @@ class CallerStreams:
             RemoteFileError: It holds a URL that the provider may not be sent.
             BetasError: Its `betas` cannot stand in a header.
             LimitExceededError: The tenant or the user has started enough, and this start has not begun a stream before.
+            BudgetExceededError: Its budget is spent, and this start has not begun a stream before.
             OverloadedError: The queue is too old, and this start has not begun a stream before.
             IdempotencyMismatch, StreamDeleted: See PROTOCOL: Create/Idempotent.
             StreamAbsent: The stream that the same start began has expired just now.
@@ -99,8 +100,9 @@ class CallerStreams:
         with self._resources.tracing.start(self._asker.traceparent) as trace:
             allowances = self._resources.credentials.allowances(grant)
             new = self._new(grant, request, origin, pointer, allowances, trace.context)
-            await self._resources.admission.admit(self._name(stream_id), grant, allowances, new.size_bytes)
+            warnings = await self._resources.admission.admit(self._name(stream_id), grant, allowances, new.size_bytes)
             stream, is_new = await self._create(grant, stream_id, new)
+            stream.warnings = warnings
             linked = "" if is_new else stream.state.trace
             trace.began(self._name(stream_id), stream.state, is_new=is_new, linked=linked)
         return stream, is_new

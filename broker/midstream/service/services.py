@@ -33,13 +33,16 @@ class Services:
         """
         return Caller(self._resources, await self._resources.credentials.grant(*credentials), asker)
 
-    async def check_ready(self) -> None:
+    async def check_ready(self, *, needs_worker: bool = False) -> None:
         """Return if generations can be started now.
 
         Raises:
             LogUnavailable, LogFull: They cannot be.
+            NoWorkerError: `needs_worker`, and none lives.
         """
         await self._resources.registry.ready()
+        if needs_worker:
+            await self._resources.admission.intake.require_worker()
 
     async def readings(self) -> dict[tuple[str, ...], float]:
         """Return what an operator wants to know of this process and of the queue, by name and labels."""

@@ -27,9 +27,10 @@ class StreamHandle:
     Attributes:
         id: The stream's id.
         state: Its state as last read.
+        warnings: What its start is to be warned of.
     """
 
-    __slots__ = ("_asker", "_grant", "_name", "_resources", "id", "state")
+    __slots__ = ("_asker", "_grant", "_name", "_resources", "id", "state", "warnings")
 
     def __init__(self, resources: Resources, grant: Grant, asker: Asker, stream_id: str, state: State) -> None:
         self._resources = resources
@@ -38,6 +39,7 @@ class StreamHandle:
         self._name = stream_name(grant.tenant, stream_id)
         self.id = stream_id
         self.state = state
+        self.warnings: list[Json] = []
 
     async def refresh(self) -> State:
         """Read the state again and return it.

@@ -83,11 +83,12 @@ async def post_stream(
     if body.stream:
         async with caller.streams.follow(stream.id) as follower:
             return events(follower, caller.settings, after=0, status=status, headers=headers)
+    document = stream.summary() | {"warnings": stream.warnings}
     if not body.read_token:
-        return JsonResponse(stream.summary(), status, headers)
+        return JsonResponse(document, status, headers)
     token, expires_s = await caller.mint(stream.id, None, frozenset({Scope.READ}), caller.settings.read_token_ttl_s)
     headers["Cache-Control"] = "no-store"
-    return JsonResponse(stream.summary() | {"read_token": token, "read_token_expires_s": expires_s}, status, headers)
+    return JsonResponse(document | {"read_token": token, "read_token_expires_s": expires_s}, status, headers)
 
 
 @router.get("", response_class=Response)

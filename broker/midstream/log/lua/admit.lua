@@ -47,6 +47,21 @@ local function too_large()
   return {'stored_bytes', 'tenant', soonest and math.min(soonest - now_ms, MOST_WAIT_MS) or 1000}
 end
 
+-- What has been spent of each budget goes into the answer, after `ok` (PROTOCOL: Money/Budgets).
+local answer = {'ok'}
+if budgets ~= '' then
+  --- include date
+  local day, month = date_of(now_ms)
+  local request = cjson.decode(budgets)
+  for _, budget in ipairs(request.rows) do
+    local of, period, row, most = unpack(budget)
+    local rows = costs .. ':' .. of .. ':' .. request.currency .. ':' .. (period == 'day' and day or month)
+    local spent = redis.call('HGET', rows, row) or '0'
+    if request.refuses and tonumber(spent) >= tonumber(most) then return {period .. '_budget', of, 0} end
+    answer[#answer + 1] = spent
+  end
+end
+
 local counts, others = most_bytes > 0, ''
 for i = owners_first, #owners, 6 do
   local of, rate, interval_ms, window_ms, set, most = unpack(owners, i, i + 5)
@@ -78,4 +93,4 @@ if counts then
   end
   redis.call('PEXPIRE', places, life_ms)
 end
-return {'ok'}
+return answer
