@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -10,13 +11,16 @@ from midstream.lifecycle.reaper import Reaper
 from midstream.lifecycle.slips import Slips
 from midstream.log import calls, outbox
 from midstream.log.entries import END, Entry, encode
+from midstream.log.errors import LogUnavailable
 from midstream.log.log import Log
 from midstream.log.outbox import EVERYBODY, Box, Outbox, Outlet, Taken
 from midstream.log.registry import Registry
 from midstream.log.state import NOTHING_LEFT
 from midstream.log.values import Ending, Fence, NewStream
 from midstream.settings import Settings
+from tests.system import ROOT
 
+USERS = (ROOT / "deploy/users.acl").read_text()
 ALL, ACME = Outlet("hook", EVERYBODY), Outlet("webhook-1", "acme")
 END_ENTRY = encode(Entry(END, {"outcome": "failed", "error": {"code": "internal", "message": "m"}}))
 
@@ -166,3 +170,24 @@ async def test_an_outlet_that_nobody_names_is_forgotten(log: Log, box: Outbox, m
     await end(log, "acme/1")
     assert await take(box, ACME) == []
     assert len(await take(box)) == 1
+
+
+async def test_a_worker_of_older_rules_ends_streams_all_the_same(
+    log: Log, box: Outbox, redis: Redis, redis_url: str
+) -> None:
+    """Ends/Outlets: its user of `deploy/users.acl` reaches no outbox, which stays empty."""
+    (rules,) = (line.split()[2:] for line in USERS.splitlines() if line.startswith("user worker "))
+    older = [word for word in rules if word not in ("WORKER_PASSWORD", "~ms:outlets", "~ms:outbox:*", "on")]
+    admin: Any = redis
+    await admin.execute_command("ACL", "SETUSER", "older", *older, "on", "nopass")
+    try:
+        async with Redis.from_url(redis_url.replace("//", "//older:x@")) as client:
+            new = NewStream(digest="d", tenant="t", model="m", ttl_s=60, request=b"{}")
+            await log.create("1", new, look_in_ms=5_000)
+            await Log(client, "ms").seal("1", Fence.of_reaper(0), 0, Ending([END_ENTRY], "failed"))
+            assert await redis.zcard("ms:due") == 0
+            with pytest.raises(LogUnavailable):
+                await Outbox(client, "ms", 60_000).name("hook", [])
+    finally:
+        await admin.execute_command("ACL", "DELUSER", "older")
+    assert await take(box) == []

@@ -14,9 +14,10 @@ from redis.exceptions import AuthenticationError, NoPermissionError
 
 from midstream.access.api_keys import digest
 from midstream.log.calls import SOURCES
+from tests.contract.receivers import webhooks_file
 from tests.provider.client import ProviderServer
 from tests.provider.script import Script, directive
-from tests.servers import SERVER_KINDS, ValkeyProcess
+from tests.servers import SERVER_KINDS, ValkeyProcess, free_port
 from tests.system import ROOT, System, stop
 
 KEY, OPERATOR = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
@@ -87,7 +88,10 @@ async def test_a_whole_round_is_refused_nothing(server: Server, tmp_path: Path, 
     operators = tmp_path / "keys.toml"
     row = f'[[keys]]\nname = "ops"\nsha256 = "{digest(OPERATOR)}"\ntenant = "ops"\nscopes = ["operate"]\n'
     operators.write_text(row)
-    keys = {"api_keys": f"{KEY}:acme", "lease_ms": 1_000, "keys_file": operators}
+    (folder / "hook.py").write_text("async def save(ended):\n    print(ended.id, flush=True)\n")
+    nowhere = webhooks_file(tmp_path / "webhooks.toml", ("acme", f"http://127.0.0.1:{free_port()}"))
+    outlets = {"on_end": "hook:save", "webhooks_file": nowhere, "end_give_up_s": 1}
+    keys = {"api_keys": f"{KEY}:acme", "lease_ms": 1_000, "keys_file": operators, **outlets}
     system = System(
         server.url_of("broker"), folder, provider.url, broker_drain_ms=200, drain_s=0, demo_delay_ms=1, **keys
     )
@@ -98,7 +102,7 @@ async def test_a_whole_round_is_refused_nothing(server: Server, tmp_path: Path, 
         await streams_that_end(system)
         await streams_that_are_stopped(system)
         await other_endpoints(system)
-        await what_operators_ask(system, "workers", "brokers", "queue", "redis", "stats")
+        await what_operators_ask(system, "workers", "brokers", "queue", "redis", "stats", "outlets")
         await a_lost_worker_and_a_stopped_one(system, server)
     logs = "".join(path.read_text() for path in folder.glob("*.log"))
     with server.client("admin") as admin:

@@ -90,7 +90,7 @@ class Deliverer:
         """Have ends noted from now on, and deliver them until `stop`.
 
         Raises:
-            LogError: Redis did not answer.
+            LogError: There are outlets, and Redis did not answer.
         """
         await self._name()
         self._task = asyncio.create_task(forever(f"{self._kind}s", self._run), name=f"{self._kind}s")
@@ -135,7 +135,13 @@ class Deliverer:
 
     async def _name(self) -> None:
         outlets = self._outlets()
-        forgotten = await self._outbox.name(self._kind, outlets)
+        try:
+            forgotten = await self._outbox.name(self._kind, outlets)
+        except LogUnavailable:
+            # Without outlets the next minute will do. The user of an older `users.acl` may not name any.
+            if outlets:
+                raise
+            forgotten = []
         self._named, self._named_s = outlets, time.monotonic()
         if forgotten:
             logger.warning("ends are not kept any more for %s, which no process names", " ".join(forgotten))

@@ -135,10 +135,10 @@ class Leave(Call):
     """
 
     due: Key
-    outlets: Key
-    prefix: str
     ended: str
     most_ended: int
+    outlets: str
+    prefix: str
     streams: Sequence[Argument]
 
 

@@ -1,6 +1,6 @@
 -- Put an ended stream into the outbox of each outlet of its tenant. `outlets` has for each outlet: whose ends it is given
 -- (* is everybody's), for how long a row is kept, how many rows it has at most, and when a process last named it.
--- A user of an older `users.acl` may not read them, and then streams end all the same: hence `pcall`.
+-- A user of an older `users.acl` may not read them, and then streams end all the same: hence `pcall`, and no `Key`.
 local outlet_rows = redis.pcall('HGETALL', outlets)
 
 local function put_into_outbox(name)
