@@ -6,6 +6,7 @@ from scripts.benchmarks.append import APPEND
 from scripts.benchmarks.benchmark import Benchmark
 from scripts.benchmarks.capacity import CAPACITY
 from scripts.benchmarks.faces import FACES_COST
+from scripts.benchmarks.find import FIND
 from scripts.benchmarks.following import FANOUT, LIGHT, MANY
 from scripts.benchmarks.idle import IDLE
 from scripts.benchmarks.memory import MEMORY
@@ -29,5 +30,6 @@ BENCHMARKS: Final[dict[str, Benchmark]] = {
         APPEND,
         MEMORY,
         FACES_COST,
+        FIND,
     )
 }
