@@ -8,8 +8,8 @@ import pytest
 
 from midstream.finder.fact_table import FactTable
 from midstream.finder.where import CONDITIONS, MOST_CONDITIONS, Where, WhereError
+from midstream.log.facts import Facts
 from midstream.log.registry import Listed
-from midstream.log.state import State
 
 NOW_MS = 1_700_000_000_000
 
@@ -21,10 +21,10 @@ def table() -> Iterator[FactTable]:
     made.close()
 
 
-def state(age_s: float = 10.0, **facts: Any) -> State:
-    facts["metadata"] = orjson.dumps(facts.get("metadata", {})).decode()
+def facts(age_s: float = 10.0, **more: Any) -> Facts:
+    more["metadata"] = orjson.dumps(more.get("metadata", {})).decode()
     created: Any = {"ttl_s": 60, "model": "demo/a", "created_ms": NOW_MS - round(age_s * 1000)}
-    return State(**created | facts)
+    return Facts(**created | more)
 
 
 def ids_of(table: FactTable, **conditions: str) -> list[str]:
@@ -35,14 +35,14 @@ def ids_of(table: FactTable, **conditions: str) -> list[str]:
 
 
 FAILED: dict[str, Any] = {"status": "ended", "outcome": "failed", "code": "provider_error", "ended_ms": NOW_MS - 1_000}
-STREAMS: dict[str, State] = {
-    "plain": state(1),
-    "acme/of_acme": state(2, user="Ada", thread="Weather", model="demo/b"),
-    "running": state(30, status="running", epoch=1, tail_ms=25_000),
-    "stalled": state(40, status="running", epoch=4, tail_ms=1_000),
-    "failed": state(50, **FAILED, metadata={"job": "7", 'a"b': '100%_"x"', "Größe": "ÄRGER"}),
-    "tricky": state(60, metadata={'x"job': "7", "note": '"job":"7"'}),
-    "expired": state(200, **FAILED | {"ended_ms": NOW_MS - 60_000}),
+STREAMS: dict[str, Facts] = {
+    "plain": facts(1),
+    "acme/of_acme": facts(2, user="Ada", thread="Weather", model="demo/b"),
+    "running": facts(30, status="running", epoch=1, tail_ms=25_000),
+    "stalled": facts(40, status="running", epoch=4, tail_ms=1_000),
+    "failed": facts(50, **FAILED, metadata={"job": "7", 'a"b': '100%_"x"', "Größe": "ÄRGER"}),
+    "tricky": facts(60, metadata={'x"job': "7", "note": '"job":"7"'}),
+    "expired": facts(200, **FAILED | {"ended_ms": NOW_MS - 60_000}),
 }
 
 
@@ -123,19 +123,19 @@ def test_a_condition_of_one_value_is_named_once_and_their_number_is_bounded() ->
 def test_pages_hold_every_stream_once(table: FactTable) -> None:
     """Operate/Find: also streams of one millisecond."""
     names = [f"{tenant}/{number}" for number in range(20) for tenant in ("beta", "acme")]
-    table.put({name: state(int(name[-1]) // 5) for name in names})
+    table.put({name: facts(int(name[-1]) // 5) for name in names})
     pages: list[str] = []
     before: Listed | None = None
     while page := table.page(Where(), NOW_MS, 7, before):
         pages += [f"{row['tenant']}/{row['id']}" for row in page]
         before = Listed(pages[-1], page[-1]["created_ms"])
-        table.put({f"late/{len(pages)}": state(0)})
+        table.put({f"late/{len(pages)}": facts(0)})
     assert sorted(pages) == sorted(names)
 
 
 def test_a_stream_has_one_row(table: FactTable) -> None:
-    table.put({"s": state(9), "t": state(9, metadata=[])})
-    table.put({"s": state(5, **FAILED)})
+    table.put({"s": facts(9), "t": facts(9, metadata=[])})
+    table.put({"s": facts(5, **FAILED)})
     assert ids_of(table) == ["s", "t"]
     assert table.live() == {"t"}
     table.put({"s": None, "never": None})

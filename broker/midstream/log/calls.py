@@ -110,6 +110,13 @@ class Retain(Call):
     ttl_s: int
 
 
+class ReadFacts(Call):
+    """`names` are the fields to answer with, with spaces between, and `states` the keys of states."""
+
+    names: str
+    states: Sequence[str]
+
+
 class Trim(Call):
     """`first_kept` is the first offset to keep."""
 
@@ -143,9 +150,12 @@ class Leave(Call):
 
 
 class Recount(Call):
-    """Counts the bytes of an ended stream by another time."""
+    """Counts the bytes of an ended stream by another time; `ended` and `most_ended` are as for `Leave`."""
 
     stored: Key
+    ended: str
+    most_ended: int
+    stream_name: str
     bytes: int
     ended_ms: int
     ttl_ms_before: int

@@ -112,6 +112,9 @@ class Registry:
         """Count what is left of an ended stream, which was kept for `ttl_s_before`, by its new time."""
         call = calls.Recount(
             stored=self._keys.stored(tenant_of(name)),
+            ended=self._keys.ended,
+            most_ended=ENDED_LIMIT,
+            stream_name=name,
             bytes=left.stored_bytes,
             ended_ms=left.ended_ms,
             ttl_ms_before=ttl_s_before * 1000,

@@ -18,6 +18,7 @@ from midstream.log.changes import Changes
 from midstream.log.chat_pointers import Chats
 from midstream.log.connect import connect
 from midstream.log.durability import examine, refuse_unfit
+from midstream.log.facts import FactReader
 from midstream.log.installation import installation_secret
 from midstream.log.log import Log
 from midstream.log.registry import Registry
@@ -88,7 +89,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     slips = Slips(redis, prefix, settings.queue_timeout_s)
     lists = Lists(log, registry, settings)
     admission, chats = Admission(settings, redis, log, registry, slips), Chats(redis, prefix)
-    finder = Finder(log, registry, Changes(redis, prefix), settings)
+    finder = Finder(FactReader(redis, prefix), registry, Changes(redis, prefix), settings)
     operations = Operations(redis, hub, settings)
     webhooks = Webhooks(redis, log, settings)
     credentials: Credentials | None = None
