@@ -80,12 +80,14 @@ async def test_a_generation_is_one_trace_over_three_processes(redis_url: str, tm
     assert {span.parent_id for span in named(spans, "queue", "attempt")} == {start.span_id}
     assert [span.parent_id for span in named(spans, "claim")] == [first.span_id, second.span_id]
     assert [(each.facts["midstream.attempt"], each.is_error) for each in (first, second)] == [(1, True), (2, False)]
+    assert first.facts["midstream.worker"] != second.facts["midstream.worker"], "whose attempt it was tells the reaper"
     assert (first.facts["error.type"], second.events) == ("worker_lost", ["first_entry"])
     (verdict,) = named(spans, "verdict")
     assert (verdict.parent_id, verdict.facts["midstream.verdict"]) == (first.span_id, "requeued")
     call, end = named(spans, "chat count")[-1], named(spans, "end")[-1]
     assert (call.parent_id, end.parent_id) == (second.span_id, second.span_id)
     assert (call.facts["gen_ai.conversation.id"], end.facts["midstream.outcome"]) == ("th-1", "completed")
+    assert not PLANTED.search(collector.raw.decode("latin-1"))
     assert [each["trace_id"] for each in logged if each.get("act") == "start"] == [TRACE]
 
 
@@ -236,10 +238,11 @@ async def test_what_an_operator_did_is_in_the_trace(settings: Settings, collecto
         assert again.status_code == 201, again.text
         spans = await collector.until(lambda spans: len(named(spans, "start")) == 2 and named(spans, "end"))
         stream_id = again.json()["id"]
+        report = (await client.get(f"/v1/operate/streams/acme/{stream_id}")).json()
         await client.post(f"/v1/operate/streams/acme/{stream_id}/cancel")
     first, second = named(spans, "start")
     (end,) = named(spans, "end")
     assert (end.trace_id, end.facts["error.type"]) == (first.trace_id, "sealed_by_operator")
     assert second.links == [first.trace_id] != [second.trace_id]
-    assert second.facts["midstream.stream.id"] == stream_id
+    assert (second.facts["midstream.stream.id"], report["trace_id"]) == (stream_id, second.trace_id)
     assert not PLANTED.search(collector.raw.decode("latin-1"))

@@ -19,6 +19,9 @@ PAGE: Final = 1_000
 PAGES: Final = 10
 """How many pages of entries are read: from the start, and the last one from the end."""
 
+TRACE_ID: Final = slice(3, 35)
+"""Where a `traceparent` has the trace's id."""
+
 
 async def stream_report(operator: Operator, tenant: str, stream_id: str) -> Json:
     """Return what is known of a stream, and the sentence that says why it has ended or what it waits for.
@@ -61,6 +64,7 @@ async def stream_report(operator: Operator, tenant: str, stream_id: str) -> Json
         "paid_calls": state.paid,
         "retries": course.retries,
         "upstream_id": state.upstream_id or None,
+        "trace_id": state.trace[TRACE_ID] or None,
         "upstream_cursor": state.upstream_cursor if state.upstream_cursor >= 0 else None,
         "cancel_asked_ms": state.cancel_ms or None,
         "first": state.first,

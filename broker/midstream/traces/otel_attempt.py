@@ -8,6 +8,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, set_span_in_context
 
 from midstream.log.keys import id_of, tenant_of
+from midstream.log.owners import worker_of
 from midstream.log.state import State
 from midstream.traces.span_ids import attempt_id
 from midstream.traces.spans import NS_PER_MS, Facts, Spans, fail
@@ -16,6 +17,9 @@ from midstream.traces.tracing import AttemptTrace, CallReport, CallTrace
 NS_PER_S: Final = 1_000_000_000
 OPERATION: Final = "chat"
 CANCELLED: Final = "cancelled"
+LARGEST: Final = 2**63 - 1
+"""What OTLP has room for in a figure; a larger one is somebody's mischief."""
+ID_CHARS: Final = 256
 IN_PROCESS: Final = ("app", "demo")
 """Providers whose models run in the worker itself."""
 PARAMS: Final[dict[str, tuple[str, Any]]] = {
@@ -57,7 +61,7 @@ class OtelAttempt(AttemptTrace):
             context,
             kind=SpanKind.CONSUMER,
             begin_ns=began_ns,
-            facts=self._facts,
+            facts=self._facts | worker_fact(state),
             span_id=attempt_id(state.trace, state.epoch),
         )
         self._within = set_span_in_context(self._span, context)
@@ -79,7 +83,7 @@ class OtelAttempt(AttemptTrace):
         }
         for name, (attribute, kind) in PARAMS.items():
             value = params.get(name)
-            if isinstance(value, kind) and not isinstance(value, bool):
+            if isinstance(value, kind) and not isinstance(value, bool) and abs(value) < LARGEST:
                 facts[f"gen_ai.request.{attribute}"] = value
         kind_of_span = SpanKind.INTERNAL if provider in IN_PROCESS else SpanKind.CLIENT
         return OtelCall(
@@ -128,9 +132,9 @@ class OtelCall(CallTrace):
 
     def end(self, report: CallReport) -> None:
         """Tell that the call has ended. One that was cancelled has not failed."""
-        facts: Facts = {f"gen_ai.usage.{name}": number for name, number in report.tokens.items()}
+        facts: Facts = {f"gen_ai.usage.{name}": min(number, LARGEST) for name, number in report.tokens.items()}
         if report.upstream_id:
-            facts["gen_ai.response.id"] = report.upstream_id
+            facts["gen_ai.response.id"] = report.upstream_id[:ID_CHARS]
         if report.finish_reason is not None:
             facts["gen_ai.response.finish_reasons"] = [report.finish_reason]
         if report.first_chunk_s is not None:
@@ -151,3 +155,9 @@ def facts_of(stream_id: str, state: State) -> Facts:
     if state.epoch:
         facts["midstream.attempt"] = state.epoch
     return facts
+
+
+def worker_fact(state: State) -> Facts:
+    """Return which worker an attempt is of, by the name that operators know."""
+    worker = worker_of(state.owner)
+    return {"midstream.worker": worker} if worker else {}

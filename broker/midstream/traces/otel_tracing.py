@@ -11,7 +11,7 @@ from opentelemetry.trace.span import format_trace_id
 
 from midstream.journal.trace_ids import TRACE_ID
 from midstream.log.state import State
-from midstream.traces.otel_attempt import OtelAttempt, facts_of
+from midstream.traces.otel_attempt import OtelAttempt, facts_of, worker_fact
 from midstream.traces.span_ids import attempt_id
 from midstream.traces.spans import NS_PER_MS, Spans, context_of, fail, traceparent_of
 from midstream.traces.tracing import NO_ATTEMPT, AttemptTrace, StartTrace, Tracing
@@ -59,7 +59,7 @@ class OtelTracing(Tracing):
                 within,
                 kind=SpanKind.CONSUMER,
                 begin_ns=state.started_ms * NS_PER_MS,
-                facts=facts,
+                facts=facts | worker_fact(state),
                 span_id=attempt_id(state.trace, state.epoch),
             )
             fail(attempt, WORKER_LOST)
