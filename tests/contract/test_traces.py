@@ -28,6 +28,8 @@ from tests.system import System, stop
 
 pytest.importorskip("opentelemetry.sdk", reason="midstream[otel] is not installed")
 
+from opentelemetry.trace import format_span_id, get_current_span
+
 from tests.collector import Collector, Received, collecting, lines, silent
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -121,6 +123,18 @@ async def test_a_call_is_told_by_the_genai_conventions(
     assert {name: answered.facts[name] for name in expected} == expected
     assert answered.facts["gen_ai.response.time_to_first_chunk"] > 0
     assert not PLANTED.search(collector.raw.decode("latin-1")), "neither prompt nor answer nor key"
+
+
+async def traced(_messages: list[dict[str, Any]], _params: dict[str, Any]) -> AsyncIterator[str]:
+    yield format_span_id(get_current_span().get_span_context().span_id)
+
+
+async def test_spans_of_an_app_belong_to_its_call(settings: Settings, collector: Collector) -> None:
+    """PROTOCOL: Traces/Calls."""
+    with_app = settings.model_copy(update={"apps": {"traced": f"{__name__}:traced"}})
+    state = await run(with_app, {"model": "app/traced", "input": "x"})
+    (call,) = named(await collector.until(lambda spans: named(spans, "attempt")), "chat traced")
+    assert state["output"]["text"] == call.span_id
 
 
 @pytest.mark.leaves("slips that no worker is there to take", keys=["ms:queue"])

@@ -215,7 +215,7 @@ class Production:
         times = CallTimes(self._attempt.state.model, self._parts.named_models, is_call=beginning.makes_call)
         trace = self._attempt.trace.call(beginning.prompt.params, is_new=beginning.makes_call)
         try:
-            with times:
+            with times, trace.around():
                 async with contextlib.aclosing(beginning.open(source)) as deltas:
                     await self._read_deltas(deltas, idle_s, times)
         finally:

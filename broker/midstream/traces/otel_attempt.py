@@ -2,10 +2,11 @@
 
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
 from opentelemetry.context import Context
-from opentelemetry.trace import Span, SpanKind, set_span_in_context
+from opentelemetry.trace import Span, SpanKind, set_span_in_context, use_span
 
 from midstream.log.keys import id_of, tenant_of
 from midstream.log.owners import worker_of
@@ -20,7 +21,8 @@ CANCELLED: Final = "cancelled"
 LARGEST: Final = 2**63 - 1
 """What OTLP has room for in a figure; a larger one is somebody's mischief."""
 ID_CHARS: Final = 256
-IN_PROCESS: Final = ("app", "demo")
+APP: Final = "app"
+IN_PROCESS: Final = (APP, "demo")
 """Providers whose models run in the worker itself."""
 PARAMS: Final[dict[str, tuple[str, Any]]] = {
     "max_tokens": ("max_tokens", int),
@@ -86,12 +88,9 @@ class OtelAttempt(AttemptTrace):
             if isinstance(value, kind) and not isinstance(value, bool) and abs(value) < LARGEST:
                 facts[f"gen_ai.request.{attribute}"] = value
         kind_of_span = SpanKind.INTERNAL if provider in IN_PROCESS else SpanKind.CLIENT
-        return OtelCall(
-            self,
-            self._spans.begin(
-                f"{OPERATION} {model}", self._within, kind=kind_of_span, begin_ns=self._now_ns, facts=facts
-            ),
-        )
+        name = f"{OPERATION} {model}"
+        span = self._spans.begin(name, self._within, kind=kind_of_span, begin_ns=self._now_ns, facts=facts)
+        return OtelCall(self, span, is_app=provider == APP)
 
     def first_entry(self, first_ms: int) -> None:
         """Tell when the first entry came."""
@@ -126,9 +125,19 @@ class OtelAttempt(AttemptTrace):
 class OtelCall(CallTrace):
     """The span of one call."""
 
-    def __init__(self, attempt: OtelAttempt, span: Span) -> None:
+    def __init__(self, attempt: OtelAttempt, span: Span, *, is_app: bool) -> None:
         self._attempt = attempt
         self._span = span
+        self._is_app = is_app
+
+    def around(self) -> AbstractContextManager[object]:
+        """Make the span OpenTelemetry's current one where the model is the user's own code, and there alone.
+
+        The SDKs of providers would send the current span's context to the provider.
+        """
+        if not self._is_app:
+            return nullcontext()
+        return use_span(self._span, end_on_exit=False, record_exception=False, set_status_on_exception=False)
 
     def end(self, report: CallReport) -> None:
         """Tell that the call has ended. One that was cancelled has not failed."""

@@ -5,6 +5,7 @@ in `otel_tracing.py` and `otel_attempt.py` have the same methods.
 """
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Final, Self
@@ -33,6 +34,10 @@ class CallReport:
 
 class CallTrace:
     """One call of a provider."""
+
+    def around(self) -> AbstractContextManager[object]:
+        """Return a context inside which spans of the user's own code belong to the call."""
+        return nullcontext()
 
     def end(self, report: CallReport) -> None:
         """Tell that it has ended."""
