@@ -38,6 +38,7 @@ class Row:
             "user": "ada",
             "tenant": "acme",
             "outlet": "hook",
+            "name": "host:1:abcd",
         }
         content = orjson.dumps(self.body).decode().replace("{stream}", stream_id) if self.body is not None else ""
         headers = {"Content-Type": "application/json"} if content else {}
@@ -79,6 +80,8 @@ ROUTES: dict[tuple[str, str], Row] = {
     ("post", "/v1/operate/streams/{tenant}/{stream_id}/trim"): Row((OPERATE,)),
     ("post", "/v1/operate/streams/{tenant}/{stream_id}/retain"): Row((OPERATE,), {"ttl_s": 60}),
     ("delete", "/v1/operate/streams/{tenant}/{stream_id}"): Row((OPERATE,)),
+    ("post", "/v1/operate/workers/{name}/drain"): Row((OPERATE,)),
+    ("post", "/v1/operate/brokers/{name}/drain"): Row((OPERATE,)),
     ("post", "/v1/operate/acts"): Row((OPERATE,), {"act": "cancel", "where": {"q": "{stream}"}, "expect": 1}),
     ("get", "/v1/operate/audit"): Row((OPERATE,)),
     ("get", "/v1/operate/outlets"): Row((OPERATE,)),

@@ -42,6 +42,22 @@ async def fitting(client: httpx2.AsyncClient, path: str, condition: Any) -> Any:
             await asyncio.sleep(0.01)
 
 
+async def test_a_worker_drains_by_order(client: httpx2.AsyncClient, settings: Settings) -> None:
+    """Operate/Drain, Drain/Handover."""
+    async with inside.worker(settings.model_copy(update={"drain_s": 0.0})) as worker:
+        stream_id = (await client.post("/v1/streams", json=LONG)).json()["id"]
+        await fitting(client, "workers", lambda each: each["data"] and each["data"][0]["generations"])
+        for path in (f"brokers/{worker.name}", "workers/nobody"):
+            absent = await client.post(f"/v1/operate/{path}/drain")
+            assert (absent.status_code, absent.json()["code"]) == (404, "process_not_found")
+        assert (await client.post(f"/v1/operate/workers/{worker.name}/drain")).status_code == 202
+        ended = (await client.get(f"/v1/streams/{stream_id}?wait=10")).json()
+        assert ended["error"]["code"] == "worker_lost", "a demo's call is bound to its worker"
+        await fitting(client, "workers", lambda each: each["data"] == [])
+        rows = (await client.get("/v1/operate/audit")).json()["data"]
+        assert [(row["act"], row["process"], row["kind"]) for row in rows] == [("drain", worker.name, "worker")]
+
+
 async def test_a_worker_is_on_the_roll_with_what_it_runs(client: httpx2.AsyncClient, settings: Settings) -> None:
     """Operate/Roll."""
     async with inside.worker(settings) as worker:

@@ -56,7 +56,7 @@ class Process:
         self._leases = LeaseKeeper(settings, lambda timeout_s: self._connect(1, timeout_s), _give_up, folder)
         self.name = new_process_name()
         self._producers = Producers(parts, self._leases, self.name)
-        self._presence = Presence(Roll(self._redis, settings.key_prefix), "worker", self.name, self._facts)
+        self._presence = Presence(Roll(self._redis, settings.key_prefix), "worker", self.name, self._facts, self.stop)
         self._on_end = OnEnd(self._redis, parts.log, settings)
         self._reaper = Reaper(parts.log, parts.registry, parts.slips, settings, parts.clock, parts.tracing)
         keys = parts.log.keys

@@ -1,4 +1,4 @@
-"""The commands that act on streams: cancel, rm, requeue, seal, trim, retain; and the audit of operators' acts."""
+"""The commands that act on streams: cancel, rm, requeue, seal, trim, retain; drain of a process; and the audit."""
 
 import asyncio
 import sys
@@ -133,7 +133,19 @@ async def audit(midstream: Midstream, limit: int, after: str | None, *, follow: 
             await asyncio.sleep(FOLLOW_S)
 
 
-COMMANDS: Final = (cancel, rm, requeue, seal, trim, retain, audit)
+@client_command
+@click.argument("kind", type=click.Choice(("worker", "broker")))
+@click.argument("name")
+async def drain(midstream: Midstream, kind: str, name: str, as_json: bool) -> None:
+    """Have a worker or a broker finish or hand over what it does, and end.
+
+    NAME is that of `midstream workers` or `midstream brokers`.
+    """
+    answer = await midstream.operate(f"{kind}s/{quote(name, safe='')}/drain", "POST")
+    _print(answer, as_json=as_json)
+
+
+COMMANDS: Final = (cancel, rm, requeue, seal, trim, retain, drain, audit)
 
 
 def _is_own(stream_id: str | None, subject: dict[str, Any]) -> bool:

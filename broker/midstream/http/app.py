@@ -18,7 +18,15 @@ from midstream.http.limits import BodyLimit
 from midstream.http.messages import messages_routes
 from midstream.http.native import events_route, session_routes, stream_routes, token_routes, user_routes
 from midstream.http.noted_errors import noted
-from midstream.http.operate import act_routes, audit_routes, fleet_routes, many_acts_route, outlet_routes, search_routes
+from midstream.http.operate import (
+    act_routes,
+    audit_routes,
+    drain_routes,
+    fleet_routes,
+    many_acts_route,
+    outlet_routes,
+    search_routes,
+)
 from midstream.http.page_guard import PageGuard
 from midstream.http.peers import absent_routes
 from midstream.http.peers.deliveries import Deliveries
@@ -111,6 +119,7 @@ def create_app(settings: Settings) -> BrokerApp:
     app.include_router(search_routes.router)
     app.include_router(act_routes.router)
     app.include_router(many_acts_route.router)
+    app.include_router(drain_routes.router)
     app.include_router(audit_routes.router)
     app.include_router(outlet_routes.router)
     app.include_router(fleet_routes.router)

@@ -24,6 +24,7 @@ from midstream.log.errors import (
     StreamDeleted,
 )
 from midstream.operate.act import ActRefusedError, CountChangedError
+from midstream.operate.drain import ProcessAbsentError
 from midstream.requests.catalogue import MissingProviderKey, UnknownModel
 from midstream.requests.provider_objects import ProviderObjectError
 from midstream.requests.remote_files import RemoteFileError
@@ -160,6 +161,7 @@ _PROBLEMS: Final[dict[type[Exception], Callable[[Any], Problem]]] = {
     OverloadedError: _overloaded,
     NoWorkerError: lambda e: Problem(503, "no_worker", str(e), headers=_RETRY),
     LogTrimmed: _trimmed,
+    ProcessAbsentError: lambda _: Problem(404, "process_not_found", "There is no such process on the roll."),
     CountChangedError: lambda e: Problem(409, e.code, str(e), count=e.count),
     ActRefusedError: lambda e: Problem(409, e.code, str(e)),
     LogUnavailable: _unavailable,

@@ -42,6 +42,7 @@ class Presence:
         kind: What the process is.
         name: Its name.
         read: Returns what it says of itself.
+        drain: Called where an operator wants the process to end as on SIGTERM.
         between: Called after each sign; a failure of Redis in it is logged.
     """
 
@@ -51,12 +52,15 @@ class Presence:
         kind: Kind,
         name: str,
         read: Callable[[], Mapping[str, Any]],
+        drain: Callable[[], None],
         between: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._roll = roll
         self._kind: Kind = kind
         self._name = name
         self._read = read
+        self._drain = drain
+        self._is_asked_to_drain = False
         self._between = between
         self._counts = MinuteCounts()
         self._started_ms = time.time_ns() // 1_000_000
@@ -107,10 +111,14 @@ class Presence:
             **self._read(),
         }
         try:
-            await self._roll.sign(self._kind, self._name, facts, counts)
+            is_to_drain = await self._roll.sign(self._kind, self._name, facts, counts)
         except LogUnavailable:
             self._counts.give_back(counts)
             raise
+        if is_to_drain and not self._is_asked_to_drain:
+            self._is_asked_to_drain = True
+            logger.warning("an operator drains this %s", self._kind)
+            self._drain()
 
     async def _rest(self) -> None:
         """Wait for the next sign, and measure meanwhile by how much the event loop lags at most."""

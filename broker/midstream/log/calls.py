@@ -272,6 +272,7 @@ class Sign(Call):
     """Notes that a process lives. `counts` are names and numbers, in turn; each minute's key begins with `minutes`."""
 
     sign: Key
+    drain: Key
     roll: Key
     queue: Key
     minutes: str

@@ -86,6 +86,10 @@ class Keys:
         """Return the key of what a worker or a broker says of itself."""
         return Key(f"{self.prefix}:sign:{process}")
 
+    def drain(self, process: str) -> Key:
+        """Return the key that is there while an operator wants a worker or a broker to drain."""
+        return Key(f"{self.prefix}:sign:{process}:drain")
+
     def roll(self, kind: str) -> Key:
         """Return the key of the set of workers or brokers by the time of their last sign."""
         return Key(f"{self.prefix}:roll:{kind}")

@@ -47,10 +47,11 @@ class Roll:
         self._keys = Keys(prefix)
         self._scripts = Scripts(redis)
 
-    async def sign(self, kind: Kind, name: str, facts: Mapping[str, Any], counts: Mapping[str, int]) -> int:
-        """Note that a process lives, add what it has counted to this minute, and return the server's time in ms."""
+    async def sign(self, kind: Kind, name: str, facts: Mapping[str, Any], counts: Mapping[str, int]) -> bool:
+        """Note that a process lives, add what it has counted to this minute, and return whether it is to drain."""
         call = calls.Sign(
             sign=self._keys.sign(name),
+            drain=self._keys.drain(name),
             roll=self._keys.roll(kind),
             queue=self._keys.queue,
             minutes=self._keys.minutes,
@@ -60,12 +61,22 @@ class Roll:
             minutes_ms=MINUTES_KEEP_MS,
             counts=[word for pair in counts.items() for word in pair],
         )
-        (now_ms,) = await self._scripts.run(call)
-        return int(now_ms)
+        (is_to_drain,) = await self._scripts.run(call)
+        return bool(is_to_drain)
+
+    async def drain(self, kind: Kind, name: str) -> bool:
+        """Ask a process to drain when it signs next; return whether it is on the roll."""
+        (signed_ms,) = await self._scripts.in_order(("ZSCORE", self._keys.roll(kind), name))
+        if signed_ms is None:
+            return False
+        await self._scripts.in_order(("SET", self._keys.drain(name), 1, "PX", KEEP_MS))
+        return True
 
     async def leave(self, kind: Kind, name: str) -> None:
         """Take a process that stops off the roll."""
-        await self._scripts.in_order(("ZREM", self._keys.roll(kind), name), ("DEL", self._keys.sign(name)))
+        await self._scripts.in_order(
+            ("ZREM", self._keys.roll(kind), name), ("DEL", self._keys.sign(name), self._keys.drain(name))
+        )
 
     async def present(self, kind: Kind) -> list[Signature]:
         """Return what the living processes of a kind say of themselves, by name."""

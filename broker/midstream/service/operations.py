@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import signal
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -21,6 +22,11 @@ logger = logging.getLogger(__name__)
 
 MOST_ANSWERS: Final = 16
 """How many questions are answered at once; the asker of any further one misses this broker."""
+
+
+def _end() -> None:
+    """End this process as its supervisor would."""
+    signal.raise_signal(signal.SIGTERM)
 
 
 class Operations:
@@ -45,7 +51,7 @@ class Operations:
         self._settings = settings
         self._listening = False
         self._answers: set[asyncio.Task[None]] = set()
-        self._presence = Presence(self.roll, "broker", self.name, self._facts, self._between_signs)
+        self._presence = Presence(self.roll, "broker", self.name, self._facts, _end, self._between_signs)
 
     async def start(self) -> None:
         """Sign the roll, and answer questions for tails."""
