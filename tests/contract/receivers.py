@@ -44,7 +44,7 @@ class Receiver:
         self.port = port
         self.requests: list[Request] = []
         self.answers: list[bytes | Answer] = []
-        self.decide: Callable[[Request], bytes] = lambda _: OK
+        self.decide: Callable[[Request], bytes | Answer] = lambda _: OK
         self.came = asyncio.Condition()
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()

@@ -33,7 +33,7 @@ def log(redis: Redis) -> Log:
 @pytest.fixture
 async def box(redis: Redis) -> Outbox:
     """An outbox with an outlet for all tenants and one for a tenant."""
-    each = Outbox(redis, "ms", 60_000)
+    each = Outbox(redis, "ms", 60_000, 100)
     await each.name("hook", [ALL])
     await each.name("webhook", [ACME])
     return each
@@ -150,10 +150,9 @@ async def test_what_was_abandoned_can_be_sent_again(log: Log, box: Outbox) -> No
     assert (again.stream_id, again.tries, again.facts["outcome"]) == ("1", 1, b"failed")
 
 
-async def test_a_full_outbox_loses_ends_and_says_so(log: Log, redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_full_outbox_loses_ends_and_says_so(log: Log, redis: Redis) -> None:
     """Ends/Outbox: I9."""
-    monkeypatch.setattr(outbox, "MOST_ROWS", 2)
-    box = Outbox(redis, "ms", 60_000)
+    box = Outbox(redis, "ms", 60_000, 2)
     await box.name("hook", [ALL])
     for name in ("1", "2", "3"):
         await end(log, name)
@@ -187,7 +186,7 @@ async def test_a_worker_of_older_rules_ends_streams_all_the_same(
             await Log(client, "ms").seal("1", Fence.of_reaper(0), 0, Ending([END_ENTRY], "failed"))
             assert await redis.zcard("ms:due") == 0
             with pytest.raises(LogUnavailable):
-                await Outbox(client, "ms", 60_000).name("hook", [])
+                await Outbox(client, "ms", 60_000, 100).name("hook", [])
     finally:
         await admin.execute_command("ACL", "DELUSER", "older")
     assert await take(box) == []

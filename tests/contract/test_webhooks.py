@@ -1,15 +1,21 @@
 """PROTOCOL: Ends: what a receiver is sent, and what becomes of what it does not take."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx2
 import pytest
 from click.testing import CliRunner
+from redis.asyncio import Redis
 
 from midstream.cli.main import main
 from midstream.ends import deliverer, webhooks
+from midstream.log.entries import END, Entry, encode
+from midstream.log.log import Log
+from midstream.log.values import Ending, Fence, NewStream
+from midstream.metrics.page import Page
 from midstream.settings import Settings
 from tests import inside
 from tests.contract.receivers import OK, OLD_SECRET, SECRET, Receiver, receiver, webhooks_file
@@ -223,3 +229,36 @@ async def test_an_operator_sees_what_was_given_up_and_sends_it_again(settings: S
         assert row["name"] in table.output
         absent = await client.get("/v1/operate/outlets/none")
         assert (absent.status_code, absent.json()["code"]) == (404, "outlet_not_found")
+
+
+async def test_a_receiver_that_hangs_delays_no_other_one(settings: Settings, file: Path, sink: Receiver) -> None:
+    """Ends/Order: each receiver has deliveries of its own."""
+    async with receiver() as stuck:
+        stuck.decide = lambda _: hang
+        webhooks_file(file, ("*", stuck.url), ("default", sink.url))
+        own = settings.model_copy(update={"webhook_timeout_s": 30, "end_deliveries": 1})
+        async with inside.worker(own), inside.broker(own) as client:
+            ids = [await started(client) for _ in range(4)]
+            await sink.until(4, wait_s=5)
+        assert sorted(sink.ids) == sorted(ids)
+        assert len(stuck.requests) == 1
+
+
+async def test_metrics_tell_how_long_ends_have_waited(settings: Settings, redis: Redis, sink: Receiver) -> None:
+    """Ends/Abandoned, Metrics/Names: before that an end waits, and it is seen for how long."""
+    sink.decide = lambda _: FAILED
+    log = Log(redis, "ms")
+    sender = webhooks.Webhooks(redis, log, settings)
+    await sender.start()
+    new = NewStream(digest="d", tenant="default", model="m", ttl_s=60, request=b"{}")
+    await log.create("1", new, look_in_ms=5_000)
+    end = encode(Entry(END, {"outcome": "failed", "error": {"code": "internal", "message": "m"}}))
+    await log.seal("1", Fence.of_reaper(0), 0, Ending([end], "failed"))
+    await sink.until(3)
+    page = Page("broker").text(sender.readings()).decode()
+    await sender.stop()
+    assert sink.requests[0].data["code"] == "internal"
+    assert 'midstream_ends_waiting{kind="webhook"} 1.0' in page
+    (age_s,) = re.findall(r'midstream_ends_oldest_waiting_seconds\{kind="webhook"\} (\S+)', page)
+    assert 0 < float(age_s) < 15
+    assert re.search(r'midstream_end_deliveries_total\{kind="webhook",result="failed"\} [1-9]', page)

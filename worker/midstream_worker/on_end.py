@@ -33,7 +33,7 @@ class OnEnd:
         self._hook = _hook(settings.on_end) if settings.on_end else None
         self._outlets = [Outlet(KIND, EVERYBODY)] if self._hook else []
         self._deliverer = Deliverer(
-            Outbox(redis, settings.key_prefix, settings.ends_keep_ms),
+            Outbox(redis, settings.key_prefix, settings.ends_keep_ms, settings.outbox_ends),
             settings,
             KIND,
             lambda: self._outlets,

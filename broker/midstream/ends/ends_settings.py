@@ -32,6 +32,12 @@ class EndsSettings(BaseSettings):
     on_end_timeout_s: float = Field(
         default=60.0, gt=0, le=3_600, description="longest time that a call of this function may take"
     )
+    outbox_ends: int = Field(
+        default=100_000,
+        ge=1,
+        le=10_000_000,
+        description="most ends that wait for a receiver or the function; further ones are lost to it",
+    )
     end_deliveries: int = Field(
         default=8,
         ge=1,

@@ -52,7 +52,7 @@ class Webhooks:
         self._webhooks = {} if self._path is None else webhooks_of(self._path)
         self._client: httpx2.AsyncClient | None = None
         self._looking: asyncio.Task[None] | None = None
-        self.outbox = Outbox(redis, settings.key_prefix, settings.ends_keep_ms)
+        self.outbox = Outbox(redis, settings.key_prefix, settings.ends_keep_ms, settings.outbox_ends)
         self._deliverer = Deliverer(
             self.outbox,
             settings,

@@ -21,8 +21,6 @@ Result = Literal["taken", "again", "abandoned"]
 
 EVERYBODY: Final = "*"
 """The tenant of an outlet that is given the ends of all tenants."""
-MOST_ROWS: Final = 100_000
-"""Ends that wait for one outlet; further ones are not kept for it, and counted."""
 MOST_ABANDONED: Final = 10_000
 """Ends that were abandoned and can be sent again, of one outlet: the newest."""
 FORGET_MS: Final = 3_600_000
@@ -85,19 +83,21 @@ class Outbox:
 
     Args:
         keep_ms: How long an end is kept for an outlet.
+        most_ends: How many ends wait for one outlet; further ones are not kept for it, and counted.
     """
 
-    def __init__(self, redis: Redis, prefix: str, keep_ms: int) -> None:
+    def __init__(self, redis: Redis, prefix: str, keep_ms: int, most_ends: int) -> None:
         self._redis = redis
         self._keys = Keys(prefix)
         self._keep_ms = keep_ms
+        self._most_ends = most_ends
         self._scripts = Scripts(redis)
 
     async def name(self, kind: str, outlets: Sequence[Outlet]) -> list[str]:
         """Have ends noted for these outlets from now on; return those of the kind that were forgotten."""
         named: list[Argument] = []
         for each in outlets:
-            named += [each.name, f"{each.tenant} {self._keep_ms} {MOST_ROWS}"]
+            named += [each.name, f"{each.tenant} {self._keep_ms} {self._most_ends}"]
         call = calls.NameOutlets(
             outlets=self._keys.outlets, kind=kind, forget_ms=FORGET_MS, keep_ms=self._keep_ms, named=named
         )
