@@ -1,21 +1,30 @@
 """midstream: a resumable stream broker with a durable event log.
 
 `from midstream import Midstream` is the Python client, and `from midstream.sync import Midstream` is the same for
-programs without an event loop and for notebooks. The client is imported at its first use, so that a program that needs
-one room of this package does not pay for another.
+programs without an event loop and for notebooks. `midstream.produce` appends to a stream of one's own. Each is imported
+at its first use, so that a program that needs one room of this package does not pay for another.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from midstream.client.client import Midstream, MidstreamError
+    from midstream.producer.entrance import produce
+    from midstream.producer.produce_errors import Cancelled, ProduceError
 
-__all__ = ["Midstream", "MidstreamError"]
+__all__ = ["Cancelled", "Midstream", "MidstreamError", "ProduceError", "produce"]
+
+_PLACES = {
+    "Midstream": "midstream.client.client",
+    "MidstreamError": "midstream.client.client",
+    "produce": "midstream.producer.entrance",
+    "Cancelled": "midstream.producer.produce_errors",
+    "ProduceError": "midstream.producer.produce_errors",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from midstream.client import client  # noqa: PLC0415
-
-    return getattr(client, name)
+    return getattr(import_module(_PLACES[name]), name)

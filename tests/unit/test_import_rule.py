@@ -52,6 +52,11 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         *GROUND,
         *("midstream.counters", "midstream.traces"),
     ),
+    "midstream.producer": (
+        *("midstream.access", "midstream.counters", "midstream.log", "midstream.attempts"),
+        *("midstream.lifecycle", "midstream.requests", "midstream.settings"),
+        *("midstream.service.start_limits", "midstream.service.allowed_starts", "midstream.service.new_stream"),
+    ),
     "midstream.operate": (
         *("midstream.access", "midstream.counters", "midstream.journal", "midstream.log", *GROUND),
         *("midstream.hub.tail", "midstream.finder", "midstream.service"),

@@ -46,6 +46,14 @@ TABLE: dict[str, tuple[State, Verdict | str]] = {
         replace(LOST, epoch=3, intent=1, policy="restart"),
         "interrupted attempts_exhausted",
     ),
+    "external: its producer claims it now": (replace(QUEUED, policy="external", queued_ms=NOW_MS - 9_999), Wait(1)),
+    "external: never claimed": (
+        replace(QUEUED, policy="external", queued_ms=NOW_MS - 10_000),
+        "interrupted producer_lost",
+    ),
+    "external: its lease holds": (replace(LOST, policy="external", lease_until_ms=NOW_MS + 500), Wait(501)),
+    "external: lost": (replace(LOST, policy="external"), "interrupted producer_lost"),
+    "external: lost, and a cancel was asked for": (replace(LOST, policy="external", cancel_ms=1), "cancelled"),
     "no attempt is left, even if none ever called": (replace(LOST, epoch=3), "interrupted attempts_exhausted"),
 }
 

@@ -9,6 +9,8 @@ import hmac
 from typing import Final
 
 ID_CHARS: Final = 32
+OPEN_SECRET: Final = b"nothing is secret in an open broker"
+"""What an open broker derives ids with."""
 
 
 def derived_id(secret: bytes, kind: str, *parts: str) -> str:

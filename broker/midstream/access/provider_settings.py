@@ -17,7 +17,7 @@ from midstream.access.secret_files import secret
 HTTP_SCHEMES: Final = ("http", "https")
 KEYED: Final = ("openai", "anthropic")
 """The providers that answer nobody without a key."""
-BUILT_IN_PROVIDERS: Final = frozenset((*KEYED, "local", "demo", "app"))
+BUILT_IN_PROVIDERS: Final = frozenset((*KEYED, "local", "demo", "app", "external"))
 APP_PATH: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from midstream.attempts.delta import SourceError
-from midstream.lifecycle.verdict import OUTDATED, Seal
+from midstream.lifecycle.verdict import OUTDATED, PRODUCER_LOST, Seal
 from midstream.log.entries import CANCELLED, COMPLETED, FAILED, INTERRUPTED
 from midstream.log.errors import LogFull, StaleEpoch, StreamAbsent, StreamSealed
 
@@ -105,7 +105,7 @@ def _by_failure(failure: BaseException | None, generation_timeout_s: float) -> C
         case LogFull():
             return LOG_FULL
         case SourceError(code=code, message=message):
-            return Seal(INTERRUPTED if code in ("worker_lost", OUTDATED) else FAILED, code, message)
+            return Seal(INTERRUPTED if code in ("worker_lost", PRODUCER_LOST.code, OUTDATED) else FAILED, code, message)
         case TimeoutError():
             return Seal(FAILED, "generation_timeout", f"It took longer than {generation_timeout_s:g} s.")
     return INTERNAL

@@ -97,6 +97,23 @@ class LeaseKeeper:
         if generation is not None:
             generation.stop(Stop.CANCELLED)
 
+    @property
+    def is_renewing(self) -> bool:
+        """Whether the thread that renews is alive."""
+        return self._renewals.is_alive
+
+    def abandon(self) -> bool:
+        """Let all leases that are held now run out, and stop their generations as lost; return whether there are any.
+
+        Any thread may call this. The loop may be blocked, and stops them when it turns again.
+        """
+        with self._guard:
+            lost = [*self._held.values()]
+            self._held.clear()
+        for generation in lost:
+            self._loop.call_soon_threadsafe(generation.stop, Stop.LOST)
+        return bool(lost)
+
     def renew_all(self) -> None:
         """Renew every lease now; the answers tell of cancels that this process has missed."""
         self._renewals.renew_now()

@@ -80,7 +80,7 @@ class LoopWatch:
         if self._blocked_s >= WARN_S and not self._culprit:
             self._culprit = self._find_culprit()
             logger.warning(
-                "%s blocks the event loop of this worker, for %.1f s so far; no other generation goes on meanwhile",
+                "%s blocks the event loop of this process, for %.1f s so far; nothing else goes on meanwhile",
                 self._culprit,
                 self._blocked_s,
             )

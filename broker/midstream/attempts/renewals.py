@@ -73,6 +73,7 @@ class Renewals:
         self._give_up = give_up
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._is_dead = False
         self._thread_ended: Future[None] = Future()
         self._due: asyncio.Event
         self._task: asyncio.Task[None]
@@ -82,6 +83,11 @@ class Renewals:
         """For how many seconds no round has succeeded, if that is too long and there are leases; otherwise 0."""
         since_s = time.monotonic() - self.renewed_s
         return since_s if since_s > LATE_LEASES * self._lease_ms / 1000 and self._held() else 0.0
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread renews."""
+        return not self._thread_ended.done() and not self._is_dead
 
     def start(self) -> None:
         """Begin to renew, and to watch the main loop."""
@@ -112,7 +118,8 @@ class Renewals:
             return  # by `stop`
         except BaseException:
             logger.exception("renewals: the thread has died")
-            self._give_up("nothing renews the leases of this worker any more")
+            self._is_dead = True
+            self._give_up("nothing renews the leases of this process any more")
         finally:
             self._thread_ended.set_result(None)
 

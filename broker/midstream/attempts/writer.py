@@ -122,6 +122,15 @@ class Writer:
         with contextlib.suppress(LogFull):  # a full server may still take the terminal entry
             await self.flusher
 
+    @property
+    def is_due(self) -> bool:
+        """Whether a batch could leave now, if the event loop turned."""
+        return self._full.is_set()
+
+    def open_room(self) -> None:
+        """Let a waiting `put` go on, because nothing more will be written of it."""
+        self._room.set()
+
     def drop(self) -> None:
         """Stop and write nothing more."""
         self.flusher.cancel()

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from midstream.log.entries import CANCELLED, FAILED, INTERRUPTED
-from midstream.log.state import State
+from midstream.log.state import EXTERNAL, State
 from midstream.settings import Settings
 
 ROOM_MS: Final = 1_000
@@ -38,6 +38,8 @@ class Shorten:
     """Let the lease end in its usual time: the server's clock was set back since it was renewed."""
 
 
+PRODUCER_LOST: Final = Seal(INTERRUPTED, "producer_lost", "the producer was lost; the answer so far is kept")
+
 Verdict = Seal | Requeue | Wait | Shorten
 
 
@@ -55,17 +57,15 @@ def judge(
     """
     if state.status == "queued":
         waited_ms = now_ms - state.queued_ms if queued_for_ms is None else queued_for_ms
-        if is_outdated(unwatched_ms, settings):
-            return Seal(INTERRUPTED, OUTDATED, outdated_message(unwatched_ms))
-        if waited_ms >= settings.queue_timeout_s * 1000:
-            return Seal(FAILED, "queue_timeout", "no worker took the generation in time")
-        return Requeue()
+        return _judge_queued(state, settings, waited_ms, unwatched_ms)
     if state.lease_ms and state.lease_until_ms > now_ms + state.lease_ms + ROOM_MS:
         return Shorten()
     if state.lease_until_ms > now_ms:
         return Wait(state.lease_until_ms - now_ms + 1)
     if state.cancel_ms:
         return Seal(CANCELLED, "", "")
+    if state.policy == EXTERNAL:
+        return PRODUCER_LOST
     if state.epoch >= settings.max_attempts:
         return Seal(INTERRUPTED, "attempts_exhausted", f"{state.epoch} attempts were made")
     may_call = not state.intent or state.policy in ("continue", "restart")
@@ -74,6 +74,16 @@ def judge(
             return Seal(INTERRUPTED, OUTDATED, outdated_message(unwatched_ms))
         return Requeue()
     return Seal(INTERRUPTED, "worker_lost", "the worker was lost; the answer so far is kept")
+
+
+def _judge_queued(state: State, settings: Settings, waited_ms: int, unwatched_ms: int) -> Verdict:
+    if state.policy == EXTERNAL:  # its producer claims it right after it was created
+        return PRODUCER_LOST if waited_ms >= settings.lease_ms else Wait(settings.lease_ms - waited_ms)
+    if is_outdated(unwatched_ms, settings):
+        return Seal(INTERRUPTED, OUTDATED, outdated_message(unwatched_ms))
+    if waited_ms >= settings.queue_timeout_s * 1000:
+        return Seal(FAILED, "queue_timeout", "no worker took the generation in time")
+    return Requeue()
 
 
 def is_outdated(unwatched_ms: int, settings: Settings) -> bool:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, fields
 from typing import Any, Final, Literal, Self
 
+EXTERNAL: Final = "external"
+"""The policy of a stream whose producer is no worker: it is never queued, and never run again."""
 Status = Literal["queued", "running", "ended"]
 
 

@@ -55,7 +55,8 @@ class ActRefusedError(Exception):
     """A stream is not as the act needs it.
 
     Attributes:
-        code: `stream_running`, `stream_ended`, `stream_not_ended`, `stream_busy`, `would_pay_again` or `count_changed`.
+        code: `stream_running`, `stream_ended`, `stream_not_ended`, `stream_busy`, `would_pay_again`,
+            `external_producer` or `count_changed`.
     """
 
     def __init__(self, code: str, detail: str) -> None:

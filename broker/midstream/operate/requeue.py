@@ -9,7 +9,7 @@ from midstream.lifecycle.verdict import OUTDATED, look_again_ms
 from midstream.log.entries import FAILED, INTERRUPTED, decode
 from midstream.log.keys import id_of, stream_name
 from midstream.log.log import Log
-from midstream.log.state import State
+from midstream.log.state import EXTERNAL, State
 from midstream.log.values import NewStream
 from midstream.operate.act import ActRefusedError, Done
 from midstream.service.resources import Resources
@@ -22,11 +22,13 @@ async def requeue(resources: Resources, name: str, *, pay_again: bool) -> Done:
     A stream that has ended stays as it is (I3). The same act on it finds the stream that the first one began.
 
     Raises:
-        ActRefusedError: It runs, it ended as it should, or the call would be paid a second time.
+        ActRefusedError: No worker can run it, it runs, it ended as it should, or the call would be paid a second time.
         StreamAbsent: There is no such stream.
         LogUnavailable: Redis did not answer.
     """
     state = await present(resources, name)
+    if state.policy == EXTERNAL:
+        raise ActRefusedError("external_producer", "It was produced by a program of its own, and no worker can run it.")
     if state.status == "queued":
         await resources.slips.write(name, state.epoch)
         return Done(id_of(name), state)

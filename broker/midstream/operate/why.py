@@ -11,7 +11,7 @@ from midstream.lifecycle.verdict import Requeue, Seal, judge
 from midstream.log.entries import CANCELLED, COMPLETED, INTERRUPTED
 from midstream.log.owners import place_of, worker_of
 from midstream.log.past import LOST, PastAttempt
-from midstream.log.state import State
+from midstream.log.state import EXTERNAL, State
 from midstream.operate.course import Course, Retry
 from midstream.settings import Settings
 
@@ -39,6 +39,7 @@ REASONS: Final = {
     "source_error": "the app's own generator failed",
     "reattach_unsupported": "its worker was lost, and the provider's response cannot be read on",
     "reattach_mismatch": "its worker was lost, and the provider's response is not the one in the log",
+    "producer_lost": "its producer, a program outside midstream, was lost or stopped",
     "unknown_model": "its worker has no such model, or no key for it",
     "log_full": "the log's server was out of memory",
     "outdated": "nothing had looked after it for too long, as in a restored log, so it was not run again",
@@ -94,6 +95,8 @@ class Evidence:
 
 def why(facts: Evidence) -> str:
     """Return the sentence."""
+    if facts.state.policy == EXTERNAL and not facts.state.ended:
+        return f"{_producing(facts)}."
     match facts.state.status:
         case "queued":
             return (
@@ -102,6 +105,20 @@ def why(facts: Evidence) -> str:
         case "running":
             return f"{_holding(facts)}."
     return f"{_ending(facts)}."
+
+
+def _producing(facts: Evidence) -> str:
+    """Return what a program outside midstream does with its stream."""
+    state = facts.state
+    fate = "a reaper ends it as interrupted (producer_lost)"
+    if state.status == "queued":
+        return f"Its producer has created it and not claimed it yet; without a claim {fate}"
+    who = f"producer {_worker(state.owner)}"
+    if state.lease_until_ms <= facts.now_ms:
+        return f"Its {who} was lost and the lease ran out {_span(facts.now_ms - state.lease_until_ms)} ago; {fate}"
+    if state.cancel_ms:
+        return f"A cancel was asked for {_span(facts.now_ms - state.cancel_ms)} ago, and its {who} is about to end it"
+    return f"Its {who} is writing it: {_number(state.tail, 'entry')} so far"
 
 
 def _after(facts: Evidence) -> str:

@@ -1,12 +1,17 @@
 """What a client asks for: the body of `POST /v1/streams`, and what a worker reads back from the log."""
 
-from typing import Annotated, Any, Literal, Self
+import re
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationInfo, field_validator, model_validator
 
+from midstream.log.state import EXTERNAL
 from midstream.requests.summaries import opened
 
 WorkerLossPolicy = Literal["auto", "reattach", "interrupt", "continue", "restart"]
+
+UNNAMED: Final = f"{EXTERNAL}/producer"
+EXTERNAL_MODEL: Final = re.compile(rf"{EXTERNAL}/[A-Za-z0-9._-]{{1,64}}")
 
 RetryPolicy = Literal["never", "safe", "ambiguous"]
 
@@ -59,8 +64,15 @@ class GenerationRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    producer: Literal["external"] | None = Field(
+        default=None,
+        description="`external`: the program that starts the stream appends to it, and no worker runs a model.",
+    )
     model: str | None = Field(
-        default=None, max_length=200, description="`provider/name`. Without it the broker's default model is used."
+        default=None,
+        max_length=200,
+        description="`provider/name`. Without it the broker's default model is used. Of an external producer it is a "
+        "name of your own after `external/`.",
     )
     input: str | list[dict[str, Any]] | None = Field(default=None, description="A prompt, or input items.")
     messages: list[dict[str, Any]] | None = Field(default=None, description="Chat messages with role and content.")
@@ -97,12 +109,26 @@ class GenerationRequest(BaseModel):
 
     @model_validator(mode="after")
     def _exactly_one_prompt(self) -> Self:
+        if self.producer == EXTERNAL and self.input is None and self.messages is None:
+            return self  # nobody here needs to know what its producer answers
         if (self.input is None) == (self.messages is None):
             raise ValueError("give exactly one of `input` and `messages`")
         if not (self.input or self.messages):
             raise ValueError("the prompt is empty")
         self.as_messages()  # a summary that cannot be read is refused where it comes in
         return self
+
+    @field_validator("model")
+    @classmethod
+    def _own_name(cls, model: str | None, info: ValidationInfo) -> str | None:
+        if info.data.get("producer") == EXTERNAL and not EXTERNAL_MODEL.fullmatch(model or UNNAMED):
+            raise ValueError("the name of an external producer is `external/` and up to 64 letters, digits, . - and _")
+        return model
+
+    @property
+    def label(self) -> str:
+        """What an external stream has for a model."""
+        return self.model or UNNAMED
 
     def as_items(self) -> list[dict[str, Any]]:
         """Return the prompt as it was given; a plain `input` is one user message."""

@@ -1,27 +1,20 @@
 """Whether a start gets in: the queue's age, and the limits of its tenant, user and key (PROTOCOL: Limits)."""
 
-import logging
-import math
-
 from redis.asyncio import Redis
 
 from midstream.access.allowance import Allowances
 from midstream.access.grant import Grant
-from midstream.access.refusals import BudgetExceededError, LimitExceededError
 from midstream.lifecycle.slips import Slips
 from midstream.log.entries import Json
-from midstream.log.errors import LogUnavailable
 from midstream.log.log import Log
-from midstream.log.quotas import Excess, Quotas, Start
+from midstream.log.quotas import Excess
 from midstream.log.registry import Registry
 from midstream.log.roll import Roll
 from midstream.service.allowed_starts import start_of
-from midstream.service.budget_warnings import BudgetWarnings, rest_of_period_s
+from midstream.service.budget_warnings import BudgetWarnings
 from midstream.service.intake import Intake
-from midstream.service.lost_places import LostPlaces
+from midstream.service.start_limits import StartLimits, refusal_of
 from midstream.settings import Settings
-
-logger = logging.getLogger(__name__)
 
 
 class Admission:
@@ -35,8 +28,7 @@ class Admission:
         self._settings = settings
         self._log = log
         self.intake = Intake(slips, Roll(redis, settings.key_prefix), settings.overload_queue_s)
-        self._quotas = Quotas(redis, settings.key_prefix, life_ms=round(settings.longest_life_s * 1000))
-        self._lost_places = LostPlaces(self._quotas, registry)
+        self._limits = StartLimits(settings, redis, registry)
         self._budget_warnings = BudgetWarnings(settings.budget_warn_percent)
 
     async def admit(self, name: str, grant: Grant, allowances: Allowances, size_bytes: int) -> list[Json]:
@@ -54,31 +46,11 @@ class Admission:
         refusal: Exception | None = await self.intake.overload()
         spent: list[int] = []
         if refusal is None:
-            counted = await self._counted(start)
+            counted = await self._limits.count(start)
             if isinstance(counted, Excess):
-                refusal = _refusal(counted)
+                refusal = refusal_of(counted)
             else:
                 spent = counted
         if refusal is not None and await self._log.state(name) is None:
             raise refusal
         return self.intake.warnings() + self._budget_warnings.of(start.budgets, spent)
-
-    async def _counted(self, start: Start) -> Excess | list[int]:
-        try:
-            counted = await self._quotas.admit(start)
-            if isinstance(counted, Excess) and await self._lost_places.free(start.owner(counted.of)):
-                counted = await self._quotas.admit(start)
-        except LogUnavailable:
-            if not self._settings.start_uncounted:
-                raise
-            sentence = "stream %s is started uncounted: Redis could not say whether a limit is reached"
-            logger.warning(sentence, start.name)
-            return []
-        return counted
-
-
-def _refusal(excess: Excess) -> LimitExceededError | BudgetExceededError:
-    period = excess.limit.removesuffix("_budget")
-    if period != excess.limit:
-        return BudgetExceededError(excess.of, period, rest_of_period_s(period))
-    return LimitExceededError(excess.limit, excess.of, math.ceil(excess.retry_after_ms / 1000))

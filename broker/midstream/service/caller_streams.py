@@ -3,10 +3,6 @@
 import asyncio
 import logging
 
-import orjson
-
-from midstream.access.allowance import Allowances
-from midstream.access.api_keys import hash_of
 from midstream.access.grant import Grant, Scope
 from midstream.access.ids import derived_id
 from midstream.access.refusals import InsufficientScopeError
@@ -15,21 +11,21 @@ from midstream.hub.wait import Milestone
 from midstream.journal import audit
 from midstream.journal.audit import Asker
 from midstream.lifecycle.verdict import look_again_ms
-from midstream.log.entries import COMPLETED, OUTCOMES, Json, Timed
+from midstream.log.entries import Json, Timed
 from midstream.log.errors import LogUnavailable, StreamAbsent
 from midstream.log.keys import new_id, stream_name
-from midstream.log.state import State
+from midstream.log.state import EXTERNAL, State
 from midstream.log.values import NewStream
 from midstream.requests.betas import refuse_betas
 from midstream.requests.catalogue import Choice, resolve
 from midstream.requests.provider_objects import refuse_objects
 from midstream.requests.remote_files import refuse_remote_files
-from midstream.requests.request import GenerationRequest, IdleTimeoutError, TtlError, UserError
+from midstream.requests.request import GenerationRequest, IdleTimeoutError, TtlError, UnfitRequestError, UserError
 from midstream.service.caller_follower import FollowerHold
 from midstream.service.listing import Filter, Listed
+from midstream.service.new_stream import new_stream_of
 from midstream.service.resources import Resources
 from midstream.service.room import Room
-from midstream.service.start_bodies import encoded
 from midstream.service.start_counts import count_start
 from midstream.service.stream_handle import StreamHandle
 
@@ -99,7 +95,8 @@ class CallerStreams:
         stream_id = (stream_id or new_id()) if idempotency_key is None else self.derived_id(idempotency_key, grant)
         with self._resources.tracing.start(self._asker.traceparent) as trace:
             allowances = self._resources.credentials.allowances(grant)
-            new = self._new(grant, request, origin, pointer, allowances, trace.context)
+            model = self.model_for(request)
+            new = new_stream_of(request, model, grant, allowances, origin=origin, pointer=pointer, trace=trace.context)
             warnings = await self._resources.admission.admit(self._name(stream_id), grant, allowances, new.size_bytes)
             stream, is_new = await self._create(grant, stream_id, new)
             stream.warnings = warnings
@@ -118,40 +115,11 @@ class CallerStreams:
         audit.done("start", self._asker, **grant.names, stream=stream_id)
         return StreamHandle(self._resources, grant, self._asker, stream_id, new.as_state(created_ms)), True
 
-    def _new(
-        self,
-        grant: Grant,
-        request: GenerationRequest,
-        origin: Json | None,
-        pointer: str,
-        allowances: Allowances,
-        trace: str,
-    ) -> NewStream:
-        """Return the stream that a request asks for; raises as `start`."""
-        model = self.model_for(request)
-        body, stored_origin, digest = encoded(request, origin)
-        ttls_s = {outcome: request.ttl_s or allowances.retention_s(outcome) for outcome in OUTCOMES}
-        return NewStream(
-            digest=digest,
-            tenant=grant.tenant,
-            user=grant.user or "",
-            key=hash_of(grant.credential),
-            model=model,
-            # `auto` means `reattach`, which falls back to `interrupt` where the upstream cannot be re-attached.
-            policy="reattach" if request.on_worker_loss == "auto" else request.on_worker_loss,
-            thread=request.thread or "",
-            metadata=orjson.dumps(request.metadata).decode(),
-            ttl_s=ttls_s[COMPLETED],
-            outcome_ttls_s=ttls_s,
-            request=body,
-            origin=stored_origin,
-            pointer=pointer,
-            trace=trace,
-        )
-
     def model_for(self, request: GenerationRequest) -> str:
         """Return the full name of a request's model, if the request can be run; raises as `start`."""
         settings = self._resources.settings
+        if request.producer == EXTERNAL:
+            raise UnfitRequestError("External producers append by Redis so far.")
         model = resolve(request.model, settings, self.models)
         if (request.idle_timeout_s or 0) > settings.longest_idle_s:
             raise IdleTimeoutError(f"At most {settings.longest_idle_s:g} s (MIDSTREAM_MAX_IDLE_TIMEOUT_S).")

@@ -8,6 +8,7 @@ from typing import Final
 
 from redis.asyncio import Redis
 
+from midstream.access.ids import OPEN_SECRET
 from midstream.ends.webhooks import Webhooks
 from midstream.finder.finder import Finder
 from midstream.hub.hub import Hub
@@ -38,9 +39,6 @@ from midstream.traces.tracing import Tracing
 logger = logging.getLogger(__name__)
 
 REAPER_CONNECTIONS: Final = LANES
-
-
-OPEN_SECRET: Final = b"nothing is secret in an open broker"
 
 
 @dataclass(frozen=True, slots=True)

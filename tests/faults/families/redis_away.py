@@ -5,8 +5,7 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from midstream.access.ids import derived_id
-from midstream.service.resources import OPEN_SECRET
+from midstream.access.ids import OPEN_SECRET, derived_id
 from tests.faults import stage
 from tests.faults.families.worker_killed import COMBINATIONS
 from tests.faults.families.worker_steps import Step, meant

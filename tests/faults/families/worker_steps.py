@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from midstream.access.ids import derived_id
-from midstream.service.resources import OPEN_SECRET
+from midstream.access.ids import OPEN_SECRET, derived_id
 from tests.faults import stage
 from tests.faults.families.worker_killed import COMBINATIONS, allowed, kill
 from tests.faults.family import Family

@@ -1,0 +1,69 @@
+"""`midstream.produce`: the way in for a program that produces an answer itself."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from pydantic import SecretStr
+
+from midstream.access.api_keys import TENANT
+from midstream.producer.producer import Producer
+from midstream.requests.request import GenerationRequest
+from midstream.settings import OPEN_TENANT, Settings
+
+MOST_KEY_CHARS: Final = 255
+"""As of the header `Idempotency-Key`."""
+
+
+def produce(
+    url: str | None = None,
+    *,
+    thread: str | None = None,
+    user: str | None = None,
+    key: str | None = None,
+    model: str | None = None,
+    input: str | None = None,  # noqa: A002 - the name that it has in every request
+    messages: Sequence[Mapping[str, Any]] | None = None,
+    metadata: Mapping[str, str] | None = None,
+    ttl_s: int | None = None,
+    chunking: Mapping[str, int] | None = None,
+    tenant: str = OPEN_TENANT,
+) -> Producer:
+    """Return a new stream that this program appends to, for `async with`.
+
+    Args:
+        url: Address of the Redis or Valkey server that holds the log; by default `MIDSTREAM_REDIS_URL`. All other
+            settings come from the `MIDSTREAM_*` variables, as those of a worker.
+        thread: The conversation that the stream belongs to.
+        user: Whose stream it is; None: it is all of the tenant's.
+        key: Names this answer. Of any number of producers with the same key, one appends; the others are refused.
+        model: A name of your own after `external/`.
+        input: What is answered, for people who look at the stream.
+        messages: The same as chat messages.
+        metadata: Texts of your own, up to 16.
+        ttl_s: How long the stream is kept after its end, in seconds.
+        chunking: `flush_ms` and `flush_bytes`, by which pieces become entries.
+        tenant: Whose stream it is, as the brokers' keys name tenants.
+
+    Raises:
+        ValueError: An argument or a setting does not fit.
+    """
+    fields = {
+        "producer": "external",
+        "thread": thread,
+        "user": user,
+        "model": model,
+        "input": input,
+        "messages": messages,
+        "metadata": dict(metadata or {}),
+        "ttl_s": ttl_s,
+        "chunking": dict(chunking or {}),
+    }
+    request = GenerationRequest.model_validate(fields)
+    settings = Settings() if url is None else Settings(redis_url=SecretStr(url))
+    if not TENANT.fullmatch(tenant):
+        raise ValueError("a tenant is 1 to 64 letters, digits, - and _")
+    if key is not None and not 0 < len(key) <= MOST_KEY_CHARS:
+        raise ValueError(f"a key has 1 to {MOST_KEY_CHARS} characters")
+    if (ttl_s or 0) > settings.max_ttl_s:
+        raise ValueError(f"`ttl_s` is at most {settings.max_ttl_s} (MIDSTREAM_MAX_TTL_S)")
+    return Producer(settings, request, tenant, key)

@@ -1,0 +1,286 @@
+"""A producer in anybody's process: the worker's own writer, fence and lease around a block of the program's code."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Any, Final, Self, get_args
+
+import orjson
+
+from midstream import counters
+from midstream.attempts.app_items import checked
+from midstream.attempts.attempt import Attempt
+from midstream.attempts.attempt_end import last_entry
+from midstream.attempts.batcher import Batcher
+from midstream.attempts.conclusion import INTERNAL, Call, Stop, conclude, stop_of
+from midstream.attempts.delta import (
+    Delta,
+    FinishReason,
+    Other,
+    Reasoning,
+    SourceError,
+    Text,
+    ToolCall,
+    ToolInput,
+    Usage,
+)
+from midstream.attempts.surrogates import SurrogateJoiner
+from midstream.attempts.writer import Writer
+from midstream.lifecycle.verdict import PRODUCER_LOST, Seal
+from midstream.log.entries import DATA, FILE, SOURCE, TOOL_RESULT, encode
+from midstream.log.errors import LogError, UnfitServer
+from midstream.log.keys import id_of
+from midstream.producer.log_link import linked
+from midstream.producer.opening import opened
+from midstream.producer.produce_errors import Cancelled, ProduceError
+from midstream.requests.request import GenerationRequest
+from midstream.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+END_S: Final = 60.0
+"""How long the end of a block waits for a server that does not take the terminal entry."""
+STOPPED_S: Final = 5.0
+"""The same, where the block's task is cancelled."""
+
+
+class Producer:
+    """One stream, appended to by this program; an async context manager, made by `midstream.produce`.
+
+    Each method that writes returns as soon as the entry is in its batch; it waits only while more than a MiB waits for
+    Redis. Each raises `Cancelled` once a client has cancelled the stream, and `ProduceError` once it goes on without
+    this producer. The methods belong to the event loop that entered the block.
+
+    Attributes:
+        id: The stream's id, in the block.
+        cancelled: Whether a client has cancelled the stream.
+    """
+
+    def __init__(self, settings: Settings, request: GenerationRequest, tenant: str, key: str | None) -> None:
+        self.id = ""
+        self.cancelled = False
+        self.attempt: Attempt
+        self._settings = settings
+        self._request = request
+        self._tenant = tenant
+        self._key = key
+        self._stack = AsyncExitStack()
+        self._writer: Writer
+        self._joiner = SurrogateJoiner()
+        self._reason: FinishReason = "stop"
+        self._stop: Stop | None = None
+        self._refusal: Exception | None = None
+        self._ending: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        """Start the stream.
+
+        Raises:
+            ProduceError: Nothing was started; its code says why.
+        """
+        try:
+            link = await self._stack.enter_async_context(linked(self._settings))
+            self.attempt = await opened(link, self._request, self._tenant, self._key)
+        except LogError as error:
+            await self._stack.aclose()
+            code = "unfit_server" if isinstance(error, UnfitServer) else "log_unavailable"
+            raise ProduceError(code, str(error)) from error
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        self.id = id_of(self.attempt.stream_id)
+        self._begin()
+        link.leases.add(self)
+        self._stack.callback(link.leases.remove, self)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        """Write the end that the block has come to, and return when it is on the log.
+
+        Raises:
+            ProduceError: The stream goes on without this producer, or its end could not be written.
+        """
+        async with self._stack:
+            if error is None and self._ending is None:
+                with contextlib.suppress(Cancelled, ProduceError):
+                    await self._flush_joiner()
+            self._end(error)
+            try:
+                await self._ended(END_S)
+            except ProduceError as failure:
+                self._refusal = failure
+            if isinstance(self._refusal, ProduceError):
+                if error is None:
+                    raise self._refusal
+                logger.warning("stream %s: %s", self.id, self._refusal, extra={"stream": self.id})
+        return self.cancelled and isinstance(error, Cancelled)
+
+    async def text(self, piece: str) -> None:
+        """Append a piece of the answer."""
+        await self.write(Text(piece))
+
+    async def reasoning(self, piece: str) -> None:
+        """Append a piece of visible reasoning."""
+        await self.write(Reasoning(piece))
+
+    async def tool_input(self, call_id: str, name: str, piece: str) -> None:
+        """Append a fragment of a call's JSON arguments."""
+        await self.write(ToolInput(call_id, name, piece))
+
+    async def tool_call(self, call_id: str, name: str, arguments: str | Mapping[str, Any]) -> None:
+        """Append a call of a tool with all its arguments, an object or its JSON text."""
+        text = arguments if isinstance(arguments, str) else orjson.dumps(dict(arguments)).decode()
+        await self.write(ToolCall(call_id, name, text))
+
+    async def tool_result(self, call_id: str, output: Any, **more: Any) -> None:
+        """Append what a tool returned, anything that JSON can hold."""
+        await self.write(Other(TOOL_RESULT, {"id": call_id, "output": output, **more}))
+
+    async def source(self, **fields: Any) -> None:
+        """Append a source, for example with `url` and `title`."""
+        await self.write(Other(SOURCE, fields))
+
+    async def file(self, **fields: Any) -> None:
+        """Append a file, for example with `url` and `media_type`."""
+        await self.write(Other(FILE, fields))
+
+    async def data(self, kind: str, **fields: Any) -> None:
+        """Append data of your own kind."""
+        await self.write(Other(DATA, {"kind": kind, **fields}))
+
+    async def usage(self, input_tokens: int, output_tokens: int, **details: Any) -> None:
+        """Append the tokens that were used."""
+        await self.write(Usage(input_tokens, output_tokens, details))
+
+    def finish(self, reason: FinishReason) -> None:
+        """Name the reason for which the answer ends; without it a block that ends well has the reason `stop`."""
+        if reason not in get_args(FinishReason):
+            raise ValueError(f"a reason is one of {', '.join(get_args(FinishReason))}")
+        self._reason = reason
+
+    async def write(self, item: str | Delta) -> None:
+        """Append what an app could yield: a text, or a delta.
+
+        Raises:
+            UnfitItemError: It cannot become an entry; nothing of it was appended.
+            Cancelled: A client has cancelled the stream.
+            ProduceError: The stream goes on without this producer, or a limit is reached.
+        """
+        delta = checked(item)
+        if isinstance(delta, Text):
+            if piece := self._joiner.push(delta.text):
+                await self._put(Text(piece))
+            return
+        await self._flush_joiner()
+        await self._put(delta)
+
+    def stop(self, reason: Stop) -> None:
+        """Write the end at once, because a client cancels, or the stream is lost; the block hears of it when it writes.
+
+        The lease keeper calls this.
+        """
+        if self._ending is None:
+            self._stop, self.cancelled = reason, reason is Stop.CANCELLED
+            self._end(None, self._refusal_of(reason))
+
+    def _begin(self) -> None:
+        settings, chunking = self._settings, self._request.chunking
+        batcher = Batcher(
+            settings.flush_ms if chunking.flush_ms is None else chunking.flush_ms,
+            settings.flush_bytes if chunking.flush_bytes is None else chunking.flush_bytes,
+        )
+        self._writer = Writer(
+            self.attempt, batcher, max_bytes=settings.max_output_bytes, max_entries=settings.stream_entries
+        )
+        self._writer.flusher.add_done_callback(self._flusher_ended)
+        overdue = SourceError("generation_timeout", f"It took longer than {settings.generation_timeout_s:g} s.")
+        timer = asyncio.get_running_loop().call_later(settings.generation_timeout_s, self._fail, overdue)
+        self._stack.callback(timer.cancel)
+
+    async def _flush_joiner(self) -> None:
+        if rest := self._joiner.flush():
+            await self._put(Text(rest))
+
+    async def _put(self, delta: Delta) -> None:
+        if self._ending is None:
+            try:
+                await self._writer.put(delta)
+                if self._writer.is_due:  # a block that waits for nothing else gives way to its own writer
+                    await asyncio.sleep(0)
+            except SourceError as error:  # a limit is reached
+                self._fail(error)
+        if self._ending is not None:
+            raise self._refusal or ProduceError("producer_ended", "The stream has ended.", stream_id=self.id)
+
+    def _fail(self, error: SourceError) -> None:
+        self._end(error, ProduceError(error.code, error.message, stream_id=self.id))
+
+    def _refusal_of(self, reason: Stop) -> Exception:
+        match reason:
+            case Stop.CANCELLED:
+                return Cancelled("A client has cancelled the stream.")
+            case Stop.FULL:
+                return ProduceError("log_full", "The server is out of memory.", stream_id=self.id)
+            case Stop.BROKEN:
+                return ProduceError("internal", "Something went wrong; it was logged.", stream_id=self.id)
+        return ProduceError("producer_lost", "The stream goes on without this producer.", stream_id=self.id)
+
+    def _end(self, failure: BaseException | None, refusal: Exception | None = None) -> None:
+        """Begin to write the end, unless that has begun; `refusal` is what the block hears when it writes."""
+        if self._ending is None:
+            self._refusal = refusal
+            self._ending = asyncio.create_task(self._write_end(_reason_of(failure)), name=f"end of {self.id}")
+
+    async def _write_end(self, failure: BaseException | None) -> None:
+        self._writer.open_room()
+        if failure is None and self._writer.finish is None:
+            self._writer.finish = self._reason
+        limit_s = self._settings.generation_timeout_s
+        conclusion = conclude(self._stop, Call.BOUND, failure, generation_timeout_s=limit_s)
+        try:
+            if self._stop is Stop.BROKEN:
+                await self.attempt.seal([encode(last_entry(self.attempt, INTERNAL))], INTERNAL.outcome)
+            elif isinstance(conclusion, Seal):  # what is lost is ended by others
+                await self._writer.end(last_entry(self.attempt, conclusion, self._writer), conclusion.outcome)
+                counters.count("ends", conclusion.outcome, conclusion.code)
+        finally:
+            self._writer.drop()
+
+    async def _ended(self, wait_s: float) -> None:
+        """Return when the end is written.
+
+        Raises:
+            ProduceError: It could not be.
+        """
+        assert self._ending is not None  # noqa: S101
+        try:
+            async with asyncio.timeout(wait_s):
+                await asyncio.shield(self._ending)
+        except LogError as error:
+            raise ProduceError("producer_lost", str(error), stream_id=self.id) from error
+        except TimeoutError:
+            self._ending.cancel()
+            raise ProduceError("log_unavailable", "The end could not be written.", stream_id=self.id) from None
+        except asyncio.CancelledError:
+            await asyncio.wait((self._ending,), timeout=STOPPED_S)
+            self._ending.cancel()
+            raise
+
+    def _flusher_ended(self, flusher: asyncio.Task[None]) -> None:
+        if not flusher.cancelled() and (error := flusher.exception()) is not None:
+            logger.warning("stream %s: %s", self.id, error, extra={"stream": self.id})
+            self.stop(stop_of(error))
+
+
+def _reason_of(failure: BaseException | None) -> BaseException | None:
+    """Return what the log may hold of a failure: the type of an exception, never its words."""
+    if failure is None or isinstance(failure, SourceError):
+        return failure
+    if isinstance(failure, Exception):
+        return SourceError("source_error", f"The producer raised {type(failure).__name__}.")
+    return SourceError(PRODUCER_LOST.code, "The producer was stopped; the answer so far is kept.")

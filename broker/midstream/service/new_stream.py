@@ -1,0 +1,54 @@
+"""The stream that a request asks for, as it is created on the log."""
+
+import orjson
+
+from midstream.access.allowance import Allowances
+from midstream.access.api_keys import hash_of
+from midstream.access.grant import Grant
+from midstream.log.entries import COMPLETED, OUTCOMES, Json
+from midstream.log.state import EXTERNAL
+from midstream.log.values import NewStream
+from midstream.requests.request import GenerationRequest
+from midstream.service.start_bodies import encoded
+
+
+def new_stream_of(
+    request: GenerationRequest,
+    model: str,
+    grant: Grant,
+    allowances: Allowances,
+    *,
+    origin: Json | None = None,
+    pointer: str = "",
+    trace: str = "",
+) -> NewStream:
+    """Return the stream that a request of this model asks for.
+
+    Raises:
+        UnwritableRequestError: It holds text that is no Unicode.
+    """
+    body, stored_origin, digest = encoded(request, origin)
+    ttls_s = {outcome: request.ttl_s or allowances.retention_s(outcome) for outcome in OUTCOMES}
+    return NewStream(
+        digest=digest,
+        tenant=grant.tenant,
+        user=grant.user or "",
+        key=hash_of(grant.credential),
+        model=model,
+        policy=_policy(request),
+        thread=request.thread or "",
+        metadata=orjson.dumps(request.metadata).decode(),
+        ttl_s=ttls_s[COMPLETED],
+        outcome_ttls_s=ttls_s,
+        request=body,
+        origin=stored_origin,
+        pointer=pointer,
+        trace=trace,
+    )
+
+
+def _policy(request: GenerationRequest) -> str:
+    if request.producer == EXTERNAL:
+        return EXTERNAL
+    # `auto` means `reattach`, which falls back to `interrupt` where the upstream cannot be re-attached.
+    return "reattach" if request.on_worker_loss == "auto" else request.on_worker_loss
