@@ -75,8 +75,8 @@ async def test_a_receiver_is_sent_a_signed_end(client: httpx2.AsyncClient, sink:
     ended = (await client.get(f"/v1/streams/{stream_id}")).json()
     assert (data["id"], data["tenant"], data["user"], data["thread"]) == (stream_id, "default", "ann", "t1")
     assert (data["metadata"], data["outcome"], data["code"]) == ({"order": "7"}, "completed", None)
-    assert {name: data[name] for name in ("usage", "timings", "ended_ms", "model")} == {
-        name: ended[name] for name in ("usage", "timings", "ended_ms", "model")
+    assert {name: data[name] for name in ("usage", "cost", "timings", "ended_ms", "model")} == {
+        name: ended[name] for name in ("usage", "cost", "timings", "ended_ms", "model")
     }
     assert "text" not in data
 

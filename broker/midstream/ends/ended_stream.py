@@ -28,6 +28,7 @@ class EndedStream:
         code: Why it failed or was interrupted (PROTOCOL: Errors/Failures); empty: it did not, or was not.
         finish_reason: Why the model stopped, where it has said so.
         usage: The tokens that were used, where the provider has told.
+        cost: The `amount` and `currency` of its calls, where it is known (PROTOCOL: Money/Cost).
         timings: `queued_ms`, `first_delta_ms` and `total_ms`.
         answer: What it has answered; None: the log is gone, or its beginning was trimmed.
     """
@@ -42,6 +43,7 @@ class EndedStream:
     code: str
     finish_reason: str | None
     usage: Mapping[str, Any] | None
+    cost: Mapping[str, Any] | None
     timings: Mapping[str, Any]
     created_ms: int
     ended_ms: int
@@ -66,6 +68,7 @@ def ended_stream(name: str, facts: Mapping[str, bytes], answer: Answer | None = 
         code=(end.get("error") or {}).get("code") or "",
         finish_reason=end.get("finish_reason"),
         usage=end.get("usage"),
+        cost=end.get("cost"),
         timings=end.get("timings") or {},
         created_ms=int(facts["created_ms"]),
         ended_ms=int(facts["ended_ms"]),

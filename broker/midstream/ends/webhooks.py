@@ -159,6 +159,7 @@ def payload(stream: EndedStream, *, with_text: bool, text: str | None) -> bytes:
         "code": stream.code or None,
         "finish_reason": stream.finish_reason,
         "usage": stream.usage,
+        "cost": stream.cost,
         "timings": stream.timings,
         "created_ms": stream.created_ms,
         "ended_ms": stream.ended_ms,
