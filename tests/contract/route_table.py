@@ -84,6 +84,7 @@ ROUTES: dict[tuple[str, str], Row] = {
     ("post", "/v1/operate/brokers/{name}/drain"): Row((OPERATE,)),
     ("post", "/v1/operate/acts"): Row((OPERATE,), {"act": "cancel", "where": {"q": "{stream}"}, "expect": 1}),
     ("get", "/v1/operate/audit"): Row((OPERATE,)),
+    ("get", "/v1/operate/costs"): Row((OPERATE,)),
     ("get", "/v1/operate/outlets"): Row((OPERATE,)),
     ("get", "/v1/operate/outlets/{outlet}"): Row((OPERATE,)),
     ("post", "/v1/operate/outlets/{outlet}/again"): Row((OPERATE,)),

@@ -8,7 +8,14 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from midstream.cli import act_commands, archive_commands, operate_commands, outlet_commands, stream_commands
+from midstream.cli import (
+    act_commands,
+    archive_commands,
+    cost_command,
+    operate_commands,
+    outlet_commands,
+    stream_commands,
+)
 from midstream.cli.key_commands import keys
 from midstream.cli.terminal import echo
 from midstream.client.client import MidstreamError
@@ -142,6 +149,6 @@ def config(as_json: bool) -> None:
 
 
 main.add_command(keys)
-for room in (stream_commands, operate_commands, act_commands, archive_commands, outlet_commands):
+for room in (stream_commands, operate_commands, act_commands, archive_commands, outlet_commands, cost_command):
     for command in room.COMMANDS:
         main.add_command(command)

@@ -21,6 +21,7 @@ from midstream.http.noted_errors import noted
 from midstream.http.operate import (
     act_routes,
     audit_routes,
+    cost_routes,
     drain_routes,
     fleet_routes,
     many_acts_route,
@@ -122,6 +123,7 @@ def create_app(settings: Settings) -> BrokerApp:
     app.include_router(drain_routes.router)
     app.include_router(audit_routes.router)
     app.include_router(outlet_routes.router)
+    app.include_router(cost_routes.router)
     app.include_router(fleet_routes.router)
     app.include_router(probe_routes.router)
     site.install(app)

@@ -80,6 +80,7 @@ ANSWERS: Final[dict[str, Answers]] = {
     "post /v1/operate/workers/{name}/drain": ({202: (JSON,)}, (*_NAMED, *_POST)),
     "post /v1/operate/brokers/{name}/drain": ({202: (JSON,)}, (*_NAMED, *_POST)),
     "post /v1/operate/acts": ({200: (JSON,)}, (*_CALLER, *_POST, 409)),
+    "get /v1/operate/costs": ({200: (JSON,)}, _CALLER),
     "get /v1/operate/outlets": ({200: (JSON,)}, _CALLER),
     "get /v1/operate/outlets/{outlet}": ({200: (JSON,)}, _NAMED),
     "post /v1/operate/outlets/{outlet}/again": ({200: (JSON,)}, (*_NAMED, *_POST)),

@@ -13,6 +13,7 @@ from midstream.hub.hub import Hub
 from midstream.lifecycle.presence import Presence, new_process_name
 from midstream.log.census import MOST_TAILS, Census
 from midstream.log.connect import pool_readings
+from midstream.log.costs import Costs
 from midstream.log.errors import LogUnavailable
 from midstream.log.memory import Memory
 from midstream.log.roll import Roll
@@ -38,6 +39,7 @@ class Operations:
         roll: All workers and brokers.
         census: Asks all brokers for the tails of a stream.
         memory: The server's memory in the last hours.
+        costs: The sums of what streams have cost.
     """
 
     def __init__(self, redis: Redis, hub: Hub, settings: Settings) -> None:
@@ -47,6 +49,7 @@ class Operations:
         self.roll = Roll(redis, prefix)
         self.census = Census(redis, prefix)
         self.memory = Memory(redis, prefix)
+        self.costs = Costs(redis, prefix)
         self._hub = hub
         self._settings = settings
         self._listening = False
