@@ -154,9 +154,11 @@ async def test_a_worker_and_a_broker_show_what_they_did(settings: Settings) -> N
         started = await client.post("/v1/streams", json=COUNT)
         async with open_services(settings) as services:
             before = await services.readings()
-        async with inside.worker(with_metrics):
+        async with inside.worker(with_metrics) as process:
             stream = await client.get(f"/v1/streams/{started.json()['id']}", params={"wait": 10})
             assert stream.json()["outcome"] == "completed"
+            while any(value for (name, *_), value in (await process.readings()).items() if name == "generations"):
+                await asyncio.sleep(0.005)  # a client may see the end before its worker has counted it
             worker = values((await prometheus.get("/metrics")).text)
     assert before["queue_depth",] == 1
     assert 0 <= before["queue_oldest_age_seconds",] < 5

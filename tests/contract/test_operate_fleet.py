@@ -1,6 +1,7 @@
 """What an operator sees of workers, brokers, the queue, Redis, the last hour and one stream (PROTOCOL: Operators)."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -12,7 +13,7 @@ from redis.asyncio import Redis
 from midstream.lifecycle import presence
 from midstream.log.log import Log
 from midstream.log.owners import new_owner, worker_of
-from midstream.log.values import Fence, NewStream
+from midstream.log.values import NewStream
 from midstream.settings import Settings
 from tests import inside
 
@@ -125,13 +126,40 @@ async def test_the_state_names_the_worker_of_each_attempt(client: httpx2.AsyncCl
     await log.create("s1", new, look_in_ms=60_000)
     claim = await log.claim("s1", owner, 1_000)
     await log.release("s1", claim.fence)
-    second = await log.claim("s1", new_owner("web-2:7:cafe"), 60_000)
+    await log.claim("s1", new_owner("web-2:7:cafe"), 1)
+    while (await log.many.release({"s1": 2}))["s1"] is not None:
+        pass  # its lease of 1 ms has not run out yet
+    await log.claim("s1", new_owner("web-3:9:f00d"), 60_000)
     report = (await client.get("/v1/operate/streams/default/s1")).json()
-    first, present = report["attempts"]
-    assert (first["ended_by"], first["owner"]["host"], first["owner"]["pid"]) == ("handed_over", "web-1", 42)
-    assert (present["ended_by"], present["owner"]["host"]) == (None, "web-2")
-    assert "Its worker web-2:7 is not among those alive" in report["why"]
-    assert second.fence != Fence(1, owner)
+    assert [(each["ended_by"], each["owner"]["host"], each["owner"]["pid"]) for each in report["attempts"]] == [
+        ("handed_over", "web-1", 42),
+        ("lost", "web-2", 7),
+        (None, "web-3", 9),
+    ]
+    assert "Its worker web-3:9 is not among those alive" in report["why"]
+    await client.delete("/v1/streams/s1")
+
+
+async def test_the_tails_of_all_brokers_are_counted(
+    client: httpx2.AsyncClient, settings: Settings, redis: Redis
+) -> None:
+    """Operate/Tails."""
+    log = Log(redis, "ms")
+    new = NewStream(digest="d", tenant="default", model="demo/count", ttl_s=60, request=b'{"input":"hi"}')
+    await log.create("s1", new, look_in_ms=60_000)
+    await log.claim("s1", new_owner("web-1:42:beef"), 60_000)
+    async with inside.broker(settings) as other, contextlib.AsyncExitStack() as stack:
+        for each in (client, other, other):
+            tail = await stack.enter_async_context(each.stream("GET", "/v1/streams/s1/events"))
+            chunks = tail.aiter_raw()
+            await anext(chunks)
+            stack.push_async_callback(chunks.aclose)
+        await fitting(client, "brokers", lambda each: len(each["data"]) == 2)
+        path = "streams/default/s1"
+        answer = await fitting(client, path, lambda each: each["tails"]["brokers_asked"] == 2)
+        assert (answer["tails"]["number"], answer["tails"]["brokers_answered"]) == (3, 2)
+        brokers = [row["broker"] for row in answer["tails"]["data"]]
+        assert sorted(brokers.count(broker) for broker in set(brokers)) == [1, 2]
     await client.delete("/v1/streams/s1")
 
 

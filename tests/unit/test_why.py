@@ -155,12 +155,6 @@ IDLE = "after 3 min of silence, or the request's own limit, it ends as failed (i
             f"Its worker web-1:42 waits for the first word of demo/x, 8 s so far; {IDLE}.",
         ),
         (
-            replace(CALLED, epoch=3, intent=3),
-            course((START, 8_000)),
-            (ALIVE,),
-            f"Its worker web-1:42 waits on attempt 3 for the first word of demo/x, 8 s so far; {IDLE}.",
-        ),
-        (
             replace(CALLED, tail=2, tail_ms=2_500),
             course(*STREAMED),
             (ALIVE,),
@@ -271,6 +265,13 @@ def test_what_a_running_stream_waits_for(state: State, made: Course, workers: An
             (
                 "It was interrupted after 8 s, because worker web-1:42 was lost after 11 entries, and its policy "
                 "`interrupt` forbids another paid call (worker_lost)."
+            ),
+        ),
+        (
+            ended("interrupted", "worker_lost", "the worker was lost", policy="reattach"),
+            (
+                "It was interrupted after 8 s, because worker web-1:42 was lost after 11 entries, and its provider's "
+                "answer cannot be read on, and its policy `reattach` permits no second call (worker_lost)."
             ),
         ),
         (

@@ -24,7 +24,7 @@ SIGN_S: Final = 2.0
 LOOK_S: Final = 0.25
 """How often the lag of the event loop is measured between them."""
 HOST_CHARS: Final = 32
-LEAVE_S: Final = 1.0
+LEAVE_S: Final = 0.25
 """How long a process that stops waits for Redis to take it off the roll; if it does not, the TTL does."""
 
 
@@ -43,7 +43,7 @@ class Presence:
         name: Its name.
         read: Returns what it says of itself.
         drain: Called where an operator wants the process to end as on SIGTERM.
-        between: Called after each sign; a failure of Redis in it is logged.
+        between: Called after each sign with the server's time in ms; a failure of Redis in it is logged.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Presence:
         name: str,
         read: Callable[[], Mapping[str, Any]],
         drain: Callable[[], None],
-        between: Callable[[], Awaitable[None]] | None = None,
+        between: Callable[[int], Awaitable[None]] | None = None,
     ) -> None:
         self._roll = roll
         self._kind: Kind = kind
@@ -91,14 +91,14 @@ class Presence:
     async def _run(self) -> None:
         while True:
             try:
-                await self._sign()
+                now_ms = await self._sign()
                 if self._between is not None:
-                    await self._between()
+                    await self._between(now_ms)
             except LogUnavailable as error:
                 logger.debug("the roll could not be signed: %s", error)
             await self._rest()
 
-    async def _sign(self) -> None:
+    async def _sign(self) -> int:
         counts = self._counts.take()
         facts = {
             "host": socket.gethostname(),
@@ -111,7 +111,7 @@ class Presence:
             **self._read(),
         }
         try:
-            is_to_drain = await self._roll.sign(self._kind, self._name, facts, counts)
+            now_ms, is_to_drain = await self._roll.sign(self._kind, self._name, facts, counts)
         except LogUnavailable:
             self._counts.give_back(counts)
             raise
@@ -119,6 +119,7 @@ class Presence:
             self._is_asked_to_drain = True
             logger.warning("an operator drains this %s", self._kind)
             self._drain()
+        return now_ms
 
     async def _rest(self) -> None:
         """Wait for the next sign, and measure meanwhile by how much the event loop lags at most."""

@@ -23,10 +23,9 @@ class Memory:
         self._scripts = Scripts(redis)
         self._step = 0
 
-    async def note(self) -> None:
-        """Keep a reading of now, unless this step of time has one."""
-        ((seconds, _),) = await self._scripts.in_order(("TIME",))
-        step = int(seconds) * 1000 // STEP_MS
+    async def note(self, now_ms: int) -> None:
+        """Keep a reading of now, the server's time, unless this process has one of this step of time."""
+        step = now_ms // STEP_MS
         if step == self._step:
             return
         with log_errors:

@@ -47,8 +47,13 @@ class Roll:
         self._keys = Keys(prefix)
         self._scripts = Scripts(redis)
 
-    async def sign(self, kind: Kind, name: str, facts: Mapping[str, Any], counts: Mapping[str, int]) -> bool:
-        """Note that a process lives, add what it has counted to this minute, and return whether it is to drain."""
+    async def sign(
+        self, kind: Kind, name: str, facts: Mapping[str, Any], counts: Mapping[str, int]
+    ) -> tuple[int, bool]:
+        """Note that a process lives, and add what it has counted to this minute.
+
+        Returns the server's time in ms, and whether the process is to drain.
+        """
         call = calls.Sign(
             sign=self._keys.sign(name),
             drain=self._keys.drain(name),
@@ -61,8 +66,8 @@ class Roll:
             minutes_ms=MINUTES_KEEP_MS,
             counts=[word for pair in counts.items() for word in pair],
         )
-        (is_to_drain,) = await self._scripts.run(call)
-        return bool(is_to_drain)
+        now_ms, is_to_drain = await self._scripts.run(call)
+        return int(now_ms), bool(is_to_drain)
 
     async def drain(self, kind: Kind, name: str) -> bool:
         """Ask a process to drain when it signs next; return whether it is on the roll."""

@@ -10,6 +10,7 @@ from midstream.log.past import PastAttempt
 from midstream.log.roll import Signature
 from midstream.log.state import State
 from midstream.operate.course import Course
+from midstream.operate.fleet import SILENT_MS
 from midstream.operate.operator import Operator
 from midstream.operate.why import Candidate, Evidence, why
 from midstream.service import stopping
@@ -40,12 +41,13 @@ async def stream_report(operator: Operator, tenant: str, stream_id: str) -> Json
     signatures = await operations.roll.present("worker")
     place = await resources.slips.place(name, state.epoch) if state.status == "queued" else None
     answers, brokers = await operations.census.ask(name)
+    now_ms = await operations.roll.now_ms()
     facts = Evidence(
         state=state,
-        now_ms=await operations.roll.now_ms(),
+        now_ms=now_ms,
         course=course,
         past=past,
-        workers=[_candidate(each) for each in signatures],
+        workers=[_candidate(each) for each in signatures if now_ms - each.signed_ms <= SILENT_MS],
         place=place,
         settings=operator.settings,
     )

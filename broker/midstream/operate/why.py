@@ -180,8 +180,14 @@ def _fate(facts: Evidence) -> str:
         case Seal(code="attempts_exhausted"):
             return f"a reaper ends it as interrupted, because all {state.epoch} attempts are used up"
         case Seal():
-            return f"a reaper ends it as interrupted, because its policy `{state.policy}` forbids another paid call"
+            return f"a reaper ends it as interrupted, because {_no_other_call(state)}"
     return "a reaper looks at it again"
+
+
+def _no_other_call(state: State) -> str:
+    if state.policy == "reattach":
+        return "its provider's answer cannot be read on, and its policy `reattach` permits no second call"
+    return f"its policy `{state.policy}` forbids another paid call"
 
 
 def _progress(facts: Evidence, who: str) -> str:
@@ -246,8 +252,7 @@ def _cause(facts: Evidence, code: str, message: str) -> str | None:
         case "worker_lost":
             after = _number(max(0, state.tail - 1), "entry")
             how = "has stopped" if "stopped" in message else "was lost"
-            why_no_other = f"its policy `{state.policy}` forbids another paid call"
-            return f"worker {_worker(state.owner)} {how} after {after}, and {why_no_other}"
+            return f"worker {_worker(state.owner)} {how} after {after}, and {_no_other_call(state)}"
         case "attempts_exhausted":
             return f"each of its {_number(state.epoch, 'attempt')} lost its worker, the last one {_worker(state.owner)}"
         case "queue_timeout":

@@ -67,11 +67,11 @@ class Operations:
             task.cancel()
         await asyncio.gather(*self._answers, return_exceptions=True)
 
-    async def _between_signs(self) -> None:
+    async def _between_signs(self, now_ms: int) -> None:
         if not self._listening:
             await self._hub.listen(self.census.channel, self._hear)
             self._listening = True
-        await self.memory.note()
+        await self.memory.note(now_ms)
 
     def _facts(self) -> Mapping[str, Any]:
         readings = {"_".join(name): value for name, value in self._hub.readings.items()}

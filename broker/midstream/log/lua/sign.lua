@@ -1,5 +1,6 @@
 -- Note that a process lives and what it says of itself, and add what it has counted to the present minute. `minutes` is
--- the beginning of the key of each minute. The answer says whether an operator wants the process to drain.
+-- the beginning of the key of each minute. The answer says what time it is, and whether an operator wants the process
+-- to drain.
 --- include clock
 redis.call('SET', sign, facts, 'PX', keep_ms)
 redis.call('ZADD', roll, now_ms, process)
@@ -10,4 +11,4 @@ for i = counts_first, #counts, 2 do redis.call('HINCRBY', minute, counts[i], cou
 local depth = redis.call('ZCARD', queue)
 if depth > tonumber(redis.call('HGET', minute, 'queue') or -1) then redis.call('HSET', minute, 'queue', depth) end
 redis.call('PEXPIRE', minute, minutes_ms)
-return {redis.call('EXISTS', drain)}
+return {now_ms, redis.call('EXISTS', drain)}
