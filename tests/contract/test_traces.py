@@ -17,7 +17,10 @@ from redis.asyncio import Redis
 
 from midstream.access.api_keys import digest
 from midstream.journal.line_format import formatter
+from midstream.log.state import State
 from midstream.settings import Settings
+from midstream.traces.open_tracing import open_tracing
+from midstream.traces.tracing import CallReport
 from tests import inside
 from tests.contract.worker_runs import paid_by
 from tests.provider.client import ProviderServer
@@ -260,3 +263,22 @@ async def test_what_an_operator_did_is_in_the_trace(settings: Settings, collecto
     assert second.links == [first.trace_id] != [second.trace_id]
     assert (second.facts["midstream.stream.id"], report["trace_id"]) == (stream_id, second.trace_id)
     assert not PLANTED.search(collector.raw.decode("latin-1"))
+
+
+async def test_figures_that_fit_nothing_cost_no_other_span(settings: Settings, collector: Collector) -> None:
+    """PROTOCOL: Traces/Bounded."""
+    tracing = open_tracing("worker", settings)
+    state = State(trace=PARENT, epoch=1, model="openai/x", started_ms=1, queued_ms=-5)
+    attempt = tracing.attempt("s", state, 60.0)
+    call = attempt.call({"seed": 2**64, "temperature": 10**400, "top_p": 0.5}, is_new=True)
+    call.end(CallReport(upstream_id="i" * 100_000, tokens={"input_tokens": 2**70}))
+    attempt.first_entry(-1)
+    attempt.sealed("completed", "", -1e6, -1e6)
+    attempt.end()
+    await tracing.stop()
+    assert {span.name for span in collector.spans} == {"queue", "attempt", "claim", "chat x", "end"}
+    (chat,) = named(collector.spans, "chat x")
+    assert {name for name in chat.facts if name.startswith("gen_ai.request.")} == {
+        *("gen_ai.request.model", "gen_ai.request.stream", "gen_ai.request.top_p")
+    }
+    assert len(chat.facts["gen_ai.response.id"]) == 256

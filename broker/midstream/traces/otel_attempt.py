@@ -71,7 +71,7 @@ class OtelAttempt(AttemptTrace):
 
     @property
     def _now_ns(self) -> int:
-        return self._from_monotonic_ns + time.monotonic_ns()
+        return max(0, self._from_monotonic_ns + time.monotonic_ns())
 
     def call(self, params: Mapping[str, Any], *, is_new: bool) -> CallTrace:
         """Tell of a call by the GenAI conventions, without content."""
@@ -94,7 +94,7 @@ class OtelAttempt(AttemptTrace):
 
     def first_entry(self, first_ms: int) -> None:
         """Tell when the first entry came."""
-        self._span.add_event("first_entry", timestamp=first_ms * NS_PER_MS)
+        self._span.add_event("first_entry", timestamp=max(0, first_ms) * NS_PER_MS)
 
     def sealed(self, outcome: str, code: str, began_s: float, sealed_s: float) -> None:
         """Tell how the stream ended."""

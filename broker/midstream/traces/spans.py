@@ -55,6 +55,7 @@ class Spans:
     ) -> Span:
         """Begin a span, now or at `begin_ns` after 1970; the parent's flag and the sampler decide if it is sent."""
         self._ids.next_span_id = span_id
+        begin_ns = None if begin_ns is None else max(0, begin_ns)  # a time that OTLP cannot hold costs the whole batch
         return self._tracer.start_span(name, within, kind, facts, start_time=begin_ns)
 
     def tell(
@@ -64,7 +65,7 @@ class Spans:
         span = self.begin(name, within, begin_ns=min(begin_ns, end_ns), facts=facts)
         if error:
             fail(span, error)
-        span.end(end_ns)
+        span.end(max(0, end_ns))
 
     async def stop(self, wait_s: float) -> None:
         """Send what is left, for at most `wait_s`. A thread that waits for longer ends with the process."""
