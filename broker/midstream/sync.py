@@ -7,24 +7,34 @@
         for entry in midstream.tail(stream["id"]):
             print(entry.data.get("text", ""), end="")
 
-It has the methods of `midstream.Midstream`, with the same arguments, results and errors. That client does the work, in
-a loop that runs in a thread of its own.
+The client has the methods of `midstream.Midstream`, with the same arguments, results and errors. That client does the
+work, in a loop that runs in a thread of its own. `produce` is `midstream.produce` for such programs.
 """
 
 import asyncio
+import atexit
 import functools
+import os
 import threading
 import weakref
 from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from concurrent import futures
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from midstream.client import client
 from midstream.client.client import ClientEntry, MidstreamError
 
-__all__ = ["ClientEntry", "Midstream", "MidstreamError"]
+if TYPE_CHECKING:
+    from midstream.producer.blocking_producer import BlockingProducer
+
+__all__ = ["ClientEntry", "Midstream", "MidstreamError", "produce"]
 
 Result = TypeVar("Result")
+
+_loop_guard = threading.Lock()
+_loop_threads: "list[_LoopThread]" = []
+"""The thread of this process' producers, once there are any."""
+os.register_at_fork(after_in_child=_loop_threads.clear)  # a child has none of its parent's threads
 
 
 class Midstream:
@@ -129,6 +139,22 @@ class Midstream:
             return self._loop_thread.run(work)
         except futures.CancelledError:
             raise RuntimeError("this client was closed by another thread") from None
+
+
+def produce(url: str | None = None, **fields: Any) -> "BlockingProducer":
+    """Return a new stream that this program appends to, for `with`; see `midstream.produce`.
+
+    All producers of a process share one thread with an event loop.
+    """
+    from midstream.producer.blocking_producer import BlockingProducer  # noqa: PLC0415 - the client needs none of it
+    from midstream.producer.entrance import produce as produce_in_loop  # noqa: PLC0415
+
+    producer = produce_in_loop(url, **fields)
+    with _loop_guard:
+        if not _loop_threads:
+            _loop_threads.append(_LoopThread())
+            atexit.register(_loop_threads[0].close)
+        return BlockingProducer(producer, _loop_threads[0].run)
 
 
 class _LoopThread:

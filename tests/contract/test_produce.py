@@ -286,12 +286,15 @@ async def test_the_page_works_as_printed(client: httpx2.AsyncClient) -> None:
     async def my_model(question: str) -> str:
         return question
 
-    page: dict[str, Any] = {"my_agent": my_agent, "my_model": my_model}
+    page: dict[str, Any] = {"my_agent": my_agent, "my_model": my_model, "my_blocking_agent": str.split}
     for snippet in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL):
         exec("import midstream\n" + snippet, page)  # noqa: S102 - our own page
     await page["answer"]("Why?")
     (row,) = (await client.get("/v1/streams", params={"thread": "t1"})).json()["data"]
     assert (await state_of(client, row["id"]))["output"]["text"] == "Why? Because."
+    await asyncio.to_thread(page["answer_in_a_thread"], "In a thread")
+    (threaded,) = (await client.get("/v1/streams", params={"thread": "t2"})).json()["data"]
+    assert (await state_of(client, threaded["id"]))["output"]["text"] == "Inathread"
     stream_id = await page["once"]("Who?")
     assert await page["once"]("Who?") == stream_id != row["id"]
 

@@ -38,7 +38,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "midstream.ends": ("midstream.counters", "midstream.log", "midstream.settings"),
     "midstream.client": (),
-    "midstream.sync": ("midstream.client",),
+    "midstream.sync": ("midstream.client", "midstream.producer"),
     "midstream.faces": ("midstream.log.entries",),
     "midstream.hub": ("midstream.counters", "midstream.access.grant", "midstream.log", "midstream.faces"),
     "midstream.finder": ("midstream.log", "midstream.settings"),
