@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 LOOK_S: Final = 0.5
 """How often the outbox is looked at while nothing is under way here."""
+PACE_S: Final = 0.02
+"""The rest between two looks. A receiver that comes back after hours must not take the loop from readers."""
 NAME_S: Final = 60.0
 """How often a process says that its outlets are still there."""
 CLAIM_TIMEOUTS: Final = 2
@@ -127,6 +129,7 @@ class Deliverer:
             except LogUnavailable as error:
                 logger.warning("ends cannot be delivered: %s", error)
                 await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(PACE_S)
             try:
                 async with asyncio.timeout(LOOK_S * random.uniform(0.75, 1.25)):  # noqa: S311
                     await self._freed.wait()
