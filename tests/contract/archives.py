@@ -79,7 +79,7 @@ async def contents_of(redis: Redis) -> dict[bytes, Any]:
     """Return everything on the server that lasts: each key with its value, without what the server measures itself."""
     values: dict[bytes, Any] = {}
     measured: Counter[bytes] = Counter()
-    for key in sorted(set(await redis.keys("*")) - {b"ms:ended"}):
+    for key in sorted(set(await redis.keys("*")) - {b"ms:ended", b"ms:trail"}):
         kind = await redis.type(key)
         if kind == b"hash":
             row: Any = redis.hgetall(key)

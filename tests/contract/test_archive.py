@@ -1,7 +1,9 @@
 """Archives: what is exported, wiped and imported is what was there, whenever either program is killed."""
 
 import asyncio
+import json
 import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -9,11 +11,14 @@ from typing import Any
 
 import httpx2
 import pytest
+from click.testing import CliRunner, Result
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
+from midstream.cli.main import main
 from midstream.log.connect import connect
 from midstream.log.log import Log
+from midstream.log.trail import Trail
 from midstream.operate.archive import exporter
 from midstream.operate.archive.archive_lines import ArchiveError
 from midstream.operate.archive.exporter import Selection
@@ -23,6 +28,8 @@ from tests.contract.archives import bring_in, contents_of, expiries_ms, export, 
 from tests.faults.proxy import Command, Proxy
 from tests.servers import ValkeyProcess, free_port
 
+ROOT = Path(__file__).parents[2]
+USERS = ROOT / "deploy/users.acl"
 KEY = {"Authorization": "Bearer alpha"}
 TURN: dict[str, Any] = {"id": "c", "messages": [{"id": "m", "role": "user", "parts": [{"type": "text", "text": "hi"}]}]}
 ASK: dict[str, Any] = {"model": "demo/story", "messages": [{"role": "user", "content": "hi"}], "stream": True}
@@ -233,3 +240,36 @@ async def test_what_does_not_belong_there_is_left_out_or_named(redis: Redis, tmp
             await bring_in(redis, archive.read_bytes())
         assert refused.value.code == "other_secret"
     assert list((await bring_in(redis, some.read_bytes(), any_secret=True)).conflicts) == ["acme/changed"]
+
+
+async def test_a_user_of_redis_needs_a_brokers_rights_and_few_more(redis: Redis, tmp_path: Path) -> None:
+    """docs/procedures/move.md, and both commands; Operate/Audit has a row of each."""
+    (rights,) = re.findall(r"`(\+scan [^`]*)`", (ROOT / "docs/procedures/move.md").read_text())
+    (of_brokers,) = re.findall("^user broker reset on BROKER_PASSWORD (.*)$", USERS.read_text(), re.MULTILINE)
+    admin: Any = redis
+    await admin.execute_command("ACL", "SETUSER", "archivist", "on", ">password", *f"{of_brokers} {rights}".split())
+    pool = redis.connection_pool.connection_kwargs
+    url = f"redis://archivist:password@127.0.0.1:{pool['port']}/0"
+    await redis.set("ms:secret", "s" * 64)
+    await write_stream(redis, "acme/one", user="ann")
+    try:
+        exported = await _command(url, "export", tmp_path / "all.gz", "--json")
+        await redis.delete("ms:{acme/one}:state", "ms:{acme/one}:log")
+        imported = await _command(url, "import", tmp_path / "all.gz", "--tenant", "acme", "--json")
+    finally:
+        await admin.execute_command("ACL", "DELUSER", "archivist")
+    assert (exported.exit_code, imported.exit_code) == (0, 0), exported.output + imported.output
+    assert json.loads(imported.stdout)["streams"] == 1
+    acts = [(row.facts["act"], row.facts["result"]) for row in await Trail(redis, "ms").newest(9)]
+    assert acts == [("export", "begun"), ("import", "begun")]
+    absent = await _command(url, "import", tmp_path / "none.gz")
+    assert absent.exit_code == 2
+    (tmp_path / "none.gz").write_bytes(b"else")
+    refused = await _command(url.replace("archivist:password@", ""), "import", tmp_path / "none.gz")
+    assert (refused.exit_code, refused.stderr.split(":")[0]) == (1, "error archive_unreadable")
+
+
+async def _command(url: str, name: str, path: Path, *options: str) -> Result:
+    """Run a command in a thread, because it has a loop of its own."""
+    environment = {"MIDSTREAM_REDIS_URL": url}
+    return await asyncio.to_thread(CliRunner().invoke, main, [name, str(path), *options], env=environment)

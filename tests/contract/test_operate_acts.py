@@ -211,8 +211,9 @@ async def test_a_retention_is_changed(client: httpx2.AsyncClient, log: Log, redi
 async def test_the_audit_says_who_did_what(client: httpx2.AsyncClient, log: Log, redis: Redis) -> None:
     """Operate/Audit."""
     await ended(log, "s1")
+    traced = {"traceparent": f"00-{'1' * 32}-{'2' * 16}-01"}
     for act in ("cancel", "requeue"):
-        await client.post(f"/v1/operate/streams/acme/s1/{act}")
+        await client.post(f"/v1/operate/streams/acme/s1/{act}", headers=traced)
     await client.post("/v1/operate/streams/acme/absent/cancel")
     rows = (await client.get("/v1/operate/audit")).json()["data"]
     assert [(row["act"], row["stream"], row["result"], row.get("reason")) for row in rows] == [

@@ -134,6 +134,7 @@ def test_a_stream_of_too_many_entries_is_refused() -> None:
         ("acme/one", {"request": "{}"}),
         ("acme/one", {"request": "{"}),
         ("acme/one", {"metadata": "[]"}),
+        ("acme/one", {"past": "1 lost then me"}),
         ("acme/one", {"Field-": ""}),
     ],
 )

@@ -1,10 +1,12 @@
 """The commands `export` and `import`. They work at Redis itself, which an operator reaches."""
 
 import asyncio
+import getpass
 import os
+import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
@@ -60,6 +62,7 @@ def export_streams(path: Path, *, without_secret: bool, as_json: bool, **filters
         with_secret = not (without_secret or selection.filters)
         heading = Heading(selection.filters, secret_digest(secret), secret if with_secret else "")
         streams = WholeStreams(redis, settings.key_prefix)
+        await _note(redis, settings, "export", where=selection.filters)
         exporter = Exporter(Log(redis, settings.key_prefix), streams, _bounds(settings))
         with _opened(path, os.O_RDWR | os.O_CREAT) as file:
             result = await exporter.run(file, selection, heading, _progress("streams"))
@@ -106,6 +109,7 @@ def import_streams(path: Path, tenant: str, *, only_check: bool, any_secret: boo
                 echo("the archive is whole")
                 return 0
             await importer.adopt_secret(heading, any_secret=any_secret)
+            await _note(redis, settings, "import", tenant=tenant)
             result = await importer.run(file)
         if as_json:
             echo_json(asdict(result))
@@ -147,6 +151,24 @@ def _at_redis(run: Callable[["Redis", "Settings"], Awaitable[int]]) -> None:
         _fail("log_unavailable", str(error))
     except KeyboardInterrupt:
         _fail("stopped", "The same command goes on from here.")
+
+
+async def _note(redis: "Redis", settings: "Settings", act: str, **facts: Any) -> None:
+    """Add a row to the audit of operators' acts; a full server takes none, and what is on it may be exported still."""
+    from midstream.log.errors import LogFull  # noqa: PLC0415
+    from midstream.log.trail import Trail  # noqa: PLC0415
+
+    by = {"user": _system_user(), "address": socket.gethostname()}
+    row = {"act": act, "result": "begun"} | {name: value for name, value in facts.items() if value} | {"by": by}
+    with suppress(LogFull):
+        await Trail(redis, settings.key_prefix).add(row, settings.audit_entries)
+
+
+def _system_user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        return str(os.getuid())
 
 
 def _fail(code: str, detail: str) -> None:

@@ -43,7 +43,8 @@ class Operator:
         """
         subject = {"act": act, "result": result, "tenant": tenant, "stream": stream, **facts}
         row = {name: value for name, value in subject.items() if value != ""}
-        by = {name: value for name, value in {**self.names, **self.asker._asdict()}.items() if value}
+        asker = {"request": self.asker.request, "address": self.asker.address}
+        by = {name: value for name, value in {**self.names, **asker}.items() if value}
         await self.resources.trail.add(row | {"by": by}, self.settings.audit_entries)
 
     @property

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapte
 from midstream.access.limit_settings import LONGEST_S
 from midstream.log.entries import END, OUTCOMES, decode
 from midstream.log.keys import tenant_of
+from midstream.log.past import PastAttempt
 from midstream.log.state import FIELDS, State
 from midstream.log.whole import WholeState
 from midstream.operate.archive.archive_lines import MOST_NUMBER, ArchiveError, Bounds, Row, StreamDigest
@@ -152,6 +153,7 @@ def _state(line: _Stream, bounds: Bounds) -> State:
     try:
         state = State.parse([fields[each].encode() if each in fields else None for each in FIELDS])
         GenerationRequest.model_validate_json(fields.get("request", ""))
+        PastAttempt.parse(fields.get("past", "").encode())
         objects = [orjson.loads(fields.get(each) or "{}") for each in ("metadata", "origin")]
     except ValueError:
         raise ValueError("its state, request, metadata or origin cannot be read") from None
