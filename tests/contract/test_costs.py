@@ -150,3 +150,17 @@ async def test_the_day_of_a_time_is_that_of_the_calendar(redis: Redis) -> None:
     script = LUA.read_text() + "local days = {} for i, ms in ipairs(ARGV) do days[i] = date_of(ms) end return days"
     days = await redis.eval(script, 0, *(str(int(each.timestamp()) * 1_000) for each in moments))  # type: ignore[misc]
     assert [day.decode() for day in days] == [f"{each:%Y-%m-%d}" for each in moments]
+
+
+async def test_a_user_who_is_erased_leaves_no_name_among_the_costs(priced: Settings, redis: Redis) -> None:
+    """Delete/User."""
+    month, day = f"{datetime.now(UTC):%Y-%m}", f"{datetime.now(UTC):%Y-%m-%d}"
+    async with inside.worker(priced), served(priced) as client:
+        for user in ("ada", "bob"):
+            path = (await client.post("/v1/streams", json=START | {"user": user})).headers["location"]
+            await client.get(f"{path}?wait=10")
+        await noted(redis)
+        assert (await client.delete("/v1/users/ada")).json()["deleted"] == 1
+        for period in (day, month):
+            assert await sums(redis, "user", period) == {"": 13_000, "alpha/bob": 13_000}
+        assert await sums(redis, "tenant", month) == {"alpha": 26_000}

@@ -1,9 +1,18 @@
 """The sums of what streams have cost (PROTOCOL: Money/Counted). Scripts write them; operators alone read them here."""
 
+from datetime import date, timedelta
+from typing import Final
+
 from redis.asyncio import Redis
 
 from midstream.log.keys import Keys
 from midstream.log.scripts import Scripts
+
+DAYS_KEPT: Final = 100
+MONTH_DAYS: Final = 28
+MONTHS_DAYS_KEPT: Final = 400
+OTHERS: Final = ""
+"""The row without a name."""
 
 
 class Costs:
@@ -21,3 +30,19 @@ class Costs:
         """
         (words,) = await self._scripts.in_order(("HGETALL", f"{self._keys.costs}:{kind}:{currency}:{day}"))
         return {row.decode(): int(nano) for row, nano in zip(words[::2], words[1::2], strict=True)}
+
+    async def forget_user(self, tenant: str, user: str, currency: str, today: date) -> None:
+        """Move what a user has cost into the row without a name, in two round trips. Raises as `day`."""
+        days = {f"{today - timedelta(days=number)}" for number in range(-1, DAYS_KEPT + 1)}
+        months = {f"{today - timedelta(days=number):%Y-%m}" for number in range(0, MONTHS_DAYS_KEPT, MONTH_DAYS)}
+        keys = [f"{self._keys.costs}:user:{currency}:{period}" for period in sorted(days | months)]
+        row = f"{tenant}/{user}"
+        amounts = await self._scripts.in_order(*(("HGET", key, row) for key in keys))
+        moves = [
+            command
+            for key, nano in zip(keys, amounts, strict=True)
+            if nano is not None
+            for command in (("HDEL", key, row), ("HINCRBY", key, OTHERS, nano))
+        ]
+        if moves:
+            await self._scripts.in_order(*moves)

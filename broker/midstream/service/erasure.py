@@ -1,6 +1,7 @@
 """Erases all streams of a user (PROTOCOL: Delete/User)."""
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Final
 
 from midstream.access.grant import Grant, Scope
@@ -42,4 +43,6 @@ async def erase_user(resources: Resources, grant: Grant, streams: CallerStreams,
         erased += sum(await asyncio.gather(*map(erase, stream_ids)))
         for list_of in (grant.tenant, owner):
             await resources.registry.drop(list_of, stream_ids)
+    if currency := resources.settings.prices.currency:
+        await resources.operations.costs.forget_user(grant.tenant, user, currency, datetime.now(UTC).date())
     return erased
