@@ -1,10 +1,12 @@
-"""`midstream ls` against a broker whose pages come short, as a broker's do that looked through many for a few.
+"""`midstream ls` against a broker whose pages come short, and against one that searches for operators.
 
 Operation/List.
 """
 
 import asyncio
 import json
+import re
+import signal
 import sys
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -34,13 +36,17 @@ def pages() -> Answer:
     return answer
 
 
+async def started(url: str, *words: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "midstream.cli", "ls", "--url", url, *words),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+
 async def ls(*words: str) -> tuple[str, str]:
     async with scripted_broker(pages()) as broker:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "midstream.cli", "ls", "--status", "running", "--url", broker.url, *words),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
+        process = await started(broker.url, "--status", "running", *words)
         out, err = await process.communicate()
     assert process.returncode == 0, err
     return out.decode(), err.decode()
@@ -69,3 +75,60 @@ async def test_it_says_when_it_was_cut_and_how_to_go_on() -> None:
     assert len(out.splitlines()) == 4
     assert err == "[cut; there may be more: --cursor 8, or --all]\n"
     assert (await ls())[1] == ""
+
+
+STALLED = row(1) | {"tenant": "acme", "outcome": None, "code": None, "epoch": 4, "last_entry_ms": 1, "user": None}
+
+
+def search(queries: list[dict[str, list[str]]]) -> Answer:
+    async def answer(exchange: Exchange) -> None:
+        url = urlsplit(exchange.line.split()[1])
+        assert url.path == "/v1/operate/streams"
+        queries.append(parse_qs(url.query))
+        await exchange.send(200, {"data": [STALLED | {"thread": None}], "next_cursor": None})
+
+    return answer
+
+
+async def test_an_operator_searches_by_every_condition() -> None:
+    """Operation/List, Operate/Find."""
+    queries: list[dict[str, list[str]]] = []
+    words = "--status failed --silent-s 9 --attempts-over 3 --metadata job=7=8 --where user=ada --tenant acme --limit 5"
+    async with scripted_broker(search(queries)) as broker:
+        process = await started(broker.url, *words.split())
+        out, err = await process.communicate()
+    assert (process.returncode, err) == (0, b"")
+    assert re.match(r"stream +tenant +status +why +model +attempts", out.decode())
+    assert re.search(r"^s1 +acme +running +- +demo/x +4 ", out.decode(), re.MULTILINE)
+    assert queries == [
+        {
+            "status": ["failed"],
+            "silent_s": ["9"],
+            "attempts_over": ["3"],
+            "metadata.job": ["7=8"],
+            "user": ["ada"],
+            "tenant": ["acme"],
+            "limit": ["5"],
+        }
+    ]
+
+
+async def test_it_looks_again_until_it_is_interrupted() -> None:
+    """Operation/List."""
+    queries: list[dict[str, list[str]]] = []
+    async with scripted_broker(search(queries)) as broker:
+        process = await started(broker.url, "--all-tenants", "--watch", "--every", "0.2", "--json")
+        assert process.stdout is not None
+        looks = [json.loads(await process.stdout.readline()) for _ in range(3)]
+        process.send_signal(signal.SIGINT)
+        await process.communicate()
+    assert looks == [{"data": [STALLED | {"thread": None}], "next_cursor": None}] * 3
+    assert queries[:3] == [{"limit": ["20"]}] * 3
+
+
+async def test_a_condition_without_a_value_is_refused() -> None:
+    """Operation/List."""
+    process = await started("http://127.0.0.1:1", "--where", "user")
+    _, err = await process.communicate()
+    assert process.returncode == 2
+    assert b"--where needs a name" in err

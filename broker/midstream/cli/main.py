@@ -12,6 +12,7 @@ from midstream.cli import (
     act_commands,
     archive_commands,
     cost_command,
+    list_commands,
     operate_commands,
     outlet_commands,
     stream_commands,
@@ -149,6 +150,10 @@ def config(as_json: bool) -> None:
 
 
 main.add_command(keys)
-for room in (stream_commands, operate_commands, act_commands, archive_commands, outlet_commands, cost_command):
+ROOMS: Final = (
+    *(stream_commands, list_commands, operate_commands, act_commands),
+    *(archive_commands, outlet_commands, cost_command),
+)
+for room in ROOMS:
     for command in room.COMMANDS:
         main.add_command(command)

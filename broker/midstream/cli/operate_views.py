@@ -33,6 +33,28 @@ def workers(answer: Json, fit: int) -> str:
     return table(head, rows, fit) if rows else "no worker is alive"
 
 
+def streams(rows: Sequence[Json], now_ms: float, fit: int) -> str:
+    """Return the streams that a search found, in its order; `now_ms` is the time from which ages are counted."""
+    head = ("stream", "tenant", "status", "why", "model", "attempts", "entries", "age", "silence", "user", "thread")
+    cells = [
+        (
+            each["id"],
+            each["tenant"],
+            each["outcome"] or each["status"],
+            each["code"],
+            each["model"],
+            each["epoch"],
+            each["tail"],
+            span(max(0, now_ms - each["created_ms"])),
+            span(max(0, now_ms - (each["last_entry_ms"] or each["created_ms"]))) if not each["outcome"] else None,
+            each["user"],
+            each["thread"],
+        )
+        for each in rows
+    ]
+    return table(head, cells, fit) if rows else "no streams"
+
+
 def generations(answer: Json, fit: int) -> str:
     """Return what all workers run, those first that have run for longest."""
     head = ("stream", "tenant", "model", "state", "attempt", "entries", "age", "lease age", "worker")

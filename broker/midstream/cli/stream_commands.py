@@ -1,9 +1,9 @@
-"""The commands that start and read streams: start, tail, ls, show, log. Each is a client of a running broker."""
+"""The commands that start and read streams: start, tail, show, log. Each is a client of a running broker."""
 
 import asyncio
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import aclosing
 from typing import Any, Final
 
@@ -13,13 +13,11 @@ from midstream.cli import render
 from midstream.cli.client_command import client_command
 from midstream.cli.terminal import echo, echo_json
 from midstream.client.client import ClientEntry, Midstream
-from midstream.journal.plain_text import harmless_line
 
 EXIT_STATUS: Final = {"completed": 0, "failed": 3, "cancelled": 4, "interrupted": 5}
 EXIT_LEFT: Final = 130
 """The exit status after Ctrl-C, as in shells; the generation goes on."""
 POLICIES: Final = ("auto", "reattach", "interrupt", "continue", "restart")
-STATUSES: Final = ("queued", "running", "ended", *EXIT_STATUS)
 
 _STREAM_ID: Final = click.argument("stream_id", metavar="ID")
 _AFTER: Final = click.option(
@@ -70,25 +68,6 @@ async def tail(midstream: Midstream, stream_id: str, after: int, as_json: bool) 
 
 
 @client_command
-@click.option("--status", type=click.Choice(STATUSES), help="Only streams with this status or outcome.")
-@click.option("--thread", help="Only streams of this thread.")
-@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Most streams to list.")
-@click.option("--all", "everything", is_flag=True, help="List all streams, whatever --limit is.")
-@click.option("--cursor", help="Continue an earlier list that stopped at this cursor.")
-async def ls(
-    midstream: Midstream, limit: int, everything: bool, cursor: str | None, as_json: bool, **filters: str | None
-) -> None:
-    """List streams, the newest first."""
-    rows, next_cursor = await _list(midstream, None if everything else limit, cursor, filters)
-    if as_json:
-        echo_json({"data": rows, "next_cursor": next_cursor})
-        return
-    echo(render.streams(rows))
-    if next_cursor is not None:
-        echo(f"[cut; there may be more: --cursor {harmless_line(next_cursor)}, or --all]", err=True, dim=True)
-
-
-@client_command
 @_STREAM_ID
 async def show(midstream: Midstream, stream_id: str, as_json: bool) -> None:
     """Print a stream's state."""
@@ -109,23 +88,7 @@ async def log(midstream: Midstream, stream_id: str, after: int, limit: int | Non
         left = left and left - len(page)
 
 
-COMMANDS: Final = (start, tail, ls, show, log)
-
-
-async def _list(
-    midstream: Midstream, limit: int | None, cursor: str | None, filters: Mapping[str, str | None]
-) -> tuple[list[dict[str, Any]], str | None]:
-    """Return up to `limit` streams (None: all), and the cursor after which there may be more."""
-    rows: list[dict[str, Any]] = []
-    while True:
-        # A page may hold fewer streams than its limit, or none, and still have one after it: for each page the broker
-        # looks at a fixed number of streams, whether they fit the filters or not.
-        left = None if limit is None else limit - len(rows)
-        page = await midstream.list(limit=left, cursor=cursor, **filters)
-        rows += page["data"]
-        cursor = page["next_cursor"]
-        if cursor is None or (limit is not None and len(rows) >= limit):
-            return rows, cursor
+COMMANDS: Final = (start, tail, show, log)
 
 
 async def _follow(midstream: Midstream, stream_id: str, after: int, *, as_json: bool) -> int:

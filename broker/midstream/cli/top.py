@@ -1,27 +1,16 @@
-"""`midstream top`: the installation on a full screen, looked at again and again.
-
-It writes plain ANSI: the alternate screen, and each look over the one before. A library for screens was not taken,
-because the client's installation would need it for this command alone.
-"""
+"""`midstream top`: the installation on a full screen, looked at again and again."""
 
 import asyncio
-import shutil
 import sys
 import time
 from typing import Any, Final
 
 from midstream.cli import operate_views as views
+from midstream.cli import screen
 from midstream.cli.table import size, span, width
 from midstream.cli.terminal import echo
-from midstream.client.client import Midstream, MidstreamError
-from midstream.journal.plain_text import harmless
+from midstream.client.client import Midstream
 
-ENTER: Final = "\x1b[?1049h\x1b[?25l"
-"""Take the alternate screen and hide the cursor."""
-LEAVE: Final = "\x1b[?25h\x1b[?1049l"
-HOME: Final = "\x1b[H"
-TO_LINE_END: Final = "\x1b[K"
-TO_SCREEN_END: Final = "\x1b[J"
 MS_PER_S: Final = 1_000
 PARTS: Final = ("workers", "brokers", "queue", "stats", "redis")
 
@@ -37,27 +26,11 @@ async def watch(midstream: Midstream, every_s: float, *, once: bool) -> None:
     if once or not sys.stdout.isatty():
         echo(page(await look(midstream), width(), None))
         return
-    sys.stdout.write(ENTER)
-    try:
-        while True:
-            fit, lines = shutil.get_terminal_size()
-            try:
-                text = page(await look(midstream), fit, lines - 1)
-            except MidstreamError as error:
-                text = f"error {error.code}: {error.detail}"[:fit]
-            _show(text)
-            await asyncio.sleep(every_s)
-    except asyncio.CancelledError:
-        return  # Ctrl-C
-    finally:
-        sys.stdout.write(LEAVE)
-        sys.stdout.flush()
 
+    async def text(fit: int, most_lines: int) -> str:
+        return page(await look(midstream), fit, most_lines)
 
-def _show(text: str) -> None:
-    lines = (harmless(line) + TO_LINE_END for line in text.split("\n"))
-    sys.stdout.write(HOME + "\r\n".join(lines) + TO_SCREEN_END)
-    sys.stdout.flush()
+    await screen.show(text, every_s)
 
 
 def page(answers: dict[str, Any], fit: int, most_lines: int | None) -> str:
