@@ -46,11 +46,14 @@ async def test_what_fits_is_counted_and_done_without_a_terminal_only_if_told(url
     refused = await run(url, "rm", "--where", "status=queued")
     assert (refused.exit_code, "add --yes" in refused.stderr) == (2, True)
     assert len([state for state in await streams.states([f"s{n}" for n in range(5)]) if state]) == 5
-    sealed = await run(url, "seal", "--reason", "it hangs", "--where", "q=s1", "--yes", "--json")
+    sealed = await run(url, "seal", "--reason", "it hangs\x1b[2J\n2026", "--where", "q=s1", "--yes", "--json")
     assert json.loads(sealed.stdout) == {"act": "seal", "done": 1, "refused": {}, "refusals": []}
     mixed = await run(url, "seal", "--reason", "again", "--where", "model=demo/count", "--yes")
     assert mixed.exit_code == 1
     assert mixed.stderr == "4 streams done, 1 refused\n  stream_ended: 1, such as default/s1\n"
+    lines = (await run(url, "audit")).stdout.splitlines()
+    assert [line for line in lines if "it hangs" in line] == [line for line in lines if "q=s1" in line]
+    assert not any("\x1b" in line for line in lines)
     gone = await run(url, "rm", "--where", "status=ended", "--where", "tenant=default", "--yes")
     assert gone.stderr == "5 streams done, 0 refused\n"
     assert (await run(url, "rm", "--where", "status=ended", "--yes")).stderr == "0 streams fit\n"

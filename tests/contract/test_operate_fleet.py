@@ -43,6 +43,18 @@ async def fitting(client: httpx2.AsyncClient, path: str, condition: Any) -> Any:
             await asyncio.sleep(0.01)
 
 
+async def test_a_worker_lets_a_sealed_stream_go(client: httpx2.AsyncClient, settings: Settings) -> None:
+    """Operate/Seal: also while its source is silent."""
+    async with inside.worker(settings):
+        stream_id = (await client.post("/v1/streams", json=LONG)).json()["id"]
+        await fitting(client, "workers", lambda each: each["data"] and each["data"][0]["generations"])
+        url = f"/v1/operate/streams/default/{stream_id}/seal"
+        assert (await client.post(url, json={"reason": "it is silent"})).status_code == 200
+        await fitting(client, "workers", lambda each: each["data"][0]["generations"] == [])
+    state = (await client.get(f"/v1/streams/{stream_id}")).json()
+    assert (state["outcome"], state["error"]["message"]) == ("interrupted", "it is silent")
+
+
 async def test_a_worker_drains_by_order(client: httpx2.AsyncClient, settings: Settings) -> None:
     """Operate/Drain, Drain/Handover."""
     async with inside.worker(settings.model_copy(update={"drain_s": 0.0})) as worker:

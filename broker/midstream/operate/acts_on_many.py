@@ -93,7 +93,9 @@ class ActsOnMany:
         until_s = time.monotonic() + self._operator.settings.acts_step_s
         while most:
             page, tally.next = await self._search.page(min(PAGE, most - tally.handled), tally.next)
-            await asyncio.gather(*(self._one(row, tally) for row in page))
+            results = await asyncio.gather(*(self._one(row, tally) for row in page), return_exceptions=True)
+            for error in filter(None, results):  # none of them goes on alone
+                raise error
             if tally.next is None or tally.handled >= most or time.monotonic() >= until_s:
                 break
         await self._note(audit.DONE, {"done": tally.done, "refused": dict(tally.refused)})
