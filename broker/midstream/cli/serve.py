@@ -105,7 +105,7 @@ def serve_many(settings: Settings, processes: int) -> int:
             Command(
                 f"broker {number}",
                 (sys.executable, "-P", "-m", "midstream.cli", "broker", "--fd", str(descriptor)),
-                stop_timeout_s=settings.broker_drain_ms / 1_000 + STOP_MARGIN_S + 1,
+                stop_timeout_s=settings.broker_drain_ms / 1_000 + settings.traces_exit_s + STOP_MARGIN_S + 1,
                 environment={
                     "MIDSTREAM_HOST": settings.host,
                     "MIDSTREAM_PORT": str(settings.port),

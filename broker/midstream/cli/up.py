@@ -109,7 +109,7 @@ class _Up:
         broker = Command(
             "broker",
             (sys.executable, "-P", "-m", "midstream.cli", "broker", "--fd", str(self._listener.fileno())),
-            stop_timeout_s=self._settings.broker_drain_ms / 1_000 + STOP_MARGIN_S,
+            stop_timeout_s=self._settings.broker_drain_ms / 1_000 + self._settings.traces_exit_s + STOP_MARGIN_S,
             ending="to part from its tails",
             ready=lambda: _serves(host, port, "/readyz"),
             environment=self._environment | self._settings.metrics_of(0),
@@ -120,7 +120,7 @@ class _Up:
             Command(
                 f"worker {number}" if self._options.workers > 1 else "worker",
                 (sys.executable, "-P", "-m", "midstream_worker"),
-                stop_timeout_s=self._settings.drain_s + STOP_MARGIN_S,
+                stop_timeout_s=self._settings.drain_s + self._settings.traces_exit_s + STOP_MARGIN_S,
                 ending="to finish what it generates",
                 environment=self._environment | self._settings.metrics_of(number),
             )
