@@ -63,7 +63,13 @@ class Presence:
         self._is_asked_to_drain = False
         self._between = between
         self._counts = MinuteCounts()
-        self._started_ms = time.time_ns() // 1_000_000
+        self._lasting = {  # read once: the version is in a file
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "version": version("midstream"),
+            "python": platform.python_version(),
+            "started_ms": time.time_ns() // 1_000_000,
+        }
         self._lag_s = 0.0
         self._task: asyncio.Task[None] | None = None
 
@@ -101,11 +107,7 @@ class Presence:
     async def _sign(self) -> int:
         counts = self._counts.take()
         facts = {
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "version": version("midstream"),
-            "python": platform.python_version(),
-            "started_ms": self._started_ms,
+            **self._lasting,
             "clock_ms": time.time_ns() // 1_000_000,
             "loop_lag_ms": round(self._lag_s * 1000, 1),
             **self._read(),
