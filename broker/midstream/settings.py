@@ -97,6 +97,9 @@ class Settings(
     audit_entries: int = Field(
         default=10_000, ge=100, description="most acts of operators that the audit in Redis keeps; the oldest go first"
     )
+    operators_read: bool = Field(
+        default=True, description="operators may read what is in the streams of all tenants, not only what they are"
+    )
     list_scan: int = Field(default=2_000, ge=100, description="most streams that a list with a filter looks at")
     find_streams: int = Field(
         default=200_000, ge=100, le=10_000_000, description="most streams that an operator can find: the newest ones"

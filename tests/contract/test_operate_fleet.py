@@ -212,3 +212,43 @@ async def test_redis_is_described(client: httpx2.AsyncClient) -> None:
     assert answer["eviction"]["policy"] == "noeviction"
     assert answer["slow_log"]["length"] >= 0
     assert answer["memory"]["forecast"] is None, "a server that was just started foretells nothing"
+
+
+async def test_entries_are_shown_without_their_content_unless_it_is_asked_for(
+    client: httpx2.AsyncClient, settings: Settings
+) -> None:
+    """Operate/Entries."""
+    async with inside.worker(settings):
+        stream_id = (await client.post("/v1/streams", json=SHORT)).json()["id"]
+        await client.get(f"/v1/streams/{stream_id}?wait=10")
+    path = f"/v1/operate/streams/default/{stream_id}"
+    page = (await client.get(f"{path}/entries?after=1&limit=2")).json()
+    assert [each["offset"] for each in page["data"]] == [2, 3]
+    assert page["data"][0].keys() == {"offset", "epoch", "type", "written_ms", "bytes"}
+    with_content = (await client.get(f"{path}/entries?content=true")).json()["data"]
+    native = (await client.get(f"/v1/streams/{stream_id}/entries")).json()["data"]
+    assert [each["data"] | {"type": each["type"]} for each in with_content] == [each["data"] for each in native]
+    shape = (await client.get(f"{path}/shape")).json()
+    assert sum(shape["slices"]) == shape["entries"] == page["tail"] == sum(row["number"] for row in shape["gaps"]) + 1
+    assert (shape["stalls"], shape["untimed"]) == ([], 0)
+    assert (await client.get("/v1/operate/streams/default/none/entries")).status_code == 404
+    async with inside.broker(settings.model_copy(update={"operators_read": False})) as closed:
+        refused = await closed.get(f"{path}/entries?content=true")
+        assert (refused.status_code, refused.json()["code"]) == (403, "content_forbidden")
+        assert (await closed.get(f"{path}/entries")).status_code == 200
+
+
+async def test_stalls_are_named_with_their_place(client: httpx2.AsyncClient, redis: Redis) -> None:
+    """Operate/Entries."""
+    log = Log(redis, "ms")
+    new = NewStream(digest="d", tenant="default", model="demo/count", ttl_s=60, request=b'{"input":"hi"}')
+    await log.create("s1", new, look_in_ms=60_000)
+    claim = await log.claim("s1", new_owner("web-1:42:beef"), 60_000)
+    tail = claim.state.tail
+    for after_ms in (1_010, 1_020, 6_020, 6_030, 8_030):
+        tail = await log.append("s1", claim.fence, tail, [b"tx"], after_ms=after_ms)
+    shape = (await client.get("/v1/operate/streams/default/s1/shape")).json()
+    stalls = {stall["before_offset"]: stall["gap_ms"] for stall in shape["stalls"]}
+    assert (stalls[4], stalls[6]) == (5_000, 2_000)
+    assert (shape["entries"], shape["slices"][-1]) == (6, 1)
+    await client.delete("/v1/streams/s1")

@@ -52,6 +52,16 @@ class InsufficientScopeError(AccessError):
         self.scope = scope
 
 
+class ContentForbiddenError(AccessError):
+    """Operators may not read what is in streams (PROTOCOL: Operate/Entries)."""
+
+    status = 403
+    code = "content_forbidden"
+
+    def __init__(self) -> None:
+        super().__init__("Operators may not read content here (MIDSTREAM_OPERATORS_READ).")
+
+
 class LimitExceededError(AccessError):
     """A limit of the tenant, its user or a stream is reached (PROTOCOL: Limits/Refused).
 

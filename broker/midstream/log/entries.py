@@ -112,13 +112,18 @@ def encode(entry: Entry) -> bytes:
     return byte + orjson.dumps(entry.data)
 
 
+def type_of(stored: bytes) -> str | None:
+    """Return the type of an entry in its stored form; None where it is none."""
+    return _TYPE_OF.get(stored[0]) if stored else None
+
+
 def decode(stored: bytes, offset: int, epoch: int) -> Entry:
     """Return the entry that is stored in this form.
 
     Raises:
         ValueError: The bytes are not a stored entry; the log was written by something else.
     """
-    kind = _TYPE_OF.get(stored[0]) if stored else None
+    kind = type_of(stored)
     if kind is None:
         raise ValueError(f"entry {offset} has no known type byte: {stored[:16]!r}")
     if kind in _BARE:

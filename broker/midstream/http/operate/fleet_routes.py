@@ -1,13 +1,15 @@
 """`/v1/operate/…`: what an operator asks about one stream, and about the installation (PROTOCOL: Operators)."""
 
-from fastapi import APIRouter, Response
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
 
 from midstream.http.auth import AnOperator
 from midstream.http.fast_path.open_files import most_files
 from midstream.http.fast_path.tested_uvicorn import why_not
 from midstream.http.json_response import JsonResponse
 from midstream.http.json_route import JsonRoute
-from midstream.operate import doctor, fleet, minute_stats, queue_report, redis_report
+from midstream.operate import doctor, fleet, minute_stats, queue_report, redis_report, stream_log
 from midstream.operate.stream_report import stream_report
 
 router = APIRouter(prefix="/v1/operate", tags=["operate"], route_class=JsonRoute)
@@ -54,3 +56,23 @@ async def get_doctor(operator: AnOperator) -> Response:
 async def get_stream(tenant: str, stream_id: str, operator: AnOperator) -> Response:
     """Show all that is known of a stream except its content, and say why it has ended or what it waits for."""
     return JsonResponse(await stream_report(operator, tenant, stream_id), headers={"Stream-Id": stream_id})
+
+
+@router.get("/streams/{tenant}/{stream_id}/entries", response_class=Response)
+async def get_entries(
+    tenant: str,
+    stream_id: str,
+    operator: AnOperator,
+    after: Annotated[int, Query(ge=0, description="The last offset that you have.")] = 0,
+    limit: Annotated[int, Query(ge=1)] = 100,
+    content: Annotated[bool, Query(description="`true`: with what the entries hold.")] = False,
+) -> Response:
+    """Read a page of a stream's entries: offset, epoch, type, time and size; their content only with `content`."""
+    page = await stream_log.entries(operator, tenant, stream_id, after, limit, with_content=content)
+    return JsonResponse(page, headers={"Stream-Id": stream_id})
+
+
+@router.get("/streams/{tenant}/{stream_id}/shape", response_class=Response)
+async def get_shape(tenant: str, stream_id: str, operator: AnOperator) -> Response:
+    """Show how a stream's entries are spread over its life, how long the gaps between them are, and its stalls."""
+    return JsonResponse(await stream_log.shape(operator, tenant, stream_id), headers={"Stream-Id": stream_id})
