@@ -14,6 +14,8 @@ from redis.asyncio import Redis
 
 from midstream.log.entries import Entry, encode
 from midstream.log.log import Log
+from midstream.log.registry import Registry
+from midstream.log.state import Left
 from midstream.log.values import NewStream, Notes
 from midstream.settings import Settings
 from tests import inside
@@ -164,3 +166,13 @@ async def test_a_user_who_is_erased_leaves_no_name_among_the_costs(priced: Setti
         for period in (day, month):
             assert await sums(redis, "user", period) == {"": 13_000, "alpha/bob": 13_000}
         assert await sums(redis, "tenant", month) == {"alpha": 26_000}
+
+
+@pytest.mark.parametrize("strange", [{"cost": "much"}, {"cost": f"{10**30} USD"}, {"ended_ms": "never"}])
+async def test_a_strange_state_keeps_no_end_from_being_noted(redis: Redis, strange: dict[str, str]) -> None:
+    """Money/Counted: a state that was imported may hold anything."""
+    state = {"status": "ended", "tenant": "alpha", "model": "m", "cost": "5 USD", "ended_ms": "1", "ttl_s": "60"}
+    await redis.hset("ms:{alpha/strange}:state", mapping=state | strange)  # type: ignore[misc]
+    await redis.expire("ms:{alpha/strange}:state", 60)
+    await Registry(redis, "ms").unwatch({"alpha/strange": Left(0, 0, 60)})
+    assert sum([await redis.hlen(key) for key in [each async for each in redis.scan_iter("ms:cost:*")]]) == 0  # type: ignore[misc]

@@ -8,8 +8,10 @@ local function count_cost(state, costs)
   local fields = {'cost', 'counted', 'ended_ms', 'tenant', 'user', 'key', 'thread', 'model'}
   local cost, counted, ended_ms, tenant, user, key, thread, model = unpack(redis.call('HMGET', state, unpack(fields)))
   if not cost or counted then return end
-  redis.call('HSET', state, 'counted', 1)
   local nano, currency = string.match(cost, '^(%d+) (%u+)$')
+  -- An imported state may hold anything, and must not keep other streams from being noted.
+  if not (nano and tonumber(ended_ms or '') and tenant and model) then return end
+  redis.call('HSET', state, 'counted', 1)
   local day, month = date_of(tonumber(ended_ms))
   local function add(kind, period, kept_days, row)
     local rows = costs .. ':' .. kind .. ':' .. currency .. ':' .. period
