@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import orjson
 import pytest
 from click.testing import CliRunner, Result
 from pydantic import SecretStr
@@ -25,6 +26,7 @@ from midstream.operate.archive.exporter import Selection
 from midstream.settings import Settings
 from tests import inside
 from tests.contract.archives import bring_in, contents_of, expiries_ms, export, write_stream
+from tests.contract.ws_talk import dial
 from tests.faults.proxy import Command, Proxy
 from tests.servers import ValkeyProcess, free_port
 
@@ -60,6 +62,12 @@ async def readings(client: httpx2.AsyncClient, stream_ids: dict[str, str]) -> di
         answer = await client.get(path, headers=KEY)
         assert answer.status_code in (200, 204), (path, answer.text)
         read[path] = answer.content
+    cursor = {"Last-Event-ID": f"{stream_ids['/api/chat'][:8]}.7"}
+    read["chat, resumed"] = (await client.get("/api/chat/c/stream", headers=KEY | cursor)).content
+    assert b"finish" in read["chat, resumed"]
+    async with dial(client, additional_headers=KEY) as talk:
+        await talk.say(type="tail", id=stream_ids["/v1/streams"], after=7)
+        read["socket"] = orjson.dumps(await talk.entries(stream_ids["/v1/streams"]))
     for path, body in STARTS.items():
         answer = await client.post(path, json=body, headers=headers(path))
         assert answer.status_code == 200, (path, answer.text)
