@@ -1,6 +1,7 @@
 """Archives: what is exported, wiped and imported is what was there, whenever either program is killed."""
 
 import asyncio
+import fcntl
 import json
 import os
 import re
@@ -270,10 +271,15 @@ async def test_a_user_of_redis_needs_a_brokers_rights_and_few_more(redis: Redis,
     assert json.loads(imported.stdout)["streams"] == 1
     acts = [(row.facts["act"], row.facts["result"]) for row in await Trail(redis, "ms").newest(9)]
     assert acts == [("export", "begun"), ("import", "begun")]
+    url = url.replace("archivist:password@", "")
     absent = await _command(url, "import", tmp_path / "none.gz")
     assert absent.exit_code == 2
+    with open(tmp_path / "all.gz", "rb") as file:  # noqa: ASYNC230, PTH123 - a small file
+        fcntl.flock(file, fcntl.LOCK_SH)
+        busy = await _command(url, "export", tmp_path / "all.gz")
+    assert (busy.exit_code, "is in use by another export" in busy.stderr) == (2, True)
     (tmp_path / "none.gz").write_bytes(b"else")
-    refused = await _command(url.replace("archivist:password@", ""), "import", tmp_path / "none.gz")
+    refused = await _command(url, "import", tmp_path / "none.gz")
     assert (refused.exit_code, refused.stderr.split(":")[0]) == (1, "error archive_unreadable")
 
 

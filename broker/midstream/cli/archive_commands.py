@@ -1,6 +1,7 @@
 """The commands `export` and `import`. They work at Redis itself, which an operator reaches."""
 
 import asyncio
+import fcntl
 import getpass
 import os
 import socket
@@ -178,12 +179,17 @@ def _fail(code: str, detail: str) -> None:
 
 @contextmanager
 def _opened(path: Path, flags: int) -> Iterator[BinaryIO]:
-    """Open a file that nobody else reads, if it is made now."""
+    """Open a file, and keep other exports from it while it is written; one that is made now is its owner's alone."""
     try:
         descriptor = os.open(path, flags, PRIVATE_FILE)
     except OSError as error:
         raise click.UsageError(f"{path}: {error.strerror}") from None
-    with os.fdopen(descriptor, "r+b" if flags & os.O_RDWR else "rb") as file:
+    is_written = bool(flags & os.O_RDWR)
+    with os.fdopen(descriptor, "r+b" if is_written else "rb") as file:
+        try:
+            fcntl.flock(file, (fcntl.LOCK_EX if is_written else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise click.UsageError(f"{path} is in use by another export or import.") from None
         yield file
 
 

@@ -112,7 +112,7 @@ class Exporter:
         names = await self._names()
         for done in range(0, len(names), STATES):
             page = names[done : done + STATES]
-            for name, state in zip(page, await self._log.states(page), strict=True):
+            for number, (name, state) in enumerate(zip(page, await self._log.states(page), strict=True), done + 1):
                 if name in self._there:
                     result.there += 1
                 elif state is not None and not state.ended:
@@ -121,7 +121,7 @@ class Exporter:
                     await self._add(name, result)
                 if len(self._part) >= PART_BYTES:
                     is_complete = self._flush(file)
-                    progress(done, len(names))
+                    progress(number, len(names))
         is_complete = self._flush(file) if self._part else is_complete
         if not is_complete:
             write_member(file, self._totals.line())
