@@ -165,7 +165,9 @@ async def test_what_was_paid_is_read_on_by_another_stream(client: httpx2.AsyncCl
     await client.delete(f"/v1/operate/streams/acme/{begun.json()['id']}")
 
 
-async def test_a_trimmed_log_is_never_shown_without_its_beginning(client: httpx2.AsyncClient, log: Log) -> None:
+async def test_a_trimmed_log_is_never_shown_without_its_beginning(
+    client: httpx2.AsyncClient, log: Log, redis: Any
+) -> None:
     """Operate/Trim, Read/Trimmed: not to a tail that is open in this broker either."""
     await ended(log, "s1", COMPLETED)
     ada = bearer("ada")
@@ -178,6 +180,9 @@ async def test_a_trimmed_log_is_never_shown_without_its_beginning(client: httpx2
     rest = await client.get("/v1/streams/s1/events?after=3", headers=ada)
     assert re.findall(r"id: (\d+)", rest.text) == ["4", "5", "6"]
     assert (await client.post("/v1/operate/streams/acme/s1/trim")).json()["first"] == 6
+    state = await log.state("acme/s1")
+    assert state is not None
+    assert sum(map(int, await redis.hvals("ms:stored:acme"))) == state.stored_bytes, "Limits/Stored"
     await create(log, "s2")
     live = await client.post("/v1/operate/streams/acme/s2/trim")
     assert (live.status_code, live.json()["code"]) == (409, "stream_not_ended")

@@ -6,9 +6,8 @@ import hashlib
 from midstream.access.grant import owner_of
 from midstream.access.ids import derived_id
 from midstream.lifecycle.verdict import OUTDATED, look_again_ms
-from midstream.log.entries import FAILED, INTERRUPTED, decode
+from midstream.log.entries import FAILED, INTERRUPTED
 from midstream.log.keys import id_of, stream_name
-from midstream.log.log import Log
 from midstream.log.state import EXTERNAL, State
 from midstream.log.values import NewStream
 from midstream.operate.act import ActRefusedError, Done
@@ -37,7 +36,7 @@ async def requeue(resources: Resources, name: str, *, pay_again: bool) -> Done:
     if state.outcome not in (FAILED, INTERRUPTED):
         raise ActRefusedError("stream_ended", f"The stream has ended: {state.outcome}.")
     reads_on = state.policy == "reattach" and bool(state.upstream_id)
-    if not (pay_again or reads_on) and await _may_have_been_paid(resources.log, name, state):
+    if not (pay_again or reads_on) and _may_have_been_paid(state):
         raise ActRefusedError("would_pay_again", "The call may have been paid: order `pay_again` to make another one.")
     with resources.tracing.start(b"") as trace:
         done = await _begin(resources, name, state, state.upstream_id if reads_on else "", trace.context)
@@ -46,12 +45,9 @@ async def requeue(resources: Resources, name: str, *, pay_again: bool) -> Done:
     return done
 
 
-async def _may_have_been_paid(log: Log, name: str, state: State) -> bool:
-    if state.paid or state.intent:
-        return True
-    _, entries = await log.read(name, state.tail - 1, 1)
-    error = decode(entries[0].content, entries[0].offset, entries[0].epoch).data.get("error") if entries else None
-    return error is None or error["code"] == OUTDATED  # the log may be a copy of one that was run elsewhere
+def _may_have_been_paid(state: State) -> bool:
+    # The log of an outdated one may be a copy of one that was run elsewhere. An older version's end has no code.
+    return bool(state.paid or state.intent) or state.code in ("", OUTDATED)
 
 
 async def _begin(resources: Resources, name: str, old: State, upstream_id: str, trace: str) -> Done:
