@@ -74,7 +74,7 @@ def test_a_second_ctrl_c_does_not_wait(data_dir: Path) -> None:
     children = slow.children()
     slow.process.send_signal(signal.SIGINT)
     until(lambda: "stopping" in slow.log.read_text())
-    until(lambda: "waiting for worker to finish what it generates, up to 65 s" in slow.log.read_text())
+    until(lambda: "waiting for worker to finish what it generates, up to 66 s" in slow.log.read_text())
     slow.end(signal.SIGINT, timeout_s=5)
     assert gone(children)
 
