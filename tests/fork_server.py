@@ -30,10 +30,15 @@ IMPORTS = (
     "midstream_worker.__main__",
     "midstream.cli.main",
     "midstream.cli.serve",
+    "midstream.producer.entrance",
 )
 ROOT = Path(__file__).parents[1]
-PROGRAMS = {"worker": "midstream_worker.__main__", "midstream": "midstream.cli.main"}
-"""What can be started by its `main`: a worker by itself, and the command line."""
+PROGRAMS = {
+    "worker": "midstream_worker.__main__",
+    "midstream": "midstream.cli.main",
+    "producing": "tests.faults.producing",
+}
+"""What can be started by its `main`: a worker by itself, the command line, and a producer of the fault rig."""
 
 
 class Wish(TypedDict):

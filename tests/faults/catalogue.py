@@ -6,6 +6,7 @@ from tests.faults.families import (
     deleted,
     drained,
     duplicates,
+    own_producers,
     power_loss,
     redis_away,
     redis_state,
@@ -33,5 +34,6 @@ FAMILIES: dict[str, Family] = {
         *power_loss.FAMILIES,
         *skew.FAMILIES,
         *slips.FAMILIES,
+        *own_producers.FAMILIES,
     )
 }

@@ -54,6 +54,10 @@ class Member:
         """Its process id; 0 before it was started."""
         return self._process.pid if self._process else 0
 
+    def log(self) -> str:
+        """Return all that it has written."""
+        return self._log.read_text(errors="replace") if self._log.exists() else ""
+
     def log_tail(self) -> str:
         """Return the last of what it has written."""
         return self._log.read_text(errors="replace")[-LOG_TAIL_CHARS:] if self._log.exists() else ""

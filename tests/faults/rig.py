@@ -176,6 +176,10 @@ class Rig:
         await member.start("worker ready", "worker")
         return member
 
+    async def member(self, name: str) -> Member:
+        """Return a process that is not started yet."""
+        return await self._member(f"{name}{len(self._members)}", None, None)
+
     async def _member(
         self, name: str, preload: Mapping[str, str] | None, environment: Mapping[str, str] | None
     ) -> Member:
