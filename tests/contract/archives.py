@@ -67,9 +67,11 @@ async def export(redis: Redis, path: Path, selection: Selection = Selection(), b
         return await exporter.run(file, selection, heading, lambda _, __: None)
 
 
-async def bring_in(redis: Redis, archive: bytes, *, tenant: str = "", any_secret: bool = False) -> Imported:
+async def bring_in(
+    redis: Redis, archive: bytes, *, tenant: str = "", any_secret: bool = False, prefix: str = "ms"
+) -> Imported:
     """Do as `midstream import`."""
-    importer = Importer(redis, "ms", BOUNDS, lambda _: None)
+    importer = Importer(redis, prefix, BOUNDS, lambda _: None)
     file = io.BytesIO(archive)
     await importer.adopt_secret(await importer.check(file, tenant), any_secret=any_secret)
     return await importer.run(file)

@@ -100,6 +100,9 @@ async def test_an_imported_installation_answers_as_the_one_before(
     assert await redis.xlen("ms:ended") == len(STARTS), "operators find them"
     lasting = (b"ms:{", b"ms:index", b"ms:chat", b"ms:secret", b"ms:stored")
     assert await contents_of(redis) == {key: value for key, value in kept.items() if key.startswith(lasting)}
+    await bring_in(redis, (tmp_path / "all.gz").read_bytes(), prefix="other")
+    pointer: Any = redis.hget(f"other:{{acme/{stream_ids['/api/chat']}}}:state", "pointer")
+    assert await redis.exists(await pointer), "a chat is found by another prefix, too"
     async with inside.broker(settings) as client:  # no worker: what is not found would never be answered
         after = await readings(client, stream_ids)
     assert after == before
@@ -278,6 +281,13 @@ async def test_a_user_of_redis_needs_a_brokers_rights_and_few_more(redis: Redis,
         fcntl.flock(file, fcntl.LOCK_SH)
         busy = await _command(url, "export", tmp_path / "all.gz")
     assert (busy.exit_code, "is in use by another export" in busy.stderr) == (2, True)
+    await redis.delete("ms:{acme/one}:state", "ms:{acme/one}:log")
+    before = await redis.info("memory")
+    await redis.config_set("maxmemory", before["used_memory"] // 2)
+    full = await _command(url, "import", tmp_path / "all.gz")
+    await redis.config_set("maxmemory", before["maxmemory"])
+    assert (full.exit_code, full.stderr.splitlines()[-1].split(":")[0]) == (1, "error log_full")
+    assert not await redis.keys("ms:{*")
     (tmp_path / "none.gz").write_bytes(b"else")
     refused = await _command(url, "import", tmp_path / "none.gz")
     assert (refused.exit_code, refused.stderr.split(":")[0]) == (1, "error archive_unreadable")

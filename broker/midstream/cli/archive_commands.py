@@ -131,7 +131,7 @@ def _at_redis(run: Callable[["Redis", "Settings"], Awaitable[int]]) -> None:
     from midstream.cli.server_kind import check_server  # noqa: PLC0415
     from midstream.cli.setup import load_settings  # noqa: PLC0415
     from midstream.log.connect import connect  # noqa: PLC0415
-    from midstream.log.errors import LogUnavailable  # noqa: PLC0415
+    from midstream.log.errors import LogFull, LogUnavailable  # noqa: PLC0415
     from midstream.operate.archive.archive_lines import ArchiveError  # noqa: PLC0415
 
     settings = load_settings(listens=False)
@@ -149,7 +149,7 @@ def _at_redis(run: Callable[["Redis", "Settings"], Awaitable[int]]) -> None:
     except ArchiveError as error:
         _fail(error.code, error.detail)
     except LogUnavailable as error:
-        _fail("log_unavailable", str(error))
+        _fail("log_full" if isinstance(error, LogFull) else "log_unavailable", str(error))
     except KeyboardInterrupt:
         _fail("stopped", "The same command goes on from here.")
 
