@@ -105,7 +105,7 @@ async def test_a_whole_round_is_refused_nothing(server: Server, tmp_path: Path, 
         await streams_that_end(system)
         await streams_that_are_stopped(system)
         await other_endpoints(system)
-        await what_operators_ask(system, "workers", "brokers", "queue", "redis", "stats", "outlets")
+        await what_operators_ask(system, "workers", "brokers", "queue", "redis", "stats", "outlets", "streams")
         await a_lost_worker_and_a_stopped_one(system, server)
     logs = "".join(path.read_text() for path in folder.glob("*.log"))
     with server.client("admin") as admin:

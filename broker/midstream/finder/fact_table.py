@@ -59,8 +59,12 @@ class FactTable:
         self._db.executescript(_SCHEMA)
 
     def close(self) -> None:
-        """Forget all rows and give the memory back."""
+        """Give the memory back."""
         self._db.close()
+
+    def clear(self) -> None:
+        """Forget all rows."""
+        self._db.execute("DELETE FROM streams")
 
     def put(self, facts_of: Mapping[str, Facts | None]) -> None:
         """Write what is true of streams now; None: there is no such stream any more."""
