@@ -26,6 +26,15 @@ _STREAM_KEY = re.compile(rb"^(?P<stream>.+:\{[^}]+\}):(state|log)$")
 _OVER = (b"ended", b"deleted")
 
 
+OF_PROCESSES = (b"ms:minute:", b"ms:memory", b"ms:roll:", b"ms:sign:")
+"""What workers and brokers write of themselves, whatever is asked of them."""
+
+
+async def keys_of_requests(redis: Any) -> list[bytes]:
+    """Return the keys that what was asked for has left."""
+    return [key for key in await redis.keys("ms:*") if not key.startswith(OF_PROCESSES)]
+
+
 def key_leaks(url: str, *, live_allowed: bool = False, allowed: Iterable[str] = ()) -> list[str]:
     """Return a sentence for each key that would stay forever.
 

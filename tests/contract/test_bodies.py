@@ -13,7 +13,7 @@ from midstream.http.json_route import read_json
 from midstream.http.limits import BodyLimit
 from midstream.http.problems import Problem
 from midstream.settings import Settings
-from tests import inside
+from tests import inside, leaks
 from tests.contract.content_doors import DOORS, JSON
 from tests.contract.ws_talk import dial
 
@@ -41,7 +41,7 @@ async def test_a_body_too_deep_for_its_readers_is_refused_at_every_door(
     assert answer.status_code == 400, answer.text
     assert code_of(answer) in ("body_too_deep", None)
     assert "64 levels" in answer.text
-    assert await redis.keys("ms:*") == []
+    assert await leaks.keys_of_requests(redis) == []
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ async def test_what_cannot_be_stored_is_refused_and_the_reason_said(
     assert (answer.status_code, code_of(answer) or "bad_request") == (400, "bad_request"), answer.text
     if path == "/v1/streams":
         assert answer.json()["errors"][0]["at"] == "body"
-    assert await redis.keys("ms:*") == []
+    assert await leaks.keys_of_requests(redis) == []
 
 
 async def test_a_body_of_very_many_values_is_not_even_read(settings: Settings) -> None:

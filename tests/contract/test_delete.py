@@ -48,6 +48,8 @@ async def traces(redis: Redis, *words: str) -> dict[str, list[str]]:
     """Return the keys in whose names or values one of some words is, and the words."""
     traces: dict[str, list[str]] = {}
     async for key in redis.scan_iter(count=1_000):
+        if key == b"ms:ended":
+            continue  # it has names alone, by which searches learn of ends and deletes
         kind = (await redis.type(key)).decode()
         read: Any = {
             "string": lambda key=key: redis.get(key),

@@ -11,7 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from midstream.settings import Settings
-from tests import inside
+from tests import inside, leaks
 from tests.contract.sdk_clients import AsyncLosesAnswers, Doors, ask, doors, events, on_provider
 from tests.provider.client import ProviderServer
 from tests.provider.script import Script
@@ -127,7 +127,7 @@ async def test_every_error_is_in_the_peers_shape(settings: Settings, redis: Any,
             assert answer.json()["type"] == "error"
         else:
             assert {"code", "param"} <= set(error)
-    assert await redis.keys("ms:*") == [b"ms:secret"]
+    assert await leaks.keys_of_requests(redis) == [b"ms:secret"]
 
 
 async def test_an_absent_and_a_foreign_response_look_the_same(settings: Settings) -> None:

@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from midstream.settings import Settings
-from tests import inside, ui_stream
+from tests import inside, leaks, ui_stream
 from tests import system as processes
 from tests.system import System
 from tests.ui_stream import LABEL, body, check_shape, kinds, post, resume, running, stop, streams, text, user
@@ -177,7 +177,7 @@ async def test_a_refusal_is_a_sentence_and_leaves_nothing(
     assert (answer.status_code, answer.headers["error-code"]) == (status, code)
     assert answer.headers["content-type"].startswith("text/plain")
     assert answer.text[0] not in "{["
-    assert await redis.keys("ms:*") == []
+    assert await leaks.keys_of_requests(redis) == []
 
 
 async def test_a_draining_broker_never_ends_an_answer_by_end_of_file(redis_url: str, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from midstream.log.keys import Keys
 from midstream.service.resources import open_resources
 from midstream.settings import Settings
-from tests import inside, sse
+from tests import inside, leaks, sse
 from tests.contract.new_streams import ended_stream
 
 pytestmark = pytest.mark.both_ways
@@ -219,8 +219,7 @@ async def test_a_bad_start_has_its_own_code_and_leaves_nothing(
     problem = answer.json()
     assert (answer.status_code, problem["code"], problem["status"]) == (status, code, status)
     assert problem["type"] == f"urn:midstream:{code}"
-    of_processes = (b"ms:minute:", b"ms:memory", b"ms:roll:", b"ms:sign:")
-    assert [key for key in await redis.keys("ms:*") if not key.startswith(of_processes)] == []
+    assert await leaks.keys_of_requests(redis) == []
 
 
 async def test_a_body_of_unannounced_size_is_limited_too(settings: Settings) -> None:

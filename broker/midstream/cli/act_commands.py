@@ -63,7 +63,7 @@ async def rm(
     """Delete a stream. A stream that still runs is stopped first."""
     if user is not None:
         if stream_id is not None or subject["where"]:
-            raise click.UsageError("Name either a stream or a user.")
+            raise click.UsageError("Name either a stream or a user, or --where.")
         deleted = await midstream.erase_user(user)
         if as_json:
             echo_json({"user": user, "deleted": deleted})
@@ -167,7 +167,7 @@ async def _act(
 ) -> int | None:
     """Do an act as an operator, to one stream or to all that fit; return the exit status."""
     if (stream_id is None) == (not where):
-        raise click.UsageError("Name either a stream or --where.")
+        raise click.UsageError(f"Name either a stream or {'a user, or ' if act == 'delete' else ''}--where.")
     if stream_id is not None and (yes or dry_run):
         raise click.UsageError("--yes and --dry-run belong to --where.")
     if stream_id is None:
