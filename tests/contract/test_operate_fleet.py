@@ -13,7 +13,8 @@ from redis.asyncio import Redis
 from midstream.lifecycle import presence
 from midstream.log.log import Log
 from midstream.log.owners import new_owner, worker_of
-from midstream.log.values import NewStream
+from midstream.log.values import Ending, NewStream
+from midstream.operate import stream_report
 from midstream.settings import Settings
 from tests import inside
 
@@ -126,6 +127,25 @@ async def test_a_stream_tells_of_owner_tails_timings_and_why(client: httpx2.Asyn
     assert "messages" not in ended
     absent = await client.get("/v1/operate/streams/default/absent")
     assert (absent.status_code, absent.json()["code"]) == (404, "stream_not_found")
+
+
+async def test_of_a_long_log_beginning_and_end_are_read(
+    client: httpx2.AsyncClient, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Operate/Stream."""
+    monkeypatch.setattr(stream_report, "PAGE", 10)
+    monkeypatch.setattr(stream_report, "PAGES", 3)
+    log = Log(redis, "ms")
+    new = NewStream(digest="d", tenant="default", model="demo/count", ttl_s=60, request=b'{"input":"hi"}')
+    await log.create("s1", new, look_in_ms=60_000)
+    claim = await log.claim("s1", new_owner("web-1:42:beef"), 60_000)
+    await log.append("s1", claim.fence, 1, [b"ta"] * 98, after_ms=1_000)
+    end = b'e{"outcome":"failed","error":{"code":"provider_error","message":"no"}}'
+    await log.seal("s1", claim.fence, 99, Ending([end], "failed"))
+    report = (await client.get("/v1/operate/streams/default/s1")).json()
+    assert (report["tail"], report["entries_read"], report["error"]["code"]) == (100, 30, "provider_error")
+    assert report["attempts"][0]["epoch"] == 1
+    await client.delete("/v1/streams/s1")
 
 
 async def test_the_state_names_the_worker_of_each_attempt(client: httpx2.AsyncClient, redis: Redis) -> None:
