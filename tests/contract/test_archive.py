@@ -275,6 +275,9 @@ async def test_a_user_of_redis_needs_a_brokers_rights_and_few_more(redis: Redis,
     acts = [(row.facts["act"], row.facts["result"]) for row in await Trail(redis, "ms").newest(9)]
     assert acts == [("export", "begun"), ("import", "begun")]
     url = url.replace("archivist:password@", "")
+    for name in ("export", "import"):
+        away = await _command(f"redis://127.0.0.1:{free_port()}/0", name, tmp_path / "all.gz")
+        assert (away.exit_code, away.stderr.split(":")[0]) == (1, "error log_unavailable")
     absent = await _command(url, "import", tmp_path / "none.gz")
     assert absent.exit_code == 2
     with open(tmp_path / "all.gz", "rb") as file:  # noqa: ASYNC230, PTH123 - a small file

@@ -206,7 +206,10 @@ def _bounds(settings: "Settings", now_ms: int = 10**15) -> Any:
 
 
 async def _now_ms(redis: "Redis") -> int:
-    seconds, microseconds = await redis.time()
+    from midstream.log.redis_errors import log_errors  # noqa: PLC0415
+
+    with log_errors:
+        seconds, microseconds = await redis.time()
     return int(seconds) * 1_000 + int(microseconds) // 1_000
 
 
