@@ -1,6 +1,6 @@
 """What an operator asks: which streams are there, what is in this one, make it go away.
 
-The command line (`midstream ls`, `show`, `log`, `cancel`, `rm`) asks by the same doors.
+The command line (`midstream ls`, `show`, `log`, `cancel`, `rm`, `audit`) asks by the same doors.
 """
 
 import httpx2
@@ -70,3 +70,17 @@ async def test_what_there_is_and_whether_it_is_well(midstream: Midstream, http: 
     """`/v1/models` lists what can be asked for; `/readyz` answers while the log does."""
     assert "demo/story" in [model["id"] for model in await midstream.models()]
     assert (await http.get("/readyz")).status_code == 200
+
+
+async def test_act_on_all_that_fits(midstream: Midstream) -> None:
+    """An operator counts first, acts on what was counted, and leaves a row in the audit (PROTOCOL: Operators)."""
+    slow = {"delay_ms": 1_000, "words": 1_000}
+    stuck = [await midstream.start("Count.", model="demo/count", params=slow, thread="stuck") for _ in range(2)]
+    order = {"act": "cancel", "where": {"thread": "stuck", "status": ["queued", "running"]}}
+
+    count = (await midstream.operate("acts", "POST", json=order | {"dry_run": True}))["count"]
+    result = await midstream.operate("acts", "POST", json=order | {"expect": count})
+
+    assert (count, result["done"], result["refused"]) == (2, 2, {})
+    assert [(await midstream.state(each["id"], wait_s=10))["outcome"] for each in stuck] == ["cancelled"] * 2
+    assert (await midstream.operate("audit"))["data"][-1]["done"] == 2
