@@ -162,7 +162,14 @@ async def test_what_was_paid_is_read_on_by_another_stream(client: httpx2.AsyncCl
     other = await log.state(f"acme/{begun.json()['id']}")
     assert other is not None
     assert (other.upstream_id, other.intent > 0, other.paid, other.policy) == ("resp_1", True, 0, "reattach")
-    await client.delete(f"/v1/operate/streams/acme/{begun.json()['id']}")
+    url = f"/v1/operate/streams/acme/{begun.json()['id']}"
+    await client.post(f"{url}/seal", json={"reason": "the provider has forgotten it"})
+    paid = await client.post(f"{url}/requeue", json={"pay_again": True})
+    third = await log.state(f"acme/{paid.json()['id']}")
+    assert third is not None
+    assert (paid.status_code, third.upstream_id, third.intent) == (201, "", 0)
+    for stream_id in (begun.json()["id"], paid.json()["id"]):
+        await client.delete(f"/v1/operate/streams/acme/{stream_id}")
 
 
 async def test_a_trimmed_log_is_never_shown_without_its_beginning(

@@ -35,7 +35,7 @@ async def requeue(resources: Resources, name: str, *, pay_again: bool) -> Done:
         raise ActRefusedError("stream_running", "A worker holds the stream, or a reaper is about to decide about it.")
     if state.outcome not in (FAILED, INTERRUPTED):
         raise ActRefusedError("stream_ended", f"The stream has ended: {state.outcome}.")
-    reads_on = state.policy == "reattach" and bool(state.upstream_id)
+    reads_on = state.policy == "reattach" and bool(state.upstream_id) and not pay_again
     if not (pay_again or reads_on) and _may_have_been_paid(state):
         raise ActRefusedError("would_pay_again", "The call may have been paid: order `pay_again` to make another one.")
     with resources.tracing.start(b"") as trace:
