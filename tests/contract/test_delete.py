@@ -199,7 +199,7 @@ async def test_the_command_line_deletes_a_stream_or_a_user(http: httpx2.AsyncCli
     for words in ((), (stream_id, "--user", "ada")):
         status, text = await rm(*words)
         assert status == 2
-        assert "either a stream or a user" in text
+        assert "Name either a stream or " in text
 
 
 async def test_more_streams_than_a_page_are_erased(http: httpx2.AsyncClient, redis: Redis) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import click
 
-from midstream.cli.terminal import echo, echo_json
+from midstream.cli.terminal import echo, echo_json, echo_progress
 from midstream.journal.plain_text import harmless_line
 
 if TYPE_CHECKING:
@@ -215,12 +215,9 @@ async def _now_ms(redis: "Redis") -> int:
 
 def _progress(unit: str) -> Callable[[int, int], None]:
     """Return what shows progress: on a terminal one line that changes, otherwise a line each time."""
-    is_terminal = sys.stderr.isatty()
 
     def show(done: int, of: int) -> None:
-        share = f"{100 * done // max(of, 1):3d} %, {done} of {of} {unit}"
-        end = "\r" if is_terminal and done < of else "\n"
-        click.echo(f"{share}{end}", nl=False, err=True)
+        echo_progress(f"{100 * done // max(of, 1):3d} %, {done} of {of} {unit}", is_last=done >= of)
 
     return show
 

@@ -58,7 +58,7 @@ def keys() -> None:
     "limits",
     multiple=True,
     type=_Limit(),
-    help="May be repeated; of: key_generations, key_starts_per_minute.",
+    help="May be repeated; of: key_day_budget_cents, key_generations, key_month_budget_cents, key_starts_per_minute.",
 )
 @_FILE
 def new(

@@ -1,16 +1,23 @@
 """The only way to print text of others, because a model's text must not control the terminal of its reader."""
 
 import json
+import sys
 from typing import Any
 
 import click
 
-from midstream.journal.plain_text import harmless
+from midstream.journal.plain_text import harmless, harmless_line
 
 
 def echo(text: str = "", *, nl: bool = True, err: bool = False, dim: bool = False) -> None:
     """Print text without its control characters."""
     click.secho(harmless(text), nl=nl, err=err, dim=dim or None)
+
+
+def echo_progress(text: str, *, is_last: bool) -> None:
+    """Print to stderr how far a command has come: on a terminal in the place of what was printed before."""
+    end = "\n" if is_last or not sys.stderr.isatty() else "\r"
+    click.echo(harmless_line(text) + end, nl=False, err=True)
 
 
 def echo_json(value: Any) -> None:
