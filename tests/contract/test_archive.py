@@ -254,6 +254,22 @@ async def test_what_does_not_belong_there_is_left_out_or_named(redis: Redis, tmp
     assert list((await bring_in(redis, some.read_bytes(), any_secret=True)).conflicts) == ["acme/changed"]
 
 
+async def test_operators_find_what_was_imported_while_a_broker_runs(
+    settings: Settings, redis: Redis, tmp_path: Path
+) -> None:
+    """Archive/Import, Operate/Facts."""
+    await write_stream(redis, "one")
+    await write_stream(redis, "two", thread="t")
+    await export(redis, tmp_path / "all.gz")
+    await redis.flushall()
+    async with inside.broker(settings) as client:
+        assert (await client.get("/v1/operate/streams")).json()["data"] == []
+        await bring_in(redis, (tmp_path / "all.gz").read_bytes())
+        pages = [(await client.get(f"/v1/operate/streams{rest}")).json()["data"] for rest in ("", "?thread=t")]
+        assert [{row["id"] for row in rows} for rows in pages] == [{"one", "two"}, {"two"}]
+        assert (await client.get("/v1/operate/streams/default/one")).json()["why"].startswith("It completed")
+
+
 async def test_a_user_of_redis_needs_a_brokers_rights_and_few_more(redis: Redis, tmp_path: Path) -> None:
     """docs/procedures/move.md, and both commands; Operate/Audit has a row of each."""
     (rights,) = re.findall(r"`(\+scan [^`]*)`", (ROOT / "docs/procedures/move.md").read_text())
