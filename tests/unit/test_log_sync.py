@@ -192,19 +192,21 @@ class AnyOrder(RuleBasedStateMachine):
         self.reader = Reader(self.server)
         self.on_their_way: list[list[Stored]] = []
         self.appended = 0
+        self.unwritten: list[bytes] = []  # what the attempt has to write again before anything else
 
     @precondition(lambda self: not self.server.ended)
     @rule(count=st.integers(1, 3), is_lost=st.booleans())
     def append(self, count: int, is_lost: bool) -> None:
         self.appended += 1
-        entries = self.server.append(*[b"t%d" % self.appended] * count)
+        entries = self.server.append(*(self.unwritten or [b"t%d" % self.appended] * count))
+        self.unwritten = []
         if is_lost:
             self.on_their_way.clear()  # the feed's connection breaks, and whatever is in it
             self.reader.sync.mark_stale()
         else:
             self.on_their_way.append(entries)
 
-    @precondition(lambda self: not self.server.ended)
+    @precondition(lambda self: not self.server.ended and not self.unwritten)
     @rule()
     def end(self) -> None:
         self.on_their_way.append(self.server.append(END))
@@ -233,9 +235,12 @@ class AnyOrder(RuleBasedStateMachine):
         self.on_their_way.clear()
         # An attempt writes its own entries again; where more is lost, it gives up.
         if same_attempt and lost and lost[0].epoch == self.server.epoch:
-            self.server.append(*[entry.content for entry in lost[: data.draw(st.integers(0, len(lost)))]])
+            written = data.draw(st.integers(0, len(lost)))
+            self.server.append(*[entry.content for entry in lost[:written]])
+            self.unwritten = [*(entry.content for entry in lost[written:]), *self.unwritten]
         else:
             self.server.epoch += 1
+            self.unwritten = []
         self.reader.sync.mark_stale()
 
     @invariant()
