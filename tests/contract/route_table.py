@@ -1,13 +1,14 @@
 """How each route of the OpenAPI document is asked, and which scopes it needs (PROTOCOL: Access/Every route)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
 from midstream.access.grant import Scope
 
-START, READ, STOP, OPERATE = Scope.START, Scope.READ, Scope.STOP, Scope.OPERATE
+START, READ, STOP, SEND, OPERATE = Scope.START, Scope.READ, Scope.STOP, Scope.SEND, Scope.OPERATE
+FENCE = {"Stream-Epoch": "1", "Stream-Owner": "0123456789abcdef", "Stream-Tail": "1"}
 ASK = {"model": "demo/count", "input": "hi"}
 TALK = {"model": "demo/count", "messages": [{"role": "user", "content": "hi"}]}
 CHAT = {"trigger": "submit-message", "messages": [{"role": "user", "parts": [{"type": "text", "text": "hi"}]}]}
@@ -28,6 +29,7 @@ class Row:
     body: dict[str, Any] | None = None
     begins: bool = False
     is_public: bool = False
+    headers: dict[str, str] = field(default_factory=dict)
 
     def sent(self, method: str, path: str, stream_id: str) -> dict[str, Any]:
         """Return the request about a stream."""
@@ -41,7 +43,7 @@ class Row:
             "name": "host:1:abcd",
         }
         content = orjson.dumps(self.body).decode().replace("{stream}", stream_id) if self.body is not None else ""
-        headers = {"Content-Type": "application/json"} if content else {}
+        headers = self.headers | ({"Content-Type": "application/json"} if content else {})
         url = path.format(**named, model="demo/count")
         return {"method": method.upper(), "url": url, "content": content, "headers": headers}
 
@@ -54,6 +56,9 @@ ROUTES: dict[tuple[str, str], Row] = {
     ("get", "/v1/streams/{stream_id}/entries"): Row((READ,)),
     ("get", "/v1/streams/{stream_id}/events"): Row((READ,)),
     ("post", "/v1/streams/{stream_id}/cancel"): Row((STOP,)),
+    ("post", "/v1/streams/{stream_id}/entries"): Row((SEND,), {"type": "text", "text": "hi"}, headers=FENCE),
+    ("post", "/v1/streams/{stream_id}/lease"): Row((SEND,), headers=FENCE),
+    ("post", "/v1/streams/{stream_id}/seal"): Row((SEND,), {"outcome": "completed"}, headers=FENCE),
     ("delete", "/v1/users/{user}"): Row((STOP,)),
     ("post", "/v1/tokens"): Row((READ,), {"stream": "{stream}"}),
     ("post", "/v1/session"): Row(),

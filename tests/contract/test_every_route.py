@@ -24,7 +24,7 @@ from midstream.http.limits import CONTENT_PATHS
 from midstream.http.socket.ws_messages import MESSAGES
 from midstream.settings import Settings
 from tests import inside
-from tests.contract.route_table import ASK, CHAT, OPERATE, READ, ROUTES, START, STOP, Row
+from tests.contract.route_table import ASK, CHAT, OPERATE, READ, ROUTES, SEND, START, STOP, Row
 from tests.contract.ws_talk import dial
 
 ABSENT = "0" * 32
@@ -82,7 +82,7 @@ async def stage(settings: Settings, tmp_path: Path) -> AsyncIterator[Stage]:
     path = tmp_path / "keys.toml"
     rows = [_row("ada", "acme", "ada"), _row("bob", "acme", "bob"), _row("eve", "other", None)]
     rows.append(_row("late", "acme", "ada", "expires = 2020-01-01T00:00:00Z"))
-    for scope in (START, READ, STOP, OPERATE):
+    for scope in (START, READ, STOP, SEND, OPERATE):
         left = sorted(TENANT_SCOPES - {scope})
         rows.append(_row(f"no-{scope}", "acme", "ada", f"scopes = {orjson.dumps(left).decode()}"))
     path.write_text("".join(rows))

@@ -101,7 +101,9 @@ async def test_of_producers_with_one_key_one_appends(client: httpx2.AsyncClient)
     assert (await state_of(client, stream_id))["output"]["text"] == "once"
     start = {"producer": "external", "input": "another body"}
     answer = await client.post("/v1/streams", json=start, headers={"Idempotency-Key": "order-77"})
-    assert answer.status_code == 400  # not yet by HTTP
+    assert (answer.status_code, answer.json()["code"]) == (422, "idempotency_mismatch")
+    answer = await client.post("/v1/streams", json={"producer": "external"}, headers={"Idempotency-Key": "order-77"})
+    assert (answer.status_code, answer.json()["code"]) == (409, "already_produced")
     with pytest.raises(midstream.ProduceError, match="idempotency_mismatch"):
         await midstream.produce(key="order-77", thread="another").__aenter__()
 

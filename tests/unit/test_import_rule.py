@@ -43,6 +43,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "midstream.hub": ("midstream.counters", "midstream.access.grant", "midstream.log", "midstream.faces"),
     "midstream.finder": ("midstream.log", "midstream.settings"),
     "midstream.service": (
+        "midstream.attempts",
         "midstream.access",
         "midstream.finder",
         "midstream.journal",

@@ -78,11 +78,11 @@ class Writer:
                 self.finish = reason
                 self._commit()
                 return
-            case Usage(input_tokens, output_tokens, details):
-                self.usage = {"input_tokens": input_tokens, "output_tokens": output_tokens, "details": details}
-                entry = Entry("usage", self.usage)
+            case Usage():
+                entry = entry_of(delta)
+                self.usage = entry.data
             case _:
-                entry = _entry(delta)
+                entry = entry_of(delta)
         if self.first_ms is None:
             self.first_ms = self._attempt.now_ms
         self._held.append(entry)
@@ -175,8 +175,11 @@ class Writer:
                     await self._full.wait()
 
 
-def _entry(delta: Delta) -> Entry:
+def entry_of(delta: Delta) -> Entry:
+    """Return the entry that a delta with content becomes."""
     match delta:
+        case Usage(input_tokens, output_tokens, details):
+            return Entry("usage", {"input_tokens": input_tokens, "output_tokens": output_tokens, "details": details})
         case Text(text):
             return Entry("text", {"text": text})
         case Reasoning(text):

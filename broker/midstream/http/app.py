@@ -16,7 +16,14 @@ from midstream.http.head import head_of
 from midstream.http.json_only import JsonOnly
 from midstream.http.limits import BodyLimit
 from midstream.http.messages import messages_routes
-from midstream.http.native import events_route, session_routes, stream_routes, token_routes, user_routes
+from midstream.http.native import (
+    events_route,
+    producer_routes,
+    session_routes,
+    stream_routes,
+    token_routes,
+    user_routes,
+)
 from midstream.http.noted_errors import noted
 from midstream.http.operate import (
     act_routes,
@@ -106,6 +113,7 @@ def create_app(settings: Settings) -> BrokerApp:
     app.add_middleware(Deliveries)
     app.add_middleware(BodyLimit, settings=settings)
     app.include_router(stream_routes.router)
+    app.include_router(producer_routes.router)
     events_route.install(app)
     app.include_router(token_routes.router)
     app.include_router(session_routes.router)

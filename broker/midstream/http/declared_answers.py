@@ -10,13 +10,13 @@ SSE: Final = "text/event-stream"
 
 # The codes of each status (PROTOCOL: Errors/Codes), as far as they concern a route that declares it.
 _MEANINGS: Final = {
-    400: "`bad_request`, `bad_cursor`, `bad_filter`, `body_too_deep`, `credential_in_url`, `provider_object`, or a "
-    "parameter that is not supported",
+    400: "`bad_request`, `bad_cursor`, `bad_filter`, `bad_entry`, `body_too_deep`, `credential_in_url`, "
+    "`provider_object`, or a parameter that is not supported",
     401: "`unauthorized` or `token_expired`",
     403: "`insufficient_scope` or `foreign_origin`",
     404: "There is no such stream, or none that the credential opens; or no such model, or no such process",
     408: "`head_timeout` or `body_timeout`",
-    409: "The generation was cancelled, or the stream is not as an operator's act needs it",
+    409: "The generation was cancelled, or the stream is not as an operator's act or a producer needs it",
     410: "`cursor_trimmed` or `stream_deleted`: it was there once",
     413: "`body_too_large`",
     415: "`unsupported_media_type` or `unsupported_encoding`: the body is not plain JSON",
@@ -44,12 +44,15 @@ Answers = tuple[dict[int, tuple[str, ...]], tuple[int, ...]]
 """The content types of each success, and the statuses of errors."""
 
 ANSWERS: Final[dict[str, Answers]] = {
-    "post /v1/streams": ({200: (JSON, SSE), 201: (JSON, SSE)}, _STARTED),
+    "post /v1/streams": ({200: (JSON, SSE), 201: (JSON, SSE)}, (*_STARTED, 409)),
     "get /v1/streams": ({200: (JSON,)}, (*_CALLER, 429)),
     "get /v1/streams/{stream_id}": ({200: (JSON,)}, (*_NAMED, 410, 429)),
     "delete /v1/streams/{stream_id}": ({204: ()}, (*_NAMED, 413)),
     "get /v1/streams/{stream_id}/entries": ({200: (JSON,)}, (*_NAMED, 410)),
     "get /v1/streams/{stream_id}/events": ({200: (SSE,), 204: ()}, _TAILED),
+    "post /v1/streams/{stream_id}/entries": ({200: (JSON,)}, (*_ACTED, 429)),
+    "post /v1/streams/{stream_id}/lease": ({200: (JSON,)}, _ACTED),
+    "post /v1/streams/{stream_id}/seal": ({200: (JSON,)}, _ACTED),
     "post /v1/streams/{stream_id}/cancel": ({202: (JSON,)}, (*_NAMED, *_POST)),
     "post /v1/tokens": ({201: (JSON,)}, (*_NAMED, *_POST)),
     "delete /v1/users/{user}": ({200: (JSON,)}, (*_NAMED, 413)),

@@ -45,4 +45,4 @@ def _is_json(headers: Headers) -> bool:
     if headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers:
         return True
     media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-    return media_type.startswith("application/") and media_type.endswith(("/json", "+json"))
+    return media_type.startswith("application/") and media_type.endswith(("/json", "+json", "/x-ndjson"))

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -25,6 +26,7 @@ CONTENT_PATHS: Final = frozenset(
     )
 )
 """Paths that take conversations. With each turn the whole of it is sent, with the images in it."""
+ENTRIES_PATH: Final = re.compile("/v1/streams/[^/]+/entries")
 MAX_LENGTH_DIGITS: Final = 18
 
 
@@ -49,7 +51,7 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         limit_bytes = self._content_bytes
-        if scope["path"] not in CONTENT_PATHS:
+        if scope["path"] not in CONTENT_PATHS and not ENTRIES_PATH.fullmatch(scope["path"]):
             limit_bytes = min(limit_bytes, SMALL_BODY_BYTES)
         announced = dict(scope["headers"]).get(b"content-length", b"0")
         if not announced.isdigit() or len(announced) > MAX_LENGTH_DIGITS or int(announced) > limit_bytes:

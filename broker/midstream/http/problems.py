@@ -29,6 +29,8 @@ from midstream.requests.catalogue import MissingProviderKey, UnknownModel
 from midstream.requests.provider_objects import ProviderObjectError
 from midstream.requests.remote_files import RemoteFileError
 from midstream.requests.request import UnfitRequestError
+from midstream.service.entry_lines import BadEntryError
+from midstream.service.external_producer import ProducerRefusedError
 from midstream.service.intake import NoWorkerError, OverloadedError
 
 RETRY_AFTER_S: Final = 1
@@ -164,6 +166,8 @@ _PROBLEMS: Final[dict[type[Exception], Callable[[Any], Problem]]] = {
     ProcessAbsentError: lambda _: Problem(404, "process_not_found", "There is no such process on the roll."),
     CountChangedError: lambda e: Problem(409, e.code, str(e), count=e.count),
     ActRefusedError: lambda e: Problem(409, e.code, str(e)),
+    ProducerRefusedError: lambda e: Problem(409, e.code, str(e), **e.facts),
+    BadEntryError: lambda e: Problem(400, "bad_entry", str(e), index=e.index),
     LogUnavailable: _unavailable,
     LogFull: _full,
     UnfitRequestError: _unfit,

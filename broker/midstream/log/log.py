@@ -280,6 +280,11 @@ class Log:
             entries.pop()
         return state, entries, rows
 
+    async def used_bytes(self, stream_id: str) -> int:
+        """Return what the log takes of the server's memory; 0 where the server does not tell."""
+        (used_bytes,) = await self._scripts.in_order(("MEMORY", "USAGE", self.keys.log(stream_id)))
+        return int(used_bytes or 0)
+
     async def request(self, stream_id: str) -> bytes:
         """Return the body that started the stream, as JSON."""
         (request,) = await self._fields(stream_id, "request")

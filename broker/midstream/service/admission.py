@@ -10,6 +10,8 @@ from midstream.log.log import Log
 from midstream.log.quotas import Excess
 from midstream.log.registry import Registry
 from midstream.log.roll import Roll
+from midstream.log.state import EXTERNAL
+from midstream.log.values import NewStream
 from midstream.service.allowed_starts import start_of
 from midstream.service.budget_warnings import BudgetWarnings
 from midstream.service.intake import Intake
@@ -31,7 +33,7 @@ class Admission:
         self._limits = StartLimits(settings, redis, registry)
         self._budget_warnings = BudgetWarnings(settings.budget_warn_percent)
 
-    async def admit(self, name: str, grant: Grant, allowances: Allowances, size_bytes: int) -> list[Json]:
+    async def admit(self, name: str, grant: Grant, allowances: Allowances, new: NewStream) -> list[Json]:
         """Count the start of the stream with this name and return warnings; refuse it, unless the stream is there.
 
         If the start comes to nothing after this, the reaper that looks after its name gives its place back.
@@ -42,8 +44,9 @@ class Admission:
             BudgetExceededError: The tenant, the user or the key has spent enough.
             LogUnavailable: Redis did not answer.
         """
-        start = start_of(name, grant, allowances, size_bytes, self._settings)
-        refusal: Exception | None = await self.intake.overload()
+        start = start_of(name, grant, allowances, new.size_bytes, self._settings)
+        is_external = new.policy == EXTERNAL  # it waits for no worker
+        refusal: Exception | None = None if is_external else await self.intake.overload()
         spent: list[int] = []
         if refusal is None:
             counted = await self._limits.count(start)
@@ -53,4 +56,4 @@ class Admission:
                 spent = counted
         if refusal is not None and await self._log.state(name) is None:
             raise refusal
-        return self.intake.warnings() + self._budget_warnings.of(start.budgets, spent)
+        return ([] if is_external else self.intake.warnings()) + self._budget_warnings.of(start.budgets, spent)

@@ -17,7 +17,7 @@ from midstream.log.keys import new_id, stream_name
 from midstream.log.state import EXTERNAL, State
 from midstream.log.values import NewStream
 from midstream.requests.betas import refuse_betas
-from midstream.requests.catalogue import Choice, resolve
+from midstream.requests.catalogue import Choice, UnknownModel, resolve
 from midstream.requests.provider_objects import refuse_objects
 from midstream.requests.remote_files import refuse_remote_files
 from midstream.requests.request import GenerationRequest, IdleTimeoutError, TtlError, UnfitRequestError, UserError
@@ -90,14 +90,39 @@ class CallerStreams:
             StreamAbsent: The stream that the same start began has expired just now.
             LogUnavailable: Redis did not answer. The same start with the same key is safe.
         """
+        if request.producer == EXTERNAL:
+            raise UnfitRequestError("An external producer starts its stream by POST /v1/streams.")
         self._grant.require(Scope.START)
+        return await self._start(request, idempotency_key, stream_id, origin, pointer)
+
+    async def produce(
+        self, request: GenerationRequest, idempotency_key: str | None, owner: str
+    ) -> tuple[StreamHandle, bool]:
+        """Start a stream that the caller appends to, and claim it by the word `owner`; return whether it is new.
+
+        Raises as `start`, and:
+            ProducerRefusedError: Another producer has the stream of this key.
+        """
+        self._grant.require(Scope.SEND)
+        stream, is_new = await self._start(request, idempotency_key)
+        await stream.claim(owner)
+        return stream, is_new
+
+    async def _start(
+        self,
+        request: GenerationRequest,
+        idempotency_key: str | None,
+        stream_id: str | None = None,
+        origin: Json | None = None,
+        pointer: str = "",
+    ) -> tuple[StreamHandle, bool]:
         grant = self.acting_for(request.user)
         stream_id = (stream_id or new_id()) if idempotency_key is None else self.derived_id(idempotency_key, grant)
         with self._resources.tracing.start(self._asker.traceparent) as trace:
             allowances = self._resources.credentials.allowances(grant)
             model = self.model_for(request)
             new = new_stream_of(request, model, grant, allowances, origin=origin, pointer=pointer, trace=trace.context)
-            warnings = await self._resources.admission.admit(self._name(stream_id), grant, allowances, new.size_bytes)
+            warnings = await self._resources.admission.admit(self._name(stream_id), grant, allowances, new)
             stream, is_new = await self._create(grant, stream_id, new)
             stream.warnings = warnings
             linked = "" if is_new else stream.state.trace
@@ -111,16 +136,14 @@ class CallerStreams:
         count_start(new.model, is_new=created_ms is not None)
         if created_ms is None:
             return self._opened(stream_id, await self._resources.log.state(self._name(stream_id))), False
-        await self._register(grant, stream_id, created_ms, keep_s=max(new.outcome_ttls_s.values()))
+        await self._register(grant, stream_id, created_ms, new)
         audit.done("start", self._asker, **grant.names, stream=stream_id)
         return StreamHandle(self._resources, grant, self._asker, stream_id, new.as_state(created_ms)), True
 
     def model_for(self, request: GenerationRequest) -> str:
         """Return the full name of a request's model, if the request can be run; raises as `start`."""
         settings = self._resources.settings
-        if request.producer == EXTERNAL:
-            raise UnfitRequestError("External producers append by Redis so far.")
-        model = resolve(request.model, settings, self.models)
+        model = self._label(request) if request.producer == EXTERNAL else resolve(request.model, settings, self.models)
         if (request.idle_timeout_s or 0) > settings.longest_idle_s:
             raise IdleTimeoutError(f"At most {settings.longest_idle_s:g} s (MIDSTREAM_MAX_IDLE_TIMEOUT_S).")
         if (request.ttl_s or 0) > settings.max_ttl_s:
@@ -130,6 +153,12 @@ class CallerStreams:
         refuse_remote_files(model, items, settings)
         refuse_betas(model, request.params)
         return model
+
+    def _label(self, request: GenerationRequest) -> str:
+        """Return what a stream of an external producer has for a model."""
+        if not self.models.allows(request.label):
+            raise UnknownModel(request.label, sorted(self.models.named))
+        return request.label
 
     @property
     def models(self) -> Choice:
@@ -151,13 +180,15 @@ class CallerStreams:
         except ValueError:
             raise UserError("The credential is of another user, and acts for that one alone.") from None
 
-    async def _register(self, grant: Grant, stream_id: str, created_ms: int, keep_s: int) -> None:
-        """Write a new stream's slip, and list it for its tenant and its user."""
-        keep_s = max(keep_s, self._resources.settings.retention_s)  # it may run for longer than it is kept
+    async def _register(self, grant: Grant, stream_id: str, created_ms: int, new: NewStream) -> None:
+        """Write a new stream's slip, unless it has a producer, and list it for its tenant and its user."""
+        # It may run for longer than it is kept.
+        keep_s = max(*new.outcome_ttls_s.values(), self._resources.settings.retention_s)
+        slips = [] if new.policy == EXTERNAL else [self._resources.slips.write(self._name(stream_id), 0, new=True)]
         try:
             lists = {grant.tenant, grant.owner}
             await asyncio.gather(
-                self._resources.slips.write(self._name(stream_id), 0, new=True),
+                *slips,
                 *(self._resources.registry.add(each, stream_id, created_ms, keep_s) for each in lists),
             )
         except LogUnavailable:

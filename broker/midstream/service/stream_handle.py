@@ -12,8 +12,10 @@ from midstream.log.entries import RESET, Json, Stored, decode
 from midstream.log.keys import stream_name
 from midstream.log.reading import read_answer, read_entries
 from midstream.log.state import State
+from midstream.log.values import Fence
 from midstream.requests.request import GenerationRequest
 from midstream.service import stopping
+from midstream.service.external_producer import ExternalProducer, claim_external
 from midstream.service.listing import summary
 from midstream.service.resources import Resources
 
@@ -112,6 +114,20 @@ class StreamHandle:
                 "tool_calls": answer.tool_calls,
             }
         return description
+
+    def producer(self, epoch: int, owner: str) -> ExternalProducer:
+        """Return the external producer of the stream with this fence; it has the scope `send`.
+
+        Raises:
+            InsufficientScopeError: The credential appends nothing.
+        """
+        self._grant.require(Scope.SEND)
+        return ExternalProducer(self._resources, self._name, self.state, Fence(epoch, owner))
+
+    async def claim(self, owner: str) -> None:
+        """Claim the stream for an external producer; see `claim_external`."""
+        self._grant.require(Scope.SEND)
+        self.state = await claim_external(self._resources, self._name, owner)
 
     async def cancel(self) -> State:
         """Ask for a stop and return the state after that; a stream that has ended stays as it is.

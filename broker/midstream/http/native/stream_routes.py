@@ -11,9 +11,12 @@ from midstream.http.auth import ACaller
 from midstream.http.json_response import JsonResponse
 from midstream.http.json_route import JsonRoute
 from midstream.http.native.events_route import cursor, events
+from midstream.http.native.producer_routes import OWNER
 from midstream.log.entries import decode
 from midstream.log.errors import LogTrimmed
-from midstream.requests.request import GenerationRequest
+from midstream.log.keys import new_id
+from midstream.requests.request import GenerationRequest, UnfitRequestError
+from midstream.service.caller import Caller
 from midstream.service.listing import Filter
 
 router = APIRouter(prefix="/v1/streams", tags=["streams"], route_class=JsonRoute)
@@ -70,13 +73,19 @@ async def post_stream(
         str | None,
         Header(max_length=255, description="A second request with the same key finds the first one's stream."),
     ] = None,
+    stream_owner: Annotated[
+        str | None,
+        Header(pattern=OWNER, description="An external producer's random word, by which it may send its start again."),
+    ] = None,
 ) -> Response:
-    """Start a generation."""
+    """Start a generation, or a stream that you append to yourself (`"producer": "external"`)."""
     request = GenerationRequest.model_validate(body.model_dump(exclude={"stream", "read_token"}))
     if body.stream or body.read_token:
         caller.require(Scope.READ)
     if body.stream:
         caller.streams.require_room()
+    if request.producer is not None:
+        return await _produced(caller, body, request, idempotency_key or None, stream_owner)
     stream, is_new = await caller.streams.start(request, idempotency_key or None)
     status = 201 if is_new else 200
     headers = {"Location": f"/v1/streams/{stream.id}", "Stream-Id": stream.id}
@@ -89,6 +98,19 @@ async def post_stream(
     token, expires_s = await caller.mint(stream.id, None, frozenset({Scope.READ}), caller.settings.read_token_ttl_s)
     headers["Cache-Control"] = "no-store"
     return JsonResponse(document | {"read_token": token, "read_token_expires_s": expires_s}, status, headers)
+
+
+async def _produced(
+    caller: Caller, body: StartRequest, request: GenerationRequest, key: str | None, owner: str | None
+) -> Response:
+    """Start a stream of an external producer, and answer with its fence."""
+    if body.stream or body.read_token:
+        raise UnfitRequestError("`stream` and `read_token` are not for an external producer.")
+    owner = owner or new_id()
+    stream, is_new = await caller.streams.produce(request, key, owner)
+    headers = {"Location": f"/v1/streams/{stream.id}", "Stream-Id": stream.id, "Cache-Control": "no-store"}
+    fence = {"owner": owner, "lease_ms": caller.settings.lease_ms}
+    return JsonResponse(stream.summary() | fence, 201 if is_new else 200, headers)
 
 
 @router.get("", response_class=Response)
