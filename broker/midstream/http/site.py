@@ -1,4 +1,4 @@
-"""The chat page, and the browser's client as a module."""
+"""The chat page, the operators' console, and the browser's client as a module."""
 
 from functools import cache
 from pathlib import Path
@@ -15,13 +15,27 @@ router = APIRouter()
 PAGE: Final = Path(__file__).parent.parent / "page"
 PUBLIC: Final = REVALIDATED | {"Access-Control-Allow-Origin": "*"}
 """Other origins may import the module: it holds nothing that is not public."""
+CONSOLE: Final = Path(__file__).parent.parent / "console"
 POLICY: Final = b"default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+CONSOLE_POLICY: Final = (
+    b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    b"frame-ancestors 'none'; base-uri 'none'; form-action 'none'; "
+    b"require-trusted-types-for 'script'; trusted-types 'none'"
+)
+"""No script can make markup of text: what the console shows was written by models and by their users."""
 
 
 @router.get("/", include_in_schema=False)
 async def index() -> Response:
     """Serve the chat page. It asks its user for a key, so it is served without one."""
     return Response(packaged(PAGE)["index.html"].content, media_type="text/html")
+
+
+@router.get("/console", include_in_schema=False)
+@router.get("/console/{path:path}", include_in_schema=False)
+async def console() -> Response:
+    """Serve the console's one document, whatever the path: its script shows what the path names."""
+    return Response(packaged(CONSOLE)["index.html"].content, media_type="text/html")
 
 
 @router.get("/midstream.js", include_in_schema=False)
@@ -42,7 +56,7 @@ def _module() -> PackagedFile:
 
 
 class PageHeaders:
-    """Puts the page's security headers on everything below `/page` and on `/` itself."""
+    """Puts the pages' security headers on `/`, on `/console`, and on everything below that and below `/page`."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -50,15 +64,17 @@ class PageHeaders:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on."""
         path = scope.get("path", "")
-        if scope["type"] != "http" or not (path == "/" or path.startswith("/page/")):
+        is_of_console = path == "/console" or path.startswith("/console/")
+        if scope["type"] != "http" or not (is_of_console or path == "/" or path.startswith("/page/")):
             await self._app(scope, receive, send)
             return
+        policy = CONSOLE_POLICY if is_of_console else POLICY
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [
                     *message["headers"],
-                    (b"content-security-policy", POLICY),
+                    (b"content-security-policy", policy),
                     (b"x-content-type-options", b"nosniff"),
                     (b"referrer-policy", b"no-referrer"),  # the stream's id stands in the URL
                     (b"cache-control", b"no-cache"),
@@ -69,6 +85,7 @@ class PageHeaders:
 
 
 def install(app: FastAPI) -> None:
-    """Mount the page's files and the routes of this module."""
-    app.include_router(router)
+    """Mount the files of both pages and the routes of this module."""
     serve_folder(app, "/page", PAGE)
+    serve_folder(app, "/console/files", CONSOLE)
+    app.include_router(router)

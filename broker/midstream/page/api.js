@@ -56,9 +56,12 @@ export function streamUrl(id) {
   return `/v1/streams/${encodeURIComponent(id)}`;
 }
 
-/** @throws {Refused} The broker refused. @throws {TypeError} It could not be reached. */
-async function ask(method, url, { body, headers = {}, onRetry = () => {} } = {}) {
-  const init = { method, headers: { ...headers, Accept: "application/json" } };
+/**
+ * Sends a request, and sends it again where its answer was lost. Returns the answer's JSON.
+ * @throws {Refused} The broker refused. @throws {TypeError} It could not be reached. @throws {DOMException} `signal` aborted.
+ */
+export async function ask(method, url, { body, headers = {}, onRetry = () => {}, signal } = {}) {
+  const init = { method, signal, headers: { ...headers, Accept: "application/json" } };
   if (body !== undefined) {
     init.body = JSON.stringify(body);
     init.headers["Content-Type"] = "application/json";

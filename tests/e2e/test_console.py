@@ -1,0 +1,116 @@
+"""The operators' console at `/console`, in a real browser (Operate/Console)."""
+
+import hashlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx2
+import pytest
+from playwright.async_api import Page, expect
+
+from midstream.settings import Settings
+from tests import inside
+
+if TYPE_CHECKING:  # pytest itself imports the plugins
+    from tests.e2e.browser import Tabs
+
+pytest_plugins = ("tests.e2e.browser",)
+pytestmark = pytest.mark.browser
+
+OPERATOR = "operator" * 5
+TENANT = "tenants-key" * 4
+KEYS = """
+[[keys]]
+name = "ops"
+sha256 = "{}"
+tenant = "admin"
+scopes = ["operate"]
+[[keys]]
+name = "ada"
+sha256 = "{}"
+tenant = "acme"
+"""
+
+
+@pytest.fixture
+async def broker(settings: Settings, tmp_path: Path) -> AsyncIterator[httpx2.AsyncClient]:
+    """A broker with an operator's key, one worker, and the tenant's key on each request."""
+    path = tmp_path / "keys.toml"
+    path.write_text(KEYS.format(*(hashlib.sha256(key.encode()).hexdigest() for key in (OPERATOR, TENANT))))
+    closed = settings.model_copy(update={"keys_file": path})
+    async with inside.worker(closed), inside.broker(closed) as client:
+        client.headers["Authorization"] = f"Bearer {TENANT}"
+        yield client
+
+
+async def started(client: httpx2.AsyncClient, words: int, delay_ms: int, **more: object) -> str:
+    params = {"words": words, "delay_ms": delay_ms}
+    answer = await client.post("/v1/streams", json={"model": "demo/count", "input": "count", "params": params, **more})
+    stream_id: str = answer.json()["id"]
+    return stream_id
+
+
+async def ended(client: httpx2.AsyncClient, stream_id: str) -> None:
+    answer = await client.get(f"/v1/streams/{stream_id}?wait=10")
+    assert answer.json()["status"] == "ended"
+
+
+def url_of(client: httpx2.AsyncClient, path: str) -> str:
+    return f"http://localhost:{client.base_url.port}/console{path}"
+
+
+async def signed_in(tabs: "Tabs", client: httpx2.AsyncClient, path: str) -> Page:
+    """Open a page of the console, with an operator's session."""
+    tabs.expected.add("401")  # Chromium's own line for what is refused before the sign-in
+    page = await tabs.open(url_of(client, path))
+    await page.get_by_placeholder("Operator's key").fill(OPERATOR)
+    await page.get_by_role("button", name="Sign in").click()
+    await expect(page.get_by_role("heading", level=1).last).to_be_visible()
+    return page
+
+
+async def test_an_operator_finds_streams_by_keys_and_by_address(tabs: "Tabs", broker: httpx2.AsyncClient) -> None:
+    tabs.expected |= {"401", "403", "ERR_CONNECTION_REFUSED"}  # the sign-in; the test's end, with the page still open
+    first, second = await started(broker, 3, 1, user="ada"), await started(broker, 3, 1, user="bob")
+    await ended(broker, first)
+    await ended(broker, second)
+
+    page = await tabs.open(url_of(broker, "/streams"))
+    key = page.get_by_placeholder("Operator's key")
+    await key.fill(TENANT)
+    await page.get_by_role("button", name="Sign in").click()
+    await expect(page.get_by_role("alert")).to_have_text("This key is not an operator's: it lacks the scope `operate`.")
+    await expect(page.get_by_role("table")).to_have_count(0)
+    await key.fill(OPERATOR)
+    await key.press("Enter")
+    links = page.locator("tbody a")
+    await expect(links).to_have_text([second, first])
+
+    await page.keyboard.press("/")
+    await page.keyboard.type("ada")
+    await page.keyboard.press("Enter")
+    await expect(page).to_have_url(url_of(broker, "/streams?q=ada"))
+    await expect(links).to_have_text([first])
+    await page.go_back()
+    await expect(links).to_have_text([second, first])
+
+    running = await started(broker, 5_000, 20)
+    await expect(links).to_have_text([running, second, first])  # by itself
+    for step in ("j", "j", "k"):
+        await page.keyboard.press(step)
+    await expect(links.first).to_be_focused()
+    await page.keyboard.press("x")
+    question = page.get_by_role("dialog", name=f"Cancel acme/{running}?")
+    await question.get_by_role("button", name="Cancel the stream").click()
+    await ended(broker, running)
+    await expect(page.locator("tbody tr").first).to_contain_text("cancelled")
+    await links.first.focus()
+    await page.keyboard.press("Enter")
+    await expect(page).to_have_url(url_of(broker, f"/streams/acme/{running}"))
+    await expect(page.locator(".why")).to_contain_text("cancelled")
+    await page.set_viewport_size({"width": 390, "height": 800})
+    for path in ("", "/streams", "/processes", "/audit", f"/streams/acme/{running}"):
+        await page.goto(url_of(broker, path))
+        await expect(page.get_by_role("heading", level=1).last).to_be_visible()
+        assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
