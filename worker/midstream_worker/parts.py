@@ -33,6 +33,9 @@ class WorkerParts(AttemptParts):
         tracing: The traces of this process.
     """
 
+    log: Log
+    claims: Log
+    fsync: Fsync
     registry: Registry
     slips: Slips
     clock: ServerClock

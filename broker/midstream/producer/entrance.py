@@ -1,12 +1,13 @@
 """`midstream.produce`: the way in for a program that produces an answer itself."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from pydantic import SecretStr
 
 from midstream.access.api_keys import TENANT
-from midstream.producer.producer import Producer
+from midstream.producer.producer import Producer, Way
 from midstream.requests.request import GenerationRequest
 from midstream.settings import OPEN_TENANT, Settings
 
@@ -27,12 +28,14 @@ def produce(
     ttl_s: int | None = None,
     chunking: Mapping[str, int] | None = None,
     tenant: str = OPEN_TENANT,
+    api_key: str | None = None,
 ) -> Producer:
     """Return a new stream that this program appends to, for `async with`.
 
     Args:
-        url: Address of the Redis or Valkey server that holds the log; by default `MIDSTREAM_REDIS_URL`. All other
-            settings come from the `MIDSTREAM_*` variables, as those of a worker.
+        url: Address of the Redis or Valkey server that holds the log, by default `MIDSTREAM_REDIS_URL`; or that of a
+            broker, with `http` or `https`. All other settings come from the `MIDSTREAM_*` variables, as those of a
+            worker.
         thread: The conversation that the stream belongs to.
         user: Whose stream it is; None: it is all of the tenant's.
         key: Names this answer. Of any number of producers with the same key, one appends; the others are refused.
@@ -42,7 +45,8 @@ def produce(
         metadata: Texts of your own, up to 16.
         ttl_s: How long the stream is kept after its end, in seconds.
         chunking: `flush_ms` and `flush_bytes`, by which pieces become entries.
-        tenant: Whose stream it is, as the brokers' keys name tenants.
+        tenant: By Redis, whose stream it is, as the brokers' keys name tenants.
+        api_key: By a broker, a key with the scope `send`.
 
     Raises:
         ValueError: An argument or a setting does not fit.
@@ -59,11 +63,25 @@ def produce(
         "chunking": dict(chunking or {}),
     }
     request = GenerationRequest.model_validate(fields)
-    settings = Settings() if url is None else Settings(redis_url=SecretStr(url))
+    way, settings = _way(url, api_key)
     if not TENANT.fullmatch(tenant):
         raise ValueError("a tenant is 1 to 64 letters, digits, - and _")
     if key is not None and not 0 < len(key) <= MOST_KEY_CHARS:
         raise ValueError(f"a key has 1 to {MOST_KEY_CHARS} characters")
     if (ttl_s or 0) > settings.max_ttl_s:
         raise ValueError(f"`ttl_s` is at most {settings.max_ttl_s} (MIDSTREAM_MAX_TTL_S)")
-    return Producer(settings, request, tenant, key)
+    return Producer(way, request, tenant, key)
+
+
+def _way(url: str | None, api_key: str | None) -> tuple[Way, Settings]:
+    if url is not None and url.startswith(("http://", "https://")):
+        from midstream.producer.http_link import linked_by_http  # noqa: PLC0415 - by Redis nothing of it is needed
+
+        settings = Settings()
+        return partial(linked_by_http, settings, url, api_key), settings
+    if api_key is not None:
+        raise ValueError("an API key is for the address of a broker, with http or https")
+    from midstream.producer.redis_link import linked_by_redis  # noqa: PLC0415
+
+    settings = Settings() if url is None else Settings(redis_url=SecretStr(url))
+    return partial(linked_by_redis, settings), settings

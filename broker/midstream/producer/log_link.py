@@ -33,6 +33,8 @@ class LogLink:
 
     Attributes:
         name: Of this process, for operators.
+        settings: Those of the program.
+        log: The log.
         parts: What attempts are made with.
         registry: The lists of streams.
         limits: Counts starts.
@@ -43,10 +45,10 @@ class LogLink:
 
     def __init__(self, settings: Settings) -> None:
         self.name = new_process_name()
-        self._settings = settings
+        self.settings = settings
         self._redis = self._connect(settings.redis_timeout_s, settings.redis_connections)
         prefix = settings.key_prefix
-        log = Log(self._redis, prefix)
+        self.log = log = Log(self._redis, prefix)
         self.parts = AttemptParts(settings, log, log, Fsync(self._redis, prefix), WriteDelays())
         self.registry = Registry(self._redis, prefix)
         self.limits = StartLimits(settings, self._redis, self.registry)
@@ -63,7 +65,7 @@ class LogLink:
         Raises:
             LogUnavailable: Redis did not answer.
         """
-        return await kept_secret(self._redis, self._settings.key_prefix) or OPEN_SECRET
+        return await kept_secret(self._redis, self.settings.key_prefix) or OPEN_SECRET
 
     async def open(self) -> None:
         """Begin to keep leases and to hear of cancels; nothing happens if that has begun.
@@ -77,7 +79,7 @@ class LogLink:
                 await refuse_unfit(self._redis)
                 await self.registry.ping()
                 self._feed.start()
-                await self._feed.subscribe(self.parts.log.keys.control)
+                await self._feed.subscribe(self.log.keys.control)
                 self.leases.start()
                 self._is_open = True
 
@@ -100,8 +102,8 @@ class LogLink:
             logger.critical("this process' streams are lost: %s", why)
 
     def _connect(self, timeout_s: float, connections: int) -> Redis:
-        bound_s = min(self._settings.redis_timeout_s, timeout_s)
-        return connect(self._settings.redis_address, bound_s, connections)
+        bound_s = min(self.settings.redis_timeout_s, timeout_s)
+        return connect(self.settings.redis_address, bound_s, connections)
 
 
 _links: dict[tuple[asyncio.AbstractEventLoop, str, str], LogLink] = {}

@@ -17,6 +17,7 @@ from midstream.log.errors import (
     StaleEpoch,
     StreamDeleted,
     StreamSealed,
+    UnfitServer,
 )
 from midstream.log.keys import new_id, stream_name
 from midstream.log.owners import new_owner
@@ -45,7 +46,7 @@ async def opened(link: LogLink, request: GenerationRequest, tenant: str, key: st
             stream_id = derived_id(await link.secret(), "key", grant.owner, key)
         return await _created_and_claimed(link, request, grant, stream_id)
     except LogError as error:
-        _refuse(error, stream_id)
+        refuse(error, stream_id)
 
 
 async def _created_and_claimed(link: LogLink, request: GenerationRequest, grant: Grant, stream_id: str) -> Attempt:
@@ -53,10 +54,10 @@ async def _created_and_claimed(link: LogLink, request: GenerationRequest, grant:
     allowances = Allowances(EVERYTHING, EVERYTHING, parts.settings)
     new = new_stream_of(request, request.label, grant, allowances)
     counted = await link.limits.count(start_of(name, grant, allowances, new.size_bytes, parts.settings))
-    if isinstance(counted, Excess) and await parts.log.state(name) is None:
+    if isinstance(counted, Excess) and await link.log.state(name) is None:
         refusal = refusal_of(counted)
         raise ProduceError(refusal.code, str(refusal), retry_after_s=refusal.retry_after_s)
-    created_ms = await parts.log.create(name, new, look_in_ms=look_again_ms(parts.settings))
+    created_ms = await link.log.create(name, new, look_in_ms=look_again_ms(parts.settings))
     claim = Attempt.claim(parts, name, new_owner(link.name))
     if created_ms is None:
         attempt, _ = await claim  # its first producer may have died before its claim, and nobody has paid yet
@@ -74,8 +75,11 @@ async def _list(link: LogLink, grant: Grant, new: NewStream, stream_id: str, cre
         logger.warning("stream %s is not listed: Redis did not answer", stream_id, extra={"stream": stream_id})
 
 
-def _refuse(error: LogError, stream_id: str) -> NoReturn:
+def refuse(error: LogError, stream_id: str | None) -> NoReturn:
+    """Raise the `ProduceError` that tells a program why nothing was started."""
     match error:
+        case UnfitServer():
+            raise ProduceError("unfit_server", str(error)) from error
         case StaleEpoch() | StreamSealed():
             raise ProduceError(
                 "already_produced", "Another producer has this key's stream.", stream_id=stream_id

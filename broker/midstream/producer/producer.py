@@ -3,10 +3,10 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from types import TracebackType
-from typing import Any, Final, Self, get_args
+from typing import Any, Final, Protocol, Self, get_args
 
 import orjson
 
@@ -30,11 +30,9 @@ from midstream.attempts.delta import (
 from midstream.attempts.surrogates import SurrogateJoiner
 from midstream.attempts.writer import Writer
 from midstream.lifecycle.verdict import PRODUCER_LOST, Seal
-from midstream.log.entries import DATA, FILE, SOURCE, TOOL_RESULT, encode
-from midstream.log.errors import LogError, UnfitServer
-from midstream.log.keys import id_of
-from midstream.producer.log_link import linked
-from midstream.producer.opening import opened
+from midstream.log.entries import CANCELLED, DATA, FILE, SOURCE, TOOL_RESULT, encode
+from midstream.log.errors import LogError, StreamSealed
+from midstream.producer.opening import refuse
 from midstream.producer.produce_errors import Cancelled, ProduceError
 from midstream.requests.request import GenerationRequest
 from midstream.settings import Settings
@@ -45,6 +43,24 @@ END_S: Final = 60.0
 """How long the end of a block waits for a server that does not take the terminal entry."""
 STOPPED_S: Final = 5.0
 """The same, where the block's task is cancelled."""
+
+
+class Link(Protocol):
+    """How a producer reaches its stream; `settings` are those that hold for it."""
+
+    settings: Settings
+
+    async def begin(self, request: GenerationRequest, tenant: str, key: str | None) -> tuple[Attempt, str]:
+        """Start a stream; return its attempt and its id."""
+        ...
+
+    def keep(self, producer: "Producer") -> None:
+        """Renew the producer's lease until the link is closed."""
+        ...
+
+
+Way = Callable[[], AbstractAsyncContextManager[Link]]
+"""Opens a link."""
 
 
 class Producer:
@@ -59,11 +75,12 @@ class Producer:
         cancelled: Whether a client has cancelled the stream.
     """
 
-    def __init__(self, settings: Settings, request: GenerationRequest, tenant: str, key: str | None) -> None:
+    def __init__(self, way: Way, request: GenerationRequest, tenant: str, key: str | None) -> None:
         self.id = ""
         self.cancelled = False
         self.attempt: Attempt
-        self._settings = settings
+        self._way = way
+        self._settings: Settings
         self._request = request
         self._tenant = tenant
         self._key = key
@@ -82,19 +99,17 @@ class Producer:
             ProduceError: Nothing was started; its code says why.
         """
         try:
-            link = await self._stack.enter_async_context(linked(self._settings))
-            self.attempt = await opened(link, self._request, self._tenant, self._key)
+            link = await self._stack.enter_async_context(self._way())
+            self._settings = link.settings
+            self.attempt, self.id = await link.begin(self._request, self._tenant, self._key)
         except LogError as error:
             await self._stack.aclose()
-            code = "unfit_server" if isinstance(error, UnfitServer) else "log_unavailable"
-            raise ProduceError(code, str(error)) from error
+            refuse(error, None)
         except BaseException:
             await self._stack.aclose()
             raise
-        self.id = id_of(self.attempt.stream_id)
         self._begin()
-        link.leases.add(self)
-        self._stack.callback(link.leases.remove, self)
+        link.keep(self)
         return self
 
     async def __aexit__(
@@ -274,7 +289,8 @@ class Producer:
     def _flusher_ended(self, flusher: asyncio.Task[None]) -> None:
         if not flusher.cancelled() and (error := flusher.exception()) is not None:
             logger.warning("stream %s: %s", self.id, error, extra={"stream": self.id})
-            self.stop(stop_of(error))
+            is_cancelled = isinstance(error, StreamSealed) and error.outcome == CANCELLED
+            self.stop(Stop.CANCELLED if is_cancelled else stop_of(error))
 
 
 def _reason_of(failure: BaseException | None) -> BaseException | None:

@@ -1,0 +1,47 @@
+"""How a producer reaches its stream by Redis."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from midstream.attempts.attempt import Attempt
+from midstream.attempts.lease import Stoppable
+from midstream.log.keys import id_of
+from midstream.producer.log_link import LogLink, linked
+from midstream.producer.opening import opened
+from midstream.requests.request import GenerationRequest
+from midstream.settings import Settings
+
+
+class RedisLink:
+    """The way of one producer to the log, over what all producers of its event loop share."""
+
+    def __init__(self, shared: LogLink) -> None:
+        self.settings = shared.settings
+        self._shared = shared
+        self._kept: Stoppable | None = None
+
+    async def begin(self, request: GenerationRequest, tenant: str, key: str | None) -> tuple[Attempt, str]:
+        """Start a stream; return its attempt and its id; raises as `opened`."""
+        attempt = await opened(self._shared, request, tenant, key)
+        return attempt, id_of(attempt.stream_id)
+
+    def keep(self, producer: Stoppable) -> None:
+        """Renew the producer's lease until the link is closed."""
+        self._kept = producer
+        self._shared.leases.add(producer)
+
+    def close(self) -> None:
+        """Renew no more."""
+        if self._kept is not None:
+            self._shared.leases.remove(self._kept)
+
+
+@asynccontextmanager
+async def linked_by_redis(settings: Settings) -> AsyncIterator[RedisLink]:
+    """Hold a link to the log; raises as `linked`."""
+    async with linked(settings) as shared:
+        link = RedisLink(shared)
+        try:
+            yield link
+        finally:
+            link.close()
