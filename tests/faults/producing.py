@@ -29,11 +29,11 @@ def _say(line: str) -> None:
     sys.stdout.flush()
 
 
-async def _produce(case: dict[str, Any]) -> None:
+async def _produce(case: dict[str, Any], url: str | None) -> None:
     script = Script(words=case["words"])
     for _ in range(TRIES):
         try:
-            async with midstream.produce(key=case["key"], chunking={"flush_ms": 0}) as out:
+            async with midstream.produce(url, key=case["key"], chunking={"flush_ms": 0}) as out:
                 _say(f"called {case['key']} {time.time() * 1000:.0f}")
                 for number in range(script.words):
                     await out.text(f"w{number} ")
@@ -47,11 +47,11 @@ async def _produce(case: dict[str, Any]) -> None:
             return
 
 
-async def _produce_all(cases: list[dict[str, Any]]) -> None:
+async def _produce_all(cases: list[dict[str, Any]], url: str | None) -> None:
     _say(BEGUN)
-    await asyncio.gather(*map(_produce, cases))
+    await asyncio.gather(*(_produce(case, url) for case in cases))
 
 
 def main() -> None:
-    """Produce all cases at once."""
-    asyncio.run(_produce_all(json.loads(sys.argv[1])))
+    """Produce all cases at once, by Redis or by the broker at a further argument."""
+    asyncio.run(_produce_all(json.loads(sys.argv[1]), sys.argv[2] if sys.argv[2:] else None))

@@ -87,6 +87,12 @@ def draw_server_killed(rng: random.Random, number: int) -> dict[str, Any]:
     return {"model": MODEL, "script": script, "point": (0.0, 0.3, 1.2)[number // VOLLEY % 3]}
 
 
+def draw_by_broker(rng: random.Random, _: int) -> dict[str, Any]:
+    """Draw a moment in the answer; one whose lease runs out meanwhile may end, and no other way."""
+    script = Script(words=rng.randint(20, 60), delay_ms=rng.uniform(15, 30))
+    return {"model": MODEL, "script": script, "point": rng.uniform(0, 0.8), "allowed": {"completed", "interrupted"}}
+
+
 async def _producer(rig: Rig, trials: Sequence[Trial]) -> Member:
     """Return a program that is about to produce all cases, and have clients wait for their streams."""
     for trial in trials:
@@ -94,9 +100,9 @@ async def _producer(rig: Rig, trials: Sequence[Trial]) -> Member:
     return await rig.member("producer")
 
 
-async def _begin(producer: Member, trials: Sequence[Trial]) -> None:
+async def _begin(producer: Member, trials: Sequence[Trial], *url: str) -> None:
     plan = producing.plan([(trial.case.tag, trial.case.script) for trial in trials])
-    await producer.start(producing.BEGUN, "producing", plan)
+    await producer.start(producing.BEGUN, "producing", plan, *url)
 
 
 async def _read(rig: Rig, trials: Sequence[Trial]) -> None:
@@ -210,11 +216,40 @@ async def run_server_killed(rig: Rig, trials: Sequence[Trial]) -> None:
     await _settle(rig, trials, producer)
 
 
+async def run_by_broker_killed(rig: Rig, trials: Sequence[Trial]) -> None:
+    """Kill a program that produces by a broker, and let another one begin with the same keys."""
+    victim = await _producer(rig, trials)
+    await _begin(victim, trials, rig.urls[0])
+    await _read(rig, trials)
+    await asyncio.sleep(trials[0].case.point)
+    died_ms = stage.now_ms()
+    await victim.kill()
+    for trial, state in zip(trials, await stage.states(rig.redis, trials), strict=True):
+        if not stage.ended(state):
+            trial.died_ms = died_ms
+    heir = await rig.member("heir")
+    await _begin(heir, trials, rig.urls[1])
+    await _settle(rig, trials, victim, heir)
+
+
+async def run_broker_killed(rig: Rig, trials: Sequence[Trial]) -> None:
+    """Kill the broker that programs produce by, and start it again."""
+    producer = await _producer(rig, trials)
+    await _begin(producer, trials, rig.urls[0])
+    await _read(rig, trials)
+    await asyncio.sleep(trials[0].case.point)
+    await rig.brokers[0].kill()
+    await rig.start_broker(0)
+    await _settle(rig, trials, producer)
+
+
 FAMILIES = (
     Family("producer-killed-at-step", len(STEPS) * AT_STEP, AT_STEP, draw_killed, run_killed),
     Family("producer-frozen", 144, VOLLEY, draw_frozen, run_frozen),
     Family("producer-command-lost", 90, 45, draw_lost, run_lost),
     Family("producer-doubled", 40, 20, draw_doubled, run_doubled),
     Family("producer-cancelled", 80, 40, draw_cancelled, run_cancelled),
+    Family("producer-by-broker-killed", 72, 24, draw_by_broker, run_by_broker_killed),
+    Family("producer-broker-killed", 72, 24, draw_by_broker, run_broker_killed),
     Family("producer-redis-killed", 108, VOLLEY, draw_server_killed, run_server_killed),
 )
