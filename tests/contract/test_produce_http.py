@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 
 from midstream.settings import Settings
 from tests import inside
+from tests.contract.ws_talk import dial
 
 OWNER = "a-random-word-of-mine"
 HI = {"type": "text", "text": "Hi"}
@@ -97,6 +98,7 @@ def _call(arguments: Any) -> dict[str, Any]:
         ({"type": "start", "epoch": 9}, "an app can write"),
         ({"type": "nonsense"}, "an app can write"),
         ({"type": "data"}, "`kind`"),
+        ({"type": "tool_call", "id": "c1", "name": "look", "arguments": 5}, "not a string"),
         ({"type": "usage", "input_tokens": -1, "output_tokens": 0}, "out of range"),
         (["text"], "no object"),
         ({"text": "x"}, "no object"),
@@ -167,6 +169,8 @@ async def test_only_the_producer_appends(client: httpx2.AsyncClient) -> None:
 async def test_a_failure_has_the_producers_words_and_our_code(client: httpx2.AsyncClient) -> None:
     """Produce/Http."""
     producer = await begun(client)
+    assert refused(await producer.seal(usage={"input_tokens": "many"})) == (400, "bad_entry")
+    assert refused(await producer.seal("cancelled")) == (400, "bad_request")
     await producer.seal("failed", message="The tool is \x00 away.")
     error = (await producer.ended())["error"]
     assert (error["code"], "\x00" in error["message"]) == ("source_error", False)
@@ -213,3 +217,12 @@ async def test_a_start_that_does_not_fit(client: httpx2.AsyncClient) -> None:
     for fields in ({"model": "openai/gpt"}, {"stream": True}, {"producer": "me"}, {"ttl_s": 10**8}):
         answer = await client.post("/v1/streams", json={"producer": "external"} | fields)
         assert refused(answer) == (400, "bad_request")
+
+
+async def test_a_socket_starts_none(client: httpx2.AsyncClient) -> None:
+    """Produce/Http."""
+    async with dial(client) as talk:
+        await talk.say(type="start", request={"producer": "external"})
+        answer = await talk.hear("error")
+    assert answer["code"] == "bad_request"
+    assert (await client.get("/v1/streams")).json()["data"] == []

@@ -8,7 +8,7 @@ import orjson
 from midstream.attempts.app_items import UnfitItemError, checked
 from midstream.attempts.delta import Delta, Other, Reasoning, Text, ToolCall, ToolInput, Usage
 from midstream.attempts.writer import entry_of
-from midstream.log.entries import Entry, Json
+from midstream.log.entries import Entry
 
 _FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "text": ("text",),
@@ -60,10 +60,6 @@ def _delta(line: Any) -> Delta:
         fields.setdefault("details", {})
     if set(fields) != set(names):
         raise UnfitItemError(f"a `{kind}` has the fields {', '.join(f'`{name}`' for name in names)}")
-    if kind == "tool_call":
-        fields["arguments"] = _as_text(fields["arguments"])
+    if kind == "tool_call" and isinstance(fields["arguments"], dict):
+        fields["arguments"] = orjson.dumps(fields["arguments"]).decode()
     return _DELTA_OF[kind](*(fields[name] for name in names))
-
-
-def _as_text(arguments: str | Json) -> str:
-    return arguments if isinstance(arguments, str) else orjson.dumps(arguments).decode()

@@ -67,7 +67,8 @@ async def seal_stream(
     """End the stream."""
     producer = await _producer(caller, stream_id, epoch, owner)
     reason = body.finish_reason if body.outcome == "completed" else None
-    state = await producer.seal_as(body.outcome, tail, body.message, reason, body.usage)
+    usage = None if body.usage is None else entries_of([body.usage | {"type": "usage"}])[0].data
+    state = await producer.seal_as(body.outcome, tail, body.message, reason, usage)
     return JsonResponse({"tail": state.tail, "outcome": state.outcome}, headers={"Stream-Id": stream_id})
 
 
