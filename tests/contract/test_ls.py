@@ -90,6 +90,19 @@ def search(queries: list[dict[str, list[str]]]) -> Answer:
     return answer
 
 
+async def test_an_operator_without_a_tenant_of_its_own_hears_what_to_add() -> None:
+    """Operation/List."""
+
+    async def answer(exchange: Exchange) -> None:
+        await exchange.send(403, {"code": "insufficient_scope", "detail": "This credential lacks the scope `read`."})
+
+    async with scripted_broker(answer) as broker:
+        process = await started(broker.url, "--status", "failed")
+        _, err = await process.communicate()
+    assert process.returncode == 1
+    assert err.decode().endswith("lacks the scope `read`. An operator adds --all-tenants.\n")
+
+
 async def test_an_operator_searches_by_every_condition() -> None:
     """Operation/List, Operate/Find."""
     queries: list[dict[str, list[str]]] = []

@@ -41,7 +41,7 @@ async def test_each_command_prints_a_table_and_json(settings: Settings, monkeypa
             ("brokers",): "tails",
             ("queue",): "slips that wait",
             ("stats", "--minutes", "3"): "tokens/s",
-            ("why", stream_id): f"worker {place}",
+            ("why", f"default/{stream_id}"): f"worker {place}",
             ("doctor",): "fast path",
             ("top", "--once"): "slots busy",
         }
@@ -67,6 +67,17 @@ def test_the_doctor_prints_the_whole_of_what_is_wrong() -> None:
     rows = [{"check": "memory", "level": level, "message": "x" * 100} for level in ("ok", "fault")]
     ok, fault, total = views.findings({"data": rows, "faults": 1, "warnings": 0}, NARROW).split("\n")
     assert (len(ok), len(fault) > 100, total) == (NARROW, True, "1 faults, 0 warnings")
+
+
+def test_what_is_silent_or_loses_its_workers_is_shown_first() -> None:
+    """Operate/Roll: also where an older broker or worker does not tell of the silence."""
+    own = {"tenant": "t", "model": "m", "state": "streaming", "tail": 1, "lease_age_ms": 1}
+    course = (("old", 1, 9_000, 900), ("again", 3, 5_000, 900), ("stalled", 1, 1_000, 60_000), ("new", 1, 7_000, None))
+    names = ("id", "epoch", "age_ms", "silence_ms")
+    rows = [own | dict(zip(names, each, strict=True)) for each in course]
+    del rows[-1]["silence_ms"]
+    lines = views.generations({"data": [{"host": "h", "pid": 1, "generations": rows}]}, 200).split("\n")
+    assert [line.split()[0] for line in lines] == ["stream", "stalled", "again", "old", "new"]
 
 
 @pytest.mark.parametrize("fit", [40, 60, 120])

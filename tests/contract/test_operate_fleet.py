@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import httpx2
@@ -84,6 +85,7 @@ async def test_a_worker_is_on_the_roll_with_what_it_runs(client: httpx2.AsyncCli
         (generation,) = row["generations"]
         assert (generation["tenant"], generation["id"], generation["epoch"]) == ("default", stream_id, 1)
         assert 0 <= generation["lease_age_ms"] <= settings.lease_ms
+        assert 0 <= generation["silence_ms"] <= generation["age_ms"]
         assert abs(row["clock_skew_ms"]) < 1_000
         (broker,) = (await client.get("/v1/operate/brokers")).json()["data"]
         assert {"tails", "followed_streams", "window_bytes", "version", "draining", "pool"} <= broker.keys()
@@ -200,13 +202,15 @@ async def test_the_queue_names_what_does_not_fit(client: httpx2.AsyncClient, red
     log = Log(redis, "ms")
     new = NewStream(digest="d", tenant="default", model="demo/count", ttl_s=60, request=b'{"input":"hi"}')
     await log.create("lost", new, look_in_ms=60_000)
+    await log.create("produced", replace(new, policy="external"), look_in_ms=60_000)
     await redis.zadd("ms:queue", {"astray.0": time.time() * 1000})
     answer = (await client.get("/v1/operate/queue")).json()
     assert answer["slips_without_stream"] == {"number": 1, "data": [{"tenant": "default", "id": "astray"}]}
     assert answer["streams_without_slip"] == {"number": 1, "data": [{"tenant": "default", "id": "lost"}]}
-    assert (answer["depth"], answer["queued_streams"], answer["is_complete"]) == (1, 1, True)
+    assert (answer["depth"], answer["queued_streams"], answer["is_complete"]) == (1, 2, True)
     await redis.zrem("ms:queue", "astray.0")
     await client.delete("/v1/streams/lost")
+    await client.delete("/v1/streams/produced")
 
 
 async def test_the_last_hour_is_counted_by_minute(client: httpx2.AsyncClient, settings: Settings) -> None:

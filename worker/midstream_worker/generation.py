@@ -91,6 +91,7 @@ class Generation:
             "state": self.progress,
             "claimed_ms": attempt.state.started_ms,
             "tail": attempt.tail,
+            "last_ms": attempt.last_ms,
         }
 
     async def run(self) -> bool:

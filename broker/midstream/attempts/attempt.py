@@ -37,6 +37,7 @@ class Attempt:
         state: Its state at the claim.
         fence: Epoch and owner, which the server compares with its own at every write.
         tail: The last offset that is known to be written.
+        last_ms: When entries were last to be written, or the claim, by the server's clock.
         sealed: The end is written, so there is no lease any more.
         sealed_s: When that was, by the monotonic clock.
         look: The next look that a reaper planned at the stream; None: the claim's answer was lost.
@@ -51,6 +52,7 @@ class Attempt:
         self.state = state
         self.fence = fence
         self.tail = state.tail
+        self.last_ms = state.started_ms
         self.sealed = False
         self.sealed_s = 0.0
         self.look = look
@@ -95,7 +97,8 @@ class Attempt:
         """Append entries, however long Redis is away."""
 
         def append(rest: list[bytes]) -> Awaitable[int]:
-            after_ms = self.now_ms - self.state.created_ms
+            self.last_ms = self.now_ms
+            after_ms = self.last_ms - self.state.created_ms
             return self._log.append(
                 self.stream_id, self.fence, self.tail, rest, upstream_cursor=cursor, after_ms=after_ms
             )

@@ -12,6 +12,7 @@ import click
 
 from midstream.cli import render
 from midstream.cli.client_command import client_command
+from midstream.cli.operate_path import has_tenant, stream_path, tenant_and_id
 from midstream.cli.terminal import echo, echo_json
 from midstream.client.client import Midstream
 from midstream.journal.plain_text import harmless_line
@@ -24,7 +25,7 @@ FOLLOW_S: Final = 1.0
 ROWS_AT_ONCE: Final = 1_000
 _SUBJECT: Final = (
     click.argument("stream_id", metavar="[ID]", required=False),
-    click.option("--tenant", help="Act as an operator, on the stream ID of this tenant."),
+    click.option("--tenant", help="Act as an operator, on the stream ID of this tenant; or ID is TENANT/ID."),
     click.option(
         "--where",
         multiple=True,
@@ -150,7 +151,7 @@ COMMANDS: Final = (cancel, rm, requeue, seal, trim, retain, drain, audit)
 
 def _is_own(stream_id: str | None, subject: dict[str, Any]) -> bool:
     """Tell whether a command concerns a stream of the key's own tenant, so that it needs no operator."""
-    return stream_id is not None and not any(subject.values())
+    return stream_id is not None and not has_tenant(stream_id) and not any(subject.values())
 
 
 async def _act(
@@ -173,7 +174,8 @@ async def _act(
     if stream_id is None:
         order = {"act": act, "where": _conditions([*where, *([f"tenant={tenant}"] if tenant else [])]), **fields}
         return await _act_on_many(midstream, order, yes=yes, dry_run=dry_run, as_json=as_json)
-    path = f"streams/{quote(tenant or 'default', safe='')}/{quote(stream_id, safe='')}"
+    tenant, stream_id = tenant_and_id(stream_id, tenant)
+    path = stream_path(tenant, stream_id)
     if act == "delete":
         await midstream.operate(path, "DELETE")
         answer = {"tenant": tenant, "id": stream_id, "deleted": True}

@@ -13,7 +13,7 @@ from midstream.cli import render, screen
 from midstream.cli.client_command import client_command
 from midstream.cli.table import width
 from midstream.cli.terminal import echo, echo_json
-from midstream.client.client import Midstream
+from midstream.client.client import Midstream, MidstreamError
 from midstream.journal.plain_text import harmless_line
 
 STATUSES: Final = ("queued", "running", "ended", "completed", "failed", "cancelled", "interrupted")
@@ -30,6 +30,8 @@ OF_OPERATORS: Final = {
     "q": "with this text in their ids, user, thread or metadata",
 }
 """Conditions that only operators can search by, as options; the broker checks their values."""
+PAGE: Final = 1_000
+"""Streams asked for at once where all are listed; a broker gives fewer if its `MIDSTREAM_PAGE_LIMIT` is smaller."""
 Page = tuple[list[dict[str, Any]], str | None]
 
 
@@ -101,15 +103,21 @@ class _Listing:
         while True:
             # A page may hold fewer streams than its limit, or none, and still have one after it: for each page the
             # broker looks at a fixed number of a tenant's streams, whether they fit the filters or not.
-            page = await self._page(None if self._limit is None else self._limit - len(rows), cursor)
+            page = await self._page(PAGE if self._limit is None else self._limit - len(rows), cursor)
             rows += page["data"]
             cursor = page["next_cursor"]
             if cursor is None or (self._limit is not None and len(rows) >= self._limit):
                 return rows, cursor
 
-    async def _page(self, limit: int | None, cursor: str | None) -> Mapping[str, Any]:
+    async def _page(self, limit: int, cursor: str | None) -> Mapping[str, Any]:
         if self._conditions is None:
-            return await self._midstream.list(limit=limit, cursor=cursor, **self._own)
+            try:
+                return await self._midstream.list(limit=limit, cursor=cursor, **self._own)
+            except MidstreamError as error:
+                if error.code != "insufficient_scope":
+                    raise
+                detail = f"{error.detail} An operator adds --all-tenants."
+                raise MidstreamError(error.code, error.status, detail, error.facts) from None
         of_page = {"limit": limit, "cursor": cursor}
         params = [*self._conditions, *((name, value) for name, value in of_page.items() if value is not None)]
         return await self._midstream.operate("streams", params=params)

@@ -24,6 +24,10 @@ from midstream.journal.plain_text import harmless_line
 
 EXTRAS: Final = {"up": "up"} | dict.fromkeys(("broker", "worker", "config", "keys", "export", "import"), "server")
 """The extra that a command needs to be installed; the other commands need only the client's dependencies."""
+COMPLETION: Final = (
+    'A shell completes commands and options after `eval "$(_MIDSTREAM_COMPLETE=bash_source midstream)"`; zsh likewise '
+    "with zsh_source, and fish after `_MIDSTREAM_COMPLETE=fish_source midstream | source`."
+)
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
@@ -44,7 +48,7 @@ class _Commands(click.Group):
             raise click.UsageError(reason) from None
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]}, epilog=COMPLETION)
 @click.version_option(package_name="midstream")
 def main() -> None:
     """A resumable stream broker with a durable event log for LLM generations.

@@ -1,13 +1,13 @@
 """What operators ask: workers, brokers, queue, stats, why, doctor, top. They need a key with the scope `operate`."""
 
 from typing import Any, Final
-from urllib.parse import quote
 
 import click
 
 from midstream.cli import operate_views as views
 from midstream.cli import top as screen
 from midstream.cli.client_command import client_command
+from midstream.cli.operate_path import stream_path, tenant_and_id
 from midstream.cli.table import width
 from midstream.cli.terminal import echo, echo_json
 from midstream.client.client import Midstream, MidstreamError
@@ -47,11 +47,10 @@ async def stats(midstream: Midstream, minutes: int, as_json: bool) -> None:
 
 @client_command
 @click.argument("stream_id", metavar="ID")
-@click.option("--tenant", default="default", show_default=True, help="The tenant that the stream is of.")
-async def why(midstream: Midstream, stream_id: str, tenant: str, as_json: bool) -> None:
+@click.option("--tenant", help="The tenant that the stream is of; or ID is TENANT/ID.  [default: default]")
+async def why(midstream: Midstream, stream_id: str, tenant: str | None, as_json: bool) -> None:
     """Say why a stream has ended, or what it waits for, and all that is known of it."""
-    path = f"streams/{quote(tenant, safe='')}/{quote(stream_id, safe='')}"
-    answer = await midstream.operate(path)
+    answer = await midstream.operate(stream_path(*tenant_and_id(stream_id, tenant)))
     _print(answer, f"{answer['why']}\n\n{views.stream(answer, width())}", as_json=as_json)
 
 

@@ -8,6 +8,8 @@ from midstream.cli.table import facts, size, span, table
 
 Json = dict[str, Any]
 MS_PER_S: Final = 1_000
+SILENT_MS: Final = 10_000
+"""A stream that has had no entry for so long is shown before others."""
 MARKS: Final = {"ok": "ok     ", "warning": "WARNING", "fault": "FAULT  "}
 
 
@@ -56,8 +58,8 @@ def streams(rows: Sequence[Json], now_ms: float, fit: int) -> str:
 
 
 def generations(answer: Json, fit: int) -> str:
-    """Return what all workers run, those first that have run for longest."""
-    head = ("stream", "tenant", "model", "state", "attempt", "entries", "age", "lease age", "worker")
+    """Return what all workers run: those that are silent first, then those with most attempts, then the oldest."""
+    head = ("stream", "tenant", "model", "state", "attempt", "entries", "age", "silence", "lease age", "worker")
     running = [(each, worker) for worker in answer["data"] for each in worker["generations"]]
     rows = [
         (
@@ -68,12 +70,18 @@ def generations(answer: Json, fit: int) -> str:
             each["epoch"],
             each["tail"],
             span(each["age_ms"]),
+            span(each.get("silence_ms")),
             span(each["lease_age_ms"]),
             _place(worker),
         )
-        for each, worker in sorted(running, key=lambda pair: -pair[0]["age_ms"])
+        for each, worker in sorted(running, key=lambda pair: _urgency(pair[0]))
     ]
     return table(head, rows, fit) if rows else "no generation is running"
+
+
+def _urgency(generation: Json) -> tuple[float, float, float]:
+    silence_ms = generation.get("silence_ms") or 0  # a broker of an older version does not tell it
+    return -silence_ms if silence_ms >= SILENT_MS else 0, -generation["epoch"], -generation["age_ms"]
 
 
 def brokers(answer: Json, fit: int) -> str:

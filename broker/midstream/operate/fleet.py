@@ -52,5 +52,11 @@ def _generation(facts: dict[str, Any], worker: Json, now_ms: int) -> Json:
     age_ms = max(0, now_ms - facts["claimed_ms"])
     name = facts["stream"]
     lease_age_ms = min(age_ms, worker["silent_ms"] + worker["renewal_age_ms"])
-    others = {key: value for key, value in facts.items() if key != "stream"}
-    return {"tenant": tenant_of(name), "id": id_of(name), "age_ms": age_ms, "lease_age_ms": lease_age_ms, **others}
+    last_ms = facts.get("last_ms")
+    ages = {
+        "age_ms": age_ms,
+        "silence_ms": None if last_ms is None else max(0, now_ms - last_ms),
+        "lease_age_ms": lease_age_ms,
+    }
+    others = {key: value for key, value in facts.items() if key not in ("stream", "last_ms")}
+    return {"tenant": tenant_of(name), "id": id_of(name), **ages, **others}

@@ -4,6 +4,7 @@ from typing import Final
 
 from midstream.log.entries import Json
 from midstream.log.keys import id_of, tenant_of
+from midstream.log.state import EXTERNAL
 from midstream.operate.operator import Operator
 
 LOOKED_AT: Final = 5_000
@@ -20,13 +21,13 @@ async def queue(operator: Operator) -> Json:
     """
     resources = operator.resources
     depth, oldest_age_s = await resources.slips.waiting()
-    slips = await resources.slips.names(LOOKED_AT)
     live, number_live = await resources.registry.live(LOOKED_AT)
+    slips = await resources.slips.names(LOOKED_AT)  # after the streams, so that those that begin meanwhile have one
     names = list(dict.fromkeys([*slips, *live]))
     states = dict(zip(names, await resources.log.many.statuses(names), strict=True))
     astray = [name for name in slips if states[name] not in ("queued", "running")]
     queued = [name for name in live if states[name] == "queued"]
-    without = [name for name in queued if name not in slips]
+    without = await _awaited(operator, sorted(set(queued).difference(slips)))
     return {
         "depth": depth,
         "oldest_age_s": round(oldest_age_s, 3),
@@ -36,6 +37,12 @@ async def queue(operator: Operator) -> Json:
         "streams_without_slip": {"number": len(without), "data": _named(operator, without)},
         "is_complete": depth <= LOOKED_AT and number_live <= LOOKED_AT,
     }
+
+
+async def _awaited(operator: Operator, names: list[str]) -> list[str]:
+    """Return those that a worker is to run: a program of its own claims its stream without a slip."""
+    states = await operator.resources.log.many.states(names) if names else []
+    return [name for name, state in zip(names, states, strict=True) if getattr(state, "policy", None) != EXTERNAL]
 
 
 def _named(operator: Operator, names: list[str]) -> list[Json]:

@@ -192,7 +192,7 @@ def _no_other_call(state: State) -> str:
 
 def _progress(facts: Evidence, who: str) -> str:
     state, course, now_ms = facts.state, facts.course, facts.now_ms
-    attempt = f" on attempt {state.epoch}" if state.epoch > 1 else ""
+    attempt = f" on attempt {state.epoch}{_lost(facts)}" if state.epoch > 1 else ""
     if course.retry is not None:
         return _retrying(course.retry, now_ms, who)
     last_ms = state.last_entry_ms if state.last_entry_ms is not None else course.last_ms
@@ -213,6 +213,12 @@ def _progress(facts: Evidence, who: str) -> str:
         )
     ago = _span(max(0, silent_ms))
     return f"Its {who} is writing it{attempt}: {_number(state.tail, 'entry')} so far, the last one {ago} ago"
+
+
+def _lost(facts: Evidence) -> str:
+    """Return how many workers a stream has lost; one that loses many may be what kills them."""
+    number = sum(each.how == LOST for each in facts.past)
+    return f" ({_number(number, 'worker')} lost before)" if number else ""
 
 
 def _retrying(retry: Retry, now_ms: int, who: str) -> str:
