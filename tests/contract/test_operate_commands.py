@@ -89,6 +89,19 @@ def test_tables_fit_the_terminal(fit: int) -> None:
     assert len({line.find("12,345") + 6 for line in lines if "12,345" in line}) == 1
 
 
+def test_an_id_is_whole_also_in_a_narrow_terminal() -> None:
+    text = table(
+        ("stream", "model", "why", "user"), [("5f" * 16, "openai/gpt-5.4", "provider_rate_limited", "ada")], 64
+    )
+    assert text.split("\n")[1] == f"{'5f' * 16}  openai/gpt-…  provider_ra…"
+
+
+def test_wide_characters_take_two_columns() -> None:
+    head, wide, accent = table(("user", "n"), [("漢字" * 9, 1), ("e\u0301", 22)], 37).split("\n")
+    assert (head, wide) == ("user" + " " * 32 + "n", f"{'漢字' * 8}…   1")
+    assert accent == "e\u0301" + " " * 34 + "22"
+
+
 @pytest.mark.parametrize(
     ("made", "expected"),
     [

@@ -4,12 +4,19 @@ import shutil
 import sys
 from collections.abc import Sequence
 from typing import Any, Final
+from unicodedata import category, east_asian_width
 
 from midstream.journal.plain_text import harmless_line
 
 GAP: Final = "  "
-SHORTEST: Final = 6
-"""No column is cut to fewer characters."""
+SHORTEST: Final = 12
+"""No column is cut to fewer characters; where all are so short, the last columns are left out."""
+SHORTEST_FIRST: Final = 32
+"""The same for the first column: a stream's id, for other commands to take."""
+WIDE: Final = ("W", "F")
+"""Of `unicodedata.east_asian_width`: characters that take two columns of a terminal."""
+UNSEEN: Final = ("Mn", "Me", "Cf")
+"""Of `unicodedata.category`: characters that take none, such as accents and joiners."""
 UNBOUNDED: Final = 10_000
 KIB: Final = 1_024
 SECOND_MS: Final = 1_000
@@ -26,19 +33,22 @@ def width() -> int:
 def table(head: Sequence[str], rows: Sequence[Sequence[Any]], fit: int) -> str:
     """Return rows below their head, cut to a width; numbers stand on the right."""
     cells = [[*head], *([_cell(value) for value in row] for row in rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
-    while sum(widths) + len(GAP) * (len(widths) - 1) > fit and max(widths) > SHORTEST:
-        widths[widths.index(max(widths))] -= 1
+    widths = [max(_columns(row[column]) for row in cells) for column in range(len(head))]
+    while sum(widths) + len(GAP) * (len(widths) - 1) > fit and len(widths) > 1:
+        spare = [width - SHORTEST for width in widths]
+        spare[0] = widths[0] - SHORTEST_FIRST
+        if max(spare) > 0:
+            widths[spare.index(max(spare))] -= 1
+        else:
+            widths.pop()
+    widths[0] = min(widths[0], fit)
     is_number = [
-        bool(rows) and all(isinstance(row[column], int | float | None) for row in rows) for column in range(len(head))
+        bool(rows) and all(isinstance(row[column], int | float | None) for row in rows) for column in range(len(widths))
     ]
     lines = []
     for row in cells:
-        columns = zip(row, widths, is_number, strict=True)
-        aligned = (
-            _cut(cell, most).rjust(most) if right else _cut(cell, most).ljust(most) for cell, most, right in columns
-        )
-        lines.append(GAP.join(aligned)[:fit].rstrip())
+        aligned = (_aligned(*each) for each in zip(row, widths, is_number, strict=False))  # some may be left out
+        lines.append(GAP.join(aligned).rstrip())
     return "\n".join(lines)
 
 
@@ -84,5 +94,22 @@ def _cell(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else harmless_line(str(value))
 
 
+def _aligned(cell: str, most: int, is_number: bool) -> str:
+    cut = _cut(cell, most)
+    room = " " * (most - _columns(cut))
+    return room + cut if is_number else cut + room
+
+
 def _cut(cell: str, most: int) -> str:
-    return cell if len(cell) <= most else f"{cell[: most - 1]}…"
+    if _columns(cell) <= most:
+        return cell
+    while _columns(cell) >= most:
+        cell = cell[:-1]
+    return f"{cell}…"
+
+
+def _columns(text: str) -> int:
+    """Return how many columns of a terminal a text takes."""
+    if text.isascii():
+        return len(text)
+    return sum(1 + (east_asian_width(each) in WIDE) for each in text if category(each) not in UNSEEN)
