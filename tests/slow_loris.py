@@ -178,9 +178,20 @@ async def one_start(system: System, seen: Seen) -> None:
             await asyncio.sleep(int(answer.headers["retry-after"]))
         assert answer.status_code == 201, answer.text
         seen.starts_ms.append((time.perf_counter() - began_s) * 1000)
-        events = await sse.tail(client, answer.json()["id"])
+        events = await _tail(client, answer.json()["id"], seen)
         seen.tails_ms.append((time.perf_counter() - began_s) * 1000 - seen.starts_ms[-1])
         assert events[-1].data["outcome"] == "completed"
+
+
+async def _tail(client: httpx2.AsyncClient, stream_id: str, seen: Seen) -> list[sse.Event]:
+    """Read a stream to its end; as a client does, come back where the broker has no room for the connection."""
+    while True:
+        async with client.stream("GET", f"/v1/streams/{stream_id}/events") as answer:
+            if answer.status_code == 200:
+                return [event async for event in sse.parse(answer)]
+            assert answer.status_code == 503, answer.status_code
+            seen.refused += 1
+        await asyncio.sleep(int(answer.headers["retry-after"]))
 
 
 async def attacked(system: System, size: int, lasts_s: float) -> Seen:

@@ -118,6 +118,11 @@ async def settle(rig: Rig, trials: Sequence[Trial], *, limit_s: float = ENDS_S) 
         trial.starved_ms = starved_ms
         trial.entries = await entries(rig.redis, trial.stream_id)
         _measure(trial)
+    await note_calls(rig, trials)
+
+
+async def note_calls(rig: Rig, trials: Sequence[Trial]) -> None:
+    """Note what the provider says of each trial's calls."""
     calls: dict[str, list[dict[str, Any]]] = {}
     for call in await rig.provider.calls():
         match = TAG.search(orjson.dumps(call["body"]).decode())

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -53,7 +54,7 @@ async def run(rig: Rig, trials: Sequence[Trial]) -> None:
     await stage.begin(rig, trials)
     cancelled_ms = await asyncio.gather(*(_cancel(rig, trial, trial.case.point) for trial in trials))
     await stage.settle(rig, trials)
-    _judge(trials, cancelled_ms)
+    await _judge(rig, trials, cancelled_ms)
 
 
 async def run_queued(rig: Rig, trials: Sequence[Trial]) -> None:
@@ -68,7 +69,7 @@ async def run_queued(rig: Rig, trials: Sequence[Trial]) -> None:
     finally:
         worker.thaw()
     await stage.settle(rig, trials)
-    _judge(trials, cancelled_ms)
+    await _judge(rig, trials, cancelled_ms)
     for trial in trials:
         if trial.calls:
             trial.breaks("I4 paid once: a stream that was cancelled in the queue was paid for")
@@ -82,7 +83,7 @@ async def run_unheard(rig: Rig, trials: Sequence[Trial]) -> None:
     worker.proxy.cut()
     cancelled_ms = await asyncio.gather(*(_cancel(rig, trial, 0) for trial in trials))
     await stage.settle(rig, trials)
-    _judge(trials, cancelled_ms)
+    await _judge(rig, trials, cancelled_ms)
 
 
 async def run_killed(rig: Rig, trials: Sequence[Trial]) -> None:
@@ -107,15 +108,23 @@ async def _cancel(rig: Rig, trial: Trial, after_s: float) -> float:
     return called_ms
 
 
-def _judge(trials: Sequence[Trial], called_ms: Sequence[float]) -> None:
+async def _judge(rig: Rig, trials: Sequence[Trial], called_ms: Sequence[float]) -> None:
+    until_s = time.monotonic() + MOST_MS / 1000
+    while _are_read(trials) and time.monotonic() < until_s:  # a busy provider hears late that a connection is closed
+        await asyncio.sleep(stage.POLL_S)
+        await stage.note_calls(rig, trials)
     for trial, called in zip(trials, called_ms, strict=True):
         if trial.outcome != "cancelled":
             continue
         trial.latency_ms = float(trial.state["ended_ms"]) - called
         if trial.latency_ms > MOST_MS:
             trial.breaks(f"the cancel took {trial.latency_ms:.0f} ms")
-        if any(call["connection"] == OPEN for call in trial.calls):
+        if _are_read([trial]):
             trial.breaks("the provider is still being read after a cancel")
+
+
+def _are_read(trials: Sequence[Trial]) -> bool:
+    return any(call["connection"] == OPEN for trial in trials for call in trial.calls)
 
 
 FAMILIES = (
