@@ -98,6 +98,7 @@ def _call(arguments: Any) -> dict[str, Any]:
         ({"type": "start", "epoch": 9}, "an app can write"),
         ({"type": "nonsense"}, "an app can write"),
         ({"type": "data"}, "`kind`"),
+        ({"type": "tool_result", "call_id": [1]}, "`call_id` is of type list"),
         ({"type": "tool_call", "id": "c1", "name": "look", "arguments": 5}, "not a string"),
         ({"type": "usage", "input_tokens": -1, "output_tokens": 0}, "out of range"),
         (["text"], "no object"),

@@ -23,6 +23,8 @@ from midstream.log.entries import DATA, FILE, RESET, SOURCE, STATUS, TOOL_RESULT
 
 _OTHERS: Final = (SOURCE, FILE, DATA, TOOL_RESULT, STATUS, RESET)
 _REASONS: Final = get_args(FinishReason)
+CALL_IDS: Final = ("tool_call_id", "call_id", "id")
+"""Names under which a tool's result may hold the id of its call."""
 _FIELDS: Final = {
     "refusal": "text",
     "reasoning_signature": "signature",
@@ -86,6 +88,9 @@ def _problems_of_other(other: Other) -> Iterator[str]:
     if other.type not in _OTHERS:
         yield f"an app can write {', '.join(_OTHERS)}"
     yield from _not_an_object("data", other.data)
+    if other.type == TOOL_RESULT:
+        ids = {name: other.data.get(name) for name in CALL_IDS}
+        yield from _not_texts(**{name: call_id for name, call_id in ids.items() if call_id is not None})
     if other.type == DATA:
         yield from _not_texts(kind=other.data.get("kind"))
         if field := _FIELDS.get(other.data["kind"]):
