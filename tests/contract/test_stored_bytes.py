@@ -138,11 +138,13 @@ async def test_an_end_that_nobody_noted_is_counted_by_a_reaper_once(settings: Se
         path = await ended(client, redis)
         await redis.delete("ms:stored:alpha")
         name = f"alpha/{path.rpartition('/')[2]}"
-        await redis.zadd("ms:due", {name: 1})
-        async with asyncio.timeout(10):
-            while await redis.zcard("ms:due"):
-                await asyncio.sleep(0.01)
-        assert await stored(redis) == await weight(redis, path)
+        await redis.hdel(f"ms:{{{name}}}:state", "noted")  # type: ignore[misc]
+        for _ in range(2):  # the second time as after a start that was repeated, and whose process died
+            await redis.zadd("ms:due", {name: 1})
+            async with asyncio.timeout(10):
+                while await redis.zcard("ms:due"):
+                    await asyncio.sleep(0.01)
+            assert await stored(redis) == await weight(redis, path)
 
 
 async def test_what_has_expired_makes_room(settings: Settings, redis: Redis) -> None:

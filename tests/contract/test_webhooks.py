@@ -81,6 +81,18 @@ async def test_a_receiver_is_sent_a_signed_end(client: httpx2.AsyncClient, sink:
     assert "text" not in data
 
 
+async def test_a_start_that_is_repeated_sends_no_end_again(client: httpx2.AsyncClient, sink: Receiver) -> None:
+    """Ends/Outbox: once for each stream."""
+    keyed = {"Idempotency-Key": "k"}
+    first = await client.post("/v1/streams", json=COUNT, headers=keyed)
+    await sink.until(1)
+    repeated = await client.post("/v1/streams", json=COUNT, headers=keyed)
+    assert (repeated.status_code, repeated.json()["id"]) == (200, first.json()["id"])
+    last = await started(client)
+    await sink.until(2)
+    assert sink.ids == [first.json()["id"], last]
+
+
 async def hang(_: asyncio.StreamWriter) -> None:
     await asyncio.sleep(1)
 

@@ -10,6 +10,8 @@ if left_ms <= 0 then return {'expired'} end
 if redis.call('XLEN', staged) ~= tonumber(entries) then return {'unstaged'} end
 redis.call('RENAME', staged, log)
 redis.call('HSET', state, unpack(fields, fields_first))
+redis.call('HSET', state, 'noted', 1)  -- an import is no end, and no cost of today
+if redis.call('HGET', state, 'cost') then redis.call('HSET', state, 'counted', 1) end
 --- include size
 local left_bytes = log_bytes + (tonumber(redis.pcall('MEMORY', 'USAGE', state, 'SAMPLES', 0)) or 0)
 redis.call('HSET', state, 'stored_bytes', left_bytes)

@@ -13,8 +13,12 @@
 --- include note_end
 for i = streams_first, #streams, 8 do
   local name, live, places, stored, bytes, ended_ms, ttl_ms, state = unpack(streams, i, i + 7)
-  -- A stream is on the list until its end was noted, and so its bytes are added once.
+  -- A stream is on the list until its end was noted, and so its bytes are added once. A start that is repeated puts an
+  -- ended stream there again for a moment: hence the mark.
   local is_first = redis.call('ZREM', due, name) == 1
+  if is_first and redis.call('HGET', state, 'status') == 'ended' then
+    is_first = redis.call('HSETNX', state, 'noted', 1) == 1
+  end
   free_place(live, places, name)
   if is_first and #outlet_rows > 0 then put_into_outbox(name) end
   bytes = tonumber(bytes)
