@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from midstream.hub.log_sync import MAX_KEPT, PAGE_ENTRIES, TRANSITIONS, Event, Phase
+from midstream.hub.segment import SEGMENT_ENTRIES, Segment
 from midstream.log.entries import Stored
 from tests.unit.sync_model import END, Reader, Server
 
@@ -139,6 +140,20 @@ def test_a_closed_sync_takes_nothing_and_keeps_nothing() -> None:
     assert not reader.sync.offer(reader.server.append(b"tb"))
     reader.sync.mark_stale()
     assert (reader.reading, reader.window.size_bytes, reader.sync.tail) == (None, 0, 1)
+
+
+def test_a_log_that_was_rewritten_is_noticed_though_its_last_segment_is_in_memory_no_more() -> None:
+    """Read/Resting, Read/Rewritten: another attempt has written as many entries and the same end."""
+    reader = following(*[b"ta"] * (SEGMENT_ENTRIES * 2), END)
+    reader.window.forget("s")
+    first = Segment(0)
+    first.extend(reader.server.history[:SEGMENT_ENTRIES])
+    reader.window.put("s", first)  # as a reader leaves it that came from the start and left in the middle
+    reader.sync.rest()
+    reader.server.history = [each._replace(epoch=2) for each in reader.server.history]
+    reader.reading = reader.sync.refresh()
+    reader.settle()
+    assert (reader.resets, reader.sent) == (1, reader.server.history)
 
 
 def test_words_are_noted() -> None:

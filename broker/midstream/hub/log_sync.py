@@ -126,6 +126,7 @@ class LogSync:
         self._window = window
         self._start_reading = start_reading
         self._start_over = start_over
+        self._last: Stored | None = None  # the entry at `tail`; its segment may have left the window
         self._kept: list[list[Stored]] = []  # publications that came since the read began
 
     def offer(self, entries: list[Stored]) -> bool:
@@ -216,8 +217,9 @@ class LogSync:
         news = entries if is_all_new else [entry for entry in entries if entry.offset > self.tail]
         if news:
             self._window.extend(self.stream_id, news)
-            self.tail = news[-1].offset
-            self.ended = is_end(news[-1].content)
+            self._last = news[-1]
+            self.tail = self._last.offset
+            self.ended = is_end(self._last.content)
             self.has_word = self.has_word or any(is_word(entry.content) for entry in news)
 
     def _is_contradicted_by(self, entries: list[Stored]) -> bool:
@@ -229,8 +231,11 @@ class LogSync:
         for entry in entries:
             if entry.offset > self.tail:
                 return False
-            segment = self._window.get(self.stream_id, index_of(entry.offset))
-            same_offset = segment.entry_at(entry.offset) if segment else None
+            if entry.offset == self.tail:
+                same_offset = self._last
+            else:
+                segment = self._window.get(self.stream_id, index_of(entry.offset))
+                same_offset = segment.entry_at(entry.offset) if segment else None
             if same_offset not in (None, entry) or (is_end(entry.content) and not self.ended):
                 return True
         return False
@@ -240,5 +245,5 @@ class LogSync:
             "the log of %s was rewritten; its tails start over", self.stream_id, extra={"stream": self.stream_id}
         )
         self._window.forget(self.stream_id)
-        self.tail, self.ended, self.has_word = 0, False, False
+        self.tail, self.ended, self.has_word, self._last = 0, False, False, None
         self._start_over()
