@@ -129,6 +129,32 @@ async def test_a_claim_runs_out(log: Log, box: Outbox) -> None:
     assert taken.tries == 2
 
 
+async def test_a_process_whose_claim_ran_out_moves_nothing(log: Log, box: Outbox) -> None:
+    """Ends/Order: it was frozen, and another process has the end under way."""
+    await end(log, "1")
+    (late,) = await take(box, claim_ms=1)
+    await asyncio.sleep(0.005)
+    (taken,) = await take(box)
+    assert not await box.settle(late, "again")
+    assert await take(box) == []
+    assert await box.settle(taken, "again")
+    assert len(await take(box)) == 1
+
+
+async def test_what_is_sent_again_waits_for_what_its_thread_has_under_way(log: Log, box: Outbox) -> None:
+    """Ends/Order, Ends/Abandoned."""
+    for name in ("1", "2"):
+        await end(log, name, thread="t")
+        await asyncio.sleep(0.002)
+    (first,) = await take(box)
+    await box.settle(first, "abandoned")
+    (second,) = await take(box)
+    assert await box.send_again(ALL.name, ["1"]) == 1
+    assert await take(box) == []
+    await box.settle(second, "taken")
+    assert [each.stream_id for each in await take(box)] == ["1"]
+
+
 async def test_a_deleted_stream_is_not_told_of(log: Log, box: Outbox) -> None:
     """Ends/Deleted."""
     await end(log, "1")

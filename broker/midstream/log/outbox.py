@@ -130,6 +130,7 @@ class Outbox:
             lane=taken.lane,
             stream_id=taken.stream_id,
             result=result,
+            tries=taken.tries,
             delay_ms=delay_ms,
             keep_ms=self._keep_ms,
             most_abandoned=MOST_ABANDONED,

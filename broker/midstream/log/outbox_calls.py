@@ -33,6 +33,7 @@ class SettleEnd(Call):
     lane: str
     stream_id: str
     result: str
+    tries: int
     delay_ms: int
     keep_ms: int
     most_abandoned: int

@@ -8,7 +8,7 @@ for i = stream_ids_first, #stream_ids do
     if lane then
       redis.call('ZADD', box .. ':rows', ended_ms, name)
       redis.call('ZADD', box .. ':lane:' .. lane, ended_ms, name)
-      redis.call('ZADD', box .. ':due', now_ms, lane)
+      redis.call('ZADD', box .. ':due', 'NX', now_ms, lane)  -- another end of the lane may be under way
       redis.call('HDEL', notice, 'tries ' .. outlet)
       for _, key in ipairs({box .. ':rows', box .. ':lane:' .. lane, box .. ':due', notice}) do
         redis.call('PEXPIRE', key, keep_ms)

@@ -3,6 +3,8 @@
 --- include clock
 local box, notice = prefix .. ':outbox:' .. outlet, prefix .. ':{' .. stream_id .. '}:notice'
 if result == 'again' then
+  -- A process that was held up for longer than its claim moves nothing that another process has under way by now.
+  if redis.call('HGET', notice, 'tries ' .. outlet) ~= tries then return {'ok', 0} end
   redis.call('ZADD', box .. ':due', 'XX', now_ms + delay_ms, lane)
   return {'ok', 1}
 end
