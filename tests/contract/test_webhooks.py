@@ -93,6 +93,17 @@ async def test_a_start_that_is_repeated_sends_no_end_again(client: httpx2.AsyncC
     assert sink.ids == [first.json()["id"], last]
 
 
+async def test_no_end_of_an_erased_user_is_sent(client: httpx2.AsyncClient, sink: Receiver, redis: Redis) -> None:
+    """Delete/User, Ends/Deleted: not even that of a stream that had expired before."""
+    sink.decide = lambda request: FAILED if request.data["user"] == "ann" else OK
+    stream_id = await started(client, user="ann")
+    await sink.until(1)
+    await redis.delete(f"ms:{{{stream_id}}}:state", f"ms:{{{stream_id}}}:log")
+    await client.delete("/v1/users/ann")
+    assert not [key async for key in redis.scan_iter("*:notice")]
+    assert await redis.zcard("ms:index:default") == 0
+
+
 async def hang(_: asyncio.StreamWriter) -> None:
     await asyncio.sleep(1)
 

@@ -138,6 +138,10 @@ class Outbox:
         _, is_news = await self._scripts.run(call)
         return bool(is_news)
 
+    async def withhold(self, name: str) -> None:
+        """Have no outlet told of the end of a stream that has expired."""
+        await self._scripts.in_order(("DEL", self._keys.notice(name)))
+
     async def outlets(self) -> list[Outlet]:
         """Return all outlets that processes have named."""
         (words,) = await self._scripts.in_order(("HGETALL", self._keys.outlets))

@@ -7,6 +7,7 @@ from typing import Final
 from midstream.access.grant import Grant, Scope
 from midstream.access.refusals import InsufficientScopeError
 from midstream.log.errors import StreamAbsent
+from midstream.log.keys import stream_name
 from midstream.service.caller_streams import CallerStreams
 from midstream.service.resources import Resources
 
@@ -33,6 +34,7 @@ async def erase_user(resources: Resources, grant: Grant, streams: CallerStreams,
             try:
                 await (await streams.find(stream_id, Scope.STOP)).delete()
             except StreamAbsent:  # it has expired, or another request has deleted it
+                await resources.webhooks.outbox.withhold(stream_name(grant.tenant, stream_id))
                 return False
             return True
 
