@@ -89,6 +89,23 @@ async def test_what_rests_yields_to_what_is_read(hub: Hub, log: Log) -> None:
     assert hub._window.size_bytes == 0
 
 
+async def test_what_a_client_sent_of_itself_counts(hub: Hub, log: Log, redis: Redis) -> None:
+    """Read/Memory: metadata may be many times as long as all else that is kept of a short stream."""
+    sizes = []
+    for metadata in ("{}", '{"a":"%s"}' % ("\U0001f600" * 8_000)):
+        each = Producer(log)
+        await each.begin()
+        await redis.hset(f"ms:{{{each.id}}}:state", "metadata", metadata)  # type: ignore[misc]
+        before = hub._window.size_bytes
+        await replayed(hub, each.id, await ended(each, 1))
+        sizes.append(hub._window.size_bytes - before)
+        await log.delete(each.id, 1)
+    assert sizes[1] - sizes[0] > 4 * 8_000 - 100
+    while hub._resting.drop_oldest():
+        pass
+    assert hub._window.size_bytes == 0
+
+
 async def test_nothing_rests_for_longer_than_a_minute(hub: Hub, producer: Producer) -> None:
     await replayed(hub, producer.id, await ended(producer))
     hub._resting.drop_older_than(resting.REST_S)

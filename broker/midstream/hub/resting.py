@@ -1,5 +1,6 @@
 """Ended streams whose last reader has left: the next one need not read the log (PROTOCOL: Read/Resting)."""
 
+import sys
 import time
 from collections import OrderedDict
 from typing import Final
@@ -10,7 +11,7 @@ from midstream.hub.window import Window
 REST_S: Final = 60.0
 """How long a follower rests: until then a process may hold what was deleted by another one."""
 REST_BYTES: Final = 6_144
-"""What a resting follower takes besides what the window counts anyway: its objects and the stream's state."""
+"""What a resting follower takes besides its metadata and what the window counts anyway: its objects and the state."""
 
 
 class Resting:
@@ -28,13 +29,13 @@ class Resting:
         """Have a follower rest."""
         follower.rest()
         self._followers[channel] = (follower, time.monotonic())
-        self._window.grow(REST_BYTES)
+        self._window.grow(_size_bytes(follower))
 
     def take(self, channel: str) -> Follower | None:
         """Return the follower that rests for a channel, which does not rest any more; None if there is none."""
         follower, _ = self._followers.pop(channel, (None, 0.0))
         if follower is not None:
-            self._window.grow(-REST_BYTES)
+            self._window.grow(-_size_bytes(follower))
         return follower
 
     def drop_oldest(self) -> bool:
@@ -51,3 +52,7 @@ class Resting:
         moment_s = time.monotonic() - age_s
         while self._followers and next(iter(self._followers.values()))[1] <= moment_s:
             self.drop_oldest()
+
+
+def _size_bytes(follower: Follower) -> int:
+    return REST_BYTES + sys.getsizeof(follower.state.metadata)  # four bytes for each character, if one is an emoji
