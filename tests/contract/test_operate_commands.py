@@ -28,7 +28,6 @@ async def run(client: httpx2.AsyncClient, *words: str) -> Result:
 async def test_each_command_prints_a_table_and_json(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Operate/Roll, Operate/Why, Operate/Queue, Operate/Minutes, Operate/Doctor."""
     monkeypatch.setattr(presence, "SIGN_S", 0.05)
-    monkeypatch.setattr(presence, "LOOK_S", 0.05)
     async with inside.broker(settings) as client, inside.worker(settings) as worker:
         stream_id = (await client.post("/v1/streams", json=LONG)).json()["id"]
         async with asyncio.timeout(5):

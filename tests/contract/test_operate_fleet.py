@@ -26,7 +26,6 @@ SHORT = {"model": "demo/count", "input": "hi", "params": {"words": 3}}
 @pytest.fixture(autouse=True)
 def _sign_often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(presence, "SIGN_S", 0.05)
-    monkeypatch.setattr(presence, "LOOK_S", 0.05)
 
 
 @pytest.fixture

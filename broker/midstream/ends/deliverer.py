@@ -23,9 +23,9 @@ logger = logging.getLogger(__name__)
 LOOK_S: Final = 0.5
 """How often the outbox is looked at while nothing is under way here."""
 PACE_S: Final = 0.02
-"""The rest between two looks. A receiver that comes back after hours must not take the loop from readers."""
+"""The least rest between two looks. A receiver that comes back after hours must not take the loop from readers."""
 NAME_S: Final = 60.0
-"""How often a process says that its outlets are still there."""
+"""How often a process says that its outlets are still there, or that it has none."""
 CLAIM_TIMEOUTS: Final = 2
 """A claim lasts for so many of the longest deliveries, so nothing is under way any more when it runs out."""
 STOP_S: Final = 2.0
@@ -81,7 +81,7 @@ class Deliverer:
         self._claim_ms = round(CLAIM_TIMEOUTS * timeout_s * 1000)
         self._furthest_ms = max(self._claim_ms, round(settings.end_retry_most_s * 1000))
         self._under_way: dict[asyncio.Task[None], str] = {}
-        self._freed = asyncio.Event()
+        self._woken = asyncio.Event()
         self._named_s = -NAME_S
         self._named: Sequence[Outlet] = ()
         self._boxes: dict[str, Box] = {}
@@ -108,6 +108,10 @@ class Deliverer:
             task.cancel()
         await asyncio.gather(*self._under_way, return_exceptions=True)
 
+    def look(self) -> None:
+        """Look at the outlets now, because there are others than before."""
+        self._woken.set()
+
     def readings(self) -> dict[tuple[str, ...], float]:
         """Return how many ends wait, and for how long the first has, by name and labels."""
         boxes = self._boxes.values()
@@ -119,22 +123,26 @@ class Deliverer:
 
     async def _run(self) -> None:
         while True:
-            self._freed.clear()
+            self._woken.clear()
             try:
                 outlets = self._outlets()
                 if outlets != self._named or time.monotonic() - self._named_s >= NAME_S:
                     await self._name()
                 if outlets:
                     await self._take(outlets)
+                else:
+                    self._boxes = {}
             except LogUnavailable as error:
                 logger.warning("ends cannot be delivered: %s", error)
                 await asyncio.sleep(LOOK_S)
-            await asyncio.sleep(PACE_S)
             try:
-                async with asyncio.timeout(LOOK_S * random.uniform(0.75, 1.25)):  # noqa: S311
-                    await self._freed.wait()
+                rest_s = LOOK_S if self._outlets() else NAME_S
+                async with asyncio.timeout(rest_s * random.uniform(0.75, 1.25)):  # noqa: S311
+                    await self._woken.wait()
             except TimeoutError:
                 pass
+            else:
+                await asyncio.sleep(PACE_S)
 
     async def _name(self) -> None:
         outlets = self._outlets()
@@ -168,7 +176,7 @@ class Deliverer:
             level = logging.WARNING if isinstance(error, LogError) else logging.ERROR
             # Its claim runs out, and it is delivered again.
             logger.log(level, "an end could not be settled: %s", type(error).__name__, exc_info=error)
-        self._freed.set()
+        self._woken.set()
 
     async def _handle(self, taken: Taken) -> None:
         """Deliver an end, and say what became of it."""

@@ -134,6 +134,7 @@ class Webhooks:
             self._version = version
             try:
                 self._webhooks = webhooks_of(self._path)
+                self._deliverer.look()
                 logger.info("the webhooks file was read again")
             except WebhooksFileError as error:
                 logger.error("the webhooks stay as they were: %s", error)  # noqa: TRY400

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from importlib.metadata import version
 from typing import Any, Final
 
+from midstream.lifecycle.loop_lag import LoopLag
 from midstream.lifecycle.minute_counts import MinuteCounts
 from midstream.log.errors import LogUnavailable
 from midstream.log.forever import forever
@@ -21,8 +22,6 @@ logger = logging.getLogger(__name__)
 
 SIGN_S: Final = 2.0
 """The time between two signs of a process."""
-LOOK_S: Final = 0.25
-"""How often the lag of the event loop is measured between them."""
 HOST_CHARS: Final = 32
 LEAVE_S: Final = 0.25
 """How long a process that stops waits for Redis to take it off the roll; if it does not, the TTL does."""
@@ -70,18 +69,20 @@ class Presence:
             "python": platform.python_version(),
             "started_ms": time.time_ns() // 1_000_000,
         }
-        self._lag_s = 0.0
+        self._lag = LoopLag()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Sign from now on."""
         self._counts.begin()
+        self._lag.start()
         self._task = asyncio.create_task(forever("presence", self._run), name="presence")
 
     async def stop(self) -> None:
         """Leave the roll."""
         if self._task is None:
             return
+        self._lag.stop()
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
         self._task = None
@@ -102,14 +103,14 @@ class Presence:
                     await self._between(now_ms)
             except LogUnavailable as error:
                 logger.debug("the roll could not be signed: %s", error)
-            await self._rest()
+            await asyncio.sleep(SIGN_S)
 
     async def _sign(self) -> int:
         counts = self._counts.take()
         facts = {
             **self._lasting,
             "clock_ms": time.time_ns() // 1_000_000,
-            "loop_lag_ms": round(self._lag_s * 1000, 1),
+            "loop_lag_ms": round(self._lag.take_worst_s() * 1000, 1),
             **self._read(),
         }
         try:
@@ -122,10 +123,3 @@ class Presence:
             logger.warning("an operator drains this %s", self._kind)
             self._drain()
         return now_ms
-
-    async def _rest(self) -> None:
-        """Wait for the next sign, and measure meanwhile by how much the event loop lags at most."""
-        self._lag_s, until_s = 0.0, time.monotonic() + SIGN_S
-        while (now_s := time.monotonic()) < until_s:
-            await asyncio.sleep(LOOK_S)
-            self._lag_s = max(self._lag_s, time.monotonic() - now_s - LOOK_S)

@@ -9,7 +9,6 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from midstream import counters
 from midstream.access.host_names import host_name, is_rebindable
 from midstream.metrics.catalogue import Role
 from midstream.metrics.page import CONTENT_TYPE, Page, Readings
@@ -24,8 +23,6 @@ HEAD_BYTES: Final = 8_192
 EXCHANGE_S: Final = 5.0
 """The longest time from a connection to the last byte of its answer."""
 GZIP_LEVEL: Final = 1
-LOOK_S: Final = 0.25
-"""How often the loop's lag is measured."""
 
 
 class MetricsListener:
@@ -52,20 +49,15 @@ class MetricsListener:
         self._making = asyncio.Lock()
         self._connections = 0
         self._server: asyncio.Server | None = None
-        self._lag: asyncio.Task[None] | None = None
 
     async def start(self, listener: socket.socket) -> None:
         """Begin to answer on a listening socket."""
-        self._lag = asyncio.create_task(_measure_lag(), name="loop lag")
         self._server = await asyncio.start_server(self._serve, sock=listener, limit=HEAD_BYTES)
 
     async def stop(self) -> None:
         """Answer no more."""
         if self._server is not None:
             self._server.close()
-        if self._lag is not None:
-            self._lag.cancel()
-            await asyncio.gather(self._lag, return_exceptions=True)
 
     async def text(self) -> bytes:
         """Return the page, which may be `KEEP_S` old."""
@@ -113,11 +105,3 @@ class MetricsListener:
 def _response(status: str, body: bytes, *headers: str) -> bytes:
     lines = (f"HTTP/1.1 {status}", *headers, f"Content-Length: {len(body)}", "Connection: close", "", "")
     return "\r\n".join(lines).encode() + body
-
-
-async def _measure_lag() -> None:
-    lag = counters.distribution("loop_lag_seconds")
-    while True:
-        due_s = time.monotonic() + LOOK_S
-        await asyncio.sleep(LOOK_S)
-        lag.add(max(0.0, time.monotonic() - due_s))
