@@ -1,6 +1,7 @@
 """The operators' console at `/console`, in a real browser (Operate/Console)."""
 
 import hashlib
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,7 +72,7 @@ async def signed_in(tabs: "Tabs", client: httpx2.AsyncClient, path: str) -> Page
 
 
 async def test_an_operator_finds_streams_by_keys_and_by_address(tabs: "Tabs", broker: httpx2.AsyncClient) -> None:
-    tabs.expected |= {"401", "403", "ERR_CONNECTION_REFUSED"}  # the sign-in; the test's end, with the page still open
+    tabs.expected |= {"401", "403"}
     first, second = await started(broker, 3, 1, user="ada"), await started(broker, 3, 1, user="bob")
     await ended(broker, first)
     await ended(broker, second)
@@ -109,8 +110,48 @@ async def test_an_operator_finds_streams_by_keys_and_by_address(tabs: "Tabs", br
     await page.keyboard.press("Enter")
     await expect(page).to_have_url(url_of(broker, f"/streams/acme/{running}"))
     await expect(page.locator(".why")).to_contain_text("cancelled")
+    await page.close()
+
+
+async def test_a_stream_is_watched_paused_and_read_without_harm(tabs: "Tabs", broker: httpx2.AsyncClient) -> None:
+    hostile = "<img src=x onerror='document.title=1'>"
+    stream_id = await started(broker, 5_000, 10, metadata={"html": hostile})
+    page = await signed_in(tabs, broker, f"/streams/acme/{stream_id}")
+    await expect(page.locator(".facts")).to_contain_text(f"html {hostile}")
+    assert await page.locator("main img").count() == 0
+
+    table = page.get_by_role("table", name="Entries")
+    newest = table.locator(".layer .entry:not([hidden])").last.get_by_role("cell").first
+    await expect(newest).to_have_text(re.compile(r"^[2-9]\d\d$"))  # it follows
+    await page.get_by_role("button", name="Pause").click()
+    top = await page.locator(".view").evaluate("(it) => it.scrollTop")
+    rows = int(await table.get_attribute("aria-rowcount") or 0)
+    await expect(table).not_to_have_attribute("aria-rowcount", str(rows))  # the log goes on, and the view stays
+    assert await page.locator(".view").evaluate("(it) => it.scrollTop") == top
+    assert await table.get_by_role("row").count() < 60
+
+    async with page.expect_response(lambda answer: "/entries?" in answer.url) as answers:
+        await page.get_by_label("Offset", exact=True).fill("7")
+        await page.keyboard.press("Enter")
+    assert "content" not in (await answers.value).url
+    await expect(page).to_have_url(url_of(broker, f"/streams/acme/{stream_id}?offset=7"))
+    await expect(table.locator(".selected").get_by_role("cell").first).to_have_text("7")
+    assert await page.locator("pre:visible").count() == 0
+    await page.get_by_role("button", name="Show its content").click()
+    await expect(page.locator("pre:visible")).to_have_text("5 ")
+    await page.get_by_text("The answer so far").click()
+    await expect(page.locator(".panel[open] pre")).to_contain_text("1 2 3 4 5 ")
+
+    await page.get_by_role("button", name="Seal", exact=True).click()
+    question = page.get_by_role("dialog", name=f"Seal acme/{stream_id}?")
+    await question.get_by_label("Reason").fill(hostile)
+    await page.keyboard.press("Enter")
+    await expect(page.locator(".facts")).to_contain_text(f"sealed_by_operator: {hostile}")
+    assert await page.title() == f"{stream_id} · midstream console"
+
     await page.set_viewport_size({"width": 390, "height": 800})
-    for path in ("", "/streams", "/processes", "/audit", f"/streams/acme/{running}"):
+    for path in ("", "/streams", "/processes", "/audit", f"/streams/acme/{stream_id}"):
         await page.goto(url_of(broker, path))
         await expect(page.get_by_role("heading", level=1).last).to_be_visible()
         assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
+    await page.close()

@@ -17,7 +17,7 @@ const FACTS = [
   ["Ended", ({ ended_ms: ms }) => (ms ? moment(ms) : null)],
   ["Waited in the queue", ({ timings }) => duration(timings.queued_ms)],
   ["First delta after", ({ timings }) => (timings.first_delta_ms == null ? null : duration(timings.first_delta_ms))],
-  ["Longest gap", ({ timings: { longest_gap_ms: ms, longest_gap_after: after } }) => (ms ? `${duration(ms)}, after entry ${number(after)}` : null)],
+  ["Longest gap", longestGap],
   ["Silent for", ({ timings }) => (timings.silent_ms == null ? null : duration(timings.silent_ms))],
   ["In all", ({ timings }) => duration(timings.total_ms)],
   ["Worker", ({ lease }) => lease?.owner?.worker],
@@ -87,6 +87,12 @@ function tableOf(title, titles) {
       body.replaceChildren(...rows.map((cells) => element("tr", {}, ...cells.map((text) => element("td", {}, text)))));
     },
   };
+}
+
+/** Of a long log the report has not read all entries; the plot of the gaps has. */
+function longestGap({ timings, first, tail, entries_read: read }) {
+  if (!timings.longest_gap_ms || read < tail - first + 1) return null;
+  return `${duration(timings.longest_gap_ms)}, after entry ${number(timings.longest_gap_after)}`;
 }
 
 /** An object of numbers and texts in one line. */

@@ -2,58 +2,128 @@
 
 import { ACTS, doAct } from "./acts.js";
 import { streamAddress } from "./address.js";
+import { EntriesPane } from "./entries_pane.js";
 import { readStream } from "./operate.js";
 import { setStatus, setText, statusMark, statusOf } from "./status.js";
 import { StreamFacts } from "./stream_facts.js";
+import { StreamPlots } from "./stream_plots.js";
+import { copyCommand, exportLines } from "./take_away.js";
 import { watch } from "./watch.js";
 import { element } from "/page/dom.js";
 
-/** The shortest pause between two looks, in ms. After a look that took long the pause is ten times as long as that. */
+/** The shortest pauses between two looks, in ms. After a look that took long the pause is so many times as long. */
 const EVERY_MS = 2_000;
-const REST = 10;
+const SHAPE_EVERY_MS = 5_000;
 const ENDED_EVERY_MS = 30_000;
+const REST = 50;
 
 export function show({ main, place, go, complain, signal }) {
-  const mark = statusMark();
-  const why = element("p", { className: "why" }, "Looking …");
-  const facts = new StreamFacts();
-  const acts = Object.entries(ACTS).map(([name, { label }]) => {
-    const button = element("button", { type: "button", className: name === "delete" ? "quiet bad small" : "quiet small" }, label);
-    button.addEventListener("click", () => act(name).catch(complain));
-    return [name, button];
-  });
-  let report = null;
-  let looking = new AbortController();
-  main.append(
-    element("div", { className: "head" }, element("h1", { className: "mono" }, place.id), mark),
-    why,
-    element("div", { className: "line acts" }, ...acts.map(([, button]) => button)),
-    facts.element,
-  );
-  signal.addEventListener("abort", () => looking.abort());
-  begin();
+  const view = new StreamView(place, { go, complain, signal });
+  main.append(...view.elements);
+  view.look();
+  return (next) => view.select(Number(next.params.get("offset")));
+}
 
-  function begin() {
-    looking.abort();
-    looking = new AbortController();
-    watch(look, { everyMs: EVERY_MS, signal: looking.signal, complain });
+class StreamView {
+  #place;
+  #how;
+  #mark = statusMark();
+  #why = element("p", { className: "why" }, "Looking …");
+  #facts = new StreamFacts();
+  #plots = new StreamPlots();
+  #log = element("div");
+  #entries = null;
+  #report = null;
+  #looking = new AbortController();
+  #acts;
+  elements;
+
+  constructor(place, how) {
+    this.#place = place;
+    this.#how = how;
+    this.#acts = Object.entries(ACTS).map(([name, { label }]) => {
+      const button = this.#button(label, () => this.#act(name), name === "delete" ? "quiet bad small" : "quiet small");
+      button.hidden = true;
+      return [name, button];
+    });
+    const copy = this.#button("Copy curl", () => copyCommand(place));
+    const save = this.#button("Export NDJSON", () =>
+      exportLines(place, (text) => setText(save, text), how.signal).finally(() => setText(save, "Export NDJSON")),
+    );
+    this.elements = [
+      element("div", { className: "head" }, element("h1", { className: "mono" }, place.id), this.#mark),
+      this.#why,
+      element("div", { className: "line" }, ...this.#acts.map(([, button]) => button), element("div", { className: "buttons aside" }, copy, save)),
+      this.#facts.element,
+      this.#plots.element,
+      this.#log,
+    ];
+    how.signal.addEventListener("abort", () => this.#looking.abort());
   }
 
-  async function look() {
+  /** Looks at the stream, at once and then again and again. */
+  look() {
+    this.#looking.abort();
+    if (this.#how.signal.aborted) return;
+    this.#looking = new AbortController();
+    const how = { signal: this.#looking.signal, complain: this.#how.complain };
+    watch(() => this.#read(), { everyMs: EVERY_MS, ...how });
+    watch(() => this.#readShape(), { everyMs: SHAPE_EVERY_MS, signal: how.signal, complain: () => {} }); // the report complains
+  }
+
+  /** Brings an entry on view; 0: none. */
+  select(offset) {
+    if (offset > 0 && this.#entries) this.#entries.select(offset);
+  }
+
+  async #read() {
+    const { signal } = this.#looking;
     const beganMs = performance.now();
-    report = await readStream(place, "", { signal: looking.signal });
-    setStatus(mark, statusOf(report));
-    setText(why, report.why);
-    facts.show(report);
-    for (const [name, button] of acts) button.hidden = !ACTS[name].isOf(report);
-    return report.status === "ended" ? ENDED_EVERY_MS : Math.max(EVERY_MS, REST * (performance.now() - beganMs));
+    const report = await readStream(this.#place, "", { signal });
+    if (signal.aborted) return undefined;
+    this.#report = report;
+    setStatus(this.#mark, statusOf(report));
+    setText(this.#why, report.why);
+    this.#facts.show(report);
+    for (const [name, button] of this.#acts) button.hidden = !ACTS[name].isOf(report);
+    if (!this.#entries) this.#begin(report);
+    return this.#pause(EVERY_MS, beganMs);
   }
 
-  async function act(name) {
-    const answer = await doAct(name, place);
+  async #readShape() {
+    const { signal } = this.#looking;
+    const beganMs = performance.now();
+    const spread = await readStream(this.#place, "/shape", { signal });
+    if (signal.aborted || !this.#report) return EVERY_MS;
+    this.#plots.show(spread, this.#report, (offset) => this.#goTo(offset));
+    return this.#pause(SHAPE_EVERY_MS, beganMs);
+  }
+
+  #pause(everyMs, beganMs) {
+    return this.#report.status === "ended" ? ENDED_EVERY_MS : Math.max(everyMs, REST * (performance.now() - beganMs));
+  }
+
+  #begin(report) {
+    this.#entries = new EntriesPane(this.#place, report, { ...this.#how, onSelect: (offset) => this.#goTo(offset) });
+    this.#log.replaceChildren(this.#entries.element);
+    this.select(Number(this.#place.params.get("offset")));
+  }
+
+  #goTo(offset) {
+    this.#how.go(`${location.pathname}?offset=${offset}`, { replace: new URLSearchParams(location.search).has("offset") });
+  }
+
+  #button(label, does, className = "quiet small") {
+    const button = element("button", { type: "button", className }, label);
+    button.addEventListener("click", () => does().catch(this.#how.complain));
+    return button;
+  }
+
+  async #act(name) {
+    const answer = await doAct(name, this.#place);
     if (answer === null) return;
-    if (name === "delete") return go("/console/streams", { replace: true });
-    if (answer.requeued_from) return go(streamAddress(answer.tenant, answer.id));
-    begin();
+    if (name === "delete") this.#how.go("/console/streams", { replace: true });
+    else if (answer.requeued_from) this.#how.go(streamAddress(answer.tenant, answer.id));
+    else this.look();
   }
 }
