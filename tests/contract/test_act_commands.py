@@ -17,6 +17,7 @@ from midstream.log.log import Log
 from midstream.log.values import NewStream
 from midstream.settings import Settings
 from tests import inside
+from tests.contract.scripted_broker import Exchange, scripted_broker
 
 
 @pytest.fixture
@@ -117,6 +118,29 @@ async def test_a_terminal_is_asked_for_the_count(url: str, streams: Log, answer:
     assert process.returncode == (1 if left else 0)
     assert len([state for state in await streams.states([f"s{n}" for n in range(5)]) if state]) == left
     await run(url, "rm", "--where", "status=queued", "--yes")
+
+
+async def test_an_act_that_is_stopped_says_how_far_it_came() -> None:
+    """Operation/Acts."""
+    step = {"done": 2, "refused": {}, "refusals": [], "next_cursor": "c"}
+
+    async def answer(exchange: Exchange) -> None:
+        order = json.loads(exchange.body)
+        if "cursor" in order:
+            problem = {"code": "log_unavailable", "detail": "The log does not answer."}
+            await exchange.send(503, problem, "Connection: close\r\n")
+        else:
+            await exchange.send(200, {"count": 5} if order.get("dry_run") else step, "Connection: close\r\n")
+
+    async with scripted_broker(answer) as broker:
+        stopped = await run(broker.url, "rm", "--where", "q=s", "--yes")
+    assert (stopped.exit_code, stopped.stderr.splitlines()) == (
+        1,
+        [
+            "stopped after 2 of 5 streams, or some more; the command can be repeated",
+            "error log_unavailable: The log does not answer.",
+        ],
+    )
 
 
 @pytest.mark.usefixtures("streams")

@@ -14,7 +14,7 @@ from midstream.cli import render
 from midstream.cli.client_command import client_command
 from midstream.cli.operate_path import has_tenant, stream_path, tenant_and_id
 from midstream.cli.terminal import echo, echo_json
-from midstream.client.client import Midstream
+from midstream.client.client import Midstream, MidstreamError
 from midstream.journal.plain_text import harmless_line
 
 EXIT_REFUSED: Final = 1
@@ -197,18 +197,22 @@ async def _act_on_many(
         return EXIT_REFUSED
     done, refused, refusals = 0, Counter[str](), []
     cursor: str | None = None
-    with _progress(count) as bar:
-        while (left := count - done - refused.total()) > 0:
-            request = order | {"expect": left} | ({"cursor": cursor} if cursor else {})
-            answer = await midstream.operate("acts", "POST", json=request, patience_s=STEP_PATIENCE_S)
-            done += answer["done"]
-            refused.update(answer["refused"])
-            refusals += answer["refusals"]
-            cursor = answer["next_cursor"]
-            if bar is not None:
-                bar.update(answer["done"] + sum(answer["refused"].values()))
-            if cursor is None:
-                break
+    try:
+        with _progress(count) as bar:
+            while (left := count - done - refused.total()) > 0:
+                request = order | {"expect": left} | ({"cursor": cursor} if cursor else {})
+                answer = await midstream.operate("acts", "POST", json=request, patience_s=STEP_PATIENCE_S)
+                done += answer["done"]
+                refused.update(answer["refused"])
+                refusals += answer["refusals"]
+                cursor = answer["next_cursor"]
+                if bar is not None:
+                    bar.update(answer["done"] + sum(answer["refused"].values()))
+                if cursor is None:
+                    break
+    except (MidstreamError, asyncio.CancelledError):  # the latter: Ctrl-C
+        echo(f"stopped after {done} of {count} streams, or some more; the command can be repeated", err=True)
+        raise
     if as_json:
         echo_json({"act": order["act"], "done": done, "refused": dict(refused), "refusals": refusals})
     else:
