@@ -94,8 +94,10 @@ def test_a_full_server_refuses_a_start_and_keeps_what_it_has(folder: Path) -> No
         first = running.run("start", "x", "--model", "demo/story")
         body = {"model": "demo/count", "params": {"words": 1}, "input": "x" * 1_000_000}
         answers = [httpx2.post(f"{running.url}/v1/streams", json=body) for _ in range(10)]
-        assert (answers[0].status_code, answers[-1].status_code) == (201, 503)
-        assert answers[-1].json()["code"] == "log_full"
+        # Not each one after the first refusal: what the server frees between two requests may be enough for one.
+        refused = [answer.json()["code"] for answer in answers if answer.status_code == 503]
+        assert answers[0].status_code == 201
+        assert set(refused) == {"log_full"}
         assert running.run("tail", first.stderr.split()[1]).stdout == first.stdout
     finally:
         running.end(signal.SIGINT)
