@@ -4,7 +4,6 @@ import asyncio
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -12,13 +11,13 @@ import click
 
 from midstream.cli import render
 from midstream.cli.client_command import client_command
+from midstream.cli.conditions import condition
+from midstream.cli.confirmation import EXIT_REFUSED, is_confirmed
 from midstream.cli.operate_path import has_tenant, stream_path, tenant_and_id
-from midstream.cli.terminal import echo, echo_json
+from midstream.cli.terminal import echo, echo_json, echo_progress
 from midstream.client.client import Midstream, MidstreamError
 from midstream.journal.plain_text import harmless_line
 
-EXIT_REFUSED: Final = 1
-"""The exit status where an act was refused by a stream, or by the person at the terminal."""
 STEP_PATIENCE_S: Final = 60.0
 """An answer about many streams comes when the broker's step is over: `MIDSTREAM_ACTS_STEP_S`."""
 FOLLOW_S: Final = 1.0
@@ -192,24 +191,23 @@ async def _act_on_many(
     if dry_run or not count:
         echo_json({"act": order["act"], "count": count}) if as_json else echo(f"{count} streams fit", err=True)
         return None
-    if not yes and not _is_confirmed(order["act"], count):
-        echo("nothing was done", err=True)
+    if not yes and not is_confirmed(order["act"], count, "streams"):
         return EXIT_REFUSED
     done, refused, refusals = 0, Counter[str](), []
     cursor: str | None = None
     try:
-        with _progress(count) as bar:
-            while (left := count - done - refused.total()) > 0:
-                request = order | {"expect": left} | ({"cursor": cursor} if cursor else {})
-                answer = await midstream.operate("acts", "POST", json=request, patience_s=STEP_PATIENCE_S)
-                done += answer["done"]
-                refused.update(answer["refused"])
-                refusals += answer["refusals"]
-                cursor = answer["next_cursor"]
-                if bar is not None:
-                    bar.update(answer["done"] + sum(answer["refused"].values()))
-                if cursor is None:
-                    break
+        while (left := count - done - refused.total()) > 0:
+            request = order | {"expect": left} | ({"cursor": cursor} if cursor else {})
+            answer = await midstream.operate("acts", "POST", json=request, patience_s=STEP_PATIENCE_S)
+            done += answer["done"]
+            refused.update(answer["refused"])
+            refusals += answer["refusals"]
+            cursor = answer["next_cursor"]
+            handled = done + refused.total()
+            if sys.stderr.isatty():
+                echo_progress(handled, count if cursor else handled, "streams")
+            if cursor is None:
+                break
     except (MidstreamError, asyncio.CancelledError):  # the latter: Ctrl-C
         echo(f"stopped after {done} of {count} streams, or some more; the command can be repeated", err=True)
         raise
@@ -224,29 +222,10 @@ async def _act_on_many(
     return EXIT_REFUSED if refused else None
 
 
-def _is_confirmed(act: str, count: int) -> bool:
-    """Ask the person at the terminal for the count.
-
-    Raises:
-        click.UsageError: Nobody can be asked.
-    """
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise click.UsageError(f"{count} streams fit. There is no terminal to ask at: add --yes to {act} them.")
-    answer: str = click.prompt(f"{act}: {count} streams fit. Type their number to go on", default="", err=True)
-    return answer.strip() == str(count)
-
-
-def _progress(count: int) -> AbstractContextManager[Any]:
-    """Return a bar of so many streams where somebody sees it, else nothing."""
-    return click.progressbar(length=count, file=sys.stderr) if sys.stderr.isatty() else nullcontext()
-
-
 def _conditions(where: Sequence[str]) -> dict[str, list[str]]:
     conditions: dict[str, list[str]] = {}
     for text in where:
-        name, equals, value = text.partition("=")
-        if not (name and equals):
-            raise click.UsageError(f"--where {text!r} is not FIELD=VALUE.")
+        name, value = condition(text)
         conditions.setdefault(name, []).append(value)
     return conditions
 

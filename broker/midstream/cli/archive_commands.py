@@ -9,12 +9,14 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import click
 
 from midstream.cli.terminal import echo, echo_json, echo_progress
+from midstream.finder.where import OUTCOMES
 from midstream.journal.plain_text import harmless_line
 
 if TYPE_CHECKING:
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
 
 CONNECTIONS: Final = 2
 PRIVATE_FILE: Final = 0o600
-OUTCOMES: Final = ("completed", "failed", "cancelled", "interrupted")
 
 _FILE: Final = click.argument("path", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path))
 _JSON: Final = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
@@ -66,7 +67,7 @@ def export_streams(path: Path, *, without_secret: bool, as_json: bool, **filters
         await _note(redis, settings, "export", where=selection.filters)
         exporter = Exporter(Log(redis, settings.key_prefix), streams, _bounds(settings))
         with _opened(path, os.O_RDWR | os.O_CREAT) as file:
-            result = await exporter.run(file, selection, heading, _progress("streams"))
+            result = await exporter.run(file, selection, heading, partial(echo_progress, unit="streams"))
         if as_json:
             echo_json(asdict(result))
         else:
@@ -102,9 +103,8 @@ def import_streams(path: Path, tenant: str, *, only_check: bool, any_secret: boo
     async def run(redis: "Redis", settings: "Settings") -> int:
         with _opened(path, os.O_RDONLY) as file:
             size_bytes = os.fstat(file.fileno()).st_size
-            show = _progress("bytes")
             bounds = _bounds(settings, await _now_ms(redis))
-            importer = Importer(redis, settings.key_prefix, bounds, lambda at: show(at, size_bytes))
+            importer = Importer(redis, settings.key_prefix, bounds, lambda at: echo_progress(at, size_bytes, "bytes"))
             heading = await importer.check(file, tenant)
             if only_check:
                 echo("the archive is whole")
@@ -211,15 +211,6 @@ async def _now_ms(redis: "Redis") -> int:
     with log_errors:
         seconds, microseconds = await redis.time()
     return int(seconds) * 1_000 + int(microseconds) // 1_000
-
-
-def _progress(unit: str) -> Callable[[int, int], None]:
-    """Return what shows progress: on a terminal one line that changes, otherwise a line each time."""
-
-    def show(done: int, of: int) -> None:
-        echo_progress(f"{100 * done // max(of, 1):3d} %, {done} of {of} {unit}", is_last=done >= of)
-
-    return show
 
 
 COMMANDS: Final = (export_streams, import_streams)

@@ -11,12 +11,13 @@ import click
 from midstream.cli import operate_views as views
 from midstream.cli import render, screen
 from midstream.cli.client_command import client_command
-from midstream.cli.table import width
+from midstream.cli.conditions import condition
+from midstream.cli.table import MS_PER_S, width
 from midstream.cli.terminal import echo, echo_json
 from midstream.client.client import Midstream, MidstreamError
+from midstream.finder.where import STATUSES
 from midstream.journal.plain_text import harmless_line
 
-STATUSES: Final = ("queued", "running", "ended", "completed", "failed", "cancelled", "interrupted")
 OF_OPERATORS: Final = {
     "outcome": "that ended so",
     "code": "that ended with this failure",
@@ -125,26 +126,19 @@ class _Listing:
     def table(self, rows: Sequence[dict[str, Any]], fit: int) -> str:
         """Return rows for people."""
         if self._conditions is None:
-            return render.streams(rows)
-        return views.streams(rows, time.time() * views.MS_PER_S, fit)
+            return render.streams(rows, fit)
+        return views.streams(rows, time.time() * MS_PER_S, fit)
 
 
 def _searched(options: dict[str, Any]) -> list[tuple[str, Any]] | None:
     """Return the conditions of an operator's search; None where the options need no operator."""
     named = [(name.replace("-", "_"), options[name.replace("-", "_")]) for name in OF_OPERATORS]
     conditions = [(name, value) for name, value in named if value is not None]
-    conditions += [_pair(f"metadata.{text}", "--metadata") for text in options["metadata"]]
-    conditions += [_pair(text, "--where") for text in options["where"]]
+    conditions += [condition(f"metadata.{text}", "--metadata") for text in options["metadata"]]
+    conditions += [condition(text) for text in options["where"]]
     if not (conditions or options["all_tenants"]):
         return None
     return conditions + [(name, options[name]) for name in ("status", "thread") if options[name] is not None]
-
-
-def _pair(text: str, option: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not (name and equals):
-        raise click.UsageError(f"{option} needs a name, `=` and a value.")
-    return name, value
 
 
 def _print(page: Page, listing: _Listing, *, as_json: bool) -> None:

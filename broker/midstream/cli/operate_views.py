@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from midstream.cli.table import facts, size, span, table
+from midstream.cli.table import MS_PER_S, facts, size, span, table
 
 Json = dict[str, Any]
-MS_PER_S: Final = 1_000
 SILENT_MS: Final = 10_000
 """A stream that has had no entry for so long is shown before others."""
 MARKS: Final = {"ok": "ok     ", "warning": "WARNING", "fault": "FAULT  "}

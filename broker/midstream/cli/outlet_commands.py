@@ -1,13 +1,14 @@
 """The command `outlets`: who is told of ends, and what was not taken (PROTOCOL: Ends/Seen)."""
 
-import sys
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote
 
 import click
 
 from midstream.cli import render
 from midstream.cli.client_command import client_command
+from midstream.cli.confirmation import EXIT_REFUSED, is_confirmed
+from midstream.cli.table import table, width
 from midstream.cli.terminal import echo, echo_json
 from midstream.client.client import Midstream
 from midstream.journal.plain_text import harmless_line
@@ -26,34 +27,21 @@ async def outlets(midstream: Midstream, name: str | None, *, send_again: bool, y
     path = f"outlets/{quote(name, safe='')}" if name else "outlets"
     answer = await midstream.operate(path)
     if send_again:
-        if not yes and not _agreed(answer):
-            return 2
+        if not yes and not is_confirmed("send again", answer["abandoned"], "ends"):
+            return EXIT_REFUSED
         answer = await midstream.operate(f"{path}/again", "POST")
     if as_json:
         echo_json(answer)
     elif send_again:
         echo(f"ends that are sent again: {answer['sent']}")
     elif name is None:
-        echo(_table(answer["data"]) if answer["data"] else "no outlets")
+        rows = [[row[column] for column in COLUMNS] for row in answer["data"]]
+        echo(table(COLUMNS, rows, width()) if rows else "no outlets")
     else:
         echo(render.state({key: value for key, value in answer.items() if key != "abandoned_streams"}))
         for each in answer["abandoned_streams"]:
             echo(harmless_line(f"given up: {each['tenant']} {each['id']}"))
     return None
-
-
-def _agreed(outlet: dict[str, Any]) -> bool:
-    if not sys.stdin.isatty():
-        echo("Say --yes where nobody can be asked.", err=True)
-        return False
-    return click.confirm(f"Send {outlet['abandoned']} ends again?")
-
-
-def _table(rows: list[dict[str, Any]]) -> str:
-    cells = [COLUMNS, *(tuple(harmless_line(str(row[column] or "-")) for column in COLUMNS) for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in cells)
-    return "\n".join(line.rstrip() for line in lines)
 
 
 COMMANDS: Final = (outlets,)

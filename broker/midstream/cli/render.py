@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from midstream.cli.table import MS_PER_S, table
 from midstream.cli.terminal import echo
 from midstream.client.client import ClientEntry
 from midstream.journal.plain_text import harmless_line
 
 COLUMNS: Final = ("id", "status", "model", "tail", "created")
 PREVIEW_CHARS: Final = 100
-MS_PER_S: Final = 1_000
 
 
 class LiveText:
@@ -46,14 +46,11 @@ class LiveText:
         echo(f"[{harmless_line(words)}]", dim=True, err=True)
 
 
-def streams(rows: Sequence[dict[str, Any]]) -> str:
-    """Return streams as a table."""
+def streams(rows: Sequence[dict[str, Any]], fit: int) -> str:
+    """Return streams as a table that fits a width."""
     if not rows:
         return "no streams"
-    cells = [COLUMNS, *(_cells(row) for row in rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(COLUMNS))]
-    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in cells)
-    return "\n".join(line.rstrip() for line in lines)
+    return table(COLUMNS, [_cells(row) for row in rows], fit)
 
 
 def state(facts: dict[str, Any]) -> str:
@@ -90,10 +87,9 @@ def _ending(end: dict[str, Any]) -> str:
     return ", ".join(f"{part}" for part in (end["outcome"], reason, tokens) if part)
 
 
-def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+def _cells(row: dict[str, Any]) -> tuple[Any, ...]:
     created = _time(row.get("created_ms", 0))
-    cells = (row["id"], row.get("outcome") or row["status"], row["model"], str(row["tail"]), created)
-    return tuple(map(harmless_line, cells))
+    return (row["id"], row.get("outcome") or row["status"], row["model"], row["tail"], created)
 
 
 def _time(time_ms: int) -> str:

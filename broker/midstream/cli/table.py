@@ -19,7 +19,7 @@ UNSEEN: Final = ("Mn", "Me", "Cf")
 """Of `unicodedata.category`: characters that take none, such as accents and joiners."""
 UNBOUNDED: Final = 10_000
 KIB: Final = 1_024
-SECOND_MS: Final = 1_000
+MS_PER_S: Final = 1_000
 MINUTE_S: Final = 60
 HOUR_S: Final = 3_600
 DAY_S: Final = 86_400
@@ -63,7 +63,7 @@ def span(span_ms: float | None) -> str:
     """Return a time in few characters: `850ms`, `4.2s`, `3m20s`, `5h07m`, `2d3h`."""
     if span_ms is None:
         return "-"
-    seconds = span_ms / SECOND_MS
+    seconds = span_ms / MS_PER_S
     if seconds < 1:
         return f"{round(span_ms)}ms"
     if seconds < MINUTE_S:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from midstream.journal.plain_text import harmless, harmless_line
+from midstream.journal.plain_text import harmless
 
 
 def echo(text: str = "", *, nl: bool = True, err: bool = False, dim: bool = False) -> None:
@@ -14,10 +14,10 @@ def echo(text: str = "", *, nl: bool = True, err: bool = False, dim: bool = Fals
     click.secho(harmless(text), nl=nl, err=err, dim=dim or None)
 
 
-def echo_progress(text: str, *, is_last: bool) -> None:
+def echo_progress(done: int, of: int, unit: str) -> None:
     """Print to stderr how far a command has come: on a terminal in the place of what was printed before."""
-    end = "\n" if is_last or not sys.stderr.isatty() else "\r"
-    click.echo(harmless_line(text) + end, nl=False, err=True)
+    end = "\n" if done >= of or not sys.stderr.isatty() else "\r"
+    click.echo(f"{100 * done // max(of, 1):3d} %, {done} of {of} {unit}{end}", nl=False, err=True)
 
 
 def echo_json(value: Any) -> None:

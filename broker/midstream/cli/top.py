@@ -7,11 +7,10 @@ from typing import Any, Final
 
 from midstream.cli import operate_views as views
 from midstream.cli import screen
-from midstream.cli.table import size, span, width
+from midstream.cli.table import MS_PER_S, size, span, width
 from midstream.cli.terminal import echo
 from midstream.client.client import Midstream
 
-MS_PER_S: Final = 1_000
 PARTS: Final = ("workers", "brokers", "queue", "stats", "redis")
 
 
