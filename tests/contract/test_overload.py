@@ -6,6 +6,7 @@ import httpx2
 import pytest
 from redis.asyncio import Redis
 
+from midstream.lifecycle import slips
 from midstream.service import intake
 from midstream.settings import Settings
 from tests import inside
@@ -49,6 +50,20 @@ async def test_starts_are_refused_in_each_dialect_while_the_queue_is_too_old(set
         later = await http.post("/v1/streams", json=START)
         assert later.status_code == 201
         await http.delete(later.headers["location"])
+
+
+async def test_a_slip_whose_stream_waits_no_more_is_no_queue(settings: Settings, redis: Redis) -> None:
+    """Limits/Overload: its stream was cancelled, or its worker killed. Where many come first, they count."""
+    async with inside.broker(settings) as http:
+        path = await waited(http, redis, wait_s=90)
+        await http.post(f"{path}/cancel")
+        (slip,) = await redis.zrange("ms:queue", 0, 0)
+        await redis.zincrby("ms:queue", -90_000, slip)
+        second = await http.post("/v1/streams", json=START)
+        assert second.status_code == 201
+        await redis.zadd("ms:queue", {f"gone{number}.0": 0 for number in range(slips.LOOKED_AT)})
+        assert (await http.post("/v1/streams", json=START)).status_code == 503
+        await http.delete(second.headers["location"])
 
 
 @pytest.mark.parametrize(("limit_s", "wait_s"), [(0.0, 100), (60.0, 50)])

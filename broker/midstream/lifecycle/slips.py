@@ -23,6 +23,9 @@ JOB_KEYS: Final = (job_key_prefix, in_progress_key_prefix, retry_key_prefix, res
 CLOCKS_APART_MS: Final = 86_400_000
 """How far a worker's clock may lag ours. arq takes a slip once the worker's own clock has reached the slip's time."""
 
+LOOKED_AT: Final = 16
+"""The oldest slips, among which that of the stream that has waited longest is looked for."""
+
 
 def serialize(job: dict[str, Any]) -> bytes:
     """Return a slip as JSON. arq's default is pickle, with which anybody who can write to Redis can run code here."""
@@ -99,22 +102,24 @@ class Slips:
     async def longest_wait_s(self) -> float:
         """Return for how long the stream of the oldest slip has waited; 0: there is none. Raises as `write`.
 
-        It goes by the clock of Redis, because the clocks of brokers may be far apart. A slip whose stream is not
-        queued any more has only the time at which a broker wrote it.
+        It goes by the clock of Redis, because the clocks of brokers may be far apart. Slips outlive a cancel, and a
+        worker that was killed. Where more of these come first than are looked at, the wait is at most that of the last.
         """
         async with self._redis.pipeline(transaction=False) as pipe:
-            pipe.zrange(self._keys.queue, 0, 0, withscores=True)
+            pipe.zrange(self._keys.queue, 0, LOOKED_AT - 1, withscores=True)
             pipe.time()
-            oldest, (seconds, microseconds) = await execute(pipe)
-        if not oldest:
+            slips, (seconds, microseconds) = await execute(pipe)
+        if not slips:
             return 0.0
-        job_id, score = oldest[0]
         async with self._redis.pipeline(transaction=False) as pipe:
-            pipe.hmget(self._keys.state(job_id.decode().rpartition(".")[0]), ["status", "queued_ms"])
-            ((status, queued_ms),) = await execute(pipe)
-        since_ms = int(queued_ms) if status == b"queued" else score + CLOCKS_APART_MS
+            for job_id, _ in slips:
+                pipe.hmget(self._keys.state(job_id.decode().rpartition(".")[0]), ["status", "queued_ms"])
+            rows = await execute(pipe)
         now_ms = seconds * 1000 + microseconds // 1000
-        return max(0.0, float(now_ms - since_ms) / 1000)
+        since_ms = [int(queued_ms) for status, queued_ms in rows if status == b"queued" and queued_ms]
+        if not since_ms and len(slips) == LOOKED_AT:
+            since_ms = [slips[-1][1] + CLOCKS_APART_MS]
+        return max(0.0, float(now_ms - min(since_ms, default=now_ms)) / 1000)
 
     async def names(self, limit: int) -> set[str]:
         """Return the streams of up to `limit` slips that wait, the oldest first. Raises as `waiting`."""
