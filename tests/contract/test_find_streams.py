@@ -138,6 +138,15 @@ async def test_lost_lists_heal(client: httpx2.AsyncClient, redis: Redis, streams
     assert await ids(client) == ["last", "old", "older"]
 
 
+async def test_a_state_that_is_none_ends_no_search(client: httpx2.AsyncClient, redis: Redis, streams: Streams) -> None:
+    """Operate/Facts."""
+    for stream_id, broken in (("bytes", {"user": b"\xff"}), ("number", {"epoch": "one"}), ("sound", {"epoch": "1"})):
+        name = await streams.start(stream_id)
+        await streams.end(name)
+        await redis.hset(f"ms:{{{name}}}:state", mapping=broken)  # type: ignore[misc]
+    assert await ids(client) == ["sound"]
+
+
 async def test_a_table_that_nobody_asks_is_forgotten_and_filled_again(closed: Settings, streams: Streams) -> None:
     """Operate/Facts."""
     brief = closed.model_copy(update={"find_idle_s": 0.01})

@@ -37,15 +37,21 @@ class Facts(NamedTuple):
 
     @classmethod
     def parse(cls, values: Sequence[bytes | None] | None) -> Self | None:
-        """Return the facts from a state's values, in the order of the fields; None where there is no stream."""
+        """Return the facts from a state's values, in the order of the fields.
+
+        None where there is no stream, or no version of ours wrote its state: one such state must not end all searches.
+        """
         if not values or values[0] in (None, b"deleted"):
             return None
-        return cls(
-            *(
-                default if value is None else int(value) if type(default) is int else value.decode()
-                for value, default in zip(values, _DEFAULTS, strict=True)
-            )  # type: ignore[arg-type]
-        )
+        try:
+            return cls(
+                *(
+                    default if value is None else int(value) if type(default) is int else value.decode()
+                    for value, default in zip(values, _DEFAULTS, strict=True)
+                )  # type: ignore[arg-type]
+            )
+        except ValueError:
+            return None
 
 
 _DEFAULTS = tuple(Facts())
