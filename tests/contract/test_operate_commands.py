@@ -92,7 +92,7 @@ def test_an_id_is_whole_also_in_a_narrow_terminal() -> None:
     text = table(
         ("stream", "model", "why", "user"), [("5f" * 16, "openai/gpt-5.4", "provider_rate_limited", "ada")], 64
     )
-    assert text.split("\n")[1] == f"{'5f' * 16}  openai/gpt-…  provider_ra…"
+    assert text.split("\n")[1] == f"{'5f' * 16}  openai/gpt-5.4  provider_rate…"
 
 
 def test_wide_characters_take_two_columns() -> None:

@@ -34,13 +34,13 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]], fit: int) -> str:
     """Return rows below their head, cut to a width; numbers stand on the right."""
     cells = [[*head], *([_cell(value) for value in row] for row in rows)]
     widths = [max(_columns(row[column]) for row in cells) for column in range(len(head))]
-    while sum(widths) + len(GAP) * (len(widths) - 1) > fit and len(widths) > 1:
-        spare = [width - SHORTEST for width in widths]
-        spare[0] = widths[0] - SHORTEST_FIRST
-        if max(spare) > 0:
-            widths[spare.index(max(spare))] -= 1
-        else:
-            widths.pop()
+    least = [min(width, SHORTEST if column else SHORTEST_FIRST) for column, width in enumerate(widths)]
+    while len(least) > 1 and _total(least) > fit:
+        least.pop()
+    widths = widths[: len(least)]
+    while _total(widths) > fit and widths != least:
+        spare = [width - short for width, short in zip(widths, least, strict=True)]
+        widths[spare.index(max(spare))] -= 1
     widths[0] = min(widths[0], fit)
     is_number = [
         bool(rows) and all(isinstance(row[column], int | float | None) for row in rows) for column in range(len(widths))
@@ -92,6 +92,10 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.2f}"
     return f"{value:,}" if isinstance(value, int) else harmless_line(str(value))
+
+
+def _total(widths: Sequence[int]) -> int:
+    return sum(widths) + len(GAP) * (len(widths) - 1)
 
 
 def _aligned(cell: str, most: int, is_number: bool) -> str:
