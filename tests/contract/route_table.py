@@ -101,6 +101,7 @@ ROUTES: dict[tuple[str, str], Row] = {
     ("get", "/v1/operate/stats"): Row((OPERATE,)),
     ("get", "/v1/operate/streams/{tenant}/{stream_id}"): Row((OPERATE,)),
     ("get", "/v1/operate/streams/{tenant}/{stream_id}/entries"): Row((OPERATE,)),
+    ("get", "/v1/operate/streams/{tenant}/{stream_id}/frames"): Row((OPERATE,)),
     ("get", "/v1/operate/streams/{tenant}/{stream_id}/shape"): Row((OPERATE,)),
     ("get", "/healthz"): Row(is_public=True),
     ("get", "/readyz"): Row(is_public=True),

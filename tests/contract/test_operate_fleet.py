@@ -240,7 +240,7 @@ async def test_redis_is_described(client: httpx2.AsyncClient) -> None:
 async def test_entries_are_shown_without_their_content_unless_it_is_asked_for(
     client: httpx2.AsyncClient, settings: Settings
 ) -> None:
-    """Operate/Entries."""
+    """Operate/Entries, Operate/Frames."""
     async with inside.worker(settings):
         stream_id = (await client.post("/v1/streams", json=SHORT)).json()["id"]
         await client.get(f"/v1/streams/{stream_id}?wait=10")
@@ -255,10 +255,18 @@ async def test_entries_are_shown_without_their_content_unless_it_is_asked_for(
     assert sum(shape["slices"]) == shape["entries"] == page["tail"] == sum(row["number"] for row in shape["gaps"]) + 1
     assert (shape["stalls"], shape["untimed"]) == ([], 0)
     assert (await client.get("/v1/operate/streams/default/none/entries")).status_code == 404
+    events = await client.get(f"/v1/streams/{stream_id}/events")
+    frames = (await client.get(f"{path}/frames")).json()
+    assert events.text.endswith(frames["frames"])  # after the first frame, which only tells when to come back
+    assert frames["upto"] == frames["tail"] == page["tail"]
+    for dialect, last in (("chat", "data: [DONE]"), ("responses", "response.completed"), ("messages", "message_stop")):
+        assert last in (await client.get(f"{path}/frames?dialect={dialect}")).json()["frames"]
+    assert '"type":"finish"' in (await client.get(f"{path}/frames?dialect=ui")).json()["frames"]
     async with inside.broker(settings.model_copy(update={"operators_read": False})) as closed:
         refused = await closed.get(f"{path}/entries?content=true")
         assert (refused.status_code, refused.json()["code"]) == (403, "content_forbidden")
         assert (await closed.get(f"{path}/entries")).status_code == 200
+        assert (await closed.get(f"{path}/frames")).status_code == 403
 
 
 async def test_stalls_are_named_with_their_place(client: httpx2.AsyncClient, redis: Redis) -> None:

@@ -142,6 +142,10 @@ async def test_a_stream_is_watched_paused_and_read_without_harm(tabs: "Tabs", br
     await page.get_by_text("The answer so far").click()
     await expect(page.locator(".panel[open] pre")).to_contain_text("1 2 3 4 5 ")
 
+    await page.get_by_text("As a client sees it").click()
+    await page.get_by_label("Dialect").select_option("messages")
+    await expect(page.locator("details[open] pre").last).to_contain_text("event: message_start")
+
     await page.get_by_role("button", name="Seal", exact=True).click()
     question = page.get_by_role("dialog", name=f"Seal acme/{stream_id}?")
     await question.get_by_label("Reason").fill(hostile)

@@ -60,7 +60,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "midstream.operate": (
         *("midstream.access", "midstream.counters", "midstream.journal", "midstream.log", *GROUND),
-        *("midstream.hub.tail", "midstream.finder", "midstream.service"),
+        *("midstream.hub.tail", "midstream.faces", "midstream.finder", "midstream.service"),
     ),
     # Not the log, the registry or the hub themselves: whatever concerns a stream goes through a `Caller` (I7).
     "midstream.http": (

@@ -1,6 +1,7 @@
 /** The entries of a stream on its page: the table, what moves it, and one entry in full. */
 
 import { AnswerPane } from "./answer_pane.js";
+import { clientsPane } from "./clients_pane.js";
 import { EntryPages } from "./entry_pages.js";
 import { EntryTable } from "./entry_table.js";
 import { setText } from "./status.js";
@@ -28,7 +29,8 @@ export class EntriesPane {
 
   /**
    * @param report what the stream's report is
-   * @param {{signal: AbortSignal, complain: Function, onSelect: (offset: number) => void}} how
+   * @param {{signal: AbortSignal, complain: Function, onSelect: (offset: number) => void, onEnd: () => void}} how
+   *   `onEnd` is called once the stream has ended
    */
   constructor(stream, report, how) {
     this.#how = how;
@@ -43,7 +45,7 @@ export class EntriesPane {
     const jump = element("form", { className: "line" }, this.#offset, element("button", { type: "submit", className: "quiet small" }, "Jump"));
     const bar = element("div", { className: "line" }, element("h2", {}, "Entries"), this.#live, jump, element("label", { className: "tick" }, this.#content, "Show content"));
     const one = element("section", { className: "panel" }, this.#title, this.#facts, this.#show, this.#whole);
-    this.element = element("div", { className: "log" }, element("div", {}, bar, this.#table.element), element("div", {}, one, this.#answer.element));
+    this.element = element("div", { className: "log" }, element("div", {}, bar, this.#table.element), element("div", {}, one, this.#answer.element, clientsPane(stream, how)));
     jump.addEventListener("submit", (event) => {
       event.preventDefault();
       const offset = Number(this.#offset.value);
@@ -55,7 +57,8 @@ export class EntriesPane {
       this.#table.draw();
     });
     this.#show.addEventListener("click", () => this.#showWhole().catch(how.complain));
-    this.#table.isFollowing = report.status !== "ended";
+    this.#live.disabled = report.status === "ended";
+    this.#table.isFollowing = !this.#live.disabled;
     this.#watch();
   }
 
@@ -69,12 +72,18 @@ export class EntriesPane {
   #watch() {
     watch(async () => {
       const isOver = await this.#pages.look();
-      if (isOver) this.#table.isFollowing = false;
-      this.#live.disabled = isOver;
+      if (isOver) this.#end();
       this.#answer.bound(this.#pages.first, this.#pages.tail);
       this.#table.draw();
       return isOver ? ENDED_EVERY_MS : EVERY_MS;
     }, { everyMs: EVERY_MS, ...this.#how });
+  }
+
+  #end() {
+    if (this.#live.disabled) return;
+    this.#live.disabled = true;
+    this.#table.end();
+    this.#how.onEnd();
   }
 
   #showFollowing(isFollowing) {

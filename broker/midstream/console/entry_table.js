@@ -56,6 +56,13 @@ export class EntryTable {
     this.draw();
   }
 
+  /** Shows the end of a log that has ended, if the table has followed it, and stays there. */
+  end() {
+    if (!this.#isFollowing) return;
+    this.#drawNow();
+    this.isFollowing = false;
+  }
+
   /** Marks an entry and brings it on view. */
   select(offset) {
     this.#selected = offset;

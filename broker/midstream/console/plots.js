@@ -30,8 +30,9 @@ export function drawCurves(plot, rows) {
       const line = run.map(([x, y]) => `${x.toFixed(1)},${y.toFixed(1)}`).join(" L");
       const [from, to] = [run[0][0], run.at(-1)[0]];
       if (index === 0) parts.push(shape("path", { class: "area", d: `M${from},${HEIGHT} L${line} L${to},${HEIGHT} Z` }));
-      const d = run.length > 1 ? `M${line}` : `M${Math.max(0, from - 2)},${run[0][1]} h4`;
-      parts.push(shape("path", { class: index ? "curve second" : "curve", d }));
+      const isDot = run.length === 1;
+      const className = ["curve", index && "second", isDot && "dot"].filter(Boolean).join(" ");
+      parts.push(shape("path", { class: className, d: isDot ? `M${line} h0.01` : `M${line}` }));
     }
   });
   plot.replaceChildren(...parts);

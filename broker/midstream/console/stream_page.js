@@ -16,6 +16,8 @@ const EVERY_MS = 2_000;
 const SHAPE_EVERY_MS = 5_000;
 const ENDED_EVERY_MS = 30_000;
 const REST = 50;
+/** The shape came before the report, without which it cannot be shown. */
+const SOON_MS = 300;
 
 export function show({ main, place, go, complain, signal }) {
   const view = new StreamView(place, { go, complain, signal });
@@ -68,7 +70,7 @@ class StreamView {
     this.#looking = new AbortController();
     const how = { signal: this.#looking.signal, complain: this.#how.complain };
     watch(() => this.#read(), { everyMs: EVERY_MS, ...how });
-    watch(() => this.#readShape(), { everyMs: SHAPE_EVERY_MS, signal: how.signal, complain: () => {} }); // the report complains
+    watch(() => this.#readShape(), { everyMs: SHAPE_EVERY_MS, ...how, complain: () => {} }); // the report complains
   }
 
   /** Brings an entry on view; 0: none. */
@@ -94,7 +96,7 @@ class StreamView {
     const { signal } = this.#looking;
     const beganMs = performance.now();
     const spread = await readStream(this.#place, "/shape", { signal });
-    if (signal.aborted || !this.#report) return EVERY_MS;
+    if (signal.aborted || !this.#report) return SOON_MS;
     this.#plots.show(spread, this.#report, (offset) => this.#goTo(offset));
     return this.#pause(SHAPE_EVERY_MS, beganMs);
   }
@@ -104,7 +106,11 @@ class StreamView {
   }
 
   #begin(report) {
-    this.#entries = new EntriesPane(this.#place, report, { ...this.#how, onSelect: (offset) => this.#goTo(offset) });
+    this.#entries = new EntriesPane(this.#place, report, {
+      ...this.#how,
+      onSelect: (offset) => this.#goTo(offset),
+      onEnd: () => this.look(),
+    });
     this.#log.replaceChildren(this.#entries.element);
     this.select(Number(this.#place.params.get("offset")));
   }

@@ -96,6 +96,7 @@ ANSWERS: Final[dict[str, Answers]] = {
     "get /v1/operate/stats": ({200: (JSON,)}, _CALLER),
     "get /v1/operate/streams/{tenant}/{stream_id}": ({200: (JSON,)}, _NAMED),
     "get /v1/operate/streams/{tenant}/{stream_id}/entries": ({200: (JSON,)}, (*_NAMED, 410)),
+    "get /v1/operate/streams/{tenant}/{stream_id}/frames": ({200: (JSON,)}, (*_NAMED, 410)),
     "get /v1/operate/streams/{tenant}/{stream_id}/shape": ({200: (JSON,)}, _NAMED),
     "get /healthz": ({200: (JSON,)}, _ANY),
     "get /readyz": ({200: (JSON,)}, _ANY),

@@ -10,6 +10,7 @@ from midstream.http.fast_path.tested_uvicorn import why_not
 from midstream.http.json_response import JsonResponse
 from midstream.http.json_route import JsonRoute
 from midstream.operate import doctor, fleet, minute_stats, queue_report, redis_report, stream_log
+from midstream.operate.stream_frames import Dialect, frames
 from midstream.operate.stream_report import stream_report
 
 router = APIRouter(prefix="/v1/operate", tags=["operate"], route_class=JsonRoute)
@@ -70,6 +71,17 @@ async def get_entries(
     """Read a page of a stream's entries: offset, epoch, type, time and size; their content only with `content`."""
     page = await stream_log.entries(operator, tenant, stream_id, after, limit, with_content=content)
     return JsonResponse(page, headers={"Stream-Id": stream_id})
+
+
+@router.get("/streams/{tenant}/{stream_id}/frames", response_class=Response)
+async def get_frames(
+    tenant: str,
+    stream_id: str,
+    operator: AnOperator,
+    dialect: Annotated[Dialect, Query(description="The wire format.")] = Dialect.NATIVE,
+) -> Response:
+    """Show what a client that reads a stream from its beginning is sent, in a dialect."""
+    return JsonResponse(await frames(operator, tenant, stream_id, dialect), headers={"Stream-Id": stream_id})
 
 
 @router.get("/streams/{tenant}/{stream_id}/shape", response_class=Response)
