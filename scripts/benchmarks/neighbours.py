@@ -73,14 +73,19 @@ def _key_file(folder: Path) -> Path:
     return path
 
 
+ALONE_S: Final = 180.0
+"""How long the quiet tenant is measured alone at most, half before and half after."""
+
+
 def run(seconds: float) -> dict[str, Measured]:
-    """Measure alone for half of the time, then beside the loud tenant, then alone for the other half."""
+    """Measure alone, then beside the loud tenant for so long, then alone again."""
+    alone_s = min(seconds, ALONE_S)
     with tempfile.TemporaryDirectory() as folder, Rig() as rig:
         settings = {"api_keys": "", "keys_file": _key_file(Path(folder))}
         rig.worker(**settings)
         server = rig.front(**settings)
         measure(server, WARM_UP_S)
-        before = measure(server, seconds / 2)
+        before = measure(server, alone_s / 2)
         loud = rig.spawn("loud", ["scripts.benchmarks.loud_tenant", str(server.port)], {}, piped=True)
         measure(server, WARM_UP_S)
         beside = measure(server, seconds)
@@ -88,7 +93,7 @@ def run(seconds: float) -> dict[str, Measured]:
         if loud.stdout is not None:
             print("the loud tenant:", loud.stdout.readline().decode().strip())
         measure(server, WARM_UP_S)
-        after = measure(server, seconds / 2)
+        after = measure(server, alone_s / 2)
     share = (before.front_share + after.front_share) / 2
     alone = Measured(before.first_ms + after.first_ms, before.end_ms + after.end_ms, share)
     return {"alone": alone, "beside": beside}
