@@ -15,8 +15,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import SecretStr
 
+from midstream import file_watch
 from midstream.access.api_keys import digest
-from midstream.service import credentials
 from midstream.settings import Settings
 from tests.contract.access_calls import ADMIN, START, bearer, read_token, served, started
 from tests.contract.ws_talk import dial
@@ -240,7 +240,7 @@ async def test_a_key_file_that_changes_is_read_again(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Access/Keys."""
-    monkeypatch.setattr(credentials, "LOOK_S", 0.02)
+    monkeypatch.setattr(file_watch, "LOOK_S", 0.02)
     path = tmp_path / "keys.toml"
     row = '[[keys]]\nname = "{0}"\nsha256 = "{1}"\ntenant = "acme"\n'
     path.write_text(row.format("one", digest("one")))

@@ -8,9 +8,9 @@ import httpx2
 import pytest
 from websockets.exceptions import ConnectionClosed
 
+from midstream import file_watch
 from midstream.access.api_keys import digest
 from midstream.http.socket import socket_credential
-from midstream.service import credentials
 from midstream.settings import Settings
 from tests.contract.access_calls import ADMIN, bearer, read_token, served, started
 from tests.contract.ws_talk import Talk, dial
@@ -77,7 +77,7 @@ async def test_a_revoked_key_ends_what_is_read_by_it_in_every_format(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     """Access/Ending, Faces/Never silent."""
-    monkeypatch.setattr(credentials, "LOOK_S", 0.02)
+    monkeypatch.setattr(file_watch, "LOOK_S", 0.02)
     path = tmp_path / "keys.toml"
     path.write_text(ROW.format("one", digest("one")))
     mine = bearer("one")
@@ -169,7 +169,7 @@ async def test_a_socket_without_tails_ends_when_its_key_is_revoked(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Access/Ending."""
-    monkeypatch.setattr(credentials, "LOOK_S", 0.02)
+    monkeypatch.setattr(file_watch, "LOOK_S", 0.02)
     path = tmp_path / "keys.toml"
     path.write_text(ROW.format("one", digest("one")))
     async with served(settings, keys_file=path) as client, dial(client, additional_headers=bearer("one")) as talk:

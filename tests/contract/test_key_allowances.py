@@ -12,10 +12,10 @@ from click.testing import CliRunner
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
+from midstream import file_watch
 from midstream.access.api_keys import ApiKeys, KeysFileError, digest
 from midstream.access.key_file import add_key, revoke_key, rows_of
 from midstream.cli.main import main
-from midstream.service import credentials
 from midstream.settings import Settings
 from tests import inside
 from tests.contract.access_calls import bearer
@@ -106,7 +106,7 @@ async def test_a_key_has_limits_of_its_own_beside_its_tenants(
     settings: Settings, redis: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Limits/Own, Limits/Generations, Limits/Starts: changed without a restart, and what is open stays."""
-    monkeypatch.setattr(credentials, "LOOK_S", 0.02)
+    monkeypatch.setattr(file_watch, "LOOK_S", 0.02)
     path = tmp_path / "keys.toml"
     text = row("two", further="limits = {key_generations = 2}") + row("other")
     tenant = '[[tenants]]\nname = "acme"\nlimits = {tenant_generations = 4, key_generations = 1}\n'

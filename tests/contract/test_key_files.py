@@ -10,11 +10,11 @@ import pytest
 from click.testing import CliRunner
 from pydantic import SecretStr
 
+from midstream import file_watch
 from midstream.access.allowance import OF_KEYS
 from midstream.access.api_keys import ApiKeys, KeysFileError, digest
 from midstream.access.key_file import add_key, revoke_key, rows_of
 from midstream.cli.key_commands import keys
-from midstream.service import credentials
 from midstream.settings import Settings
 from tests import fork_server
 from tests.contract.access_calls import bearer, served
@@ -32,7 +32,7 @@ async def test_a_useless_key_file_does_not_end_the_reading_of_later_ones(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
 ) -> None:
     """Access/Keys."""
-    monkeypatch.setattr(credentials, "LOOK_S", 0.02)
+    monkeypatch.setattr(file_watch, "LOOK_S", 0.02)
     path = tmp_path / "keys.toml"
     path.write_text(ROW.format("one", digest("one")))
     async with served(settings, api_keys=SecretStr(""), keys_file=path) as client:
@@ -50,7 +50,7 @@ async def test_a_key_file_is_not_read_while_it_is_written(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Access/Keys: an editor that empties the file first would else revoke every key, and cut every tail."""
-    monkeypatch.setattr(credentials, "LOOK_S", 0.001)
+    monkeypatch.setattr(file_watch, "LOOK_S", 0.001)
     path = tmp_path / "keys.toml"
     rows = [ROW.format(name, digest(name)) for name in ("one", "two")]
     path.write_text("".join(rows))

@@ -10,10 +10,10 @@ import pytest
 from pydantic import SecretStr
 from websockets.asyncio.client import connect
 
+from midstream import file_watch
 from midstream.access.api_keys import digest
 from midstream.access.grant import TENANT_SCOPES, Grant
 from midstream.access.session_tokens import SessionTokens
-from midstream.service import credentials
 from midstream.settings import Settings
 from tests.contract.access_calls import ADMIN, START, bearer, read_token, served, started
 from tests.contract.ws_talk import Talk
@@ -99,7 +99,7 @@ async def test_a_session_ends_when_its_key_is_revoked(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Access/Cookie, Access/Ending."""
-    monkeypatch.setattr(credentials, "LOOK_S", 0.02)
+    monkeypatch.setattr(file_watch, "LOOK_S", 0.02)
     path = tmp_path / "keys.toml"
     path.write_text(f'[[keys]]\nname = "one"\nsha256 = "{digest("one")}"\ntenant = "acme"\n')
     async with served(settings, keys_file=path) as client:

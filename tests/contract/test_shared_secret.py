@@ -10,8 +10,9 @@ import pytest
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
+from midstream import file_watch
 from midstream.access.key_file import add_key
-from midstream.service import credentials, shared_secret
+from midstream.service import shared_secret
 from midstream.settings import Settings
 from tests import inside
 from tests.contract.access_calls import START, bearer
@@ -24,7 +25,7 @@ KEYED = bearer("admin") | {"Idempotency-Key": "same"}
 @pytest.fixture
 def closed(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setattr(shared_secret, "LOOK_S", 0.02)
-    monkeypatch.setattr(credentials, "LOOK_S", 0.02)
+    monkeypatch.setattr(file_watch, "LOOK_S", 0.02)
     return settings.model_copy(update={"api_keys": SecretStr("admin:acme")})
 
 

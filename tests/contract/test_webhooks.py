@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 from redis.asyncio import Redis
 
+from midstream import file_watch
 from midstream.cli.main import main
 from midstream.ends import deliverer, webhooks
 from midstream.log.entries import END, Entry, encode
@@ -29,7 +30,7 @@ GONE = b"HTTP/1.1 410 Gone\r\nContent-Length: 0\r\n\r\n"
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deliverer, "LOOK_S", 0.02)
-    monkeypatch.setattr(webhooks, "LOOK_S", 0.02)
+    monkeypatch.setattr(file_watch, "LOOK_S", 0.02)
 
 
 @pytest.fixture

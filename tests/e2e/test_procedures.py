@@ -15,10 +15,10 @@ from pydantic import SecretStr
 from redis.asyncio import Redis
 from redis.exceptions import AuthenticationError
 
+from midstream import file_watch
 from midstream.access.key_file import add_key
 from midstream.client.client import Midstream
 from midstream.log.log import Log
-from midstream.service import credentials
 from midstream.settings import Settings
 from tests import inside
 from tests.contract.access_calls import bearer
@@ -158,8 +158,8 @@ async def test_rolling_upgrade(redis_url: str, tmp_path: Path, path: str, provid
 async def test_key_rotation(
     settings: Settings, redis: Redis, tmp_path: Path, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(credentials, "LOOK_S", 0.02)
-    monkeypatch.setattr(credentials, "SETTLE_S", 0.02)
+    monkeypatch.setattr(file_watch, "LOOK_S", 0.02)
+    monkeypatch.setattr(file_watch, "SETTLE_S", 0.02)
     keys, secrets = tmp_path / "keys.toml", tmp_path / "token_secrets"
     old_key = add_key(keys, "backend-1", "acme", days=None)
     secrets.write_text("o" * 64)

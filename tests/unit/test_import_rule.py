@@ -14,6 +14,7 @@ GROUND = ("midstream.settings", "midstream.requests", "midstream.lifecycle", "mi
 # room: what of our own it may import, besides itself
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "midstream.counters": (),
+    "midstream.file_watch": (),
     "midstream.access": (),
     "midstream.metrics": ("midstream.counters", "midstream.access.host_names"),
     "midstream.journal": (),
@@ -36,7 +37,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         *("midstream.counters", "midstream.journal.plain_text", "midstream.settings", "midstream.log"),
         *("midstream.lifecycle", "midstream.money", "midstream.traces"),
     ),
-    "midstream.ends": ("midstream.counters", "midstream.log", "midstream.settings"),
+    "midstream.ends": ("midstream.counters", "midstream.file_watch", "midstream.log", "midstream.settings"),
     "midstream.client": (),
     "midstream.sync": ("midstream.client", "midstream.producer"),
     "midstream.faces": ("midstream.log.entries",),
@@ -51,7 +52,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "midstream.faces.face",
         *("midstream.ends", "midstream.hub"),
         *GROUND,
-        *("midstream.counters", "midstream.traces"),
+        *("midstream.counters", "midstream.file_watch", "midstream.traces"),
     ),
     "midstream.producer": (
         *("midstream.access", "midstream.counters", "midstream.log", "midstream.attempts"),

@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 from midstream.ends.deliverer import Deliverer, NotTakenError, UnwantedError
 from midstream.ends.ended_stream import EndedStream, ended_stream, whole_answer
 from midstream.ends.webhook_file import WebhooksFileError, webhooks_of
+from midstream.file_watch import FileWatch
 from midstream.log.log import Log
 from midstream.log.outbox import Outbox, Outlet, Taken
 from midstream.settings import Settings
@@ -24,8 +25,6 @@ logger = logging.getLogger(__name__)
 
 KIND: Final = "webhook"
 TYPE: Final = "stream.ended"
-LOOK_S: Final = 4.5
-"""How often the file is looked at."""
 GONE: Final = 410
 MOST_READ_BYTES: Final = 65_536
 """Of a receiver's answer no more than this is read: it is not looked at, and its end lets the connection live."""
@@ -48,10 +47,9 @@ class Webhooks:
         self._settings = settings
         self._log = log
         self._path = settings.webhooks_file
-        self._version = self._file_version()
+        self._watch = FileWatch(self._path, self._read_again)
         self._webhooks = {} if self._path is None else webhooks_of(self._path)
         self._client: httpx2.AsyncClient | None = None
-        self._looking: asyncio.Task[None] | None = None
         self.outbox = Outbox(redis, settings.key_prefix, settings.ends_keep_ms, settings.outbox_ends)
         self._deliverer = Deliverer(
             self.outbox,
@@ -72,14 +70,12 @@ class Webhooks:
                 timeout=self._settings.webhook_timeout_s,
                 verify=await asyncio.to_thread(ssl.create_default_context),
             )
-            self._looking = asyncio.create_task(self._look(), name="webhooks file")
+            self._watch.start()
         await self._deliverer.start()
 
     async def stop(self) -> None:
         """Send nothing any more."""
-        if self._looking is not None:
-            self._looking.cancel()
-            await asyncio.gather(self._looking, return_exceptions=True)
+        await self._watch.stop()
         await self._deliverer.stop()
         if self._client is not None:
             await self._client.aclose()
@@ -125,26 +121,15 @@ class Webhooks:
             return None
         return answer.text
 
-    async def _look(self) -> None:
-        while True:
-            await asyncio.sleep(LOOK_S)
-            version = self._file_version()
-            if version == self._version or self._path is None:
-                continue
-            self._version = version
-            try:
-                self._webhooks = webhooks_of(self._path)
-                self._deliverer.look()
-                logger.info("the webhooks file was read again")
-            except WebhooksFileError as error:
-                logger.error("the webhooks stay as they were: %s", error)  # noqa: TRY400
-
-    def _file_version(self) -> tuple[int, int, int] | None:
+    def _read_again(self) -> None:
+        assert self._path is not None  # noqa: S101 - what is not there does not change
         try:
-            stat = self._path.stat() if self._path is not None else None
-        except OSError:
-            return None
-        return stat and (stat.st_mtime_ns, stat.st_ino, stat.st_size)
+            self._webhooks = webhooks_of(self._path)
+        except WebhooksFileError as error:
+            logger.error("the webhooks stay as they were: %s", error)  # noqa: TRY400
+            return
+        logger.info("the webhooks file was read again")
+        self._deliverer.look()
 
 
 def payload(stream: EndedStream, *, with_text: bool, text: str | None) -> bytes:

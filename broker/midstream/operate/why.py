@@ -1,4 +1,4 @@
-"""One sentence that says why a stream has ended, or what it waits for: a pure function of what can be facts.
+"""One sentence that says why a stream has ended, or what it waits for: a pure function of `Evidence`.
 
 It tells people the cause and what happens next. Programs go by the fields beside it (PROTOCOL: Operate/Why).
 """

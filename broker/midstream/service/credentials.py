@@ -18,15 +18,12 @@ from midstream.access.read_tokens import ReadTokens
 from midstream.access.refusals import AccessError, Ending, TokenExpiredError, UnauthorizedError
 from midstream.access.session_tokens import SessionTokens
 from midstream.access.verifier import Verifier, is_of_key
+from midstream.file_watch import FileWatch
 from midstream.service.shared_secret import SharedSecret
 from midstream.settings import OPEN_TENANT, Settings
 
 logger = logging.getLogger(__name__)
 
-LOOK_S: Final = 4.5
-"""How often the key file is looked at; a revoked key lets nobody in 5 s later."""
-SETTLE_S: Final = 0.3
-"""A key file that was changed is read when it has been the same for so long: an editor may still write it."""
 FETCH_TIMEOUT_S: Final = 5.0
 _PLAIN_JSON: Final = {"Accept": "application/json", "Accept-Encoding": "identity"}
 """A compressed document would be read as it came, lest a small one grow beyond all bounds here."""
@@ -58,28 +55,24 @@ class Credentials:
         self._is_open = settings.is_open
         self._path = settings.keys_file
         self._pairs = ApiKeys.from_pairs(settings.tenants_by_key)
-        self._changed = self._version()
+        self._watch = FileWatch(self._path, self._read_again)
         self._provider = _provider(settings)
         self._verifier = Verifier(
             self._pairs | self._from_file(), self.read_tokens, self.session_tokens, self._provider
         )
-        self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin to look at the key file and at the secret."""
         if not self._is_open:
             self._secret.start()
-        if self._path is not None:
-            self._task = asyncio.create_task(self._look(), name="key file")
+        self._watch.start()
 
     async def stop(self) -> None:
         """Look at the key file no longer, nor at the secret and the provider's keys."""
         await self._secret.stop()
         if self._provider is not None:
             await self._provider.stop()
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self._watch.stop()
 
     async def grant(self, *credentials: str) -> Grant:
         """Return what the first valid one of these keys and tokens grants; in open mode none is needed.
@@ -131,30 +124,14 @@ class Credentials:
         self.read_tokens.adopt(secret)
         self.session_tokens.adopt(secret)
 
-    async def _look(self) -> None:
-        while True:
-            await asyncio.sleep(LOOK_S)
-            version = self._version()
-            if version != self._changed:
-                await asyncio.sleep(SETTLE_S)
-                if version != self._version():
-                    continue
-                self._changed = version
-                try:
-                    self._verifier.keys = self._pairs | self._from_file()
-                    logger.info("the key file was read again")
-                    self.on_change()
-                except KeysFileError as error:
-                    logger.error("the key file cannot be used, and the keys stay as they were: %s", error)  # noqa: TRY400
-
-    def _version(self) -> tuple[int, int, int] | None:
-        if self._path is None:
-            return None
+    def _read_again(self) -> None:
         try:
-            stat = self._path.stat()
-        except OSError:
-            return None
-        return stat.st_mtime_ns, stat.st_ino, stat.st_size
+            self._verifier.keys = self._pairs | self._from_file()
+        except KeysFileError as error:
+            logger.error("the key file cannot be used, and the keys stay as they were: %s", error)  # noqa: TRY400
+            return
+        logger.info("the key file was read again")
+        self.on_change()
 
     def _from_file(self) -> ApiKeys:
         return ApiKeys({}) if self._path is None else keys_of(self._path)
