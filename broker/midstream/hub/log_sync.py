@@ -213,13 +213,14 @@ class LogSync:
             self.mark_stale()
 
     def _take(self, entries: list[Stored]) -> None:
-        is_all_new = bool(entries) and entries[0].offset > self.tail
-        news = entries if is_all_new else [entry for entry in entries if entry.offset > self.tail]
+        if not entries:
+            return
+        news = entries if entries[0].offset > self.tail else [entry for entry in entries if entry.offset > self.tail]
         if news:
             self._window.extend(self.stream_id, news)
-            self._last = news[-1]
-            self.tail = self._last.offset
-            self.ended = is_end(self._last.content)
+            self._last = last = news[-1]
+            self.tail = last.offset
+            self.ended = is_end(last.content)
             self.has_word = self.has_word or any(is_word(entry.content) for entry in news)
 
     def _is_contradicted_by(self, entries: list[Stored]) -> bool:
