@@ -23,6 +23,7 @@ from midstream.log.entries import Json
 from midstream_worker.sources import chat_input
 from midstream_worker.sources.failures import Failures
 from midstream_worker.sources.one_connection import OneConnection
+from midstream_worker.sources.plain_events import plain_openai, reading
 from midstream_worker.sources.provider_json import (
     CALL_BYTES,
     Budget,
@@ -73,6 +74,7 @@ class OpenAIChat(OneConnection):
         self._client = client
         self._failures = failures
         self._max_output_bytes = max_output_bytes
+        self._iterate = reading("openai", client, plain_openai)
 
     async def open(self, prompt: Prompt) -> AsyncGenerator[Delta]:
         """Make the one upstream call and yield its deltas."""
@@ -81,7 +83,7 @@ class OpenAIChat(OneConnection):
             "/chat/completions", body=body, cast_to=object, stream=True, stream_cls=openai.AsyncStream[object]
         )
         reader = _ChunkReader(Budget(self._max_output_bytes))
-        async with aclosing(events(call, self._failures, reader.read)) as incoming:
+        async with aclosing(events(call, self._failures, reader.read, self._iterate)) as incoming:
             async for deltas in incoming:
                 for delta in deltas:
                     yield delta
