@@ -14,6 +14,7 @@ from midstream.cli.table import size, span, table
 from midstream.lifecycle import presence
 from midstream.settings import Settings
 from tests import inside
+from tests.contract.scripted_broker import Exchange, scripted_broker
 from tests.servers import free_port
 
 LONG = {"model": "demo/count", "input": "hi", "params": {"words": 1_000, "delay_ms": 1_000}}
@@ -60,6 +61,18 @@ def test_the_doctor_fails_where_no_broker_answers() -> None:
     done = CliRunner().invoke(main, ["doctor", "--url", f"http://127.0.0.1:{free_port()}"])
     assert done.exit_code == 1
     assert "FAULT    broker: No broker answers" in done.output
+
+
+async def test_the_doctor_names_redis_where_it_does_not_answer() -> None:
+    """Operate/Doctor."""
+
+    async def answer(exchange: Exchange) -> None:
+        problem = {"code": "log_unavailable", "detail": "The log does not answer."}
+        await exchange.send(503, problem, "Connection: close\r\n")
+
+    async with scripted_broker(answer) as broker:
+        done = await asyncio.to_thread(CliRunner().invoke, main, ["doctor", "--json", "--url", broker.url])
+    assert (done.exit_code, json.loads(done.output)["data"][0]["check"]) == (1, "redis")
 
 
 def test_the_doctor_prints_the_whole_of_what_is_wrong() -> None:

@@ -58,14 +58,17 @@ async def why(midstream: Midstream, stream_id: str, tenant: str | None, as_json:
 async def doctor(midstream: Midstream, as_json: bool) -> int:
     """Look for what is wrong or unsafe: server, clocks, workers, settings, limits.
 
-    The exit status is 1 where something does not work or loses data, or where no broker answers.
+    The exit status is 1 where something does not work or loses data, or where no broker or no Redis answers.
     """
     try:
         answer = await midstream.operate("doctor")
     except MidstreamError as error:
-        if error.status:  # a broker has answered: the key is not good for this, or Redis is away
+        if error.code == "log_unavailable":
+            row = {"check": "redis", "level": "fault", "message": f"Redis does not answer the broker: {error.detail}"}
+        elif error.status:  # a broker has answered that the key is not good for this
             raise
-        row = {"check": "broker", "level": "fault", "message": f"No broker answers: {error.detail}"}
+        else:
+            row = {"check": "broker", "level": "fault", "message": f"No broker answers: {error.detail}"}
         answer = {"worst": "fault", "faults": 1, "warnings": 0, "data": [row]}
     _print(answer, views.findings(answer, width()), as_json=as_json)
     return FAULTY if answer["worst"] == "fault" else 0
