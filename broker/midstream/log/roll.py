@@ -16,6 +16,8 @@ from midstream.log.keys import Keys
 from midstream.log.scripts import Scripts
 
 Kind = Literal["worker", "broker"]
+ALIVE_MS: Final = 5_000
+"""A process that has not signed for longer than this is not alive: two of its signs are missing."""
 KEEP_MS: Final = 8_000
 """How long a process that has died stays on the roll."""
 MINUTE_MS: Final = 60_000
@@ -96,11 +98,11 @@ class Roll:
         ]
 
     async def lives(self, kind: Kind) -> bool:
-        """Return whether any process of this kind lives."""
+        """Return whether any process of this kind is alive."""
         (seconds, _), newest = await self._scripts.in_order(
             ("TIME",), ("ZREVRANGE", self._keys.roll(kind), 0, 0, "WITHSCORES")
         )
-        return bool(newest) and float(newest[1]) > int(seconds) * 1000 - KEEP_MS
+        return bool(newest) and float(newest[1]) >= int(seconds) * 1000 - ALIVE_MS
 
     async def minutes(self, now_ms: int) -> list[tuple[int, dict[str, int]]]:
         """Return for each minute of the last hour when it began, in ms of the server, and what was counted in it."""

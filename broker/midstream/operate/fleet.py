@@ -1,14 +1,11 @@
 """Which workers and brokers there are, and what each of them does (PROTOCOL: Operate/Roll)."""
 
-from typing import Any, Final
+from typing import Any
 
 from midstream.log.entries import Json
 from midstream.log.keys import id_of, tenant_of
-from midstream.log.roll import Kind, Signature
+from midstream.log.roll import ALIVE_MS, Kind, Signature
 from midstream.operate.operator import Operator
-
-SILENT_MS: Final = 5_000
-"""A process that has not signed for so long counts as silent: two of its signs are missing."""
 
 
 async def workers(operator: Operator) -> Json:
@@ -40,7 +37,7 @@ def row_of(signature: Signature, now_ms: int) -> Json:
     silent_ms = max(0, now_ms - signature.signed_ms)
     return {
         "name": signature.name,
-        "alive": silent_ms <= SILENT_MS,
+        "alive": silent_ms <= ALIVE_MS,
         "silent_ms": silent_ms,
         "clock_skew_ms": clock_ms - signature.signed_ms,
         "uptime_ms": max(0, clock_ms - facts["started_ms"]),

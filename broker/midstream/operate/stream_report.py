@@ -7,10 +7,9 @@ import orjson
 from midstream.log.entries import Json
 from midstream.log.owners import place_of, worker_of
 from midstream.log.past import PastAttempt
-from midstream.log.roll import Signature
+from midstream.log.roll import ALIVE_MS, Signature
 from midstream.log.state import State
 from midstream.operate.course import Course
-from midstream.operate.fleet import SILENT_MS
 from midstream.operate.operator import Operator
 from midstream.operate.why import Candidate, Evidence, why
 from midstream.service import stopping
@@ -48,7 +47,7 @@ async def stream_report(operator: Operator, tenant: str, stream_id: str) -> Json
         now_ms=now_ms,
         course=course,
         past=past,
-        workers=[_candidate(each) for each in signatures if now_ms - each.signed_ms <= SILENT_MS],
+        workers=[_candidate(each) for each in signatures if now_ms - each.signed_ms <= ALIVE_MS],
         place=place,
         settings=operator.settings,
     )
