@@ -24,10 +24,13 @@ from midstream.journal.plain_text import harmless_line
 
 EXTRAS: Final = {"up": "up"} | dict.fromkeys(("broker", "worker", "config", "keys", "export", "import"), "server")
 """The extra that a command needs to be installed; the other commands need only the client's dependencies."""
-COMPLETION: Final = (
-    'A shell completes commands and options after `eval "$(_MIDSTREAM_COMPLETE=bash_source midstream)"`; zsh likewise '
-    "with zsh_source, and fish after `_MIDSTREAM_COMPLETE=fish_source midstream | source`."
-)
+COMPLETION: Final = """\b
+A shell completes commands and options after
+  bash  eval "$(_MIDSTREAM_COMPLETE=bash_source midstream)"
+  zsh   eval "$(_MIDSTREAM_COMPLETE=zsh_source midstream)"
+  fish  _MIDSTREAM_COMPLETE=fish_source midstream | source
+"""
+"""The end of the help; click wraps no paragraph that begins with this character."""
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
