@@ -96,6 +96,12 @@ async def test_an_operator_finds_streams_by_keys_and_by_address(tabs: "Tabs", br
     await page.go_back()
     await expect(links).to_have_text([second, first])
 
+    tabs.expected.add("400")
+    await page.goto(url_of(broker, "/streams?silent_s=long"))
+    await expect(page.get_by_role("alert")).to_contain_text("silent_s: It is no number of seconds")
+    await page.get_by_role("link", name="All", exact=True).click()
+    await expect(page.get_by_role("alert")).to_be_hidden()
+
     running = await started(broker, 5_000, 20)
     await expect(links).to_have_text([running, second, first])  # by itself
     for step in ("j", "j", "k"):

@@ -108,7 +108,8 @@ function complain(error, also = "") {
 
 function wordsOf(error) {
   if (error instanceof TypeError) return "The broker cannot be reached.";
-  return error.message;
+  const errors = error.problem?.errors ?? [];
+  return [error.message, ...errors.map(({ at, message }) => `${at}: ${message}`)].join(" ");
 }
 
 /** Follows links within the console without loading it anew. */

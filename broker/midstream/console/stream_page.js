@@ -30,7 +30,7 @@ class StreamView {
   #place;
   #how;
   #mark = statusMark();
-  #why = element("p", { className: "why" }, "Looking …");
+  #why = element("p", { className: "why" });
   #facts = new StreamFacts();
   #plots = new StreamPlots();
   #log = element("div");
@@ -60,6 +60,7 @@ class StreamView {
       this.#plots.element,
       this.#log,
     ];
+    for (const each of this.elements.slice(1)) each.hidden = true; // until it is certain that there is such a stream
     how.signal.addEventListener("abort", () => this.#looking.abort());
   }
 
@@ -86,6 +87,7 @@ class StreamView {
     this.#report = report;
     setStatus(this.#mark, statusOf(report));
     setText(this.#why, report.why);
+    for (const each of this.elements) each.hidden = false;
     this.#facts.show(report);
     for (const [name, button] of this.#acts) button.hidden = !ACTS[name].isOf(report);
     if (!this.#entries) this.#begin(report);

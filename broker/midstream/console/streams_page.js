@@ -13,6 +13,8 @@ import { element } from "/page/dom.js";
 
 const ROWS = 100;
 const EVERY_MS = 1_500;
+/** The status of conditions that do not exist or do not fit. */
+const MISFIT = 400;
 
 export function show({ main, place, go, complain, signal }) {
   const filters = new Filters((conditions) => changed(conditions));
@@ -21,12 +23,13 @@ export function show({ main, place, go, complain, signal }) {
   const live = element("input", { type: "checkbox", checked: true });
   const empty = element("p", { className: "empty", hidden: true }, "No stream fits these conditions.");
   const number = element("span", { className: "dim" }, "Searching …");
-  const newest = element("a", { className: "button" }, "Newest");
-  const older = element("a", { className: "button" }, "Older");
+  const newest = element("a", { className: "button", hidden: true }, "Newest");
+  const older = element("a", { className: "button", hidden: true }, "Older");
   const many = element("button", { type: "button", className: "quiet" }, "Act on all that fit …");
   let present = place;
   let asking = new AbortController();
 
+  rows.table.hidden = true;
   main.append(
     element("div", { className: "head" }, element("h1", {}, "Streams"), often),
     filters.element,
@@ -57,7 +60,17 @@ export function show({ main, place, go, complain, signal }) {
     asking.abort();
     if (signal.aborted) return;
     asking = new AbortController();
-    watch(look, { everyMs: EVERY_MS, signal: asking.signal, complain });
+    watch(look, { everyMs: EVERY_MS, signal: asking.signal, complain: failed });
+  }
+
+  /** Shows an error; rows of an earlier search do not stay where the present one is refused. */
+  function failed(error, also) {
+    if (error?.status === MISFIT) {
+      rows.show([]);
+      rows.table.hidden = true;
+      setText(number, "");
+    }
+    complain(error, also);
   }
 
   async function look() {

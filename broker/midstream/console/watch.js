@@ -4,6 +4,8 @@ import { isPassing } from "/page/api.js";
 
 /** Pause, in ms, after an error that may pass. */
 const AFTER_ERROR_MS = 3_000;
+/** The status of a limit, which has room again later. */
+const TOO_MANY = 429;
 
 /**
  * Calls `look` at once and then again, each time `everyMs` after the last call was over, until `signal` is aborted. An
@@ -21,8 +23,9 @@ export async function watch(look, { everyMs, signal, complain }) {
       failed = false;
     } catch (error) {
       if (signal.aborted) return;
-      complain(error, isPassing(error) ? "Trying again." : "");
-      if (!isPassing(error)) return;
+      const passes = isPassing(error) || error.status === TOO_MANY;
+      complain(error, passes ? "Trying again." : "");
+      if (!passes) return;
       failed = true;
       pauseMs = AFTER_ERROR_MS;
     }
