@@ -12,15 +12,13 @@ from midstream.log.entries import CANCELLED, COMPLETED, INTERRUPTED
 from midstream.log.owners import place_of, worker_of
 from midstream.log.past import LOST, PastAttempt
 from midstream.log.state import EXTERNAL, State
+from midstream.operate.amounts import number_of, span
 from midstream.operate.course import Course, Retry
 from midstream.settings import Settings
 
 SILENT_MS: Final = 5_000
 """A source that has brought nothing for so long is called silent."""
 MESSAGE_CHARS: Final = 300
-LONGEST_MS: Final = 1_000
-MINUTE_S: Final = 60
-HOUR_S: Final = 3_600
 
 REASONS: Final = {
     "provider_auth": "the provider refused the worker's key (401 or 403)",
@@ -100,7 +98,7 @@ def why(facts: Evidence) -> str:
     match facts.state.status:
         case "queued":
             return (
-                f"It has been queued for {_span(facts.now_ms - facts.state.queued_ms)}{_after(facts)}, {_wait(facts)}."
+                f"It has been queued for {span(facts.now_ms - facts.state.queued_ms)}{_after(facts)}, {_wait(facts)}."
             )
         case "running":
             return f"{_holding(facts)}."
@@ -115,10 +113,10 @@ def _producing(facts: Evidence) -> str:
         return f"Its producer has created it and not claimed it yet; without a claim {fate}"
     who = f"producer {_worker(state.owner)}"
     if state.lease_until_ms <= facts.now_ms:
-        return f"Its {who} was lost and the lease ran out {_span(facts.now_ms - state.lease_until_ms)} ago; {fate}"
+        return f"Its {who} was lost and the lease ran out {span(facts.now_ms - state.lease_until_ms)} ago; {fate}"
     if state.cancel_ms:
-        return f"A cancel was asked for {_span(facts.now_ms - state.cancel_ms)} ago, and its {who} is about to end it"
-    return f"Its {who} is writing it: {_number(state.tail, 'entry')} so far"
+        return f"A cancel was asked for {span(facts.now_ms - state.cancel_ms)} ago, and its {who} is about to end it"
+    return f"Its {who} is writing it: {number_of(state.tail, 'entry')} so far"
 
 
 def _after(facts: Evidence) -> str:
@@ -136,19 +134,19 @@ def _wait(facts: Evidence) -> str:
     left_ms = facts.settings.queue_timeout_s * 1000 - (facts.now_ms - facts.state.queued_ms)
     if left_ms <= 0:
         return "longer than MIDSTREAM_QUEUE_TIMEOUT_S allows, and a reaper is about to end it (queue_timeout)"
-    end = f"it ends as failed (queue_timeout) in {_span(left_ms)}"
+    end = f"it ends as failed (queue_timeout) in {span(left_ms)}"
     if not facts.workers:
         return f"and no worker is alive: if none starts, {end}"
-    number = _number(len(facts.workers), "worker")
+    number = number_of(len(facts.workers), "worker")
     ready = [each for each in facts.workers if not each.draining]
     if not ready:
         return f"and the only {number} that {_is_or_are(facts.workers)} alive will take nothing more (draining): {end}"
     if facts.place is None:
-        return f"and its slip is lost: a reaper writes a new one within {_span(facts.settings.requeue_ms)}"
-    before = f"{_number(facts.place, 'stream')} before it" if facts.place else "no stream before it"
+        return f"and its slip is lost: a reaper writes a new one within {span(facts.settings.requeue_ms)}"
+    before = f"{number_of(facts.place, 'stream')} before it" if facts.place else "no stream before it"
     if not any(each.free for each in ready):
         slots = sum(each.slots for each in ready)
-        return f"and all {slots} slots of {_number(len(ready), 'worker')} are taken, with {before} on the queue"
+        return f"and all {slots} slots of {number_of(len(ready), 'worker')} are taken, with {before} on the queue"
     return f"with {before}, and a worker with room is about to take it"
 
 
@@ -159,13 +157,13 @@ def _holding(facts: Evidence) -> str:
     is_alive = any(each.name == name for each in facts.workers)
     left_ms = state.lease_until_ms - now_ms
     if left_ms <= 0 and is_alive:
-        return f"Its {who} lives but has not renewed the lease, which ran out {_span(-left_ms)} ago; {_fate(facts)}"
+        return f"Its {who} lives but has not renewed the lease, which ran out {span(-left_ms)} ago; {_fate(facts)}"
     if left_ms <= 0:
-        return f"Its {who} was lost and the lease ran out {_span(-left_ms)} ago; {_fate(facts)}"
+        return f"Its {who} was lost and the lease ran out {span(-left_ms)} ago; {_fate(facts)}"
     if name and not is_alive:
-        return f"Its {who} is not among those alive; when the lease runs out in {_span(left_ms)}, {_fate(facts)}"
+        return f"Its {who} is not among those alive; when the lease runs out in {span(left_ms)}, {_fate(facts)}"
     if state.cancel_ms:
-        return f"A cancel was asked for {_span(now_ms - state.cancel_ms)} ago, and its {who} is about to end it"
+        return f"A cancel was asked for {span(now_ms - state.cancel_ms)} ago, and its {who} is about to end it"
     return _progress(facts, who)
 
 
@@ -197,48 +195,50 @@ def _progress(facts: Evidence, who: str) -> str:
         return _retrying(course.retry, now_ms, who)
     last_ms = state.last_entry_ms if state.last_entry_ms is not None else course.last_ms
     silent_ms = now_ms - (last_ms or state.started_ms)
-    limit = _span(facts.settings.idle_timeout_s * 1000)
+    limit = span(facts.settings.idle_timeout_s * 1000)
     idle = f"after {limit} of silence, or the request's own limit, it ends as failed (idle_timeout)"
     if not course.has_word and not state.intent:
         return (
-            f"Its {who} has claimed it{attempt} {_span(now_ms - state.started_ms)} ago and has not called the model yet"
+            f"Its {who} has claimed it{attempt} {span(now_ms - state.started_ms)} ago and has not called the model yet"
         )
     if not course.has_word:
-        waited = _span(now_ms - state.started_ms)
+        waited = span(now_ms - state.started_ms)
         return f"Its {who} waits{attempt} for the first word of {state.model}, {waited} so far; {idle}"
     if silent_ms >= SILENT_MS:
         return (
-            f"{state.model} has been silent for {_span(silent_ms)} after {_number(state.tail, 'entry')}, and its {who} "
-            f"waits{attempt}; {idle}"
+            f"{state.model} has been silent for {span(silent_ms)} after {number_of(state.tail, 'entry')}, and its "
+            f"{who} waits{attempt}; {idle}"
         )
-    ago = _span(max(0, silent_ms))
-    return f"Its {who} is writing it{attempt}: {_number(state.tail, 'entry')} so far, the last one {ago} ago"
+    ago = span(max(0, silent_ms))
+    return f"Its {who} is writing it{attempt}: {number_of(state.tail, 'entry')} so far, the last one {ago} ago"
 
 
 def _lost(facts: Evidence) -> str:
     """Return how many workers a stream has lost; one that loses many may be what kills them."""
     number = sum(each.how == LOST for each in facts.past)
-    return f" ({_number(number, 'worker')} lost before)" if number else ""
+    return f" ({number_of(number, 'worker')} lost before)" if number else ""
 
 
 def _retrying(retry: Retry, now_ms: int, who: str) -> str:
     answered = ANSWERED.get(retry.reason)
     after = f"{answered} ({retry.reason})" if answered else retry.reason
     left_ms = (retry.written_ms or now_ms) + retry.delay_ms - now_ms
-    when = f"in {_span(left_ms)}" if left_ms > 0 else f"{_span(-left_ms)} ago, and no word has come of it yet"
+    when = f"in {span(left_ms)}" if left_ms > 0 else f"{span(-left_ms)} ago, and no word has come of it yet"
     verb = "makes" if left_ms > 0 else "made"
     return f"Its {who} is retrying: after {after} it {verb} call {retry.number} {when}"
 
 
 def _ending(facts: Evidence) -> str:
     state, end = facts.state, facts.course.end
-    took = _span(state.ended_ms - state.created_ms)
+    took = span(state.ended_ms - state.created_ms)
     attempts = f", on attempt {state.epoch}" if state.epoch > 1 else ""
-    retries = f", with {_number(facts.course.retries, 'retry')}" if facts.course.retries else ""
+    retries = f", with {number_of(facts.course.retries, 'retry')}" if facts.course.retries else ""
     if state.outcome == COMPLETED:
         return f"It completed in {took}{attempts}{retries}"
     if state.outcome == CANCELLED:
-        when = f"after {took} and {_number(state.tail, 'entry')}" if state.started_ms else f"after {took} on the queue"
+        when = (
+            f"after {took} and {number_of(state.tail, 'entry')}" if state.started_ms else f"after {took} on the queue"
+        )
         return f"It was cancelled {when}"
     error = end.get("error") or {}
     code, message = str(error.get("code") or ""), str(error.get("message") or "")
@@ -256,13 +256,15 @@ def _cause(facts: Evidence, code: str, message: str) -> str | None:
     state = facts.state
     match code:
         case "worker_lost":
-            after = _number(max(0, state.tail - 1), "entry")
+            after = number_of(max(0, state.tail - 1), "entry")
             how = "has stopped" if "stopped" in message else "was lost"
             return f"worker {_worker(state.owner)} {how} after {after}, and {_no_other_call(state)}"
         case "attempts_exhausted":
-            return f"each of its {_number(state.epoch, 'attempt')} lost its worker, the last one {_worker(state.owner)}"
+            return (
+                f"each of its {number_of(state.epoch, 'attempt')} lost its worker, the last one {_worker(state.owner)}"
+            )
         case "queue_timeout":
-            waited = _span(max(0, state.ended_ms - state.queued_ms))
+            waited = span(max(0, state.ended_ms - state.queued_ms))
             return f"no worker took it within {waited}{_after(facts)}"
     return REASONS.get(code)
 
@@ -279,23 +281,3 @@ def _is_or_are(workers: Sequence[Candidate]) -> str:
 def _cut(message: str) -> str:
     line = " ".join(message.split()).rstrip(".")
     return line if len(line) <= MESSAGE_CHARS else f"{line[:MESSAGE_CHARS]}…"
-
-
-def _number(number: int, noun: str) -> str:
-    """Return a number and its noun, as in `1 entry` and `2 entries`."""
-    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
-    return f"{number:,} {noun if number == 1 else plural}"
-
-
-def _span(span_ms: float) -> str:
-    """Return a time in words that fit its length."""
-    span_ms = max(0, span_ms)
-    if span_ms < LONGEST_MS:
-        return f"{round(span_ms)} ms"
-    seconds = span_ms / 1000
-    if seconds < MINUTE_S:
-        return f"{seconds:.1f}".removesuffix(".0") + " s"
-    minutes = round(seconds) // MINUTE_S
-    if seconds < HOUR_S:
-        return f"{minutes} min {round(seconds) % MINUTE_S} s".removesuffix(" 0 s")
-    return f"{minutes // MINUTE_S} h {minutes % MINUTE_S} min".removesuffix(" 0 min")
