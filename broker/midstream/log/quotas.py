@@ -49,9 +49,6 @@ class Quota:
         return max(round(self.burst_s * 1000), -(-MINUTE_MS // self.starts_per_minute)) if self.starts_per_minute else 0
 
 
-NO_QUOTA: Final = Quota()
-
-
 @dataclass(frozen=True, slots=True)
 class Start:
     """A start that is to be counted.
