@@ -13,6 +13,7 @@ from midstream.attempts.delta import Delta, Other, SourceError, Text, Upstream
 from midstream.log.entries import Json
 from midstream_worker.sources import responses_input
 from midstream_worker.sources.failures import Failures
+from midstream_worker.sources.plain_events import plain_openai, reading
 from midstream_worker.sources.provider_json import Budget, as_object, text
 from midstream_worker.sources.responses_events import (
     ResponseReader,
@@ -90,6 +91,7 @@ class OpenAIResponses:
         self._max_output_bytes = max_output_bytes
         self._poll_s = poll_s
         self._pauses_s = reattach_pauses_s
+        self._iterate = reading("openai", client, plain_openai)
 
     async def open(self, prompt: Prompt) -> AsyncGenerator[Delta]:
         """Make the one upstream call and yield its deltas."""
@@ -159,7 +161,7 @@ class OpenAIResponses:
         budget = Budget(self._max_output_bytes)
         reader = ResponseReader(self._failures, budget, after=after, resumable=progress.resumable)
         try:
-            async with aclosing(events(call, self._failures, reader.read)) as incoming:
+            async with aclosing(events(call, self._failures, reader.read, self._iterate)) as incoming:
                 async for deltas in incoming:
                     for delta in deltas:
                         yield delta
