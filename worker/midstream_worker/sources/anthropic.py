@@ -20,6 +20,7 @@ from midstream.log.entries import Json
 from midstream_worker.sources import anthropic_input
 from midstream_worker.sources.failures import Failures
 from midstream_worker.sources.one_connection import OneConnection
+from midstream_worker.sources.plain_events import plain_anthropic, reading
 from midstream_worker.sources.provider_json import Budget, figure, member, piece, text, usage, written
 from midstream_worker.sources.source import Prompt
 from midstream_worker.sources.text_runs import TextRuns
@@ -49,6 +50,7 @@ class AnthropicMessages(OneConnection):
         self._client = client
         self._failures = failures
         self._max_output_bytes = max_output_bytes
+        self._iterate = reading("anthropic", client, plain_anthropic)
 
     async def open(self, prompt: Prompt) -> AsyncGenerator[Delta]:
         """Make the one upstream call and yield its deltas."""
@@ -62,7 +64,7 @@ class AnthropicMessages(OneConnection):
             stream_cls=anthropic.AsyncStream[object],
         )
         reader = _EventReader(Budget(self._max_output_bytes))
-        async with aclosing(events(call, self._failures, reader.read)) as incoming:
+        async with aclosing(events(call, self._failures, reader.read, self._iterate)) as incoming:
             async for deltas in incoming:
                 for delta in deltas:
                     yield delta
