@@ -186,11 +186,14 @@ async def one_start(system: System, seen: Seen) -> None:
 async def _tail(client: httpx2.AsyncClient, stream_id: str, seen: Seen) -> list[sse.Event]:
     """Read a stream to its end; as a client does, come back where the broker has no room for the connection."""
     while True:
-        async with client.stream("GET", f"/v1/streams/{stream_id}/events") as answer:
-            if answer.status_code == 200:
-                return [event async for event in sse.parse(answer)]
-            assert answer.status_code == 503, answer.status_code
-            seen.refused += 1
+        try:
+            async with client.stream("GET", f"/v1/streams/{stream_id}/events") as answer:
+                if answer.status_code == 200:
+                    return [event async for event in sse.parse(answer)]
+                assert answer.status_code == 503, answer.status_code
+        except httpx2.RemoteProtocolError:  # the start's connection was idle, and was closed to make room
+            continue
+        seen.refused += 1
         await asyncio.sleep(int(answer.headers["retry-after"]))
 
 

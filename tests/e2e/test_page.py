@@ -271,6 +271,7 @@ async def test_a_broker_with_keys_is_given_one_by_hand(tabs: "Tabs", redis_url: 
             await page.get_by_label("API key").fill(key)
             await page.get_by_role("button", name="Sign in").click()
             await expect(page.get_by_role("alert")).to_be_visible(visible=key == "wrong")
+        await expect(page.get_by_role("button", name="Sign out")).to_be_visible()
         await ask(page, "Tell me a story.")
         await expect(outcome(page)).to_contain_text("Completed")
         await page.reload()

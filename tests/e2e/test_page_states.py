@@ -155,6 +155,7 @@ async def test_the_page_signs_in_by_a_cookie_and_forgets_the_key(tabs: "Tabs", r
         async with page.expect_request("**/v1/models") as listing:
             await page.get_by_role("button", name="Sign in").click()
         assert "authorization" not in await (await listing.value).all_headers()
+        await expect(page.get_by_role("button", name="Sign out")).to_be_visible()
         await ask(page, "Tell me a story.")
         await expect(answer(page).locator(".text")).not_to_be_empty()
         await page.reload()
@@ -180,6 +181,7 @@ async def test_a_page_whose_session_is_over_asks_for_the_key_again(
         page = await tabs.open(system.url)
         await page.get_by_label("API key").fill(API_KEY)
         await page.get_by_role("button", name="Sign in").click()
+        await expect(page.get_by_role("button", name="Sign out")).to_be_visible()
         await ask(page, "Tell me a story.")
         await expect(outcome(page)).to_contain_text("Completed")
         await tabs.context.clear_cookies()
