@@ -108,5 +108,5 @@ async def test_a_chat_goes_on_over_keys_that_end(
         assert "".join(part["delta"] for part in parts if part["type"] == "text-delta") == SCRIPT.text()
         assert [part["type"] for part in parts].count("error") == 0
         assert parts[-1]["type"] == "finish"
-        assert calls >= 2, "a key ended in the middle; on a busy machine the first one may end before it"
+        assert calls >= 3
         assert len(await provider.calls()) == 1
