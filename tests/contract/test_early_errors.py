@@ -74,7 +74,7 @@ async def test_a_failure_after_the_first_word_is_told_in_the_stream(
             pass
         else:
             assert came[-1].type == "response.failed"
-    assert len(came) > 1  # its beginning, and words, which may have come together
+    assert any("w0" in str(each) for each in came)
 
 
 @pytest.mark.parametrize("call", CALLS)
