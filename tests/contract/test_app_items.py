@@ -39,6 +39,9 @@ UNFIT: dict[str, tuple[Any, str]] = {
     "huge int": (Other("data", {"kind": "x", "v": 2**70}), "64-bit"),
     "dict arguments": (ToolCall("c1", "search", {"q": 1}), "`arguments` is of type dict"),  # type: ignore[arg-type]
     "None arguments": (ToolCall("c1", "search", None), "`arguments` is None"),  # type: ignore[arg-type]
+    "call without an id": (ToolCall("", "search", "{}"), "`id` is empty"),
+    "call without a name": (ToolCall("c1", "", "{}"), "`name` is empty"),
+    "fragment without an id": (ToolInput("", "search", "{"), "`id` is empty"),
     "half of an id": (ToolCall("\ud800", "search", "{}"), "`id` holds half of a character"),
     "dict fragment": (ToolInput("c1", "search", {"q": 1}), "`delta` is of type dict"),  # type: ignore[arg-type]
     "Text(None)": (Text(None), "`text` is None"),  # type: ignore[arg-type]

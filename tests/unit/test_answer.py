@@ -60,3 +60,9 @@ def test_an_attempt_that_continues_keeps_what_there_is() -> None:
 
 def test_a_running_stream_has_no_end() -> None:
     assert answer_of(*CONTENT).end is None
+
+
+def test_a_call_has_all_its_fields_even_if_the_log_lacks_them() -> None:
+    """Entries/Calls."""
+    answer = answer_of(Entry(TOOL_CALL, {"name": "weather", "arguments": {"city": "Bern"}}))
+    assert answer.tool_calls == [CALL | {"id": ""}]

@@ -94,6 +94,8 @@ def test_an_archive_of_two_streams_is_read() -> None:
         [ROWS[0], ["2-1", "5", ""], *ROWS[2:]],
         [ROWS[0], ["2-1", "5", 'c{"id":'], *ROWS[2:]],
         [ROWS[0], ["2-1", "5", "c[1]"], *ROWS[2:]],
+        [ROWS[0], ["2-1", "5", 'c{"name":"look","arguments":"{}"}'], *ROWS[2:]],
+        [ROWS[0], ["2-1", "5", 'i{"id":"c1","name":"look","delta":null}'], *ROWS[2:]],
         [ROWS[0], ["2-1", 5, "tone"], *ROWS[2:]],
         [ROWS[0], ["2", "5", "tone"], *ROWS[2:]],
         [ROWS[0], ["2-1", "5", "t" + "x" * 2_000_000], *ROWS[2:]],

@@ -200,6 +200,16 @@ def test_equal_faces_make_the_same_frames(case: Case, answer: list[Entry]) -> No
 
 
 @of_every_face
+def test_a_call_that_lacks_something_is_no_failure(case: Case) -> None:
+    """Entries/Calls."""
+    lacking: list[dict[str, Any]] = [{"id": "", "name": "", "delta": "{"}, {"arguments": "{}"}, {"id": None, "name": 1}]
+    calls = [Entry(kind, data) for data in lacking for kind in ("tool_input", "tool_call")]
+    log = [Entry("text", {"text": "a"}), *calls, Entry("text", {"text": "b"}), end()]
+    reading = read(case, frames_of(case.make(STREAM_ID), log))
+    assert reading == Reading("ab", successes=1)
+
+
+@of_every_face
 @pytest.mark.parametrize("reason", ["cursor_ahead", "rewritten", "deleted", "gone"])
 def test_what_is_not_in_the_log_never_looks_like_success(case: Case, reason: str) -> None:
     """Read/Truthful, Faces/Never silent."""

@@ -63,8 +63,10 @@ def _problems(item: Delta) -> Iterator[str]:
             yield from _not_text("text", text, halves=True)
         case ToolInput(call_id, name, fragment):
             yield from _not_texts(id=call_id, name=name, delta=fragment)
+            yield from _empty(id=call_id, name=name)
         case ToolCall(call_id, name, arguments):
             yield from _not_texts(id=call_id, name=name, arguments=arguments)
+            yield from _empty(id=call_id, name=name)
         case Usage():
             yield from _problems_of_usage(item)
         case Finish(reason):
@@ -108,6 +110,12 @@ def _not_text(name: str, value: Any, *, halves: bool = False) -> Iterator[str]:
 def _not_texts(**values: Any) -> Iterator[str]:
     for name, value in values.items():
         yield from _not_text(name, value)
+
+
+def _empty(**values: str) -> Iterator[str]:
+    for name, value in values.items():
+        if not value:
+            yield f"`{name}` is empty: clients tell calls apart by it, and answer by it"
 
 
 def _not_figures(**values: Any) -> Iterator[str]:

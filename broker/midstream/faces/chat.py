@@ -10,7 +10,7 @@ from midstream.faces.peer_errors import CREDENTIAL_OVER, failure_of, openai_erro
 from midstream.faces.sse_frames import DONE, HEARTBEAT, sse_frame
 from midstream.faces.token_usage import chat_usage
 from midstream.log import entries
-from midstream.log.entries import Entry, Json, Stored, decode
+from midstream.log.entries import Call, Entry, Json, Stored, call_of, decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,24 +106,24 @@ class _Step(Step[ChatState]):
             case entries.SOURCE:
                 self._send_content({"annotations": [citation(data)]})
             case entries.TOOL_INPUT:
-                self._send_call(data, str(data["delta"]))
-            case entries.TOOL_CALL if str(data["id"]) not in self.state.call_ids:
-                self._send_call(data, str(data["arguments"]))
+                self._send_call(call_of(entry))
+            case entries.TOOL_CALL if call_of(entry).id not in self.state.call_ids:
+                self._send_call(call_of(entry))
             case entries.RESET if self.state.has_content:
                 self._finish(self._face.reset("restarted"))
             case entries.END:
                 self._end(data)
 
-    def _send_call(self, data: Json, piece: str) -> None:
+    def _send_call(self, call: Call) -> None:
         """Send a piece of a call's arguments; the first one comes with the call's id and name."""
-        call_id, call_ids = str(data["id"]), self.state.call_ids
-        if call_id in call_ids:
-            call: Json = {"index": call_ids.index(call_id), "function": {"arguments": piece}}
+        call_ids = self.state.call_ids
+        if call.id in call_ids:
+            sent: Json = {"index": call_ids.index(call.id), "function": {"arguments": call.piece}}
         else:
-            function = {"name": data["name"], "arguments": piece}
-            call = {"index": len(call_ids), "id": call_id, "type": "function", "function": function}
-            self.state = replace(self.state, call_ids=(*call_ids, call_id))
-        self._send_content({"tool_calls": [call]})
+            function = {"name": call.name, "arguments": call.piece}
+            sent = {"index": len(call_ids), "id": call.id, "type": "function", "function": function}
+            self.state = replace(self.state, call_ids=(*call_ids, call.id))
+        self._send_content({"tool_calls": [sent]})
 
     def _end(self, end: Json) -> None:
         if end["outcome"] != entries.COMPLETED:

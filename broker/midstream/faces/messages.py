@@ -11,7 +11,7 @@ from midstream.faces.peer_errors import CREDENTIAL_OVER, anthropic_error, failur
 from midstream.faces.sse_frames import sse_frame
 from midstream.faces.token_usage import messages_usage
 from midstream.log import entries
-from midstream.log.entries import Entry, Json, Stored, decode
+from midstream.log.entries import Entry, Json, Stored, call_of, decode
 
 PING: Final = sse_frame(b'{"type":"ping"}', "ping")
 _STOP_REASONS: Final = {
@@ -137,15 +137,16 @@ class _Step(Step[MessagesState]):
                 self.state = replace(self.state, stop_sequence=sequence)
 
     def _tool(self, entry: Entry) -> None:
-        call_id, is_whole = str(entry.data["id"]), entry.type == entries.TOOL_CALL
-        block = next((block for block in self.state.blocks if block.call_id == call_id), None)
+        call, is_whole = call_of(entry), entry.type == entries.TOOL_CALL
+        calls = (block for block in self.state.blocks if block.kind == "tool_use")
+        block = next((block for block in calls if block.call_id == call.id), None)
         if block is None:
             self._stop_all_but_calls()
-            name = str(entry.data["name"])
-            block = self._start(Block("tool_use", len(self.state.blocks), call_id, name))
+            block = self._start(Block("tool_use", len(self.state.blocks), call.id, call.name))
+        if not block.open:
+            return
         if not (is_whole and block.content):
-            piece = str(entry.data["arguments" if is_whole else "delta"])
-            block = self._write(block, piece, type="input_json_delta", partial_json=piece)
+            block = self._write(block, call.piece, type="input_json_delta", partial_json=call.piece)
         if is_whole:
             self._stop(block)
 

@@ -12,7 +12,7 @@ from midstream.faces.rope import text_of
 from midstream.faces.sse_frames import HEARTBEAT, sse_frame
 from midstream.faces.token_usage import responses_usage
 from midstream.log import entries
-from midstream.log.entries import Entry, Json, Stored, decode
+from midstream.log.entries import Call, Entry, Json, Stored, call_of, decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +107,9 @@ class _Step(ItemStep):
             case entries.REASONING:
                 self._reasoning(entry.text)
             case entries.TOOL_INPUT:
-                self._tool_input(entry.data)
+                self._tool_input(call_of(entry))
             case entries.TOOL_CALL:
-                self._tool_call(entry.data)
+                self._tool_call(call_of(entry))
             case entries.SOURCE:
                 self._source(entry.data)
             case entries.DATA:
@@ -136,16 +136,16 @@ class _Step(ItemStep):
         item = self._grow(self._open_part("reasoning", "summary_text"), text)
         self._send_of(item, "response.reasoning_summary_text.delta", summary_index=0, delta=text)
 
-    def _tool_input(self, data: Json) -> None:
-        item = self._open_call(str(data["id"]), str(data["name"]))
+    def _tool_input(self, call: Call) -> None:
+        item = self._open_call(call.id, call.name)
         if item.open:
-            self._grow_arguments(item, str(data["delta"]))
+            self._grow_arguments(item, call.piece)
 
-    def _tool_call(self, data: Json) -> None:
-        item = self._open_call(str(data["id"]), str(data["name"]))
+    def _tool_call(self, call: Call) -> None:
+        item = self._open_call(call.id, call.name)
         if not item.open:
             return
-        whole, sent = str(data["arguments"]), text_of(item.arguments)
+        whole, sent = call.piece, text_of(item.arguments)
         if whole.startswith(sent) and whole != sent:
             item = self._grow_arguments(item, whole[len(sent) :])
         self._close(replace(item, arguments=(None, whole)), "completed")

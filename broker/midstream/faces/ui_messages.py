@@ -10,7 +10,7 @@ from midstream.faces.peer_errors import CREDENTIAL_OVER
 from midstream.faces.sse_frames import DONE, HEARTBEAT, sse_frame, with_id, with_retry
 from midstream.faces.ui_parts import data_part, error_part, file_part, source_part, tool_result_part
 from midstream.log import entries
-from midstream.log.entries import Entry, Json, Stored, decode
+from midstream.log.entries import Call, Entry, Json, Stored, call_of, decode
 
 RESETTING_MAJOR: Final = 7
 """The first major of the SDK that reads `reset-step`; to an older one it is an error."""
@@ -172,9 +172,9 @@ class _Step(Step[UiMessagesState]):
         data = entry.data
         match entry.type:
             case entries.TOOL_INPUT:
-                self._tool_input(data)
+                self._tool_input(call_of(entry))
             case entries.TOOL_CALL:
-                self._tool_call(data)
+                self._tool_call(call_of(entry))
             case entries.TOOL_RESULT:
                 self._send(tool_result_part(data, self.state.call_ids))
             case entries.SOURCE:
@@ -185,24 +185,22 @@ class _Step(Step[UiMessagesState]):
                 others = {name: value for name, value in data.items() if name != "kind"}
                 self._send(data_part(data.get("kind") or entries.DATA, others))
 
-    def _tool_input(self, data: Json) -> None:
-        call_id, name = data["id"], data["name"]
-        if call_id not in dict(self.state.inputs):
-            self._send({"type": "tool-input-start", "toolCallId": call_id, "toolName": name})
-            inputs, call_ids = (*self.state.inputs, (call_id, name)), self.state.call_ids | {call_id}
+    def _tool_input(self, call: Call) -> None:
+        if call.id not in dict(self.state.inputs):
+            self._send({"type": "tool-input-start", "toolCallId": call.id, "toolName": call.name})
+            inputs, call_ids = (*self.state.inputs, (call.id, call.name)), self.state.call_ids | {call.id}
             self.state = replace(self.state, inputs=inputs, call_ids=call_ids)
-        self._send({"type": "tool-input-delta", "toolCallId": call_id, "inputTextDelta": data["delta"]})
+        self._send({"type": "tool-input-delta", "toolCallId": call.id, "inputTextDelta": call.piece})
 
-    def _tool_call(self, data: Json) -> None:
-        call_id = data["id"]
-        inputs = tuple((other_id, name) for other_id, name in self.state.inputs if other_id != call_id)
-        self.state = replace(self.state, inputs=inputs, call_ids=self.state.call_ids | {call_id})
-        call = {"toolCallId": call_id, "toolName": data["name"]}
+    def _tool_call(self, call: Call) -> None:
+        inputs = tuple((other_id, name) for other_id, name in self.state.inputs if other_id != call.id)
+        self.state = replace(self.state, inputs=inputs, call_ids=self.state.call_ids | {call.id})
+        named = {"toolCallId": call.id, "toolName": call.name}
         try:
-            self._send({"type": "tool-input-available", **call, "input": orjson.loads(data["arguments"])})
+            self._send({"type": "tool-input-available", **named, "input": orjson.loads(call.piece)})
         except orjson.JSONDecodeError:
             error = "The model's arguments are no JSON."
-            self._send({"type": "tool-input-error", **call, "input": data["arguments"], "errorText": error})
+            self._send({"type": "tool-input-error", **named, "input": call.piece, "errorText": error})
 
     def _end(self, end: Json) -> None:
         """Close the open part, and send how the answer ended.

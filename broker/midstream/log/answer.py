@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from midstream.log.entries import DATA, END, REASONING, RESET, SOURCE, TEXT, TOOL_CALL, Json, Stored, decode
+from midstream.log.entries import DATA, END, REASONING, RESET, SOURCE, TEXT, TOOL_CALL, Json, Stored, call_of, decode
 
 
 @dataclass(slots=True)
@@ -49,7 +49,8 @@ class Answer:
         elif entry.type == REASONING:
             self._reasoning.append(entry.text)
         elif entry.type == TOOL_CALL:
-            self.tool_calls.append(entry.data)
+            call = call_of(entry)
+            self.tool_calls.append({**entry.data, "id": call.id, "name": call.name, "arguments": call.piece})
         elif entry.type == SOURCE:
             self.sources.append(entry.data)
         elif entry.type == DATA and entry.data.get("kind") == "refusal":

@@ -149,6 +149,29 @@ def is_word(stored: bytes) -> bool:
     return stored[:1] not in _NO_WORDS
 
 
+class Call(NamedTuple):
+    """What a `tool_input` or `tool_call` says of a call; `piece` is a fragment of its arguments, or all of them."""
+
+    id: str
+    name: str
+    piece: str
+
+
+CALL_FIELDS: Final = {TOOL_INPUT: ("id", "name", "delta"), TOOL_CALL: ("id", "name", "arguments")}
+"""The texts that each entry of a call has."""
+
+
+def call_of(entry: Entry) -> Call:
+    """Return the call of a `tool_input` or `tool_call`.
+
+    What is missing is empty: a log that came from elsewhere, or from an older version, may lack what is required now.
+    """
+    piece = entry.data.get("delta" if entry.type == TOOL_INPUT else "arguments", "")
+    if not isinstance(piece, str):
+        piece = orjson.dumps(piece).decode()
+    return Call(str(entry.data.get("id") or ""), str(entry.data.get("name") or ""), piece)
+
+
 def parse_publication(message: bytes) -> list[Stored]:
     """Return the entries that an append published (PROTOCOL: Append/Published)."""
     head, *contents = message.split(SEPARATOR)

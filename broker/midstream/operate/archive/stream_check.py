@@ -10,7 +10,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 
 from midstream.access.limit_settings import LONGEST_S
-from midstream.log.entries import END, OUTCOMES, decode
+from midstream.log.entries import CALL_FIELDS, END, OUTCOMES, decode
 from midstream.log.keys import tenant_of
 from midstream.log.past import PastAttempt
 from midstream.log.state import FIELDS, State
@@ -103,6 +103,8 @@ class StreamCheck:
             entry = decode(content, offset, epoch)
         except ValueError:
             raise self._error(f"the entry {offset} is none") from None
+        if not all(isinstance(entry.data.get(field), str) for field in CALL_FIELDS.get(entry.type, ())):
+            raise self._error(f"the entry {offset} is a call without its texts")
         self._is_over = entry.type == END
         if self._is_over and entry.data.get("outcome") != self.state.outcome:
             raise self._error("its end does not name its outcome")
