@@ -142,6 +142,25 @@ def test_a_stream_has_one_row(table: FactTable) -> None:
     assert ids_of(table) == ["t"]
 
 
+def test_a_row_of_a_live_stream_follows_its_log(table: FactTable) -> None:
+    """Operate/Facts: also where nothing but its tail has changed, and after the row was dropped."""
+    running = STREAMS["running"]
+    further = running._replace(tail=9, tail_ms=29_000)
+    for each in (running, running, further):
+        table.put({"running": each})
+    (row,) = table.page(Where(), NOW_MS, 9, None)
+    assert (row["tail"], row["last_entry_ms"]) == (9, further.created_ms + 29_000)
+    table.put({"running": further._replace(epoch=5)})
+    assert ids_of(table, attempts_over="4", silent_s="0.5") == ["running"]
+    table.put({"plain": STREAMS["plain"]})
+    assert table.trim(NOW_MS, 1) == 1
+    table.put({"running": further._replace(epoch=5)})
+    assert ids_of(table) == ["plain", "running"]
+    table.put({"running": None})
+    table.put({"running": running})
+    assert ids_of(table, status="running") == ["running"]
+
+
 def test_the_oldest_rows_beyond_a_bound_are_dropped(table: FactTable) -> None:
     """Operate/Facts."""
     table.put(STREAMS)

@@ -6,7 +6,9 @@ search, brought up to date before each later one, and dropped when nobody has se
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import AsyncIterator, Callable
+from itertools import islice
 from typing import Final, TypeVar
 
 from midstream.finder.fact_table import FactTable
@@ -22,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 CHUNK: Final = 100
 """Streams whose facts are read in one round trip: about 1 ms in which the server does nothing else."""
+AHEAD: Final = 2
+"""Chunks that are asked for side by side."""
 LISTED_AT_ONCE: Final = 1_000
 FEW: Final = 500
 """Where no more states than this are read for a search, the next search may come at once."""
@@ -156,10 +160,21 @@ class Finder:
 
     async def _read(self, table: FactTable, names: list[str]) -> None:
         """Copy the facts of these streams into the table."""
-        for first in range(0, len(names), CHUNK):
-            chunk = names[first : first + CHUNK]
-            # Not in another thread: to hand work over and back takes longer than to write so few rows.
-            table.put(dict(zip(chunk, await self._facts.read(chunk), strict=True)))
+        chunks = [names[first : first + CHUNK] for first in range(0, len(names), CHUNK)]
+        following = iter(chunks)
+        answers = deque(asyncio.ensure_future(self._facts.read(chunk)) for chunk in islice(following, AHEAD))
+        try:
+            for chunk in chunks:
+                facts = await answers[0]
+                answers.popleft()
+                # The server reads the next ones while these rows are written.
+                answers.extend(asyncio.ensure_future(self._facts.read(each)) for each in islice(following, 1))
+                # Not in another thread: to hand work over and back takes longer than to write so few rows.
+                table.put(dict(zip(chunk, facts, strict=True)))
+        finally:
+            for answer in answers:
+                answer.cancel()
+            await asyncio.gather(*answers, return_exceptions=True)
 
 
 def _listed(row: Json) -> Listed:
