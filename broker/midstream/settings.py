@@ -17,6 +17,7 @@ from midstream.access.access_settings import LOOPBACK_HOSTS, AccessSettings, lis
 from midstream.access.connection_settings import ConnectionSettings
 from midstream.access.limit_settings import LimitSettings
 from midstream.access.provider_settings import ProviderSettings, check_url
+from midstream.access.timeout_settings import TimeoutSettings
 from midstream.ends.ends_settings import EndsSettings
 from midstream.journal.journal_settings import JournalSettings
 from midstream.metrics.metrics_settings import MetricsSettings
@@ -42,6 +43,7 @@ class Settings(
     TraceSettings,
     ConnectionSettings,
     LimitSettings,
+    TimeoutSettings,
     AccessSettings,
 ):
     """All settings with their defaults.
@@ -161,11 +163,6 @@ class Settings(
     requeue_ms: int = Field(default=5_000, ge=100, description="interval at which a queued stream's slip is renewed")
     max_generations: int = Field(default=200, ge=1, le=10_000, description="most generations of a worker at once")
     max_attempts: int = Field(default=5, ge=1, description="most attempts at a stream before it is sealed")
-    generation_timeout_s: float = Field(default=900.0, gt=0, description="longest generation")
-    idle_timeout_s: float = Field(default=180.0, gt=0, description="longest silence of a source by default")
-    max_idle_timeout_s: float = Field(
-        default=3_600.0, gt=0, description="largest `idle_timeout_s` that a request may set"
-    )
     max_output_bytes: int = Field(default=16_777_216, ge=1_024, description="most bytes in the log of a stream")
     max_provider_event_bytes: int = Field(
         default=8_388_608, ge=1_024, description="largest event or document in a provider's answer"
@@ -267,11 +264,6 @@ class Settings(
     def longest_life_s(self) -> float:
         """How long a stream may be queued and running, at most."""
         return self.queue_timeout_s + self.max_attempts * self.generation_timeout_s
-
-    @property
-    def longest_idle_s(self) -> float:
-        """The longest silence of a source that any request can get, in seconds."""
-        return max(self.idle_timeout_s, self.max_idle_timeout_s)
 
     @cached_property
     def own_hosts(self) -> frozenset[str]:

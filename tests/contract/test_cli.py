@@ -71,6 +71,10 @@ def test_config_tells_each_setting_with_its_default_and_meaning() -> None:
             {"MIDSTREAM_APPS": '{"mine": "shop.agent"}'},
             "Error: MIDSTREAM_APPS: mine: 'shop.agent' is not `module:function`",
         ),
+        (
+            {"MIDSTREAM_APP_TIMEOUTS": '{"mine": {"generation_timeout_s": 901}}'},
+            "Error: MIDSTREAM_APP_TIMEOUTS: mine: `generation_timeout_s` is at most 900 (MIDSTREAM_GENERATION_",
+        ),
         ({"MIDSTREAM_APPS": '{"mine": "shop/agent.py:answer"}'}, "Error: MIDSTREAM_APPS: mine: "),
         (
             {"MIDSTREAM_PROVIDERS": '{"ollama": "127.0.0.1:11434/hidden"}'},

@@ -185,16 +185,20 @@ async def test_an_item_that_does_not_fit_is_refused_where_it_is_written(client: 
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "code"),
-    [("MAX_OUTPUT_BYTES", "1024", "output_too_large"), ("GENERATION_TIMEOUT_S", "0.05", "generation_timeout")],
+    ("variable", "value", "timeout_s", "code"),
+    [
+        ("MAX_OUTPUT_BYTES", "1024", None, "output_too_large"),
+        ("GENERATION_TIMEOUT_S", "0.05", None, "generation_timeout"),
+        ("GENERATION_TIMEOUT_S", "60", 0.05, "generation_timeout"),
+    ],
 )
 async def test_a_limit_ends_the_block(
-    client: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, code: str
+    client: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, timeout_s: float, code: str
 ) -> None:
-    """Produce/Ends."""
+    """Produce/Ends, Sources/Time."""
     monkeypatch.setenv(f"MIDSTREAM_{variable}", value)
     with pytest.raises(midstream.ProduceError, match=code):  # noqa: PT012
-        async with midstream.produce() as out:
+        async with midstream.produce(generation_timeout_s=timeout_s) as out:
             while True:
                 await out.text("x" * 100)
                 await asyncio.sleep(0.002)

@@ -197,6 +197,18 @@ async def test_limits_end_the_stream(settings: Settings) -> None:
         assert (await producer.ended())["error"]["code"] == "output_too_large"
 
 
+async def test_a_start_may_have_a_time_out_of_its_own(client: httpx2.AsyncClient) -> None:
+    """Sources/Time."""
+    patient, hasty = await begun(client, generation_timeout_s=20), await begun(client, generation_timeout_s=0.05)
+    await asyncio.sleep(0.06)
+    await patient.append(HI)
+    assert refused(await hasty.send(HI)) == (409, "stream_ended")
+    state = await hasty.ended()
+    assert (state["outcome"], state["error"]["code"]) == ("failed", "generation_timeout")
+    assert state["error"]["message"] == "It took longer than 0.05 s."
+    await patient.seal()
+
+
 async def test_a_silent_producer_is_lost_and_one_that_renews_is_not(
     client: httpx2.AsyncClient, settings: Settings
 ) -> None:

@@ -46,6 +46,7 @@ REFUSED: list[tuple[str, str, Any, int, str]] = [
     ("GET", "/v1/streams/{id}?wait=-1", None, 400, "bad_request"),
     ("HEAD", "/v1/streams/{id}/events", None, 405, "method_not_allowed"),
     ("POST", "/v1/streams", {**START, "idle_timeout_s": 1e9}, 400, "bad_request"),
+    ("POST", "/v1/streams", {**START, "generation_timeout_s": 901}, 400, "bad_request"),
     ("POST", "/v1/responses", {"model": "demo/count"}, 400, "bad_request"),
     ("POST", "/v1/responses/compact", {"model": "demo/count"}, 400, "bad_request"),
     ("POST", "/v1/responses", {**RESPONSE, "previous_response_id": NOBODYS}, 404, "previous_response_not_found"),

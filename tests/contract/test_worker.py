@@ -1,11 +1,14 @@
 """From a provider's events to entries on the log: a real worker, a real broker, a provider that counts. I3, I4."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from typing import Any
 
 import httpx2
 import pytest
 
+from midstream.access.timeout_settings import AppTimeouts
 from midstream.client.client import Midstream
 from midstream.client.client_tail import MidstreamError
 from midstream.settings import Settings
@@ -231,3 +234,29 @@ async def test_a_request_may_wait_longer_for_a_silent_source(settings: Settings)
             await start(client, slow, COMPATIBLE, idle_timeout_s=31)
     assert (caught.value.status, caught.value.code) == (400, "bad_request")
     assert caught.value.errors == (("idle_timeout_s", "At most 30 s (MIDSTREAM_MAX_IDLE_TIMEOUT_S)."),)
+
+
+async def silent(_messages: list[dict[str, Any]], params: dict[str, Any]) -> AsyncIterator[str]:
+    yield "so far"
+    await asyncio.sleep(params["silent_s"])
+
+
+@pytest.mark.parametrize(
+    ("of_app", "of_request", "end"),
+    [
+        ({"idle_timeout_s": 0.1}, {}, ("failed", "idle_timeout")),
+        ({"idle_timeout_s": 0.1}, {"idle_timeout_s": 20}, ("completed", None)),
+        ({"generation_timeout_s": 0.1}, {}, ("failed", "generation_timeout")),
+        ({"generation_timeout_s": 0.1}, {"generation_timeout_s": 20}, ("completed", None)),
+        ({}, {"generation_timeout_s": 0.1}, ("failed", "generation_timeout")),
+    ],
+)
+async def test_an_app_and_a_request_have_time_outs_of_their_own(
+    settings: Settings, of_app: dict[str, float], of_request: dict[str, Any], end: tuple[str, str | None]
+) -> None:
+    """Sources/Idle, Sources/Time."""
+    update = {"apps": {"silent": f"{__name__}:silent"}, "app_timeouts": {"silent": AppTimeouts(**of_app)}}
+    async with client_of(settings.model_copy(update=update)) as client:
+        params = {"silent_s": 0.3 if end[0] == "completed" else 30}
+        started = await client.start("Why?", model="app/silent", params=params, **of_request)
+        assert (await read(client, started["id"])).end == end

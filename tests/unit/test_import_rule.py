@@ -24,6 +24,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         *("midstream.access.access_settings", "midstream.access.connection_settings"),
         *("midstream.access.limit_settings", "midstream.journal.journal_settings"),
         *("midstream.access.secret_files", "midstream.access.provider_settings"),
+        "midstream.access.timeout_settings",
         *("midstream.ends.ends_settings", "midstream.metrics.metrics_settings", "midstream.traces.trace_settings"),
         "midstream.money.money_settings",
     ),

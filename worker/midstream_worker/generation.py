@@ -158,7 +158,7 @@ class Generation:
     async def _conclude(self, production: Production, writer: Writer) -> Conclusion:
         """Decide how the generation ends, write it, and return what was decided."""
         failure = writer.flusher.exception() if self._stop is Stop.BROKEN else production.failure
-        limit_s = self._parts.settings.generation_timeout_s
+        limit_s = production.limits.generation_s
         conclusion = conclude(self._stop, production.call, failure, generation_timeout_s=limit_s)
         match conclusion:
             case Seal():

@@ -18,6 +18,7 @@ from midstream.log.entries import STATUS
 from midstream.log.errors import LogUnavailable
 from midstream.log.values import Notes
 from midstream.requests.request import GenerationRequest
+from midstream.requests.time_limits import time_limits
 from midstream_worker.beginning import Beginning, begin
 from midstream_worker.call_times import CallTimes
 from midstream_worker.parts import WorkerParts
@@ -47,6 +48,7 @@ class Production:
     Attributes:
         task: The task that produces; it ends with the source, or raises why it could not.
         has_content: Whether the source has said anything.
+        limits: How long the source may take.
         spending: What is known of the cost of calls that earlier attempts made.
     """
 
@@ -58,6 +60,7 @@ class Production:
         self._request = request
         self._writer = writer
         self._unwatched_ms = unwatched_ms
+        self.limits = time_limits(request, attempt.state.model, parts.settings)
         self._stopped = False
         self._source: Source | None = None
         self._upstream_id = attempt.state.upstream_id
@@ -124,7 +127,7 @@ class Production:
 
     async def _produce(self) -> None:
         settings, state = self._parts.settings, self._attempt.state
-        async with asyncio.timeout(settings.generation_timeout_s):
+        async with asyncio.timeout(self.limits.generation_s):
             if verdict.is_outdated(self._unwatched_ms, settings):
                 raise SourceError(verdict.OUTDATED, verdict.outdated_message(self._unwatched_ms))
             self._source, model = self._find_source(state.model)
@@ -209,19 +212,18 @@ class Production:
         Raises:
             SourceError: The call failed, was silent for too long, or ended without its terminal event.
         """
-        settings = self._parts.settings
-        idle_s = min(self._request.idle_timeout_s or settings.idle_timeout_s, settings.longest_idle_s)
         self._writer.hold = not beginning.makes_call
         times = CallTimes(self._attempt.state.model, self._parts.named_models, is_call=beginning.makes_call)
         trace = self._attempt.trace.call(beginning.prompt.params, is_new=beginning.makes_call)
         try:
             with times, trace.around():
                 async with contextlib.aclosing(beginning.open(source)) as deltas:
-                    await self._read_deltas(deltas, idle_s, times)
+                    await self._read_deltas(deltas, times)
         finally:
             trace.end(times.report(self._writer.finish))
 
-    async def _read_deltas(self, deltas: AsyncGenerator[Delta], idle_s: float, times: CallTimes) -> None:
+    async def _read_deltas(self, deltas: AsyncGenerator[Delta], times: CallTimes) -> None:
+        idle_s = self.limits.idle_s
         while self._writer.finish is None:
             try:
                 async with asyncio.timeout(idle_s):

@@ -61,6 +61,8 @@ class State:
     """The last epoch that noted that it is about to make a paid call; 0: none did."""
     paid: int = 0
     """How many paid calls were begun."""
+    generation_timeout_ms: int = 0
+    """How long its producer may take, as its start asked for; 0: as long as the settings say."""
     upstream_id: str = ""
     upstream_cursor: int = -1
     """The provider's own position after the last logged entry; -1: unknown."""

@@ -46,6 +46,7 @@ class NewStream:
         metadata: The client's own, as JSON.
         ttl_s: How long it is kept after its end.
         outcome_ttls_s: How long it is kept instead, by the outcome that it ends with.
+        generation_timeout_ms: How long its producer may take; 0: as long as the settings say, and nothing is stored.
         request: What to generate, as JSON.
         origin: What the endpoint that starts it has to remember; empty: nothing.
         pointer: The key outside of the stream's own ones that leads to it: a chat's, or the tries of a request; empty:
@@ -65,6 +66,7 @@ class NewStream:
     metadata: str = "{}"
     ttl_s: int
     outcome_ttls_s: Mapping[str, int] = field(default_factory=dict)
+    generation_timeout_ms: int = 0
     request: bytes
     origin: bytes = b""
     pointer: str = ""
@@ -83,6 +85,8 @@ class NewStream:
             words += (f"ttl_s_{outcome}", ttl_s) if ttl_s != self.ttl_s else ()
         if self.upstream_id:  # an attempt of the other stream marked the intent
             words += "upstream_id", self.upstream_id, "intent", 1
+        if self.generation_timeout_ms:
+            words += "generation_timeout_ms", self.generation_timeout_ms
         return [*words, "trace", self.trace] if self.trace else words
 
     def as_state(self, created_ms: int) -> State:
@@ -95,6 +99,7 @@ class NewStream:
             thread=self.thread,
             metadata=self.metadata,
             ttl_s=self.ttl_s,
+            generation_timeout_ms=self.generation_timeout_ms,
             created_ms=created_ms,
             queued_ms=created_ms,
             trace=self.trace,
@@ -187,7 +192,7 @@ class Ending:
         return f"{int(Decimal(cost['amount']).scaleb(9))} {cost['currency']}" if cost else ""
 
 
-_NOT_ALWAYS: Final = ("digest", "outcome_ttls_s", "upstream_id", "trace")
+_NOT_ALWAYS: Final = ("digest", "outcome_ttls_s", "generation_timeout_ms", "upstream_id", "trace")
 _NEW_FIELDS: Final = tuple(each.name for each in fields(NewStream) if each.name not in _NOT_ALWAYS)
 _NOTES: Final = tuple(each.name for each in fields(Notes))
 NO_NOTES: Final = Notes()

@@ -9,6 +9,7 @@ from pydantic import SecretStr
 from midstream.access.api_keys import TENANT
 from midstream.producer.producer import Producer, Way
 from midstream.requests.request import GenerationRequest
+from midstream.requests.time_limits import refuse_long_times
 from midstream.settings import OPEN_TENANT, Settings
 
 MOST_KEY_CHARS: Final = 255
@@ -27,6 +28,7 @@ def produce(
     metadata: Mapping[str, str] | None = None,
     ttl_s: int | None = None,
     chunking: Mapping[str, int] | None = None,
+    generation_timeout_s: float | None = None,
     tenant: str = OPEN_TENANT,
     api_key: str | None = None,
 ) -> Producer:
@@ -45,6 +47,7 @@ def produce(
         metadata: Texts of your own, up to 16.
         ttl_s: How long the stream is kept after its end, in seconds.
         chunking: `flush_ms` and `flush_bytes`, by which pieces become entries.
+        generation_timeout_s: Longest time of the block, up to `MIDSTREAM_GENERATION_TIMEOUT_S`, the default.
         tenant: By Redis, whose stream it is, as the brokers' keys name tenants.
         api_key: By a broker, a key with the scope `send`.
 
@@ -61,6 +64,7 @@ def produce(
         "metadata": dict(metadata or {}),
         "ttl_s": ttl_s,
         "chunking": dict(chunking or {}),
+        "generation_timeout_s": generation_timeout_s,
     }
     request = GenerationRequest.model_validate(fields)
     way, settings = _way(url, api_key)
@@ -68,6 +72,7 @@ def produce(
         raise ValueError("a tenant is 1 to 64 letters, digits, - and _")
     if key is not None and not 0 < len(key) <= MOST_KEY_CHARS:
         raise ValueError(f"a key has 1 to {MOST_KEY_CHARS} characters")
+    refuse_long_times(request, settings)
     if (ttl_s or 0) > settings.max_ttl_s:
         raise ValueError(f"`ttl_s` is at most {settings.max_ttl_s} (MIDSTREAM_MAX_TTL_S)")
     return Producer(way, request, tenant, key)

@@ -35,6 +35,7 @@ from midstream.log.errors import LogError, StreamSealed
 from midstream.producer.opening import refuse
 from midstream.producer.produce_errors import Cancelled, ProduceError
 from midstream.requests.request import GenerationRequest
+from midstream.requests.time_limits import time_limits
 from midstream.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -213,8 +214,9 @@ class Producer:
             self.attempt, batcher, max_bytes=settings.max_output_bytes, max_entries=settings.stream_entries
         )
         self._writer.flusher.add_done_callback(self._flusher_ended)
-        overdue = SourceError("generation_timeout", f"It took longer than {settings.generation_timeout_s:g} s.")
-        timer = asyncio.get_running_loop().call_later(settings.generation_timeout_s, self._fail, overdue)
+        limit_s = time_limits(self._request, self._request.label, settings).generation_s
+        overdue = SourceError("generation_timeout", f"It took longer than {limit_s:g} s.")
+        timer = asyncio.get_running_loop().call_later(limit_s, self._fail, overdue)
         self._stack.callback(timer.cancel)
 
     async def _flush_joiner(self) -> None:

@@ -34,6 +34,12 @@ class IdleTimeoutError(UnfitRequestError):
     at = "idle_timeout_s"
 
 
+class GenerationTimeoutError(UnfitRequestError):
+    """The request would run for longer than the settings allow."""
+
+    at = "generation_timeout_s"
+
+
 class TtlError(UnfitRequestError):
     """The request would keep its stream for longer than the settings allow."""
 
@@ -91,7 +97,13 @@ class GenerationRequest(BaseModel):
         default=None,
         gt=0,
         allow_inf_nan=False,
-        description="Longest silence of the source, in seconds. By default that of the settings.",
+        description="Longest silence of the source, in seconds. By default that of the app, or of the settings.",
+    )
+    generation_timeout_s: float | None = Field(
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Longest time of the whole generation, in seconds. By default that of the app, or of the settings.",
     )
     thread: str | None = Field(
         default=None, max_length=200, description="The conversation that the stream belongs to, for lists."

@@ -20,7 +20,8 @@ from midstream.requests.betas import refuse_betas
 from midstream.requests.catalogue import Choice, UnknownModel, resolve
 from midstream.requests.provider_objects import refuse_objects
 from midstream.requests.remote_files import refuse_remote_files
-from midstream.requests.request import GenerationRequest, IdleTimeoutError, TtlError, UnfitRequestError, UserError
+from midstream.requests.request import GenerationRequest, TtlError, UnfitRequestError, UserError
+from midstream.requests.time_limits import refuse_long_times
 from midstream.service.caller_follower import FollowerHold
 from midstream.service.listing import Filter, Listed
 from midstream.service.new_stream import new_stream_of
@@ -79,7 +80,7 @@ class CallerStreams:
             UnknownModel, MissingProviderKey: No such model here.
             UnwritableRequestError: It cannot be stored.
             UserError: It names a user that the credential is not of.
-            IdleTimeoutError, TtlError: It would wait too long, or be kept for too long.
+            IdleTimeoutError, GenerationTimeoutError, TtlError: It would wait, run or be kept for too long.
             ProviderObjectError: It names an object at the provider that all tenants would share.
             RemoteFileError: It holds a URL that the provider may not be sent.
             BetasError: Its `betas` cannot stand in a header.
@@ -144,8 +145,7 @@ class CallerStreams:
         """Return the full name of a request's model, if the request can be run; raises as `start`."""
         settings = self._resources.settings
         model = self._label(request) if request.producer == EXTERNAL else resolve(request.model, settings, self.models)
-        if (request.idle_timeout_s or 0) > settings.longest_idle_s:
-            raise IdleTimeoutError(f"At most {settings.longest_idle_s:g} s (MIDSTREAM_MAX_IDLE_TIMEOUT_S).")
+        refuse_long_times(request, settings)
         if (request.ttl_s or 0) > settings.max_ttl_s:
             raise TtlError(f"At most {settings.max_ttl_s} s (MIDSTREAM_MAX_TTL_S).")
         items = request.as_items()

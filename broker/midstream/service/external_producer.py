@@ -114,7 +114,8 @@ class ExternalProducer:
             raise _stale(state.epoch)
         if state.ended:
             raise _ended(state.outcome)
-        limit_s = self._resources.settings.generation_timeout_s
+        most_s = self._resources.settings.generation_timeout_s
+        limit_s = min(state.generation_timeout_ms / 1000 or most_s, most_s)
         if state.cancel_ms:
             await self._end(state.tail, Seal(CANCELLED, "", ""))
             raise _ended(CANCELLED)

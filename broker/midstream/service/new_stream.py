@@ -40,6 +40,7 @@ def new_stream_of(
         metadata=orjson.dumps(request.metadata).decode(),
         ttl_s=ttls_s[COMPLETED],
         outcome_ttls_s=ttls_s,
+        generation_timeout_ms=_generation_timeout_ms(request),
         request=body,
         origin=stored_origin,
         pointer=pointer,
@@ -52,3 +53,9 @@ def _policy(request: GenerationRequest) -> str:
         return EXTERNAL
     # `auto` means `reattach`, which falls back to `interrupt` where the upstream cannot be re-attached.
     return "reattach" if request.on_worker_loss == "auto" else request.on_worker_loss
+
+
+def _generation_timeout_ms(request: GenerationRequest) -> int:
+    """Return what a broker must know at each append without reading the request: 0 where a worker has read it."""
+    timeout_s = request.generation_timeout_s if request.producer == EXTERNAL else None
+    return 0 if timeout_s is None else max(1, round(timeout_s * 1000))

@@ -38,6 +38,9 @@ class ChatRequest(BaseModel):
     idle_timeout_s: float | None = Field(
         default=None, gt=0, allow_inf_nan=False, description="Longest silence of the source, in seconds."
     )
+    generation_timeout_s: float | None = Field(
+        default=None, gt=0, allow_inf_nan=False, description="Longest time of the whole generation, in seconds."
+    )
     ttl_s: int | None = Field(
         default=None, ge=1, le=31_536_000, description="How long the stream is kept after its end, in seconds."
     )
@@ -75,6 +78,7 @@ class ChatRequest(BaseModel):
             thread=self.id,
             metadata={MESSAGE_ID: continued} if 0 < len(continued) <= MAX_MESSAGE_ID_CHARS else {},
             idle_timeout_s=self.idle_timeout_s,
+            generation_timeout_s=self.generation_timeout_s,
             ttl_s=self.ttl_s,
         )
 
