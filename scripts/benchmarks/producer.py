@@ -18,7 +18,7 @@ from typing import Any, Final
 import hiredis
 
 from midstream.lifecycle.ending import end_entry
-from midstream.log.calls import SOURCES
+from midstream.log.calls import SOURCES, Append
 from midstream.log.connect import connect
 from midstream.log.entries import encode
 from midstream.log.keys import Keys, id_of, new_id, stream_name
@@ -40,6 +40,8 @@ LOOK_MS: Final = 10_000
 TTL_S: Final = 3_600
 AFTER_MS: Final = 60_000
 """The time of each entry, in ms after its stream was created."""
+OPEN: Final = -1
+"""Stands for the tail, which is another one in each append."""
 APPEND: Final = SOURCES["append"]
 MIDSTREAM: Final = "midstream"
 XADD: Final = "xadd"
@@ -123,8 +125,22 @@ class _Redis(Pipeline):
             words: tuple[tuple[Any, ...], ...] = (("XADD", f"bench:{stream}"), ("e",))
         else:
             fence, _ = self._claimed[stream]
-            place = (keys.state(stream), keys.log(stream), fence.epoch, fence.owner)
-            words = (("EVALSHA", self._sha, 2, *place), (keys.channel(stream), AFTER_MS, "", ""))
+            call = Append(
+                state=keys.state(stream),
+                log=keys.log(stream),
+                epoch=fence.epoch,
+                owner=fence.owner,
+                expected_tail=OPEN,
+                channel=keys.channel(stream),
+                tail_ms=AFTER_MS,
+                entries=[],
+            )
+            its_keys, arguments = call.words()
+            place = arguments.index(OPEN)
+            words = (
+                ("EVALSHA", self._sha, len(its_keys), *its_keys, *arguments[:place]),
+                tuple(arguments[place + 1 :]),
+            )
         before, after = (b"".join(map(_packed, part)) for part in words)
         return b"*%d\r\n%b" % (sum(map(len, words)) + 2, before), after  # the tail or id, and the text
 
