@@ -80,10 +80,12 @@ class Allowances(NamedTuple):
         Raises:
             AttributeError: There is no such setting.
         """
-        for limits in (self.of_key.limits, self.of_tenant.limits):
-            if name in limits:
-                return limits[name]
-        value: int = getattr(self.settings, name)
+        of_key, of_tenant, settings = self
+        if name in of_key.limits:
+            return of_key.limits[name]
+        if name in of_tenant.limits:
+            return of_tenant.limits[name]
+        value: int = getattr(settings, name)
         return value
 
     def retention_s(self, outcome: str) -> int:

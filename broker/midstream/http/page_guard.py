@@ -12,6 +12,7 @@ from starlette.types import Scope
 
 from midstream.access.host_names import host_name, is_loopback
 from midstream.http.cors import is_foreign
+from midstream.http.head import head_of
 from midstream.http.problems import Problem
 from midstream.settings import Settings
 
@@ -43,13 +44,20 @@ class PageGuard:
         """Return why a request is refused; None where it is not."""
         if self._is_idle or scope["type"] == "lifespan":
             return None
-        for name, value in scope["headers"]:  # each of several: who knows which of them a proxy believes
-            if name == b"host" and not self._is_own(value):
-                detail = "This broker goes by another name: list the host in MIDSTREAM_ALLOWED_HOSTS."
-                return Problem(421, "unknown_host", detail)
-        if self._settings.is_open and scope["type"] == "http" and scope["method"] not in SAFE_METHODS:
-            return foreign_page() if is_foreign(HTTPConnection(scope), self._settings) else None
-        return None
+        if not all(map(self._is_own, hosts_of(scope))):
+            detail = "This broker goes by another name: list the host in MIDSTREAM_ALLOWED_HOSTS."
+            return Problem(421, "unknown_host", detail)
+        if scope["type"] != "http" or scope["method"] in SAFE_METHODS or not self._settings.is_open:
+            return None
+        return foreign_page() if is_foreign(HTTPConnection(scope), self._settings) else None
+
+
+def hosts_of(scope: Scope) -> list[bytes]:
+    """Return each host that a request names; with several of them, who knows which one a proxy believes."""
+    head, headers = head_of(scope), scope["headers"]
+    if len(head) == len(headers) and b"host" in head:  # no name is there twice
+        return [head[b"host"]]
+    return [value for name, value in headers if name == b"host"]
 
 
 def foreign_page() -> Problem:

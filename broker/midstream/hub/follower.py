@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Collection, Coroutine
 from typing import Any, Final
 
@@ -122,8 +121,6 @@ class Follower:
         if after < self.sync.tail:
             _REPLAYS.number += 1
         tail = Tail(self, face, after, until, mark)
-        if mark is None and 0 < after < self.sync.tail:
-            tail.mark, tail.joined_s = (self.sync.tail, b""), time.monotonic()
         self.tails.add(tail)
         self._tenant_tails.add(self._tenant)
         return tail

@@ -115,7 +115,7 @@ class Tail:
         grant: What its client was let in by, if that can end before the stream does.
         mark: An offset and a frame to send once, right after the frame of that offset; None: nothing to mark. Without
             a frame it is where a tail that was resumed has caught up.
-        joined_s: When it was resumed, by the monotonic clock; set where the mark has no frame.
+        resumed_s: When it was resumed, by the monotonic clock; set where the mark has no frame.
         quiet_beats: How many of the hub's beats have passed since the sink was last given something.
     """
 
@@ -127,13 +127,13 @@ class Tail:
         "cursor",
         "face",
         "grant",
-        "joined_s",
         "mark",
         "quiet_beats",
+        "resumed_s",
         "sink",
         "until",
     )
-    joined_s: float
+    resumed_s: float
 
     def __init__(
         self, reader: Reader, face: Face[Any], after: int, until: int | None, mark: tuple[int, bytes] | None
@@ -162,9 +162,22 @@ class Tail:
         self.sink = sink
         if reset is not None:
             self.restart(reset)
-        self.pump()
-        if self._opening and not self._is_over():
+        target = self._reader.sync.tail
+        if reset is None and 0 < self.cursor < target and self.mark is None:
+            self._catch_up(target)
+        else:
+            self.pump()
+        if self._opening:
             self._write(sink, b"")
+
+    def _catch_up(self, target: int) -> None:
+        """Send what a client that came back has missed, and measure how long that takes."""
+        began_s = time.monotonic()
+        self.pump()
+        if self.cursor >= target:
+            _CATCH_UP.add(time.monotonic() - began_s)
+        elif self.mark is None:
+            self.mark, self.resumed_s = (target, b""), began_s
 
     def pump(self) -> None:
         """Send what there is after the cursor, as long as the sink is ready for more."""
@@ -183,7 +196,7 @@ class Tail:
                     self.mark = None
                     self._write(sink, frame)
                     if not frame:
-                        _CATCH_UP.add(time.monotonic() - self.joined_s)
+                        _CATCH_UP.add(time.monotonic() - self.resumed_s)
                     continue
                 target = min(target, offset)
             if self.cursor < target:

@@ -9,9 +9,9 @@ from http import HTTPStatus
 from typing import Any, Final
 
 import orjson
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from midstream import counters
+from midstream.http.fast_path.connection_start import QuickStart
 from midstream.http.fast_path.connections import Connections, Queue
 
 LINGER_BYTES: Final = 16_777_216
@@ -29,7 +29,7 @@ class TooManyRequestsError(Exception):
     """Raised in a callback of the parser, which stops then."""
 
 
-class BoundedHeads(HttpToolsProtocol):
+class BoundedHeads(QuickStart):
     """Refuses heads that are larger than `max_head_bytes`, or not there in time after they began.
 
     Trailers and the lines between a body's chunks count as heads do.

@@ -38,6 +38,7 @@ head, a body). Then cycle, scope, headers and flow stay, because the parser and 
 
 import asyncio
 import functools
+import itertools
 from collections.abc import Callable, Coroutine
 from enum import Enum
 from typing import Any, Final
@@ -121,15 +122,14 @@ class WireProtocol(BoundedHeads):
         cycle = self._cycle_of(scope)
         if cycle is None or send != cycle.send or cycle.disconnected or self.flow.write_paused:
             return False
-        lines = [STATUS_LINE[status]]
-        lines += [b"%b: %b\r\n" % header for header in (*cycle.default_headers, *headers)]
+        pairs = [*cycle.default_headers, *headers]
         if not cycle.keep_alive:
-            lines.append(b"connection: close\r\n")
+            pairs.append((b"connection", b"close"))
         if cycle.chunked_encoding is None:
             cycle.chunked_encoding = True
-            lines.append(b"transfer-encoding: chunked\r\n")
-        head = b"".join(lines)
-        if head.count(b"\n") != len(lines):
+            pairs.append((b"transfer-encoding", b"chunked"))
+        head = STATUS_LINE[status] + b"%b: %b\r\n" * len(pairs) % tuple(itertools.chain.from_iterable(pairs))
+        if head.count(b"\n") != len(pairs) + 1:
             raise RuntimeError("a header would break the line")
         cycle.response_started = True
         cycle.waiting_for_100_continue = False
