@@ -1,7 +1,8 @@
 """midstream: a resumable stream broker with a durable event log.
 
 `from midstream import Midstream` is the Python client, and `from midstream.sync import Midstream` is the same for
-programs without an event loop and for notebooks. `midstream.produce` appends to a stream of one's own. Each is imported
+programs without an event loop and for notebooks. `midstream.produce` appends to a stream of one's own, and
+`midstream.router` serves streams in a FastAPI app. Each is imported
 at its first use, so that a program that needs one room of this package does not pay for another.
 """
 
@@ -9,15 +10,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from midstream.access.app_caller import Caller
     from midstream.client.client import Midstream, MidstreamError
+    from midstream.http.in_app.router import router
     from midstream.producer.entrance import produce
     from midstream.producer.produce_errors import Cancelled, ProduceError
 
-__all__ = ["Cancelled", "Midstream", "MidstreamError", "ProduceError", "produce"]
+__all__ = ["Caller", "Cancelled", "Midstream", "MidstreamError", "ProduceError", "produce", "router"]
 
 _PLACES = {
+    "Caller": "midstream.access.app_caller",
     "Midstream": "midstream.client.client",
     "MidstreamError": "midstream.client.client",
+    "router": "midstream.http.in_app.router",
     "produce": "midstream.producer.entrance",
     "Cancelled": "midstream.producer.produce_errors",
     "ProduceError": "midstream.producer.produce_errors",

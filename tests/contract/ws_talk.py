@@ -15,7 +15,8 @@ START = {"model": "demo/count", "input": "count", "params": {"words": 12}}
 
 @asynccontextmanager
 async def dial(client: httpx2.AsyncClient, **options: Any) -> AsyncIterator["Talk"]:
-    url = f"ws://{client.base_url.host}:{client.base_url.port}/v1/ws"
+    prefix = client.base_url.path.rstrip("/")
+    url = f"ws://{client.base_url.host}:{client.base_url.port}{prefix}/v1/ws"
     async with connect(url, **options) as socket:
         yield Talk(socket)
 

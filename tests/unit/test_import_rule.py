@@ -71,7 +71,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         *("midstream.service", "midstream.operate", "midstream.requests", "midstream.settings"),
         *("midstream.counters", "midstream.finder.where"),
         *(
-            "midstream.access.grant",
+            *("midstream.access.app_caller", "midstream.access.grant"),
             "midstream.access.host_names",
             "midstream.access.refusals",
             "midstream.journal.audit",
@@ -92,6 +92,7 @@ FOLDERS_OF_HTTP: dict[str, tuple[str, ...]] = {
     "native": ("tails",),
     "socket": ("fast_path",),
     "ai_sdk": ("tails",),
+    "in_app": (),
     "peers": ("fast_path", "tails"),
     "responses": ("peers",),
     "chat": ("peers",),
@@ -116,6 +117,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
 # what gives access to streams: the only file that makes it, after the check that it needs (I7)
 MADE_ONLY_IN: dict[str, str] = {
     "caller": "midstream.http.auth",  # of `Services`: the credential was verified
+    "trusted_caller": "midstream.http.auth",  # an app has found out who it is
     "Caller": "midstream.service.services",
     "Operator": "midstream.http.auth",  # the scope `operate` was required
     "CallerStreams": "midstream.service.caller",

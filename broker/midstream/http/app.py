@@ -107,24 +107,10 @@ def create_app(settings: Settings) -> BrokerApp:
         docs_url=None,
         redoc_url=None,
     )
-    noted_errors.install(app)
-    app.add_middleware(site.PageHeaders)
-    app.add_middleware(JsonOnly)
-    app.add_middleware(Deliveries)
-    app.add_middleware(BodyLimit, settings=settings)
-    app.include_router(stream_routes.router)
-    app.include_router(producer_routes.router)
-    events_route.install(app)
+    _install_rules(app, settings)
+    _install_doors(app)
     app.include_router(token_routes.router)
     app.include_router(session_routes.router)
-    app.include_router(user_routes.router)
-    app.include_router(ws.router)
-    app.include_router(ai_sdk_routes.router)
-    app.include_router(responses_routes.router)
-    app.include_router(chat_routes.router)
-    app.include_router(messages_routes.router)
-    app.include_router(absent_routes.router)
-    app.include_router(model_routes.router)
     app.include_router(search_routes.router)
     app.include_router(act_routes.router)
     app.include_router(many_acts_route.router)
@@ -137,3 +123,36 @@ def create_app(settings: Settings) -> BrokerApp:
     site.install(app)
     docs_page.install(app, {events_route.PATH: events_route.DESCRIPTION})
     return app
+
+
+def create_doors(settings: Settings) -> BrokerApp:
+    """Return the endpoints of callers alone, for an app that says who calls; set `services` before a request comes."""
+    app = BrokerApp(settings, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
+    _install_rules(app, settings)
+    _install_doors(app)
+    app.include_router(site.module_router)
+    return app
+
+
+def _install_rules(app: BrokerApp, settings: Settings) -> None:
+    """Install what holds for all routes of FastAPI's."""
+    noted_errors.install(app)
+    app.add_middleware(site.PageHeaders)
+    app.add_middleware(JsonOnly)
+    app.add_middleware(Deliveries)
+    app.add_middleware(BodyLimit, settings=settings)
+
+
+def _install_doors(app: BrokerApp) -> None:
+    """Serve what callers ask for."""
+    app.include_router(stream_routes.router)
+    app.include_router(producer_routes.router)
+    events_route.install(app)
+    app.include_router(user_routes.router)
+    app.include_router(ws.router)
+    app.include_router(ai_sdk_routes.router)
+    app.include_router(responses_routes.router)
+    app.include_router(chat_routes.router)
+    app.include_router(messages_routes.router)
+    app.include_router(absent_routes.router)
+    app.include_router(model_routes.router)

@@ -6,6 +6,7 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection
 from starlette.types import Scope
 
+from midstream.access.app_caller import Caller as AppCaller
 from midstream.http.head import head_of
 from midstream.http.noted_errors import CALLER, asker_of
 from midstream.http.problems import Problem
@@ -14,6 +15,8 @@ from midstream.operate.operator import Operator
 from midstream.service.caller import Caller
 from midstream.service.services import Services
 
+REFUSAL: Final = "midstream.refusal"
+"""Where a request's scope holds the problem by which an app refuses its sender."""
 IN_URLS: Final = ("token", "access_token", "key", "api_key")
 """Names under which credentials are put into URLs, where proxies, histories and logs keep them."""
 
@@ -69,10 +72,14 @@ async def caller_in(scope: Scope) -> Caller:
 
     Raises:
         AccessError: There is no valid credential.
-        Problem: 400 `credential_in_url`.
+        Problem: 400 `credential_in_url`; what an app has refused a request with.
     """
     caller: Caller | None = scope.get(CALLER)
-    return caller or await caller_with(scope, *credentials_of(scope))
+    if caller is not None:
+        return caller
+    if REFUSAL in scope:
+        raise scope[REFUSAL]
+    return await caller_with(scope, *credentials_of(scope))
 
 
 async def caller_with(scope: Scope, *credentials: str) -> Caller:
@@ -84,6 +91,14 @@ async def caller_with(scope: Scope, *credentials: str) -> Caller:
     caller = await services_of(scope).caller(asker_of(scope), *credentials)
     scope[CALLER] = caller
     return caller
+
+
+def admit(scope: Scope, services: Services, word: AppCaller | Problem) -> None:
+    """Take what an app says of the sender of a request: who it is, or why it is refused (PROTOCOL: Router/Caller)."""
+    if isinstance(word, Problem):
+        scope[REFUSAL] = word
+    else:
+        scope[CALLER] = services.trusted_caller(word.grant, asker_of(scope))
 
 
 async def _services(connection: HTTPConnection) -> Services:

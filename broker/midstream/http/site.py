@@ -11,6 +11,7 @@ from midstream.http.module_bundle import bundled
 from midstream.http.packaged_files import REVALIDATED, PackagedFile, packaged, serve_folder
 
 router = APIRouter()
+module_router = APIRouter()
 
 PAGE: Final = Path(__file__).parent.parent / "page"
 PUBLIC: Final = REVALIDATED | {"Access-Control-Allow-Origin": "*"}
@@ -38,13 +39,13 @@ async def console() -> Response:
     return Response(packaged(CONSOLE)["index.html"].content, media_type="text/html")
 
 
-@router.get("/midstream.js", include_in_schema=False)
+@module_router.get("/midstream.js", include_in_schema=False)
 async def module(request: Request) -> Response:
     """Serve the browser's client, the module that the page itself uses."""
     return _module().response(request, PUBLIC)
 
 
-@router.get("/midstream.d.ts", include_in_schema=False)
+@module_router.get("/midstream.d.ts", include_in_schema=False)
 async def module_types(request: Request) -> Response:
     """Serve the types of the browser's client."""
     return PackagedFile.of(packaged(PAGE)["midstream.d.ts"].content, "text/plain").response(request, PUBLIC)
@@ -89,3 +90,4 @@ def install(app: FastAPI) -> None:
     serve_folder(app, "/page", PAGE)
     serve_folder(app, "/console/files", CONSOLE)
     app.include_router(router)
+    app.include_router(module_router)

@@ -1,13 +1,22 @@
 """What the endpoints of one broker process hold."""
 
+import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Final
 
+from midstream.access.grant import Grant
 from midstream.journal.audit import Asker
 from midstream.lifecycle.queue_readings import queue_readings
 from midstream.service.caller import Caller
 from midstream.service.resources import Resources, open_resources
 from midstream.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+PART_LOOK_S: Final = 0.01
+"""How often it is looked whether all tails have ended."""
 
 
 class Services:
@@ -33,6 +42,10 @@ class Services:
         """
         return Caller(self._resources, await self._resources.credentials.grant(*credentials), asker)
 
+    def trusted_caller(self, grant: Grant, asker: Asker) -> Caller:
+        """Return what a grant lets the sender of a request do; who that is was found out by somebody else."""
+        return Caller(self._resources, grant, asker)
+
     async def check_ready(self, *, needs_worker: bool = False) -> None:
         """Return if generations can be started now.
 
@@ -48,6 +61,19 @@ class Services:
         """Return what an operator wants to know of this process and of the queue, by name and labels."""
         own = self._resources.hub.readings | self._resources.webhooks.readings()
         return own | await queue_readings(self._resources.slips)
+
+    async def part(self, limit_s: float) -> None:
+        """Part from every tail at once, and return when none is left or the time is over."""
+        draining = asyncio.create_task(self.drain(0), name="parting from tails")
+        try:
+            async with asyncio.timeout(limit_s):
+                while self._resources.hub.tails_and_waits():  # noqa: ASYNC110 - tails end one by one, with no event
+                    await asyncio.sleep(PART_LOOK_S)
+        except TimeoutError:
+            logger.info("tails were left after %g s", limit_s)
+        finally:
+            draining.cancel()
+            await asyncio.wait((draining,))
 
     async def drain(self, drain_s: float) -> None:
         """Part from every tail, spread over `drain_s`. Does not return: cancel it when all tails are gone."""

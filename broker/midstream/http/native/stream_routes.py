@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import Field, model_validator
 
 from midstream.access.grant import Scope
@@ -12,6 +12,7 @@ from midstream.http.json_response import JsonResponse
 from midstream.http.json_route import JsonRoute
 from midstream.http.native.events_route import cursor, events
 from midstream.http.native.producer_routes import OWNER
+from midstream.http.prefix import address_of
 from midstream.log.entries import decode
 from midstream.log.errors import LogTrimmed
 from midstream.log.keys import new_id
@@ -67,6 +68,7 @@ EXAMPLES: Any = {
     },
 )
 async def post_stream(
+    http: Request,
     body: StartRequest,
     caller: ACaller,
     idempotency_key: Annotated[
@@ -85,10 +87,10 @@ async def post_stream(
     if body.stream:
         caller.streams.require_room()
     if request.producer is not None:
-        return await _produced(caller, body, request, idempotency_key or None, stream_owner)
+        return await _produced(http, caller, body, request, idempotency_key or None, stream_owner)
     stream, is_new = await caller.streams.start(request, idempotency_key or None)
     status = 201 if is_new else 200
-    headers = {"Location": f"/v1/streams/{stream.id}", "Stream-Id": stream.id}
+    headers = {"Location": address_of(http.scope, stream.id), "Stream-Id": stream.id}
     if body.stream:
         async with caller.streams.follow(stream.id) as follower:
             return events(follower, caller.settings, after=0, status=status, headers=headers)
@@ -101,14 +103,14 @@ async def post_stream(
 
 
 async def _produced(
-    caller: Caller, body: StartRequest, request: GenerationRequest, key: str | None, owner: str | None
+    http: Request, caller: Caller, body: StartRequest, request: GenerationRequest, key: str | None, owner: str | None
 ) -> Response:
     """Start a stream of an external producer, and answer with its fence."""
     if body.stream or body.read_token:
         raise UnfitRequestError("`stream` and `read_token` are not for an external producer.")
     owner = owner or new_id()
     stream, is_new = await caller.streams.produce(request, key, owner)
-    headers = {"Location": f"/v1/streams/{stream.id}", "Stream-Id": stream.id, "Cache-Control": "no-store"}
+    headers = {"Location": address_of(http.scope, stream.id), "Stream-Id": stream.id, "Cache-Control": "no-store"}
     fence = {"owner": owner, "lease_ms": caller.settings.lease_ms}
     return JsonResponse(stream.summary() | fence, 201 if is_new else 200, headers)
 

@@ -56,11 +56,19 @@ async def serve(socket: WebSocket) -> None:
         conversation.drop()
         for task in (sending, receiving):
             task.cancel()
-        _, close_code = await asyncio.gather(sending, receiving, return_exceptions=True)
-        if conversation.credential.refused.done():
-            close_code = UNAUTHORIZED
+        await asyncio.wait((sending, receiving))  # not `gather`, whose cancel an app's test client does not know again
+    close_code = UNAUTHORIZED if conversation.credential.refused.done() else _code_of(receiving, sending)
     with contextlib.suppress(RuntimeError, WebSocketDisconnect, OSError):
-        await socket.close(close_code if isinstance(close_code, int) else INTERNAL)
+        await socket.close(close_code)
+
+
+def _code_of(receiving: asyncio.Task[int], sending: asyncio.Task[None]) -> int:
+    """Return the code to close with after both tasks have ended."""
+    for task in (receiving, sending):
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.debug("a socket's task ended: %r", error)
+            return INTERNAL
+    return INTERNAL if receiving.cancelled() else receiving.result()
 
 
 class _Conversation:
