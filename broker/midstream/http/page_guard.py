@@ -44,20 +44,17 @@ class PageGuard:
         """Return why a request is refused; None where it is not."""
         if self._is_idle or scope["type"] == "lifespan":
             return None
-        if not all(map(self._is_own, hosts_of(scope))):
+        head, headers = head_of(scope), scope["headers"]
+        if len(head) == len(headers):  # no name is there twice
+            is_own = b"host" not in head or self._is_own(head[b"host"])
+        else:  # of several hosts, who knows which one a proxy believes
+            is_own = all(self._is_own(value) for name, value in headers if name == b"host")
+        if not is_own:
             detail = "This broker goes by another name: list the host in MIDSTREAM_ALLOWED_HOSTS."
             return Problem(421, "unknown_host", detail)
         if scope["type"] != "http" or scope["method"] in SAFE_METHODS or not self._settings.is_open:
             return None
         return foreign_page() if is_foreign(HTTPConnection(scope), self._settings) else None
-
-
-def hosts_of(scope: Scope) -> list[bytes]:
-    """Return each host that a request names; with several of them, who knows which one a proxy believes."""
-    head, headers = head_of(scope), scope["headers"]
-    if len(head) == len(headers) and b"host" in head:  # no name is there twice
-        return [head[b"host"]]
-    return [value for name, value in headers if name == b"host"]
 
 
 def foreign_page() -> Problem:
