@@ -8,6 +8,7 @@ import pytest
 
 from midstream.log.connect import connect
 from midstream.log.errors import LogUnavailable, TailMismatch
+from midstream.log.fsync import Fsync
 from midstream.log.log import Log
 from tests.contract.producer_and_sink import Producer
 from tests.servers import ValkeyProcess
@@ -40,6 +41,11 @@ async def tails(log: Log, producers: list[Producer]) -> list[int]:
     return [state.tail for state in states if state is not None]
 
 
+async def forget_scripts(server: ValkeyProcess) -> None:
+    async with connect(server.url, 10, 1) as own:
+        await own.script_flush()
+
+
 async def test_appends_at_once_are_one_write(server: ValkeyProcess, log: Log, producers: list[Producer]) -> None:
     await asyncio.gather(*(producer.write(1) for producer in producers))  # now the server knows the script
     async with connect(server.url, 10, 1) as own:
@@ -60,10 +66,29 @@ async def test_one_that_is_refused_harms_no_other(log: Log, producers: list[Prod
 async def test_a_server_that_has_forgotten_the_scripts_is_sent_them(
     server: ValkeyProcess, log: Log, producers: list[Producer]
 ) -> None:
-    async with connect(server.url, 10, 1) as own:
-        await own.script_flush()
+    await forget_scripts(server)
     await asyncio.gather(*(producer.write(1) for producer in producers))
     assert await tails(log, producers) == [2] * STREAMS
+
+
+@pytest.mark.usefixtures("producers")  # the server has known the scripts
+async def test_a_server_that_has_forgotten_the_scripts_begins_a_stream_all_the_same(
+    server: ValkeyProcess, log: Log
+) -> None:
+    await forget_scripts(server)
+    late = Producer(log)
+    await late.begin()
+    assert await tails(log, [late]) == [1]
+    async with connect(server.url, 10, 1) as own:
+        assert await own.zscore(log.keys.due, late.id) is not None, "a reaper looks at it"
+
+
+async def test_a_server_that_has_forgotten_the_scripts_says_what_is_on_its_disk(server: ValkeyProcess) -> None:
+    async with connect(server.url, 10, 1) as own:
+        fsync = Fsync(own, "ms")
+        assert await fsync.wait()
+        await forget_scripts(server)
+        assert await fsync.wait()
 
 
 async def test_who_is_cancelled_before_it_leaves_writes_nothing(log: Log, producers: list[Producer]) -> None:

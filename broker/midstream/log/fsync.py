@@ -5,14 +5,13 @@ writes, so what was written before the marker is on disk when the marker is.
 """
 
 import asyncio
-from typing import Any, Final
+from typing import Final
 
 from redis.asyncio import Redis
 
 from midstream.log import calls
 from midstream.log.errors import LogUnavailable
 from midstream.log.keys import Keys
-from midstream.log.redis_errors import execute
 from midstream.log.scripts import Scripts
 
 WAIT_MS: Final = 2_000
@@ -56,14 +55,12 @@ class Fsync:
         if before is not None:
             await asyncio.wait([before])
         self._round, self._next = asyncio.current_task(), None
-        async with self._redis.pipeline(transaction=False) as pipe:
-            await self._scripts.queue(pipe, calls.Mark(marker=self._keys.marker, ttl_s=MARKER_TTL_S))
-            pipe.execute_command("WAITAOF", 1, 0, WAIT_MS)
-            try:
-                answers: list[Any] = await execute(pipe)
-            except LogUnavailable as error:
-                if not any(words in str(error) for words in _UNABLE):
-                    raise
-                self._able = False  # the log file has said so since the start, see durability.py
-                return False
-        return bool(answers[1][0])
+        mark = calls.Mark(marker=self._keys.marker, ttl_s=MARKER_TTL_S)
+        try:
+            on_disk = await self._scripts.run_before(mark, ("WAITAOF", 1, 0, WAIT_MS))
+        except LogUnavailable as error:
+            if not any(words in str(error) for words in _UNABLE):
+                raise
+            self._able = False  # the log file has said so since the start, see durability.py
+            return False
+        return bool(on_disk[0])

@@ -1,7 +1,7 @@
 """Runs the log's scripts and plain reads, and makes the log's errors of what scripts refuse."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
@@ -55,14 +55,30 @@ class Scripts:
 
     async def run_in_order(self, *calls: Call) -> list[list[Any]]:
         """Run scripts one after the other, in one round trip; return their answers. Raises as `run`."""
-        async with self._redis.pipeline(transaction=False) as pipe:
-            for call in calls:
-                await self.queue(pipe, call)
-            return await execute(pipe)
+        answers = await self.run_each(calls)
+        for answer in answers:
+            if isinstance(answer, LogError):
+                raise answer
+        return cast("list[list[Any]]", answers)
 
-    async def queue(self, pipe: Pipeline, call: Call) -> None:
-        """Put one script into the caller's pipeline."""
-        await self._scripts[call.name](*call.words(), pipe)
+    async def run_before(self, call: Call, command: Command) -> Any:
+        """Run a script and then a plain command on the same connection; return the command's answer. Raises as `run`.
+
+        Both are sent anew where the server does not know the script: the command may be about this connection.
+        """
+        for is_loaded in (False, True):
+            async with self._redis.pipeline(transaction=False) as pipe:
+                self._put(pipe, call)
+                _put(pipe, [command])
+                with log_errors:
+                    answers = await pipe.execute(raise_on_error=False)
+            if is_loaded or not isinstance(answers[0], NoScriptError):
+                break
+            await self._load(call.name)
+        for answer in answers:
+            if isinstance(answer, RedisError):
+                raise log_error(answer) from answer
+        return answers[1]
 
     async def run_after(self, commands: Sequence[Command], call: Call) -> tuple[list[Any], list[Any]]:
         """Run plain commands and then one script, in one round trip; return their answers and its. Raises as `run`."""
@@ -87,13 +103,16 @@ class Scripts:
         answers = await self._answers(calls)
         unknown = [number for number, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
         if unknown:  # as after the server's restart
-            with log_errors:
-                for name in {calls[number].name for number in unknown}:
-                    await self._redis.script_load(SOURCES[name])
+            await self._load(*{calls[number].name for number in unknown})
             repeated = await self._answers([calls[number] for number in unknown])
             for number, answer in zip(unknown, repeated, strict=True):
                 answers[number] = answer
         return [log_error(answer) if isinstance(answer, RedisError) else answer for answer in answers]
+
+    async def _load(self, *names: str) -> None:
+        with log_errors:
+            for name in names:
+                await self._redis.script_load(SOURCES[name])
 
     async def _answers(self, calls: Sequence[Call]) -> list[Any]:
         async with self._redis.pipeline(transaction=False) as pipe:
