@@ -8,6 +8,25 @@ import pytest
 from playwright.async_api import BrowserContext, Page, Route, async_playwright, expect
 
 CHROMIUM = shutil.which("chromium")
+FEATURES_OFF = (
+    # Each window would load pages of the browser's own, for half a second of CPU, for what people type as an address.
+    "WebUIOmniboxPopup",
+    "WebUIOmniboxAimPopup",
+    # Those that Playwright switches off: the last such switch counts alone.
+    "AimEnabled",
+    "AvoidCorsURLLoaderRestartOnRedirect",
+    "AvoidUnnecessaryBeforeUnloadCheckSync",
+    "DestroyProfileOnBrowserClose",
+    "HttpsFirstBalancedModeAutoEnable",
+    "HttpsUpgrades",
+    "LensOverlay",
+    "MediaRouter",
+    "NetworkTimeServiceQuerying",
+    "OptimizationHints",
+    "PaintHolding",
+    "PreconnectToSearch",
+    "ThirdPartyStoragePartitioning",
+)
 ARGUMENTS = (
     "--headless",
     "--no-sandbox",
@@ -17,6 +36,7 @@ ARGUMENTS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    f"--disable-features={','.join(FEATURES_OFF)}",
 )
 WAIT_MS = 15_000
 
