@@ -51,6 +51,10 @@ class ProviderServer:
         """Forget all calls and stop all generations."""
         (await self._client.post("/reset")).raise_for_status()
 
+    async def release(self) -> None:
+        """Let scripts that hold go on."""
+        (await self._client.post("/release")).raise_for_status()
+
 
 @contextmanager
 def provider_process(module: str) -> Iterator[str]:

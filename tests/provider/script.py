@@ -7,6 +7,8 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 STALL_S = 120.0
+RELEASED = asyncio.Event()
+"""Set by `POST /release`: scripts that hold go on."""
 
 Kind = Literal["redacted", "hidden", "reasoning", "text", "refusal", "tool"]
 
@@ -56,6 +58,7 @@ class Script:
         status: HTTP status of `fail: status`.
         retry_after: Seconds in the `Retry-After` header of that answer.
         error_code: Code or type of the error body or event; each dialect has its own default.
+        hold_at: The step before which it waits for `ProviderServer.release`; `None` is nowhere.
         max_age_ms: A response older than this is not streamed again.
         tag: Nothing; tells equal scripts apart.
     """
@@ -81,6 +84,7 @@ class Script:
     status: int = 500
     retry_after: float | None = None
     error_code: str | None = None
+    hold_at: int | None = None
     max_age_ms: float | None = None
     tag: str = ""
 
@@ -172,6 +176,8 @@ async def play(script: Script, fail: str | None) -> AsyncGenerator[Step]:
     for number, step in enumerate(script.steps()):
         if fail and number == script.fail_at:
             await break_off(fail)
+        if number == script.hold_at:
+            await RELEASED.wait()
         await asyncio.sleep(script.delay_ms / 1_000)
         yield step
     if fail:

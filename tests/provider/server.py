@@ -15,6 +15,7 @@ from starlette.routing import Route
 from tests.provider import chat_api, messages_api, responses_api
 from tests.provider.ledger import Ledger
 from tests.provider.responses_api import Shelf
+from tests.provider.script import RELEASED
 from tests.provider.wire import BreakableProtocol
 
 LONGEST_WAIT_S = 20.0
@@ -43,9 +44,16 @@ async def call_when(request: Request) -> Response:
 
 
 async def reset(request: Request) -> Response:
-    """`POST /reset`: forget all calls and stop all generations."""
+    """`POST /reset`: forget all calls and stop all generations; scripts hold again."""
+    RELEASED.clear()
     request.app.state.ledger.reset()
     await request.app.state.shelf.clear()
+    return Response(status_code=204)
+
+
+async def release(_: Request) -> Response:
+    """`POST /release`: let all scripts that hold go on, until the next reset."""
+    RELEASED.set()
     return Response(status_code=204)
 
 
@@ -69,6 +77,7 @@ def create_app() -> Starlette:
         Route("/calls", calls, methods=["GET"]),
         Route("/calls/{number:int}/{when}", call_when, methods=["GET"]),
         Route("/reset", reset, methods=["POST"]),
+        Route("/release", release, methods=["POST"]),
     ]
     return Starlette(routes=routes, lifespan=_lifespan)
 
