@@ -36,6 +36,7 @@ OWN_HEADERS = ("date", "set-cookie", "x-request-id", "request-id")
 
 
 SOCKET = ("get", "/v1/ws")
+PRODUCER = {"id": "{stream}", "epoch": 1, "owner": "0123456789abcdef"}
 VERBS: dict[str, dict[str, Any] | None] = {
     "auth": None,  # carries a credential itself; tests/contract/test_access.py
     "ping": {},
@@ -43,7 +44,17 @@ VERBS: dict[str, dict[str, Any] | None] = {
     "tail": {"id": "{stream}"},
     "leave": {"id": "{stream}"},
     "cancel": {"id": "{stream}"},
+    "produce": {"idempotency_key": "also the same", "owner": "0123456789abcdef"},
+    "append": PRODUCER | {"tail": 1, "entries": [{"type": "text", "text": "hi"}]},
+    "lease": PRODUCER,
+    "seal": PRODUCER | {"tail": 1},
 }
+NEEDS = (
+    *(("start", START), ("tail", READ), ("cancel", STOP)),
+    *((verb, SEND) for verb in ("produce", "append", "lease", "seal")),
+)
+BEGIN = ("start", "produce")
+"""Verbs that begin a stream, which is then the sender's own."""
 STRANGERS = (
     *("another tenant", "another user", "another user's page"),
     *("a read token of another stream", "a read token of another thread"),
@@ -217,20 +228,24 @@ async def test_a_foreign_stream_is_an_absent_one_to_every_verb(stage: Stage, str
         for verb, message in VERBS.items():
             if message is not None:
                 foreign, absent = await say(verb, message, stage.stream_id), await say(verb, message, ABSENT)
-                if verb != "start":
+                if verb not in BEGIN:
                     assert foreign == absent, verb
                 if verb in ("tail", "cancel"):
                     assert foreign["code"] == "stream_not_found"
                 if verb == "start":
                     adas = await stage.ask(Row(body=ASK), ("post", "/v1/streams"), "", "ada", **KEY)
                     assert foreign.get("id", "refused") != adas.json()["id"]
+                if verb in BEGIN:
                     assert (foreign.get("code") == "insufficient_scope") == ("read token" in stranger)
+                if verb == "produce" and "read token" not in stranger:
+                    sealed = await say("seal", PRODUCER | {"id": foreign["id"], "tail": 1}, "")
+                    assert sealed["outcome"] == "completed", "it is the stranger's own"
     await stage.assert_untouched()
 
 
 async def test_every_verb_names_its_scope(stage: Stage) -> None:
     """Access/Scopes, Access/Every route."""
-    for verb, scope in (("start", START), ("tail", READ), ("cancel", STOP)):
+    for verb, scope in NEEDS:
         message = VERBS[verb]
         assert message is not None
         async with conversation(stage, f"no-{scope}") as say:

@@ -44,9 +44,10 @@ _SOCKET: Final[dict[str, Any]] = {
         "tags": ["streams"],
         "summary": "WebSocket",
         "operationId": "websocket",
-        "description": "Start, tail and cancel streams, any number of them on one socket. Each message is JSON. "
+        "description": "Start, tail, produce and cancel streams, any number on one socket. Each message is JSON. "
         'To start one, send `{"type": "start", "request": {…}}`, where `request` is the body of `POST /v1/streams`. '
-        'To tail one, send `{"type": "tail", "id": "…", "after": 0}`. Other types are `leave`, `cancel` and `ping`. If '
+        'To tail one, send `{"type": "tail", "id": "…", "after": 0}`. Other types are `leave`, `cancel`, `ping`, and '
+        "`produce`, `append`, `lease` and `seal`, with which a client appends to a stream of its own. If "
         "the broker has keys and the request has no key in a header, the first message is "
         '`{"type": "auth", "key": "…"}`. Every message may have a `ref`, which the answer to it repeats. '
         "PROTOCOL: WebSocket lists the answers. This page cannot open a socket; `examples/websocket/ask.mjs` does.",

@@ -92,7 +92,9 @@ class CallerStreams:
             LogUnavailable: Redis did not answer. The same start with the same key is safe.
         """
         if request.producer == EXTERNAL:
-            raise UnfitRequestError("An external producer starts its stream by POST /v1/streams.")
+            raise UnfitRequestError(
+                "An external producer starts its stream by POST /v1/streams, or by `produce` on a WebSocket."
+            )
         self._grant.require(Scope.START)
         return await self._start(request, idempotency_key, stream_id, origin, pointer)
 

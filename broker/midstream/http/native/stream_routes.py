@@ -11,11 +11,10 @@ from midstream.http.auth import ACaller
 from midstream.http.json_response import JsonResponse
 from midstream.http.json_route import JsonRoute
 from midstream.http.native.events_route import cursor, events
-from midstream.http.native.producer_routes import OWNER
 from midstream.http.prefix import address_of
+from midstream.http.producing import OWNER, begin
 from midstream.log.entries import decode
 from midstream.log.errors import LogTrimmed
-from midstream.log.keys import new_id
 from midstream.requests.request import GenerationRequest, UnfitRequestError
 from midstream.service.caller import Caller
 from midstream.service.listing import Filter
@@ -108,10 +107,8 @@ async def _produced(
     """Start a stream of an external producer, and answer with its fence."""
     if body.stream or body.read_token:
         raise UnfitRequestError("`stream` and `read_token` are not for an external producer.")
-    owner = owner or new_id()
-    stream, is_new = await caller.streams.produce(request, key, owner)
+    stream, is_new, fence = await begin(caller, request, key, owner)
     headers = {"Location": address_of(http.scope, stream.id), "Stream-Id": stream.id, "Cache-Control": "no-store"}
-    fence = {"owner": owner, "lease_ms": caller.settings.lease_ms}
     return JsonResponse(stream.summary() | fence, 201 if is_new else 200, headers)
 
 

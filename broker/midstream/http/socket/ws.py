@@ -1,4 +1,4 @@
-"""`/v1/ws`: start, tail and cancel any number of streams on one socket (PROTOCOL: WebSocket)."""
+"""`/v1/ws`: start, tail, produce and cancel any number of streams on one socket (PROTOCOL: WebSocket)."""
 
 import asyncio
 import contextlib
@@ -19,7 +19,20 @@ from midstream.http.fast_path.wire import SOCKET_EXTENSION
 from midstream.http.noted_errors import noted
 from midstream.http.problems import Problem
 from midstream.http.socket.socket_credential import SocketCredential
-from midstream.http.socket.ws_messages import About, Auth, Follow, Message, Ping, Start, read_message
+from midstream.http.socket.ws_messages import (
+    About,
+    Append,
+    Auth,
+    Follow,
+    Lease,
+    Message,
+    Ping,
+    Produce,
+    Seal,
+    Start,
+    read_message,
+)
+from midstream.http.socket.ws_producer import act
 from midstream.http.socket.ws_socket import Outbox, Pace, SocketSink
 from midstream.service.caller import Caller
 from midstream.settings import Settings
@@ -183,6 +196,8 @@ class _Conversation:
                 await self._outbox.answer(type="ready", ref=ref)
             case Ping(ref=ref):
                 await self._outbox.answer(type="pong", ref=ref)
+            case Produce() | Append() | Lease() | Seal():
+                await self._outbox.answer(**await act(caller, message))
             case Start():
                 await self._start(caller, message)
             case Follow(id=stream_id, ref=ref):

@@ -1,17 +1,19 @@
 """What a client sends on a WebSocket (PROTOCOL: Ws/Messages)."""
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from midstream.http.json_route import read_json
 from midstream.http.problems import Problem, misfit
+from midstream.http.producing import OWNER, SealRequest
 from midstream.requests.request import GenerationRequest
 
 MAX_REF: Final = 2**53 - 1
 """The largest integer that every client's JSON holds exactly."""
 
 
+Owner = Annotated[str, Field(pattern=OWNER)]
 Ref = Annotated[str, Field(max_length=255)] | Annotated[int, Field(ge=-MAX_REF, le=MAX_REF)]
 
 
@@ -52,13 +54,56 @@ class About(_Message):
     id: str
 
 
+class Produce(_Message):
+    """Start a stream that the client appends to itself."""
+
+    type: Literal["produce"]
+    request: GenerationRequest = GenerationRequest(producer="external")
+    idempotency_key: str | None = Field(default=None, max_length=255)
+    owner: Owner | None = Field(default=None, description="a random word, by which the start may be sent again")
+
+    @model_validator(mode="after")
+    def _is_external(self) -> Self:
+        if self.request.producer is None:
+            raise ValueError('`produce` is for a request with `"producer": "external"`')
+        return self
+
+
+class _Fenced(_Message):
+    id: str
+    epoch: int = Field(ge=1)
+    owner: Owner
+
+
+class Append(_Fenced):
+    """Append entries after the offset `tail`, and renew the lease."""
+
+    type: Literal["append"]
+    tail: int = Field(ge=0)
+    entries: list[Any]
+
+
+class Lease(_Fenced):
+    """Keep a stream for one more lease."""
+
+    type: Literal["lease"]
+
+
+class Seal(SealRequest, _Fenced):
+    """End a stream after the offset `tail`."""
+
+    type: Literal["seal"]
+    tail: int = Field(ge=0)
+
+
 class Ping(_Message):
     """Ask for a `pong`."""
 
     type: Literal["ping"]
 
 
-Message = Auth | Start | Follow | About | Ping
+Producing = Produce | Append | Lease | Seal
+Message = Auth | Start | Follow | About | Ping | Producing
 MESSAGES: Final[TypeAdapter[Message]] = TypeAdapter(Annotated[Message, Field(discriminator="type")])
 
 
