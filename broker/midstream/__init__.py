@@ -12,17 +12,33 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from midstream.access.app_caller import Caller
     from midstream.client.client import Midstream, MidstreamError
+    from midstream.filters.filter import Blocked, Hold
+    from midstream.filters.redaction import redact
     from midstream.http.in_app.router import router
     from midstream.producer.entrance import produce
     from midstream.producer.produce_errors import Cancelled, ProduceError
 
-__all__ = ["Caller", "Cancelled", "Midstream", "MidstreamError", "ProduceError", "produce", "router"]
+__all__ = [
+    "Blocked",
+    "Caller",
+    "Cancelled",
+    "Hold",
+    "Midstream",
+    "MidstreamError",
+    "ProduceError",
+    "produce",
+    "redact",
+    "router",
+]
 
 _PLACES = {
     "Caller": "midstream.access.app_caller",
     "Midstream": "midstream.client.client",
     "MidstreamError": "midstream.client.client",
     "router": "midstream.http.in_app.router",
+    "Blocked": "midstream.filters.filter",
+    "Hold": "midstream.filters.filter",
+    "redact": "midstream.filters.redaction",
     "produce": "midstream.producer.entrance",
     "Cancelled": "midstream.producer.produce_errors",
     "ProduceError": "midstream.producer.produce_errors",

@@ -5,14 +5,13 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
-import httpx2
 import pytest
 
 from midstream.access.timeout_settings import AppTimeouts
 from midstream.client.client import Midstream
 from midstream.client.client_tail import MidstreamError
 from midstream.settings import Settings
-from tests.contract.worker_runs import MODELS, Answer, answer, client_of, paid_by, read, start
+from tests.contract.worker_runs import MODELS, answer, cancelled_upstream, client_of, paid_by, read, start
 from tests.provider.client import ProviderServer
 from tests.provider.script import Script
 
@@ -215,12 +214,6 @@ async def test_whatever_ends_a_stream_ends_its_response_at_the_provider(
         got = await answer(client, script, OPENAI)
         assert got.end == ("failed", code)
         await cancelled_upstream(provider, got)
-
-
-async def cancelled_upstream(provider: ProviderServer, got: Answer) -> None:
-    async with httpx2.AsyncClient(base_url=provider.openai_url) as http:
-        while (await http.get(f"/responses/{got.state['upstream_id']}")).json()["status"] != "cancelled":
-            pass  # the worker asks for it after the end; the test's time-out bounds this
 
 
 async def test_a_request_may_wait_longer_for_a_silent_source(settings: Settings) -> None:

@@ -5,11 +5,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import httpx2
 from pydantic import SecretStr
 
 from midstream.client.client import ClientEntry, Midstream
 from midstream.settings import Settings
 from tests import inside
+from tests.provider.client import ProviderServer
 from tests.provider.script import Script, directive
 
 MODELS = ("openai/gpt-test", "anthropic/claude-test", "groq/some-model")
@@ -76,6 +78,13 @@ async def read(client: Midstream, stream_id: str) -> Answer:
     entries = [entry async for entry in client.tail(stream_id)]
     assert [entry.offset for entry in entries] == list(range(1, len(entries) + 1))  # I1
     return Answer(entries, await client.state(stream_id))
+
+
+async def cancelled_upstream(provider: ProviderServer, got: Answer) -> None:
+    """Return once the provider has cancelled the response that a stream was read from."""
+    async with httpx2.AsyncClient(base_url=provider.openai_url) as http:
+        while (await http.get(f"/responses/{got.state['upstream_id']}")).json()["status"] != "cancelled":
+            pass  # the worker asks for it after the end; the test's time-out bounds this
 
 
 async def answer(client: Midstream, script: Script, model: str = MODELS[1], **fields: Any) -> Answer:

@@ -38,6 +38,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         *("midstream.counters", "midstream.journal.plain_text", "midstream.settings", "midstream.log"),
         *("midstream.lifecycle", "midstream.money", "midstream.traces"),
     ),
+    "midstream.filters": (
+        *("midstream.attempts", "midstream.journal.plain_text", "midstream.log", "midstream.requests"),
+        "midstream.settings",
+    ),
     "midstream.ends": ("midstream.counters", "midstream.file_watch", "midstream.log", "midstream.settings"),
     "midstream.client": (),
     "midstream.sync": ("midstream.client", "midstream.producer"),
@@ -56,7 +60,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         *("midstream.counters", "midstream.file_watch", "midstream.traces"),
     ),
     "midstream.producer": (
-        *("midstream.access", "midstream.counters", "midstream.log", "midstream.attempts"),
+        *("midstream.access", "midstream.counters", "midstream.log", "midstream.attempts", "midstream.filters"),
         *("midstream.lifecycle", "midstream.requests", "midstream.settings"),
         *("midstream.service.start_limits", "midstream.service.allowed_starts", "midstream.service.new_stream"),
     ),
@@ -80,7 +84,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "midstream.cli": ("midstream",),
     "midstream_worker": (
         *("midstream.journal", "midstream.log", *GROUND, "midstream.counters", "midstream.metrics"),
-        *("midstream.attempts", "midstream.ends", "midstream.traces"),
+        *("midstream.attempts", "midstream.ends", "midstream.traces", "midstream.filters"),
     ),
 }
 
@@ -106,6 +110,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "anthropic": ("midstream_worker.sources",),
     "fastapi": ("midstream.http", "midstream.cli"),
     "starlette": ("midstream.http", "midstream.cli"),
+    "regex": ("midstream.filters",),
     "jwt": ("midstream.access",),
     "structlog": ("midstream.journal",),
     "prometheus_client": ("midstream.metrics",),

@@ -18,6 +18,7 @@ from midstream.settings import Settings
 from midstream_worker.on_end import OnEndError
 from midstream_worker.process import Process
 from midstream_worker.tested_arq import UnfitArqError
+from midstream_worker.worker_filters import FilterError
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +27,7 @@ async def _run(settings: Settings) -> NoReturn:
     status = 0
     try:
         await Process(settings).run()
-    except (UnfitServer, UnfitArqError, MetricsPortError, OnEndError) as error:
+    except (UnfitServer, UnfitArqError, MetricsPortError, OnEndError, FilterError) as error:
         print(error, file=sys.stderr)  # noqa: T201
         status = 2
     except Exception:
@@ -47,9 +48,9 @@ def main() -> int:
         print(error, file=sys.stderr)  # noqa: T201
         return 2
     configure(settings)
-    if settings.apps or settings.on_end:
-        # The user's own folder, for apps and the hook alone, and last: a file there must never be taken for a module of
-        # ours, nor of a package that we use.
+    if settings.apps or settings.on_end or settings.filters:
+        # The user's own folder, for apps, filters and the hook alone, and last: a file there must never be taken for a
+        # module of ours, nor of a package that we use.
         sys.path.append(str(Path.cwd()))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_run(settings))

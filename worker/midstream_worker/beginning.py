@@ -20,7 +20,8 @@ QUOTE_CHARS: Final = 2_000
 class Beginning:
     """What to write first, and where the deltas come from.
 
-    `upstream_id` is set where the same upstream generation is read on; otherwise a call is made.
+    `upstream_id` is set where the same upstream generation is read on; otherwise a call is made. `delivered_text` is
+    the answer so far, which goes on.
     """
 
     entries: list[Entry]
@@ -60,7 +61,8 @@ async def begin(log: Log, stream_id: str, state: State, request: GenerationReque
     if state.policy == "continue":
         text = (await read_answer(log, stream_id)).text
         messages = continued(request.as_messages(), text) if text else request.as_messages()
-        return Beginning([_paid_again("continuing")], Prompt(model, messages, request.params))
+        prompt = Prompt(model, messages, request.params)
+        return Beginning([_paid_again("continuing")], prompt, delivered_text=text)
     return None
 
 

@@ -14,9 +14,9 @@ from pydantic import ValidationError
 from midstream import counters
 from midstream.attempts.attempt import Attempt, Lost
 from midstream.attempts.attempt_end import last_entry
-from midstream.attempts.batcher import Batcher
 from midstream.attempts.conclusion import INTERNAL, Call, Conclusion, Leave, Release, Stop, conclude, stop_of
 from midstream.attempts.writer import Writer
+from midstream.filters.new_writer import new_writer
 from midstream.lifecycle.spending import NOTHING_SPENT, Spending
 from midstream.lifecycle.verdict import Seal
 from midstream.log.entries import COMPLETED, encode
@@ -131,12 +131,7 @@ class Generation:
         return False
 
     async def _run(self, request: GenerationRequest) -> bool:
-        settings, chunking = self._parts.settings, request.chunking
-        batcher = Batcher(
-            settings.flush_ms if chunking.flush_ms is None else chunking.flush_ms,
-            settings.flush_bytes if chunking.flush_bytes is None else chunking.flush_bytes,
-        )
-        writer = Writer(self.attempt, batcher, max_bytes=settings.max_output_bytes, max_entries=settings.stream_entries)
+        writer = new_writer(self.attempt, request, self._parts.settings)
         writer.flusher.add_done_callback(self._flusher_ended)
         production = self._production = Production(self._parts, self.attempt, request, writer, self._unwatched_ms)
         if self._stop is not None:
@@ -151,7 +146,7 @@ class Generation:
                 self.attempt.trace.first_entry(writer.first_ms)
             writer.drop()
             await production.close()
-        if isinstance(conclusion, Seal) and conclusion.outcome != COMPLETED:
+        if isinstance(conclusion, Seal) and (conclusion.outcome != COMPLETED or production.is_blocked):
             await production.cancel_upstream()
         return isinstance(conclusion, Release)
 

@@ -7,6 +7,7 @@ from redis.asyncio import Redis
 
 from midstream.attempts.attempt_parts import AttemptParts
 from midstream.attempts.write_delays import WriteDelays
+from midstream.filters.filter import NamedFilter
 from midstream.lifecycle.reaper import clock_of
 from midstream.lifecycle.server_clock import ServerClock
 from midstream.lifecycle.slips import Slips
@@ -18,6 +19,7 @@ from midstream.traces.open_tracing import open_tracing
 from midstream.traces.tracing import Tracing
 from midstream_worker.call_times import named_models
 from midstream_worker.sources.providers import Sources
+from midstream_worker.worker_filters import filters_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,7 @@ class WorkerParts(AttemptParts):
         sources: The sources of all configured models.
         named_models: The models with a name of their own in the metrics.
         tracing: The traces of this process.
+        filters: What deltas go through before they are logged.
     """
 
     log: Log
@@ -42,10 +45,15 @@ class WorkerParts(AttemptParts):
     sources: Sources
     named_models: frozenset[str]
     tracing: Tracing
+    filters: tuple[NamedFilter, ...]
 
     @classmethod
     def connected(cls, settings: Settings, redis: Redis, claims_redis: Redis) -> Self:
-        """Return the parts on two clients of the same server: one for appends, one for claims."""
+        """Return the parts on two clients of the same server: one for appends, one for claims.
+
+        Raises:
+            FilterError: A filter of the settings cannot be used.
+        """
         prefix = settings.key_prefix
         return cls(
             settings=settings,
@@ -59,4 +67,5 @@ class WorkerParts(AttemptParts):
             write_delays=WriteDelays(),
             named_models=named_models(settings),
             tracing=open_tracing("worker", settings),
+            filters=filters_of(settings),
         )

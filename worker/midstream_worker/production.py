@@ -12,6 +12,7 @@ from midstream.attempts.attempt import Attempt
 from midstream.attempts.conclusion import Call
 from midstream.attempts.delta import Delta, Other, SourceError, Upstream
 from midstream.attempts.writer import Writer
+from midstream.filters.filtering import filtering_of
 from midstream.lifecycle import verdict
 from midstream.lifecycle.spending import NOTHING_SPENT, Spending, spendings
 from midstream.log.entries import STATUS
@@ -59,6 +60,8 @@ class Production:
         self._attempt = attempt
         self._request = request
         self._writer = writer
+        self._filtering = filtering_of(writer, parts.filters, request, attempt, parts.settings)
+        self._put = writer.put if self._filtering is None else self._filtering.put
         self._unwatched_ms = unwatched_ms
         self.limits = time_limits(request, attempt.state.model, parts.settings)
         self._stopped = False
@@ -77,6 +80,11 @@ class Production:
             return Call.NOT_MADE
         reattachable = self._attempt.state.policy == "reattach" and self._upstream_id
         return Call.RESUMABLE if reattachable else Call.BOUND
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether a filter has stopped the answer, so that the provider may be still at it."""
+        return self._filtering is not None and bool(self._filtering.blocked_by)
 
     @property
     def failure(self) -> BaseException | None:
@@ -138,6 +146,8 @@ class Production:
                 self.spending = await self._earlier_spending(makes_call=beginning.makes_call)
             for entry in beginning.entries:
                 await self._writer.put(Other(entry.type, entry.data))
+            if self._filtering is not None:
+                self._filtering.go_on(beginning.delivered_text)
             if beginning.makes_call:
                 await self._note_intent(self._source)
             elif self._source.paid:
@@ -240,7 +250,7 @@ class Production:
                 times.note(delta)
             if self._stopped:  # the source has swallowed the cancellation
                 raise asyncio.CancelledError
-            await self._writer.put(delta)
+            await self._put(delta)
 
     async def _note_upstream(self, upstream: Upstream) -> None:
         """PROTOCOL: Intent/Upstream."""

@@ -18,6 +18,7 @@ HTTP_SCHEMES: Final = ("http", "https")
 KEYED: Final = ("openai", "anthropic")
 """The providers that answer nobody without a key."""
 BUILT_IN_PROVIDERS: Final = frozenset((*KEYED, "local", "demo", "app", "external"))
+FILTER_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 APP_PATH: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 
 
@@ -34,6 +35,18 @@ class ProviderSettings(BaseSettings):
     apps: dict[str, str] = Field(
         default_factory=dict, description='your own sources: {"name": "module:async_generator_function"}'
     )
+    filters: str = Field(
+        default="",
+        description="`name=module:function,…`: your functions that see all of an answer before it is logged",
+    )
+    redact: dict[str, str] = Field(
+        default_factory=dict,
+        description='regular expressions: {"key": "sk-[A-Za-z0-9]{20,}"} logs `[key]` in the place of one',
+    )
+    filter_hold_bytes: int = Field(
+        default=4_096, ge=16, le=1_048_576, description="most bytes of a text that a filter may hold back"
+    )
+    filter_timeout_s: float = Field(default=5.0, gt=0, le=600, description="longest time of one call of a filter")
     openai_api_key: SecretStr | None = Field(
         default=None, validation_alias=AliasChoices("OPENAI_API_KEY"), description="key of the `openai` provider"
     )
@@ -87,12 +100,26 @@ class ProviderSettings(BaseSettings):
                 raise ValueError(f"{name}: {path!r} is not `module:function`, as in shop.agent:answer")
         return value
 
+    @field_validator("filters")
+    @classmethod
+    def _well_formed_filters(cls, value: str) -> str:
+        for each in listed(value):
+            name, _, path = each.partition("=")
+            if not FILTER_NAME.fullmatch(name) or not APP_PATH.fullmatch(path):
+                raise ValueError(f"{each!r} is not `name=module:function`, as in moderation=shop.filters:moderate")
+        return value
+
     @field_validator("available")
     @classmethod
     def _well_formed_available(cls, value: str) -> str:
         if set(listed(value)) - set(KEYED):
             raise ValueError(f"the providers are some of {', '.join(KEYED)}")
         return value
+
+    @property
+    def filter_paths(self) -> dict[str, str]:
+        """The filters' `module:function` by their names, in their order."""
+        return dict(each.split("=", 1) for each in listed(self.filters))
 
     def key_of(self, provider: str) -> str:
         """Return a provider's API key; empty: this process has none."""

@@ -35,6 +35,8 @@ REASONS: Final = {
     "generation_timeout": "it ran for longer than a generation may (MIDSTREAM_GENERATION_TIMEOUT_S)",
     "output_too_large": "it grew larger than a stream may",
     "source_error": "the app's own generator failed",
+    "filter_failed": "one of the operator's filters failed",
+    "filter_timeout": "one of the operator's filters took too long (MIDSTREAM_FILTER_TIMEOUT_S)",
     "reattach_unsupported": "its worker was lost, and the provider's response cannot be read on",
     "reattach_mismatch": "its worker was lost, and the provider's response is not the one in the log",
     "producer_lost": "its producer, a program outside midstream, was lost or stopped",
@@ -54,7 +56,7 @@ ANSWERED: Final = {
     "provider_error": "500",
 }
 """The status that a code of a provider's failure mostly stands for."""
-WITH_MESSAGE: Final = ("provider_", "source_error", "sealed_by_operator")
+WITH_MESSAGE: Final = ("provider_", "source_error", "filter_", "sealed_by_operator")
 """Codes whose message says more than the reason."""
 
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 from pydantic import SecretStr
 
 from midstream.access.api_keys import TENANT
+from midstream.filters.filter import Filter, NamedFilter
 from midstream.producer.producer import Producer, Way
 from midstream.requests.request import GenerationRequest
 from midstream.requests.time_limits import refuse_long_times
@@ -29,6 +30,7 @@ def produce(
     ttl_s: int | None = None,
     chunking: Mapping[str, int] | None = None,
     generation_timeout_s: float | None = None,
+    filters: Sequence[Filter] = (),
     tenant: str = OPEN_TENANT,
     api_key: str | None = None,
 ) -> Producer:
@@ -48,6 +50,7 @@ def produce(
         ttl_s: How long the stream is kept after its end, in seconds.
         chunking: `flush_ms` and `flush_bytes`, by which pieces become entries.
         generation_timeout_s: Longest time of the block, up to `MIDSTREAM_GENERATION_TIMEOUT_S`, the default.
+        filters: Functions that see each delta before it is logged, in their order (PROTOCOL: Filter).
         tenant: By Redis, whose stream it is, as the brokers' keys name tenants.
         api_key: By a broker, a key with the scope `send`.
 
@@ -68,14 +71,19 @@ def produce(
     }
     request = GenerationRequest.model_validate(fields)
     way, settings = _way(url, api_key)
+    _refuse_unfit(tenant, key, request, settings)
+    named = [NamedFilter(getattr(each, "__name__", type(each).__name__), each) for each in filters]
+    return Producer(way, request, tenant, key, named)
+
+
+def _refuse_unfit(tenant: str, key: str | None, request: GenerationRequest, settings: Settings) -> None:
     if not TENANT.fullmatch(tenant):
         raise ValueError("a tenant is 1 to 64 letters, digits, - and _")
     if key is not None and not 0 < len(key) <= MOST_KEY_CHARS:
         raise ValueError(f"a key has 1 to {MOST_KEY_CHARS} characters")
     refuse_long_times(request, settings)
-    if (ttl_s or 0) > settings.max_ttl_s:
+    if (request.ttl_s or 0) > settings.max_ttl_s:
         raise ValueError(f"`ttl_s` is at most {settings.max_ttl_s} (MIDSTREAM_MAX_TTL_S)")
-    return Producer(way, request, tenant, key)
 
 
 def _way(url: str | None, api_key: str | None) -> tuple[Way, Settings]:

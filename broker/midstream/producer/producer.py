@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from types import TracebackType
 from typing import Any, Final, Protocol, Self, get_args
@@ -14,10 +14,10 @@ from midstream import counters
 from midstream.attempts.app_items import checked
 from midstream.attempts.attempt import Attempt
 from midstream.attempts.attempt_end import last_entry
-from midstream.attempts.batcher import Batcher
 from midstream.attempts.conclusion import INTERNAL, Call, Stop, conclude, stop_of
 from midstream.attempts.delta import (
     Delta,
+    Finish,
     FinishReason,
     Other,
     Reasoning,
@@ -29,6 +29,9 @@ from midstream.attempts.delta import (
 )
 from midstream.attempts.surrogates import SurrogateJoiner
 from midstream.attempts.writer import Writer
+from midstream.filters.filter import NamedFilter
+from midstream.filters.filtering import CONTENT_FILTER, Filtering, filtering_of
+from midstream.filters.new_writer import new_writer
 from midstream.lifecycle.verdict import PRODUCER_LOST, Seal
 from midstream.log.entries import CANCELLED, DATA, FILE, SOURCE, TOOL_RESULT, encode
 from midstream.log.errors import LogError, StreamSealed
@@ -76,7 +79,14 @@ class Producer:
         cancelled: Whether a client has cancelled the stream.
     """
 
-    def __init__(self, way: Way, request: GenerationRequest, tenant: str, key: str | None) -> None:
+    def __init__(
+        self,
+        way: Way,
+        request: GenerationRequest,
+        tenant: str,
+        key: str | None,
+        filters: Sequence[NamedFilter],
+    ) -> None:
         self.id = ""
         self.cancelled = False
         self.attempt: Attempt
@@ -85,6 +95,8 @@ class Producer:
         self._request = request
         self._tenant = tenant
         self._key = key
+        self._filters = filters
+        self._filtering: Filtering | None = None
         self._stack = AsyncExitStack()
         self._writer: Writer
         self._joiner = SurrogateJoiner()
@@ -125,6 +137,8 @@ class Producer:
             if error is None and self._ending is None:
                 with contextlib.suppress(Cancelled, ProduceError):
                     await self._flush_joiner()
+                    if self._filtering is not None:
+                        await self._put(Finish(self._reason))
             self._end(error)
             try:
                 await self._ended(END_S)
@@ -205,14 +219,9 @@ class Producer:
             self._end(None, self._refusal_of(reason))
 
     def _begin(self) -> None:
-        settings, chunking = self._settings, self._request.chunking
-        batcher = Batcher(
-            settings.flush_ms if chunking.flush_ms is None else chunking.flush_ms,
-            settings.flush_bytes if chunking.flush_bytes is None else chunking.flush_bytes,
-        )
-        self._writer = Writer(
-            self.attempt, batcher, max_bytes=settings.max_output_bytes, max_entries=settings.stream_entries
-        )
+        settings = self._settings
+        self._writer = new_writer(self.attempt, self._request, settings)
+        self._filtering = filtering_of(self._writer, self._filters, self._request, self.attempt, settings)
         self._writer.flusher.add_done_callback(self._flusher_ended)
         limit_s = time_limits(self._request, self._request.label, settings).generation_s
         overdue = SourceError("generation_timeout", f"It took longer than {limit_s:g} s.")
@@ -226,7 +235,13 @@ class Producer:
     async def _put(self, delta: Delta) -> None:
         if self._ending is None:
             try:
-                await self._writer.put(delta)
+                if self._filtering is None:
+                    await self._writer.put(delta)
+                else:
+                    await self._filtering.put(delta)
+                    if name := self._filtering.blocked_by:
+                        message = f"The filter {name} has stopped the answer."
+                        self._end(None, ProduceError(CONTENT_FILTER, message, stream_id=self.id))
                 if self._writer.is_due:  # a block that waits for nothing else gives way to its own writer
                     await asyncio.sleep(0)
             except SourceError as error:  # a limit is reached
