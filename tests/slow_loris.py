@@ -1,141 +1,30 @@
-"""An attack by clients without a key that hold connections, and what a client with a key meets meanwhile.
+"""What a client with a key meets while others without one attack a broker by holding connections.
 
 `scripts/slow_loris` runs it with 10,000 connections, and prints what it sees.
 """
 
 import asyncio
-import contextlib
-import itertools
 import json
-import socket
 import statistics
+import sys
 import tempfile
 import time
 from collections import Counter
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 import httpx2
 
 from tests import sse
 from tests.servers import ValkeyProcess
-from tests.system import System
+from tests.system import ROOT, System
 
 KEY: Final = "k" * 32
 OURS: Final = {"Authorization": f"Bearer {KEY}"}
 PARAMS: Final = {"words": 20, "delay_ms": 1}
-DRIP_S: Final = 1.0
-AGAIN_S: Final = 1.0
-"""How long an attacker that was closed waits before it connects again."""
-BLIND_S: Final = 5.0
-BACKLOG: Final = 200
-"""Connections that are opened at once."""
-_HOST: Final = b" HTTP/1.1\r\nHost: localhost\r\n"
-_LONG: Final = b"Content-Type: application/json\r\nContent-Length: 60000\r\n"
-_SOCKET: Final = (
-    b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-)
-_LARGE: Final = (b"GET /docs/files/swagger-ui-bundle.js" + _HOST + b"\r\n") * 8
-
-KINDS: Final[dict[str, tuple[bytes, bytes]]] = {
-    "silent": (b"", b""),
-    "half a head": (b"GET /healthz" + _HOST, b"a: b\r\n"),
-    "half a body": (b"POST /v1/streams" + _HOST + b"Authorization: Bearer x\r\n" + _LONG + b"\r\n", b" "),
-    "a body after its answer": (b"GET /healthz" + _HOST + _LONG + b"\r\n", b" "),
-    "idle": (b"GET /healthz" + _HOST + b"\r\n", b""),
-    "reads nothing": (_LARGE, b""),
-    "silent socket": (b"GET /v1/ws" + _HOST + _SOCKET, b""),
-}
-"""What each kind of attacker sends at first, and what it sends now and then."""
-
-
-class Attacker(asyncio.Protocol):
-    """One connection, on which its kind's part is sent; what is answered is dropped, or not even taken."""
-
-    def __init__(self, kind: str, connected: "set[Attacker]") -> None:
-        self.kind = kind
-        self.gone = asyncio.Event()
-        self._connected = connected
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        self.transport = transport
-        self._connected.add(self)
-        if self.kind == "reads nothing":
-            transport.pause_reading()
-        transport.write(KINDS[self.kind][0])
-
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
-        self._connected.discard(self)
-        self.gone.set()
-
-
-class Attack:
-    """So many attackers, of all kinds in turn. Each comes back when it is closed.
-
-    Attributes:
-        connected: Those that are connected now.
-        closed: How often each kind was closed.
-    """
-
-    def __init__(self, port: int, size: int) -> None:
-        self.connected: set[Attacker] = set()
-        self.closed: Counter[str] = Counter()
-        self._port = port
-        self._size = size
-        self._few = asyncio.Semaphore(BACKLOG)
-        self._tasks: list[asyncio.Task[None]] = []
-
-    async def __aenter__(self) -> Self:
-        kinds = itertools.islice(itertools.cycle(KINDS), self._size)
-        self._tasks = [asyncio.create_task(self._attack(kind)) for kind in kinds]
-        self._tasks.append(asyncio.create_task(self._drip()))
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        while self.connected:
-            for attacker in self.connected:
-                attacker.transport.abort()
-            await asyncio.sleep(0.01)
-
-    async def _attack(self, kind: str) -> None:
-        while True:
-            attacker = Attacker(kind, self.connected)
-            async with self._few:
-                with contextlib.suppress(OSError):
-                    await self._connect(attacker)
-            try:
-                async with asyncio.timeout(BLIND_S if kind == "reads nothing" else None):
-                    await attacker.gone.wait()
-            except TimeoutError:  # who reads nothing does not notice that it was cut
-                attacker.transport.abort()
-                await attacker.gone.wait()
-            self.closed[kind] += 1
-            await asyncio.sleep(AGAIN_S)
-
-    async def _connect(self, attacker: Attacker) -> None:
-        loop, connection = asyncio.get_running_loop(), socket.socket()
-        if attacker.kind == "reads nothing":
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
-        connection.setblocking(False)  # noqa: FBT003
-        try:
-            await loop.sock_connect(connection, ("127.0.0.1", self._port))
-            await loop.create_connection(lambda: attacker, sock=connection)
-        except BaseException:
-            attacker.gone.set()
-            connection.close()
-            raise
-
-    async def _drip(self) -> None:
-        while True:
-            await asyncio.sleep(DRIP_S)
-            for attacker in tuple(self.connected):
-                attacker.transport.write(KINDS[attacker.kind][1])
+PAUSE_S: Final = 0.05
 
 
 @dataclass
@@ -203,15 +92,20 @@ async def attacked(system: System, size: int, lasts_s: float) -> Seen:
     pid = system.brokers[0].pid
     await one_start(system, Seen())
     files, memory_mib = [files_of(pid)], [memory_mib_of(pid)]
-    async with Attack(system.port, size) as attack:
+    words = (sys.executable, "-m", "tests.slow_loris_attack", str(system.port), str(size))
+    attack = await asyncio.create_subprocess_exec(*words, cwd=ROOT, stdout=asyncio.subprocess.PIPE)
+    try:
         until_s = time.monotonic() + lasts_s
         while time.monotonic() < until_s:
             await one_start(system, seen)
             files.append(files_of(pid))
             memory_mib.append(memory_mib_of(pid))
-            seen.most_open = max(seen.most_open, len(attack.connected))
-            await asyncio.sleep(0.05)
-        seen.closed = attack.closed
+            await asyncio.sleep(PAUSE_S)
+    finally:
+        attack.terminate()
+        output, _ = await attack.communicate()
+    attackers_saw = json.loads(output)
+    seen.most_open, seen.closed = attackers_saw["most_open"], Counter(attackers_saw["closed"])
     async with asyncio.timeout(30):
         while files_of(pid) > files[0] + 2:
             await asyncio.sleep(0.1)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.slow_loris import KEY, KINDS, attacked
+from tests.slow_loris import KEY, attacked
+from tests.slow_loris_attack import KINDS
 from tests.system import System
 
 ATTACKERS = 300
