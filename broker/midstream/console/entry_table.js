@@ -35,8 +35,8 @@ export class EntryTable {
     this.#onFollow = onFollow;
     const titles = element("div", { className: "entry titles", role: "row" }, ...TITLES.map((text) => element("span", { role: "columnheader" }, text)));
     this.element = element("div", { className: "entries", role: "table", ariaLabel: "Entries" }, titles, this.#view);
-    this.#spacer.role = this.#layer.role = "rowgroup";
-    this.#view.role = "presentation";
+    this.#view.role = "rowgroup"; // the one that takes the focus, which no element without a role of its own may
+    this.#spacer.role = this.#layer.role = "presentation";
     this.#view.addEventListener("scroll", () => this.#scrolled());
     this.#layer.addEventListener("click", ({ target }) => {
       const row = this.#rows.find(({ line }) => line.contains(target));
