@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from midstream.access.api_keys import digest
@@ -19,6 +20,8 @@ from midstream.log.trail import Trail
 from midstream.log.values import Ending, NewStream, Notes
 from midstream.settings import Settings
 from tests import inside
+from tests.provider.client import ProviderServer
+from tests.provider.script import Script, directive
 
 ROW = '[[keys]]\nname = "{0}"\nsha256 = "{1}"\ntenant = "{2}"\n'
 ACTS = [
@@ -149,6 +152,27 @@ async def test_a_call_is_paid_again_by_order_alone(client: httpx2.AsyncClient, l
     assert await log.state(name) == before
     done = await client.post(f"/v1/operate/streams/acme/{other}/requeue", json={"pay_again": True})
     assert (done.status_code, done.json()["code"]) == (409, "stream_ended")
+
+
+async def test_what_was_refused_unbilled_is_called_again_without_an_order(
+    closed: Settings, provider: ProviderServer
+) -> None:
+    """Operate/Requeue, Intent/Refused: and what may have been billed is not."""
+    called = closed.model_copy(update={"openai_api_key": SecretStr("k"), "openai_base_url": f"{provider.url}/v1"})
+    async with inside.broker(called) as asking, inside.worker(called):
+        statuses = {}
+        for status in (401, 429, 500):
+            script = Script(words=2, fail="status", fail_at=-1, fail_times=1, status=status)
+            body = {"model": "openai/gpt", "input": directive(script), "retry": "never"}
+            begun = (await asking.post("/v1/streams", json=body, headers=bearer("ada"))).json()["id"]
+            await asking.get(f"/v1/streams/{begun}?wait=10", headers=bearer("ada"))
+            answer = await asking.post(f"/v1/operate/streams/acme/{begun}/requeue", headers=bearer("ops"))
+            statuses[status] = answer.status_code
+            if answer.status_code == 201:
+                url = f"/v1/streams/{answer.json()['id']}?wait=10"
+                ended = (await asking.get(url, headers=bearer("ada"))).json()
+                assert ended["outcome"] == "completed"
+    assert statuses == {401: 201, 429: 201, 500: 409}
 
 
 async def test_what_was_paid_is_read_on_by_another_stream(client: httpx2.AsyncClient, log: Log) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -67,6 +68,25 @@ async def begun(client: httpx2.AsyncClient, headers: dict[str, str] | None = Non
 
 def refused(answer: httpx2.Response) -> tuple[int, str]:
     return answer.status_code, answer.json()["code"]
+
+
+@pytest.mark.parametrize("ends", ["by its producer", "by its producer, with the usage", "at a limit"])
+async def test_its_usage_is_priced_as_a_workers(settings: Settings, tmp_path: Path, ends: str) -> None:
+    """Money/Cost, Produce/Http."""
+    (tmp_path / "prices.toml").write_text('currency = "USD"\n[models]\n"external/*" = {input = 1, output = 2}\n')
+    update: dict[str, Any] = {"prices_file": tmp_path / "prices.toml"}
+    if ends == "at a limit":
+        update |= {"stream_entries": 3}
+    usage: dict[str, Any] = {"input_tokens": 100, "output_tokens": 50}
+    async with inside.broker(settings.model_copy(update=update)) as client:
+        producer = await begun(client, model="external/go")
+        in_the_end = ends == "by its producer, with the usage"
+        await producer.append(HI, HI if in_the_end else {"type": "usage", **usage})
+        if ends.startswith("by its producer"):
+            await producer.seal("completed", **{"usage": usage} if in_the_end else {})
+        elif ends == "at a limit":
+            await producer.send(HI)
+        assert (await producer.ended())["cost"] == {"amount": "0.0002", "currency": "USD"}
 
 
 async def test_a_stream_from_its_start_to_its_seal(client: httpx2.AsyncClient, redis: Redis) -> None:

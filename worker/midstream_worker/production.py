@@ -187,11 +187,18 @@ class Production:
                 await self._read(source, beginning)
             except SourceError as error:
                 if not self._may_retry(error, tries):
+                    await self._note_refusal(error, source)
                     raise
                 await self._wait_to_retry(error, tries)
                 tries += 1
             else:
                 return
+
+    async def _note_refusal(self, error: SourceError, source: Source) -> None:
+        """Take the mark of the intent back, if no call for this stream can have been billed."""
+        is_only_call = not self._attempt.state.intent and self._paid_calls <= int(source.paid)
+        if error.is_refusal and is_only_call:
+            await self._attempt.note(Notes(intent=0))
 
     def _may_retry(self, error: SourceError, tries: int) -> bool:
         return (

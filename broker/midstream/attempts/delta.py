@@ -99,6 +99,7 @@ class SourceError(Exception):
             `MESSAGE_CHARS` and has no control characters, because it goes to logs, terminals and pages.
         retry: Whether to try again: `safe` (surely not billed), `ambiguous` (may have been billed) or `never`.
         retry_after_s: The provider's Retry-After in seconds, if it sent one.
+        is_refusal: Whether the call was refused before it could be billed.
     """
 
     def __init__(
@@ -107,9 +108,12 @@ class SourceError(Exception):
         message: str,
         retry: Literal["safe", "ambiguous", "never"] = "never",
         retry_after_s: float | None = None,
+        *,
+        is_refusal: bool = False,
     ) -> None:
         self.code = brief(code, MESSAGE_CHARS)
         self.message = brief(message, MESSAGE_CHARS)
         super().__init__(f"{self.code}: {self.message}")
         self.retry = retry
         self.retry_after_s = retry_after_s
+        self.is_refusal = is_refusal

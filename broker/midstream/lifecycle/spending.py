@@ -1,7 +1,7 @@
 """What a stream's calls have cost so far, read from the log (PROTOCOL: Money/Cost).
 
-Only streams whose worker was lost, or gave them back, are looked at here: a worker that ends its own call has heard the
-usage itself.
+Only streams whose worker was lost, or gave them back, are looked at here, and those of a producer by HTTP, who may tell
+the usage in an entry or in the end: a worker that ends its own call has heard the usage itself.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from typing import Final, Self
 from midstream.log.entries import Json, Stored, decode, is_usage
 from midstream.log.errors import LogError
 from midstream.log.log import Log
-from midstream.log.state import State
+from midstream.log.state import EXTERNAL, State
 from midstream.money.prices import Cost, Prices
 
 LAST_ENTRIES: Final = 32
@@ -51,7 +51,7 @@ async def spendings(log: Log, states: Mapping[str, State], prices: Prices) -> di
     Raises:
         LogUnavailable: Redis did not answer.
     """
-    names = [name for name, state in states.items() if state.intent and prices.of(state.model)]
+    names = [name for name, state in states.items() if _may_cost(state) and prices.of(state.model)]
     if not names:
         return {}
     rows = await log.many.last_entries(names, "spent", LAST_ENTRIES)
@@ -60,3 +60,8 @@ async def spendings(log: Log, states: Mapping[str, State], prices: Prices) -> di
         for name, row in zip(names, rows, strict=True)
         if not isinstance(row, LogError)
     }
+
+
+def _may_cost(state: State) -> bool:
+    """Tell whether a call was begun; that of an external producer is its own affair, and nobody notes its intent."""
+    return bool(state.intent) or (state.policy == EXTERNAL and state.started_ms > 0)

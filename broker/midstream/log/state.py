@@ -58,7 +58,7 @@ class State:
     lease_ms: int = 0
     """How long the lease lasts from each renewal on, as of the last claim."""
     intent: int = 0
-    """The last epoch that noted that it is about to make a paid call; 0: none did."""
+    """The last epoch that noted that it is about to make a paid call; 0: none did, or its call was refused unbilled."""
     paid: int = 0
     """How many paid calls were begun."""
     generation_timeout_ms: int = 0

@@ -143,7 +143,7 @@ class Notes:
     """What an owner notes in the state of its stream while it renews its lease; None leaves a field as it is.
 
     Attributes:
-        intent: The epoch that is about to make a paid call.
+        intent: The epoch that is about to make a paid call; 0: the call was refused before it could be billed.
         paid: How many paid calls were begun.
         upstream_id: The provider's id of the response.
         upstream_cursor: The provider's own position after the last logged entry; -1: unknown.

@@ -47,7 +47,7 @@ async def requeue(resources: Resources, name: str, *, pay_again: bool) -> Done:
 
 def _may_have_been_paid(state: State) -> bool:
     # The log of an outdated one may be a copy of one that was run elsewhere. An older version's end has no code.
-    return bool(state.paid or state.intent) or state.code in ("", OUTDATED)
+    return bool(state.intent) or state.code in ("", OUTDATED)
 
 
 async def _begin(resources: Resources, name: str, old: State, upstream_id: str, trace: str) -> Done:

@@ -13,7 +13,9 @@ from midstream.log.errors import StaleEpoch, StreamAbsent, StreamSealed, TailMis
 from midstream.log.keys import id_of
 from midstream.log.state import EXTERNAL, State
 from midstream.log.values import Ending, Fence
+from midstream.money.prices import Cost
 from midstream.service.resources import Resources
+from midstream.service.stopping import cost_so_far
 
 _CODES: Final = {FAILED: "source_error", INTERRUPTED: PRODUCER_LOST.code}
 TOO_LARGE: Final = Seal(FAILED, "output_too_large", "The output is larger than a stream may be.")
@@ -145,6 +147,7 @@ class ExternalProducer:
             finish_reason=finish_reason,
             error={"code": seal.code, "message": seal.message} if seal.code else None,
             usage=usage,
+            cost=await self._cost(usage),
         )
         try:
             await self._resources.log.seal(self._name, self._fence, tail, Ending([encode(end)], seal.outcome))
@@ -153,6 +156,13 @@ class ExternalProducer:
         except (StaleEpoch, StreamSealed) as error:
             raise self._refusal(error) from None
         counters.count("ends", seal.outcome, seal.code)
+
+    async def _cost(self, usage: Json | None) -> Cost | None:
+        """Return what the answer has cost, by the usage in its end, or else by that in its last entries."""
+        prices, model = self._resources.settings.prices, self._state.model
+        if usage is not None:
+            return prices.cost(model, usage)
+        return await cost_so_far(self._resources, self._name, self._state)
 
     def _of(self) -> tuple[int, str]:
         return self._state.epoch, self._state.owner

@@ -37,6 +37,9 @@ _TIMEOUT: Final[Verdict] = ("provider_timeout", "ambiguous")
 _DISCONNECTED: Final[Verdict] = ("provider_disconnected", "ambiguous")
 _UNREACHABLE: Final[Verdict] = ("provider_unreachable", "safe")
 
+_REFUSALS: Final = frozenset(code for code, _ in (_BAD_REQUEST, _AUTH, _QUOTA, _RATE_LIMITED, _BUSY, _UNREACHABLE))
+"""What a provider says instead of an answer, and bills nothing for, unless it has begun to answer."""
+
 _BY_STATUS: Final[Mapping[int, Verdict]] = {
     HTTPStatus.UNAUTHORIZED: _AUTH,
     HTTPStatus.FORBIDDEN: _AUTH,
@@ -141,7 +144,10 @@ class Failures:
         code, retry = verdict
         if started and retry == "safe":
             retry = "ambiguous"
-        return SourceError(code, self._clean(f"{self._provider} {message}"), retry, retry_after_s)
+        is_refusal = not started and code in _REFUSALS
+        return SourceError(
+            code, self._clean(f"{self._provider} {message}"), retry, retry_after_s, is_refusal=is_refusal
+        )
 
     def _clean(self, message: str) -> str:
         """Return a message without secrets. It is cut first: cleaning a huge one could take seconds."""
