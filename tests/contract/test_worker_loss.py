@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from midstream.access.provider_settings import ProviderServer as OpenAIServer
 from midstream.attempts.writer import ROOM_BYTES
 from midstream.client.client import Midstream
 from midstream.lifecycle.slips import Slips
@@ -30,6 +31,12 @@ def settings(settings: Settings, provider: ProviderServer) -> Settings:
     return paid_by(provider.url, settings, drain_s=0)
 
 
+def served_by(settings: Settings, url: str, **server: Any) -> Settings:
+    """Return settings by which `vllm` is a server with the Responses API at this address."""
+    whole = {"url": url, "dialect": "responses", "background": True} | server
+    return settings.model_copy(update={"providers": {"vllm": OpenAIServer.model_validate(whole)}})
+
+
 async def has_text(client: Midstream, stream_id: str, words: str = "") -> None:
     """Return once the stream holds some of the answer, with these words in it."""
     async with aclosing(client.tail(stream_id)) as entries:
@@ -38,13 +45,15 @@ async def has_text(client: Midstream, stream_id: str, words: str = "") -> None:
                 return
 
 
+@pytest.mark.parametrize("model", [OPENAI, "vllm/some-model"])
 async def test_a_drained_worker_hands_over_and_the_next_one_reads_the_same_call_on(
-    settings: Settings, provider: ProviderServer
+    settings: Settings, provider: ProviderServer, model: str
 ) -> None:
-    """Drain/Handover, Intent/Upstream, Recovery/Begin."""
+    """Drain/Handover, Intent/Upstream, Intent/Servers, Recovery/Begin."""
+    settings = served_by(settings, f"{provider.url}/v1")
     async with client_alone(settings) as client:
         async with inside.worker(settings):
-            stream_id = await start(client, LONG, OPENAI)
+            stream_id = await start(client, LONG, model)
             await has_text(client, stream_id)
         handed_over = await client.state(stream_id)
         async with inside.worker(settings):
@@ -55,6 +64,35 @@ async def test_a_drained_worker_hands_over_and_the_next_one_reads_the_same_call_
     assert [entry["epoch"] for entry in got.of("start")] == [1, 2]
     assert (got.state["paid_calls"], len(await provider.calls())) == (1, 1)
     assert [call["api"] for call in await provider.requests()] == ["responses", "retrieve"]
+
+
+async def test_without_background_nobody_reads_a_call_on(settings: Settings, provider: ProviderServer) -> None:
+    """Intent/Servers."""
+    settings = served_by(settings, f"{provider.url}/v1", background=False)
+    async with client_alone(settings) as client:
+        async with inside.worker(settings):
+            stream_id = await start(client, LONG, "vllm/some-model")
+            await has_text(client, stream_id)
+        async with inside.worker(settings):
+            got = await read(client, stream_id)
+    assert got.end == ("interrupted", "worker_lost")
+    assert [call["api"] for call in await provider.requests()] == ["responses"]
+
+
+async def test_another_midstream_can_be_the_upstream(settings: Settings, provider: ProviderServer) -> None:
+    """Intent/Servers."""
+    upstream = settings.model_copy(update={"key_prefix": "up"})
+    async with inside.broker(upstream) as http, inside.worker(upstream):
+        own = served_by(settings, f"{http.base_url}/v1")
+        async with client_alone(own) as client:
+            async with inside.worker(own):
+                stream_id = await start(client, LONG, f"vllm/{OPENAI}")
+                await has_text(client, stream_id)
+            async with inside.worker(own):
+                got = await read(client, stream_id)
+    assert (got.end, got.joined("text")) == (("completed", None), LONG.text())
+    assert [status["state"] for status in got.of("status")] == ["reattaching"]
+    assert len(await provider.calls()) == 1
 
 
 async def test_no_words_are_read_twice_however_long_they_are(settings: Settings, provider: ProviderServer) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import random
 from collections.abc import Callable, Mapping
@@ -75,7 +76,12 @@ class Rig:
             "OPENAI_BASE_URL": f"{provider_url}/v1",
             "ANTHROPIC_API_KEY": "sk-ant-test",
             "ANTHROPIC_BASE_URL": provider_url,
-            "MIDSTREAM_PROVIDERS": f'{{"compat": "{provider_url}/v1"}}',
+            "MIDSTREAM_PROVIDERS": json.dumps(
+                {
+                    "compat": f"{provider_url}/v1",
+                    "vllm": {"url": f"{provider_url}/v1", "dialect": "responses", "background": True},
+                }
+            ),
             **{f"MIDSTREAM_{name}": str(value) for name, value in self.settings.items()},
         }
         self._members: list[Member] = []

@@ -9,7 +9,7 @@ from midstream.log.entries import Entry
 from tests.faults.reader import Reader
 from tests.provider.script import Script, directive
 
-RESPONSES, CHAT, MESSAGES = "openai/fake", "compat/fake", "anthropic/fake"
+RESPONSES, CHAT, MESSAGES, SERVER = "openai/fake", "compat/fake", "anthropic/fake", "vllm/fake"
 MODELS = (RESPONSES, CHAT, MESSAGES)
 POLICIES = ("interrupt", "auto", "continue", "restart")
 TAG = re.compile(r"case-[a-z-]+-\d+-\d+")

@@ -4,9 +4,11 @@ import re
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
+from midstream.access.provider_settings import ProviderServer
 from midstream.requests.catalogue import MissingProviderKey, Model, UnknownModel, available, resolve, split
+from midstream.requests.effective_params import needs_chat
 from midstream.settings import Settings
 
 OPENAI: dict[str, Any] = {"openai_api_key": SecretStr("sk-o")}
@@ -105,3 +107,27 @@ def test_nothing_is_listed_twice_and_the_default_model_is() -> None:
     listed = available(Settings(**OPENAI, default_model="openai/gpt-5.2"))
     assert listed[0] == Model("openai/gpt-5.2", "openai", "the default model")
     assert [model.id for model in listed].count("openai/gpt-5.4-mini") == 1
+
+
+@pytest.mark.parametrize(
+    ("server", "words"),
+    [
+        ({"url": "http://127.0.0.1:9/v1", "background": True}, "only the dialect"),
+        ({"url": "ftp://127.0.0.1/v1", "dialect": "responses"}, "begins with none"),
+        ({"url": "http://127.0.0.1:9/v1", "dialect": "assistants"}, "chat"),
+        ({"url": "http://127.0.0.1:9/v1", "backgruond": True}, "backgruond"),
+        ({"dialect": "responses"}, "url"),
+    ],
+)
+def test_a_server_that_cannot_be_called_is_refused(server: dict[str, object], words: str) -> None:
+    """Intent/Servers."""
+    with pytest.raises(ValidationError, match=words):
+        Settings.model_validate({"providers": {"vllm": server}})
+
+
+def test_a_server_with_responses_is_called_by_chat_for_what_these_lack() -> None:
+    """Faces/Lacking, Intent/Servers."""
+    url = "http://127.0.0.1:9/v1"
+    settings = Settings(providers={"vllm": ProviderServer(url=url, dialect="responses"), "groq": url})
+    assert needs_chat("vllm/llama", {"seed": 3}, settings) == ["seed"]
+    assert needs_chat("groq/llama", {"seed": 3}, settings) == []

@@ -5,10 +5,10 @@ available without importing an SDK.
 """
 
 import re
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, Field, SecretStr, field_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode
 
 from midstream.access.access_settings import listed
@@ -22,15 +22,38 @@ FILTER_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 APP_PATH: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 
 
+class ProviderServer(BaseModel):
+    """A server that is compatible with OpenAI's, and which of OpenAI's APIs it is called by.
+
+    Attributes:
+        url: Its base URL.
+        dialect: Chat completions, which most have, or Responses.
+        background: Whether it generates responses in the background, so that another worker can read a call on.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    url: str
+    dialect: Literal["chat", "responses"] = "chat"
+    background: bool = False
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.background and self.dialect != "responses":
+            raise ValueError('only the dialect "responses" has a background mode')
+        return self
+
+
 class ProviderSettings(BaseSettings):
     """Which models there are, and how their providers are reached."""
 
     default_model: str | None = Field(default=None, description="model of a request that does not name one")
     local_url: str | None = Field(default=None, description="base URL of the local model's server")
     demo_delay_ms: int = Field(default=40, ge=0, description="pause between two words of the demo source")
-    providers: dict[str, str] = Field(
+    providers: dict[str, str | ProviderServer] = Field(
         default_factory=dict,
-        description='servers that are compatible with OpenAI: {"ollama": "http://127.0.0.1:11434/v1"}',
+        description='servers that are compatible with OpenAI: {"ollama": "http://127.0.0.1:11434/v1"}; one that has '
+        'the Responses API: {"vllm": {"url": "…", "dialect": "responses", "background": true}}',
     )
     apps: dict[str, str] = Field(
         default_factory=dict, description='your own sources: {"name": "module:async_generator_function"}'
@@ -79,12 +102,12 @@ class ProviderSettings(BaseSettings):
 
     @field_validator("providers")
     @classmethod
-    def _well_formed_providers(cls, value: dict[str, str]) -> dict[str, str]:
-        for name, url in value.items():
+    def _well_formed_providers(cls, value: dict[str, str | ProviderServer]) -> dict[str, str | ProviderServer]:
+        for name, server in value.items():
             if not name or "/" in name or name in BUILT_IN_PROVIDERS:
                 raise ValueError(f"{name!r} cannot be a provider's name: it is empty, contains a slash, or is in use")
             try:
-                check_url(url, HTTP_SCHEMES)
+                check_url(server if isinstance(server, str) else server.url, HTTP_SCHEMES)
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from None
             secret(key_variable(name))
@@ -120,6 +143,21 @@ class ProviderSettings(BaseSettings):
     def filter_paths(self) -> dict[str, str]:
         """The filters' `module:function` by their names, in their order."""
         return dict(each.split("=", 1) for each in listed(self.filters))
+
+    def server_of(self, provider: str) -> ProviderServer:
+        """Return one of the servers of `providers`.
+
+        Raises:
+            KeyError: There is no such server.
+        """
+        server = self.providers[provider]
+        return ProviderServer(url=server) if isinstance(server, str) else server
+
+    def has_responses(self, provider: str) -> bool:
+        """Tell whether a provider is called by the Responses API."""
+        if provider in self.providers:
+            return self.server_of(provider).dialect == "responses"
+        return provider == "openai" and self.openai_dialect == "responses"
 
     def key_of(self, provider: str) -> str:
         """Return a provider's API key; empty: this process has none."""

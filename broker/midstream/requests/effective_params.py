@@ -42,10 +42,8 @@ def chat_only(params: Json) -> list[str]:
 
 
 def needs_chat(model: str, params: Json, settings: Settings) -> list[str]:
-    """Return the names of the params for which OpenAI is called by chat completions although Responses is set."""
-    if split(model)[0] != "openai" or settings.openai_dialect != "responses":
-        return []
-    return chat_only(params)
+    """Return the names of the params for which a provider is called by chat completions although Responses is set."""
+    return chat_only(params) if settings.has_responses(split(model)[0]) else []
 
 
 def unsupported_params(model: str, params: Json) -> list[str]:

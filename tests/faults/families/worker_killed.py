@@ -10,17 +10,19 @@ from tests.faults import stage
 from tests.faults.family import Family
 from tests.faults.members import Member
 from tests.faults.rig import Rig
-from tests.faults.trial import MODELS, POLICIES, RESPONSES, Trial
+from tests.faults.trial import MODELS, POLICIES, RESPONSES, SERVER, Trial
 from tests.provider.script import Script
 
 WORDS = 12
 STARTED_S = 6.0
 COMBINATIONS = tuple(itertools.product(MODELS, POLICIES))
+BACKGROUND = (RESPONSES, SERVER)
+"""Models whose calls another worker can read on."""
 
 
 def allowed(model: str, policy: str) -> set[str]:
     """Return what is true of a stream whose worker died after its intent."""
-    if policy in ("continue", "restart") or (policy == "auto" and model == RESPONSES):
+    if policy in ("continue", "restart") or (policy == "auto" and model in BACKGROUND):
         return {"completed"}
     return {"interrupted"}
 
@@ -28,7 +30,16 @@ def allowed(model: str, policy: str) -> set[str]:
 def draw_entry(rng: random.Random, number: int) -> dict[str, Any]:
     """Hold the provider before its k-th word: k is where the worker dies."""
     model, policy = COMBINATIONS[number % len(COMBINATIONS)]
-    at = number // len(COMBINATIONS) % (WORDS + 1)
+    return _held(rng, model, policy, number // len(COMBINATIONS))
+
+
+def draw_server(rng: random.Random, number: int) -> dict[str, Any]:
+    """Do as `draw_entry`, at a server that is not OpenAI's."""
+    return _held(rng, SERVER, POLICIES[number % len(POLICIES)], number // len(POLICIES))
+
+
+def _held(rng: random.Random, model: str, policy: str, number: int) -> dict[str, Any]:
+    at = number % (WORDS + 1)
     script = Script(words=WORDS, delay_ms=4, fail="stall", fail_at=at, fail_times=1, unicode=rng.random() < 0.3)
     return {"model": model, "policy": policy, "script": script, "point": at, "allowed": allowed(model, policy)}
 
@@ -72,7 +83,7 @@ async def run_entry(rig: Rig, trials: Sequence[Trial]) -> None:
     """Bring every stream to its point, then kill the worker of all."""
     victim, heir = await rig.worker(), await rig.standby()
     await stage.begin(rig, trials)
-    reattachable = [trial for trial in trials if trial.case.model == RESPONSES]
+    reattachable = [trial for trial in trials if trial.case.model in BACKGROUND]
     await stage.until(rig, reattachable, lambda state: bool(state.get("upstream_id")), STARTED_S)
     await stage.quiet(rig, trials)
     await kill(rig, trials, victim, heir)
@@ -89,5 +100,6 @@ async def run_flow(rig: Rig, trials: Sequence[Trial]) -> None:
 
 
 AT_ENTRY = Family("worker-killed-at-entry", 312, 52, draw_entry, run_entry)
+AT_SERVER = Family("worker-killed-at-server", 104, 52, draw_server, run_entry)
 IN_FLOW = Family("worker-killed-in-flow", 180, 45, draw_flow, run_flow)
-FAMILIES = (AT_ENTRY, IN_FLOW)
+FAMILIES = (AT_ENTRY, AT_SERVER, IN_FLOW)

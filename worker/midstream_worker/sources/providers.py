@@ -61,20 +61,28 @@ class Sources:
             await source.aclose()
 
     def _make(self, provider: str, name: str) -> Source:
+        settings = self._settings
         match provider:
             case "openai":
-                return self._openai()
+                self._key(provider)
+                in_responses = settings.has_responses(provider)
+                return self._of_openai(
+                    provider, settings.openai_base_url, responses=in_responses, background=settings.openai_background
+                )
             case "anthropic":
                 return self._anthropic()
             case "demo":
                 from midstream_worker.sources.demo import Demo  # noqa: PLC0415
 
-                return Demo(self._settings.demo_delay_ms)
+                return Demo(settings.demo_delay_ms)
             case "app":
                 return self._app(name)
             case "local":
-                return self._compatible("local", self._settings.local_url, paid=False)
-        return self._compatible(provider, self._settings.providers[provider], paid=True)
+                return self._of_openai(provider, settings.local_url, paid=False)
+        server = settings.server_of(provider)
+        return self._of_openai(
+            provider, server.url, responses=server.dialect == "responses", background=server.background
+        )
 
     def _app(self, name: str) -> Source:
         from midstream_worker.sources.app_source import App  # noqa: PLC0415
@@ -90,32 +98,22 @@ class Sources:
                 self._broken.add(path)
         raise SourceError("source_error", f"The app {name} could not be imported.")
 
-    def _openai(self) -> Source:
-        settings, key = self._settings, self._key("openai")
-        if settings.openai_dialect == "chat":
-            return self._compatible("openai", settings.openai_base_url, paid=True)
+    def _of_openai(
+        self,
+        provider: str,
+        base_url: str | None,
+        *,
+        responses: bool = False,
+        background: bool = False,
+        paid: bool = True,
+    ) -> Source:
+        """Return the source of OpenAI or of a compatible server, by Responses where it has them."""
         import openai  # noqa: PLC0415
 
         from midstream_worker.sources.failures import Failures  # noqa: PLC0415
         from midstream_worker.sources.openai_apis import OpenAI  # noqa: PLC0415
         from midstream_worker.sources.openai_chat import OpenAIChat  # noqa: PLC0415
         from midstream_worker.sources.openai_responses import OpenAIResponses  # noqa: PLC0415
-
-        client = openai.AsyncOpenAI(
-            api_key=key, base_url=settings.openai_base_url, max_retries=0, http_client=self._http_client()
-        )
-        failures = Failures(openai, "openai", _secrets(key, settings.openai_base_url))
-        most = settings.max_output_bytes
-        return OpenAI(
-            OpenAIResponses(client, failures, background=settings.openai_background, max_output_bytes=most),
-            OpenAIChat(client, failures, paid=True, max_output_bytes=most, at_openai=True),
-        )
-
-    def _compatible(self, provider: str, base_url: str | None, *, paid: bool) -> Source:
-        import openai  # noqa: PLC0415
-
-        from midstream_worker.sources.failures import Failures  # noqa: PLC0415
-        from midstream_worker.sources.openai_chat import OpenAIChat  # noqa: PLC0415
 
         secret = self._settings.key_of(provider)
         client = openai.AsyncOpenAI(
@@ -125,13 +123,11 @@ class Sources:
             http_client=self._http_client(),
         )
         failures = Failures(openai, provider, _secrets(secret, base_url))
-        return OpenAIChat(
-            client,
-            failures,
-            paid=paid,
-            max_output_bytes=self._settings.max_output_bytes,
-            at_openai=provider == "openai",
-        )
+        most = self._settings.max_output_bytes
+        chat = OpenAIChat(client, failures, paid=paid, max_output_bytes=most, at_openai=provider == "openai")
+        if not responses:
+            return chat
+        return OpenAI(OpenAIResponses(client, failures, background=background, max_output_bytes=most), chat)
 
     def _anthropic(self) -> Source:
         import anthropic  # noqa: PLC0415
