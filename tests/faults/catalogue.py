@@ -6,6 +6,7 @@ from tests.faults.families import (
     deleted,
     drained,
     duplicates,
+    http_producers,
     own_producers,
     power_loss,
     redis_away,
@@ -35,5 +36,6 @@ FAMILIES: dict[str, Family] = {
         *skew.FAMILIES,
         *slips.FAMILIES,
         *own_producers.FAMILIES,
+        *http_producers.FAMILIES,
     )
 }

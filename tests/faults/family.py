@@ -24,6 +24,7 @@ class Family:
         settings: Settings of the rig that this family needs for itself; none: it shares one.
         serve: Makes the server that this family needs; the rig is shared with those that need the same.
         limit_s: The longest time of one volley.
+        in_sample: Whether the tests run some cases of it, and not `scripts/faults` alone.
         available: A sentence why it cannot run here; empty: it can.
     """
 
@@ -35,6 +36,7 @@ class Family:
     settings: dict[str, object] = field(default_factory=dict)
     serve: Serve = crash_proof
     limit_s: float = 60.0
+    in_sample: bool = True
     available: Callable[[], str] = str
 
     def case(self, number: int, seed: int) -> Case:

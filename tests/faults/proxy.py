@@ -1,11 +1,11 @@
-"""A TCP proxy in front of Redis that knows where one command ends, so that it can break off at a chosen one."""
+"""A TCP proxy in front of Redis, or of a broker, that knows where one command ends and breaks off at a chosen one."""
 
 import asyncio
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha1
-from typing import Literal, Self
+from typing import Literal, Protocol, Self
 
 from midstream.log.calls import SOURCES
 
@@ -100,16 +100,26 @@ class Commands:
         return end + 2, int(self._buffer[at + 1 : end])
 
 
+class Cutter(Protocol):
+    """Cuts the byte stream of one connection into what a rule can be about."""
+
+    def feed(self, data: bytes) -> list[tuple[bytes, Command]]:
+        """Take bytes; return each command that is complete, as bytes and as words."""
+        ...
+
+
 class Proxy:
     """Forwards connections to `target_port`; closed at first, so that a process that starts after it has to wait.
 
     Attributes:
         port: Where it listens once it is open.
         rules: What to do with which command, for all connections.
+        cutter: Makes what knows the protocol of a connection.
     """
 
-    def __init__(self, port: int, target_port: int) -> None:
+    def __init__(self, port: int, target_port: int, cutter: Callable[[], Cutter] = Commands) -> None:
         self.port = port
+        self.cutter = cutter
         self.rules: list[Rule] = []
         self._target_port = target_port
         self._server: asyncio.Server | None = None
@@ -185,7 +195,7 @@ class _Link:
         self._proxy = proxy
         self._reader, self._writer = reader, writer
         self._their_reader, self._their_writer = their_reader, their_writer
-        self._commands = Commands()
+        self._commands = proxy.cutter()
         self._broken: Rule | None = None  # the rule that keeps the answers back
 
     async def run(self) -> None:

@@ -144,8 +144,9 @@ def evidence(trial: Trial) -> str:
     lines += [
         f"  log  {entry.offset}-{entry.epoch} {entry.type} {str(entry.data)[:160]}" for entry in trial.entries[-40:]
     ]
-    for call in trial.calls:
-        lines.append(f"  paid call {call['number']} {call['api']} {call['connection']}, {call['steps_sent']} steps")
+    for call in trial.calls:  # of a provider, or of a program that produces by itself
+        facts = {name: call[name] for name in ("number", "api", "connection", "steps_sent", "at_ms") if name in call}
+        lines.append(f"  paid call {facts}")
     for number, reader in enumerate(trial.readers):
         got = " ".join(f"{event.id}{'' if event.type == 'text' else event.type}" for event in reader.events)
         lines.append(f"  client {number}: {reader.connections} connections, over by {reader.over!r}: {got[:1500]}")

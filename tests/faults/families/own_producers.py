@@ -1,9 +1,12 @@
-"""A program of a user's own produces by Redis, and is killed, frozen, doubled, cut off or cancelled."""
+"""A program of a user's own produces, and is killed, frozen, doubled, cut off or cancelled.
+
+It does so by Redis, or by a broker; `http_producers.py` has what only befalls a way by HTTP.
+"""
 
 import asyncio
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +15,7 @@ from tests.faults import producing, stage
 from tests.faults.families.worker_steps import Step, meant
 from tests.faults.family import Family
 from tests.faults.members import Member
-from tests.faults.proxy import Action, runs
+from tests.faults.proxy import Action, Rule, runs
 from tests.faults.rig import LEASE_MS, Rig
 from tests.faults.trial import Trial
 from tests.provider.script import Script
@@ -28,6 +31,9 @@ REACHED_S = 1.0
 AFTER_S = 0.8
 APPENDS = 12
 CALLED = re.compile(r"^called (\S+) (\d+)$", re.MULTILINE)
+
+NOT_BEGUN = "before the start"
+"""The step at which there is no stream yet."""
 
 STEPS = (
     Step("before the claim", "claim", "hold"),
@@ -93,26 +99,46 @@ def draw_by_broker(rng: random.Random, _: int) -> dict[str, Any]:
     return {"model": MODEL, "script": script, "point": rng.uniform(0, 0.8), "allowed": {"completed", "interrupted"}}
 
 
-async def _producer(rig: Rig, trials: Sequence[Trial]) -> Member:
+How = Callable[[Rig], tuple[str, ...]]
+"""Returns the further arguments of `producing`."""
+
+
+def by_redis(_: Rig) -> tuple[str, ...]:
+    """Produce by Redis."""
+    return ()
+
+
+def by_broker(rig: Rig) -> tuple[str, ...]:
+    """Produce by a broker, with `midstream.produce`."""
+    return (rig.urls[0],)
+
+
+def by_http(rig: Rig) -> tuple[str, ...]:
+    """Produce by a broker, as a program in another language does."""
+    return (rig.urls[0], producing.RAW)
+
+
+async def producer_of(rig: Rig, trials: Sequence[Trial]) -> Member:
     """Return a program that is about to produce all cases, and have clients wait for their streams."""
     for trial in trials:
         trial.stream_id = derived_id(OPEN_SECRET, "key", "default", trial.case.tag)
     return await rig.member("producer")
 
 
-async def _begin(producer: Member, trials: Sequence[Trial], *url: str) -> None:
+async def begin(producer: Member, trials: Sequence[Trial], *where: str) -> None:
+    """Have a program begin all cases: by Redis, or where the further arguments of `producing` say."""
     plan = producing.plan([(trial.case.tag, trial.case.script) for trial in trials])
-    await producer.start(producing.BEGUN, "producing", plan, *url)
+    await producer.start(producing.BEGUN, "producing", plan, *where)
 
 
-async def _read(rig: Rig, trials: Sequence[Trial]) -> None:
+async def read(rig: Rig, trials: Sequence[Trial]) -> None:
     """Have clients read all streams that are there by now."""
     await stage.until(rig, trials, lambda state: bool(state.get("status")), THERE_S)
     for trial in trials:
         stage.read(rig, trial)
 
 
-async def _settle(rig: Rig, trials: Sequence[Trial], *producers: Member) -> None:
+async def settle(rig: Rig, trials: Sequence[Trial], *producers: Member) -> None:
     """Wait for all ends, and enter the programs' own books."""
     await stage.settle(rig, trials)
     for producer in producers:
@@ -125,13 +151,27 @@ async def _settle(rig: Rig, trials: Sequence[Trial], *producers: Member) -> None
 
 async def run_killed(rig: Rig, trials: Sequence[Trial]) -> None:
     """Hold every stream at its step, kill its program, and let another one begin with the same keys."""
-    victim = await _producer(rig, trials)
+    victim = await producer_of(rig, trials)
     rules = []
     for trial in trials:
         step = trial.case.point
         rules.append(victim.proxy.rule(meant(step, trial.stream_id), step.action, nth=step.nth, once=False))
-    await _begin(victim, trials)
-    await _read(rig, trials)
+    await kill_held(rig, trials, victim, rules)
+
+
+async def kill_held(
+    rig: Rig,
+    trials: Sequence[Trial],
+    victim: Member,
+    rules: Sequence[Rule],
+    where: Sequence[str] = (),
+    heirs: Sequence[str] = (),
+) -> None:
+    """Have a program begin, wait until rules hold it, kill it, and let another one begin; both as arguments say."""
+    await begin(victim, trials, *where)
+    has_begun = trials[0].case.point.name != NOT_BEGUN
+    if has_begun:
+        await read(rig, trials)
     reached = [asyncio.create_task(rule.reached.wait()) for rule in rules]
     _, late = await asyncio.wait(reached, timeout=REACHED_S)
     for trial, waiting in zip(trials, reached, strict=True):
@@ -141,19 +181,21 @@ async def run_killed(rig: Rig, trials: Sequence[Trial]) -> None:
     died_ms = stage.now_ms()
     await victim.kill()
     for trial, state in zip(trials, await stage.states(rig.redis, trials), strict=True):
-        if not stage.ended(state) and state.get("status") != "queued":
+        if state and not stage.ended(state) and state.get("status") != "queued":
             trial.died_ms = died_ms
     heir = await rig.member("heir")
-    await _begin(heir, trials)
-    await _settle(rig, trials, victim, heir)
+    await begin(heir, trials, *heirs)
+    if not has_begun:
+        await read(rig, trials)
+    await settle(rig, trials, victim, heir)
 
 
-async def run_frozen(rig: Rig, trials: Sequence[Trial]) -> None:
+async def run_frozen(rig: Rig, trials: Sequence[Trial], how: How = by_redis) -> None:
     """Freeze the program of all streams, and wake it: nothing may come after an end."""
-    victim = await _producer(rig, trials)
+    victim = await producer_of(rig, trials)
     freeze_ms = trials[0].case.point
-    await _begin(victim, trials)
-    await _read(rig, trials)
+    await begin(victim, trials, *how(rig))
+    await read(rig, trials)
     await asyncio.sleep(0.3)
     victim.freeze()
     if freeze_ms > LEASE_MS * 2:
@@ -166,61 +208,61 @@ async def run_frozen(rig: Rig, trials: Sequence[Trial]) -> None:
     for trial in trials:
         if await stage.entries(rig.redis, trial.stream_id) != trial.entries:
             trial.breaks("I6 fenced: the log has changed after its end")
-    await _settle(rig, trials, victim)
+    await settle(rig, trials, victim)
 
 
 async def run_lost(rig: Rig, trials: Sequence[Trial]) -> None:
     """Lose one command of each stream, or the answer to it. Append/Ambiguous."""
-    producer = await _producer(rig, trials)
+    producer = await producer_of(rig, trials)
     for trial in trials:
         step = trial.case.point
         producer.proxy.rule(runs(step.script, trial.stream_id), step.action, nth=step.nth)
-    await _begin(producer, trials)
-    await _read(rig, trials)
-    await _settle(rig, trials, producer)
+    await begin(producer, trials)
+    await read(rig, trials)
+    await settle(rig, trials, producer)
 
 
-async def run_doubled(rig: Rig, trials: Sequence[Trial]) -> None:
+async def run_doubled(rig: Rig, trials: Sequence[Trial], how: How = by_redis) -> None:
     """Let two programs produce the same answers. Produce/Once."""
-    first = await _producer(rig, trials)
-    second = await _producer(rig, trials)
-    await asyncio.gather(_begin(first, trials), _begin(second, trials))
-    await _read(rig, trials)
-    await _settle(rig, trials, first, second)
+    first = await producer_of(rig, trials)
+    second = await producer_of(rig, trials)
+    await asyncio.gather(begin(first, trials, *how(rig)), begin(second, trials, *how(rig)))
+    await read(rig, trials)
+    await settle(rig, trials, first, second)
 
 
-async def run_cancelled(rig: Rig, trials: Sequence[Trial]) -> None:
+async def run_cancelled(rig: Rig, trials: Sequence[Trial], how: How = by_redis) -> None:
     """Cancel each stream at its own moment."""
-    producer = await _producer(rig, trials)
-    await _begin(producer, trials)
-    await _read(rig, trials)
+    producer = await producer_of(rig, trials)
+    await begin(producer, trials, *how(rig))
+    await read(rig, trials)
 
     async def cancel(trial: Trial) -> None:
         await asyncio.sleep(trial.case.point)
         await rig.http.post(f"{rig.random.choice(rig.urls)}/v1/streams/{trial.stream_id}/cancel")
 
     await asyncio.gather(*map(cancel, trials))
-    await _settle(rig, trials, producer)
+    await settle(rig, trials, producer)
 
 
-async def run_server_killed(rig: Rig, trials: Sequence[Trial]) -> None:
+async def run_server_killed(rig: Rig, trials: Sequence[Trial], how: How = by_redis) -> None:
     """Kill the server in mid-stream and start it on the same data."""
-    producer = await _producer(rig, trials)
-    await _begin(producer, trials)
-    await _read(rig, trials)
+    producer = await producer_of(rig, trials)
+    await begin(producer, trials, *how(rig))
+    await read(rig, trials)
     await asyncio.sleep(0.2)
     await asyncio.to_thread(rig.server.kill)
     await asyncio.sleep(trials[0].case.point)
     await asyncio.to_thread(rig.server.start)
     await rig.load_scripts()
-    await _settle(rig, trials, producer)
+    await settle(rig, trials, producer)
 
 
-async def run_by_broker_killed(rig: Rig, trials: Sequence[Trial]) -> None:
+async def run_by_broker_killed(rig: Rig, trials: Sequence[Trial], how: How = by_broker) -> None:
     """Kill a program that produces by a broker, and let another one begin with the same keys."""
-    victim = await _producer(rig, trials)
-    await _begin(victim, trials, rig.urls[0])
-    await _read(rig, trials)
+    victim = await producer_of(rig, trials)
+    await begin(victim, trials, *how(rig))
+    await read(rig, trials)
     await asyncio.sleep(trials[0].case.point)
     died_ms = stage.now_ms()
     await victim.kill()
@@ -228,19 +270,19 @@ async def run_by_broker_killed(rig: Rig, trials: Sequence[Trial]) -> None:
         if not stage.ended(state):
             trial.died_ms = died_ms
     heir = await rig.member("heir")
-    await _begin(heir, trials, rig.urls[1])
-    await _settle(rig, trials, victim, heir)
+    await begin(heir, trials, rig.urls[1], *how(rig)[1:])
+    await settle(rig, trials, victim, heir)
 
 
-async def run_broker_killed(rig: Rig, trials: Sequence[Trial]) -> None:
+async def run_broker_killed(rig: Rig, trials: Sequence[Trial], how: How = by_broker) -> None:
     """Kill the broker that programs produce by, and start it again."""
-    producer = await _producer(rig, trials)
-    await _begin(producer, trials, rig.urls[0])
-    await _read(rig, trials)
+    producer = await producer_of(rig, trials)
+    await begin(producer, trials, *how(rig))
+    await read(rig, trials)
     await asyncio.sleep(trials[0].case.point)
     await rig.brokers[0].kill()
     await rig.start_broker(0)
-    await _settle(rig, trials, producer)
+    await settle(rig, trials, producer)
 
 
 FAMILIES = (
@@ -249,7 +291,5 @@ FAMILIES = (
     Family("producer-command-lost", 90, 45, draw_lost, run_lost),
     Family("producer-doubled", 40, 20, draw_doubled, run_doubled),
     Family("producer-cancelled", 80, 40, draw_cancelled, run_cancelled),
-    Family("producer-by-broker-killed", 72, 24, draw_by_broker, run_by_broker_killed),
-    Family("producer-broker-killed", 72, 24, draw_by_broker, run_broker_killed),
     Family("producer-redis-killed", 108, VOLLEY, draw_server_killed, run_server_killed),
 )
