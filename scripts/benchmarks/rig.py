@@ -107,7 +107,12 @@ class Rig:
     def provider(self) -> str:
         """Start the provider that does as its prompt says, and return its URL."""
         port = free_port()
-        app = ["tests.provider.server:create_app", "--factory", "--http", "tests.provider.wire:BreakableProtocol"]
+        app = [
+            "midstream.testing.provider.server:create_app",
+            "--factory",
+            "--http",
+            "midstream.testing.provider.event_stream:BreakableProtocol",
+        ]
         arguments = ["uvicorn", *app, "--port", str(port), "--no-access-log", "--log-level", "warning"]
         self._serve("provider", arguments, port, {}, "/calls")
         return f"http://127.0.0.1:{port}"

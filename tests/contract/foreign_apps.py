@@ -1,6 +1,5 @@
 """FastAPI apps of somebody else's, each served by a plain uvicorn in the test's own loop."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated
@@ -11,8 +10,7 @@ from fastapi import FastAPI, Header, HTTPException
 from starlette.types import ASGIApp
 
 import midstream
-from midstream.cli.setup import listen
-from tests.inside import PromptServer
+from midstream.testing.in_process import listening
 
 PREFIX = "/streams"
 EXTERNAL = {"producer": "external"}
@@ -35,20 +33,9 @@ def app_of(redis_url: str) -> FastAPI:
 @asynccontextmanager
 async def serving(app: ASGIApp, prefix: str = PREFIX) -> AsyncIterator[httpx2.AsyncClient]:
     """Serve an app as `uvicorn app:app` does, and yield Ada's client of what it has below the prefix."""
-    server = PromptServer(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2, lifespan="on"))
-    listener = listen("127.0.0.1", 0)
-    running = asyncio.create_task(server.serve([listener]))
-    try:
-        while not server.started:
-            assert not running.done(), "the app did not start"
-            await asyncio.sleep(0.005)
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}{prefix}"
-        async with httpx2.AsyncClient(base_url=url, timeout=20, headers=ADA) as client:
-            yield client
-    finally:
-        server.stop()
-        await running
-        listener.close()
+    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2, lifespan="on")
+    async with listening(config) as url, httpx2.AsyncClient(base_url=url + prefix, timeout=20, headers=ADA) as client:
+        yield client
 
 
 async def begun(client: httpx2.AsyncClient, **headers: str) -> str:

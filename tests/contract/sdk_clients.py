@@ -11,10 +11,10 @@ import openai
 from pydantic import SecretStr
 
 from midstream.settings import Settings
+from midstream.testing.provider.script import Script, directive
 from tests import inside
 from tests.contract.source_reading import KEY
 from tests.provider.client import ProviderServer
-from tests.provider.script import Script, directive
 
 
 @dataclass(frozen=True)

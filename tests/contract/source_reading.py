@@ -8,11 +8,11 @@ from typing import Any
 from pydantic import SecretStr
 
 from midstream.settings import Settings
+from midstream.testing.provider.script import Script, directive
 from midstream_worker.sources.deltas import Delta, Finish, Reasoning, Text, ToolCall, ToolInput, Upstream, Usage
 from midstream_worker.sources.providers import Sources
 from midstream_worker.sources.source import Prompt, Source
 from tests.provider.client import ProviderServer
-from tests.provider.script import Script, directive
 
 KEY = "sk-test-0123456789abcdef"
 

@@ -15,11 +15,11 @@ from midstream.log.errors import LogUnavailable
 from midstream.log.log import Log
 from midstream.service.services import open_services
 from midstream.settings import Settings
+from midstream.testing.provider.script import Script, directive
 from tests import inside
 from tests.contract.access_calls import START, bearer, served
 from tests.contract.lost_workers import create_and_claim
 from tests.contract.worker_runs import paid_by
-from tests.provider.script import Script, directive
 from tests.servers import free_port
 
 Counted = Callable[[], dict[tuple[str, ...], int]]

@@ -14,9 +14,9 @@ from redis.asyncio import Redis
 from midstream.client.client import Midstream, MidstreamError
 from midstream.log.keys import Keys, stream_name
 from midstream.settings import Settings
+from midstream.testing.provider.script import Script, directive
 from tests import inside
 from tests.provider.client import ProviderServer
-from tests.provider.script import Script, directive
 
 KEYS = {"acme": "acme-0123456789-0123456789-0123456789", "other": "other-0123456789-0123456789-012345678"}
 PLANTED = "swordfish"

@@ -11,11 +11,11 @@ import openai
 import pytest
 
 from midstream.settings import Settings
+from midstream.testing.provider.script import Script
 from midstream_worker.sources.openai_responses import REATTACH_PAUSES_S, OpenAIResponses
 from tests import inside
 from tests.contract.sdk_clients import Doors, ask, doors, events, on_provider
 from tests.provider.client import ProviderServer
-from tests.provider.script import Script
 from tests.system import System, stop
 
 Call = Callable[..., Coroutine[Any, Any, Any]]

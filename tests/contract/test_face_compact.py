@@ -11,10 +11,10 @@ import pytest
 
 from midstream.requests.summaries import sealed
 from midstream.settings import Settings
+from midstream.testing.provider.script import Script
 from midstream_worker.sources.deltas import Delta, Finish, Other, Text
 from tests.contract.sdk_clients import AsyncLosesAnswers, Doors, ask, doors, on_provider
 from tests.provider.client import ProviderServer
-from tests.provider.script import Script
 
 Json = dict[str, Any]
 

@@ -10,9 +10,9 @@ import orjson
 import pytest
 
 from midstream.settings import Settings
+from midstream.testing.provider.script import Script
 from tests.contract.sdk_clients import Doors, ask, doors, events, on_provider
 from tests.provider.client import ProviderServer
-from tests.provider.script import Script
 
 Json = dict[str, Any]
 

@@ -11,9 +11,9 @@ import anthropic
 import openai
 import pytest
 
+from midstream.testing.provider.script import Script
 from tests.contract.sdk_clients import ask, events, stream_id_of
 from tests.provider.client import ProviderServer
-from tests.provider.script import Script
 from tests.system import System, stop
 
 SCRIPT = Script(words=60, delay_ms=25)

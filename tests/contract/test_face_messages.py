@@ -10,12 +10,12 @@ import pytest
 from pydantic import SecretStr
 
 from midstream.settings import Settings
+from midstream.testing.provider.messages_api import REDACTED, signature
+from midstream.testing.provider.script import Script
 from midstream_worker.sources.deltas import Delta, Finish, Other, Text
 from tests import inside, sse
 from tests.contract.sdk_clients import Doors, ask, doors, events, first_events, on_provider, stream_id_of
 from tests.provider.client import ProviderServer
-from tests.provider.messages_api import REDACTED, signature
-from tests.provider.script import Script
 
 pytestmark = pytest.mark.both_ways
 

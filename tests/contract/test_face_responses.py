@@ -15,10 +15,10 @@ from midstream.faces.responses import ResponsesFace
 from midstream.http.responses.responses_request import whole_echo
 from midstream.log.entries import Entry, Stored, encode, text
 from midstream.settings import Settings
+from midstream.testing.provider.script import Script
 from tests import sse
 from tests.contract.sdk_clients import Doors, ask, doors, events, on_provider, stream_id_of
 from tests.provider.client import ProviderServer
-from tests.provider.script import Script
 
 pytestmark = pytest.mark.both_ways
 

@@ -11,10 +11,10 @@ import pytest
 from pydantic import SecretStr
 
 from midstream.settings import Settings
+from midstream.testing.provider.script import Script
 from tests import inside, leaks
 from tests.contract.sdk_clients import AsyncLosesAnswers, Doors, ask, doors, events, on_provider
 from tests.provider.client import ProviderServer
-from tests.provider.script import Script
 from tests.servers import free_port
 
 SCRIPT = Script(words=20, delay_ms=5)

@@ -11,10 +11,10 @@ import openai
 import pytest
 
 from midstream.settings import Settings
+from midstream.testing.provider.messages_api import signature
+from midstream.testing.provider.script import Script
 from tests.contract.sdk_clients import Doors, LosesAnswers, ask, doors, on_provider, stream_id_of
 from tests.provider.client import ProviderServer
-from tests.provider.messages_api import signature
-from tests.provider.script import Script
 
 RICH = Script(words=6, reasoning=3, tool=True, unicode=True, split=True)
 Result = TypeVar("Result")

@@ -7,9 +7,9 @@ import openai
 import pytest
 
 from midstream.settings import Settings
+from midstream.testing.provider.script import Script
 from tests.contract.sdk_clients import Doors, ask, doors, events, on_provider, stream_id_of
 from tests.provider.client import ProviderServer
-from tests.provider.script import Script
 
 ENCRYPTED: Any = ["reasoning.encrypted_content"]
 

@@ -16,12 +16,12 @@ from midstream.filters.filter import FilterContext
 from midstream.log.values import Notes
 from midstream.producer.producer import Producer
 from midstream.settings import Settings
+from midstream.testing.provider.script import Script
 from midstream_worker.worker_filters import FilterError, filters_of
 from tests import inside
 from tests.contract.lost_workers import claim_and_vanish
 from tests.contract.worker_runs import MODELS, cancelled_upstream, client_alone, client_of, paid_by, read, start
 from tests.provider.client import ProviderServer
-from tests.provider.script import Script
 
 OPENAI, ANTHROPIC, _ = MODELS
 PASSWORD = "swordfish"

@@ -19,9 +19,9 @@ from midstream.log.log import Log
 from midstream.log.trail import Trail
 from midstream.log.values import Ending, NewStream, Notes
 from midstream.settings import Settings
+from midstream.testing.provider.script import Script, directive
 from tests import inside
 from tests.provider.client import ProviderServer
-from tests.provider.script import Script, directive
 
 ROW = '[[keys]]\nname = "{0}"\nsha256 = "{1}"\ntenant = "{2}"\n'
 ACTS = [

@@ -9,9 +9,9 @@ from pydantic import SecretStr
 
 from midstream.operate import why
 from midstream.settings import Settings
+from midstream.testing.provider.script import Script, directive
 from tests import inside
 from tests.provider.client import ProviderServer
-from tests.provider.script import Script, directive
 
 REFUSED = Script(fail="status", status=429, fail_at=-1, retry_after=1, fail_times=1, words=2)
 REFUSED_FOR_LONG = Script(fail="status", status=429, fail_at=-1, retry_after=600)

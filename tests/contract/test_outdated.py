@@ -9,11 +9,11 @@ from midstream.client.client import Midstream
 from midstream.lifecycle.slips import Slips
 from midstream.log.values import Notes
 from midstream.settings import Settings
+from midstream.testing.provider.script import Script
 from tests import inside
 from tests.contract.lost_workers import claim_and_vanish
 from tests.contract.worker_runs import MODELS, client_alone, paid_by, read, start
 from tests.provider.client import ProviderServer
-from tests.provider.script import Script
 
 _, ANTHROPIC, _ = MODELS
 AGE_MS = 200_000

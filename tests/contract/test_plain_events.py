@@ -10,11 +10,11 @@ import httpx2
 import openai
 import pytest
 
+from midstream.testing.provider.script import Script, directive
 from midstream_worker.sources import plain_events as reading_module
 from midstream_worker.sources.plain_events import TESTED, is_tested, plain_anthropic, plain_openai, reading
 from tests.contract.source_reading import KEY, prompt, read, source_for
 from tests.provider.client import ProviderServer
-from tests.provider.script import Script, directive
 
 OPENAI, ANTHROPIC = openai.AsyncOpenAI(api_key=KEY), anthropic.AsyncAnthropic(api_key=KEY)
 SDKS: dict[str, tuple[ModuleType, Any, Any]] = {

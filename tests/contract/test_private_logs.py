@@ -18,10 +18,10 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
 from redis.asyncio import Redis
 
+from midstream.testing.provider.script import Script, directive
 from tests.contract.route_table import ROUTES
 from tests.contract.ws_talk import dial
 from tests.provider.client import ProviderServer
-from tests.provider.script import Script, directive
 from tests.system import System
 
 KEY = "swordfish-key-0123456789-0123456789"

@@ -7,9 +7,9 @@ import httpx2
 import openai
 import pytest
 
+from midstream.testing.provider.script import Script, directive
 from tests.contract.source_reading import prompt, read, source_for
 from tests.provider.client import ProviderServer
-from tests.provider.script import Script, directive
 
 
 async def test_two_hundred_streams_at_once(provider: ProviderServer) -> None:

@@ -14,9 +14,9 @@ from redis.exceptions import AuthenticationError, NoPermissionError
 
 from midstream.access.api_keys import digest
 from midstream.log.calls import SOURCES
+from midstream.testing.provider.script import Script, directive
 from tests.contract.receivers import webhooks_file
 from tests.provider.client import ProviderServer
-from tests.provider.script import Script, directive
 from tests.servers import SERVER_KINDS, ValkeyProcess, free_port
 from tests.system import ROOT, System, stop
 

@@ -17,10 +17,10 @@ from redis.asyncio import Redis
 from midstream.log.keys import Keys
 from midstream.log.tries import WINDOW_MS, Tries
 from midstream.settings import Settings
+from midstream.testing.provider.script import Script
 from tests import inside
 from tests.contract.sdk_clients import ask, on_provider
 from tests.provider.client import ProviderServer
-from tests.provider.script import Script
 from tests.system import System, stop
 
 SLOW = Script(words=30, delay_ms=30)

@@ -11,9 +11,9 @@ import pytest
 from pydantic import BaseModel
 
 from midstream.settings import Settings
+from midstream.testing.provider.script import Script
 from tests.contract.sdk_clients import Doors, ask, doors, on_provider
 from tests.provider.client import ProviderServer
-from tests.provider.script import Script
 
 Json = dict[str, Any]
 

@@ -14,10 +14,10 @@ from midstream.access.secret_files import MOST_BYTES, SecretFileError
 from midstream.cli.main import main
 from midstream.log.connect import connect
 from midstream.settings import Settings, secret_variables
+from midstream.testing.provider.script import Script
 from tests import inside
 from tests.contract.worker_runs import client_of, paid_by, read, start
 from tests.provider.client import ProviderServer
-from tests.provider.script import Script
 from tests.servers import ValkeyProcess
 
 VALUES = {

@@ -5,10 +5,10 @@ from contextlib import aclosing
 
 import pytest
 
+from midstream.testing.provider.script import Script
 from midstream_worker.sources.deltas import SourceError, Text
 from tests.contract.source_reading import DIALECTS, Read, prompt, read, source_for
 from tests.provider.client import ProviderServer
-from tests.provider.script import Script
 
 every_dialect = pytest.mark.parametrize("dialect", DIALECTS)
 ENDLESS = Script(words=1_000_000, delay_ms=1)

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
+from midstream.testing.provider.script import Script
 from midstream_worker.sources.deltas import SourceError
 from midstream_worker.sources.source import Prompt, Source
 from tests.contract.source_reading import DIALECTS, KEY, Read, prompt, read, source_for
 from tests.provider.client import ProviderServer
-from tests.provider.script import Script
 from tests.servers import free_port
 
 every_dialect = pytest.mark.parametrize("dialect", DIALECTS)

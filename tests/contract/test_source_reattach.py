@@ -7,12 +7,12 @@ from dataclasses import replace
 import openai
 import pytest
 
+from midstream.testing.provider.script import Script
 from midstream_worker.sources.deltas import Other, SourceError, Upstream
 from midstream_worker.sources.failures import Failures
 from midstream_worker.sources.openai_responses import OpenAIResponses
 from tests.contract.source_reading import Read, prompt, read, source_for
 from tests.provider.client import ProviderServer
-from tests.provider.script import Script
 
 EVERYTHING = Script(words=14, reasoning=3, tool=True, unicode=True, split=True, cite=True)
 

@@ -2,10 +2,10 @@
 
 import pytest
 
+from midstream.testing.provider.script import Script
 from midstream_worker.sources.deltas import Finish, Other, Usage
 from tests.contract.source_reading import DIALECTS, prompt, read, source_for
 from tests.provider.client import ProviderServer
-from tests.provider.script import Script
 
 every_dialect = pytest.mark.parametrize("dialect", DIALECTS)
 responses_only = pytest.mark.parametrize("dialect", ["responses", "background"])

@@ -19,12 +19,12 @@ from midstream.access.api_keys import digest
 from midstream.journal.line_format import formatter
 from midstream.log.state import State
 from midstream.settings import Settings
+from midstream.testing.provider.script import Script, directive
 from midstream.traces.open_tracing import open_tracing
 from midstream.traces.tracing import CallReport
 from tests import inside
 from tests.contract.worker_runs import paid_by
 from tests.provider.client import ProviderServer
-from tests.provider.script import Script, directive
 from tests.secrets_watch import PLANTED
 from tests.servers import free_port
 from tests.system import System, stop

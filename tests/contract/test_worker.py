@@ -11,9 +11,9 @@ from midstream.access.timeout_settings import AppTimeouts
 from midstream.client.client import Midstream
 from midstream.client.client_tail import MidstreamError
 from midstream.settings import Settings
+from midstream.testing.provider.script import Script
 from tests.contract.worker_runs import MODELS, answer, cancelled_upstream, client_of, paid_by, read, start
 from tests.provider.client import ProviderServer
-from tests.provider.script import Script
 
 OPENAI, ANTHROPIC, COMPATIBLE = MODELS
 REFUSED = Script(words=5, fail="status", fail_at=-1, fail_times=1, status=429, retry_after=0.1)

@@ -16,11 +16,11 @@ from midstream.log.keys import Keys
 from midstream.log.log import Log
 from midstream.log.values import Notes
 from midstream.settings import Settings
+from midstream.testing.provider.script import Script
 from tests import inside
 from tests.contract.lost_workers import LOST_LEASE_MS, claim_and_vanish
 from tests.contract.worker_runs import MODELS, client_alone, client_of, paid_by, read, start
 from tests.provider.client import ProviderServer
-from tests.provider.script import Script
 
 OPENAI, ANTHROPIC, _ = MODELS
 LONG = Script(words=100, delay_ms=10)

@@ -10,9 +10,9 @@ from pydantic import SecretStr
 
 from midstream.client.client import ClientEntry, Midstream
 from midstream.settings import Settings
+from midstream.testing.provider.script import Script, directive
 from tests import inside
 from tests.provider.client import ProviderServer
-from tests.provider.script import Script, directive
 
 MODELS = ("openai/gpt-test", "anthropic/claude-test", "groq/some-model")
 

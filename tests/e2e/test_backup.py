@@ -11,10 +11,10 @@ import pytest
 from pydantic import SecretStr
 
 from midstream.settings import Settings
+from midstream.testing.provider.script import Script
 from tests import inside
 from tests.contract.worker_runs import MODELS, client_alone, paid_by, read, start
 from tests.provider.client import ProviderServer
-from tests.provider.script import Script
 from tests.servers import ValkeyProcess
 
 PAGE = (Path(__file__).parents[2] / "docs" / "backup.md").read_text()

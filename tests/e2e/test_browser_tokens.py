@@ -13,8 +13,8 @@ import pytest
 from playwright.async_api import Request, expect
 
 from midstream.access.api_keys import digest
+from midstream.testing.provider.script import Script, directive
 from tests.provider.client import ProviderServer
-from tests.provider.script import Script, directive
 from tests.servers import free_port, http_server
 from tests.system import ROOT, System
 

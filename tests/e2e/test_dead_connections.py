@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from midstream.testing.provider.script import Script, directive
 from tests.e2e.following import FOLLOW, begun
 from tests.provider.client import ProviderServer
-from tests.provider.script import Script, directive
 from tests.system import System
 
 if TYPE_CHECKING:  # pytest itself imports the plugins

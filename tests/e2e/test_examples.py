@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.async_api import Page, expect
 
+from midstream.testing.provider.script import Script, directive
 from tests import system as processes
 from tests.e2e.node_tests import installed
 from tests.provider.client import ProviderServer
-from tests.provider.script import Script, directive
 from tests.servers import free_port, http_server
 from tests.system import ROOT, System
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from midstream.http.site import PAGE
+from midstream.testing.provider.script import Script, directive
 from tests.e2e.following import FOLLOW, begun, read
 from tests.provider.client import ProviderServer
-from tests.provider.script import Script, directive
 from tests.system import System
 
 if TYPE_CHECKING:  # pytest itself imports the plugins

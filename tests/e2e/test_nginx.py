@@ -19,9 +19,9 @@ from websockets.typing import Origin
 
 from midstream.log.entries import parse_publication
 from midstream.settings import Settings
+from midstream.testing.provider.script import Script, directive
 from tests import sse
 from tests.provider.client import ProviderServer
-from tests.provider.script import Script, directive
 from tests.servers import free_port, http_server
 from tests.system import ROOT, System
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.async_api import Route, expect
 
+from midstream.testing.provider.script import Script, directive
 from tests.e2e.chat_page import answer, ask, outcome, text_of
 from tests.provider.client import ProviderServer
-from tests.provider.script import Script, directive
 from tests.system import System
 
 if TYPE_CHECKING:  # pytest itself imports the plugins

@@ -20,12 +20,12 @@ from midstream.access.key_file import add_key
 from midstream.client.client import Midstream
 from midstream.log.log import Log
 from midstream.settings import Settings
+from midstream.testing.provider.script import Script, directive
 from tests import inside
 from tests.contract.access_calls import bearer
 from tests.contract.archives import write_stream
 from tests.contract.worker_runs import MODELS, client_alone, paid_by, read, start
 from tests.provider.client import ProviderServer
-from tests.provider.script import Script, directive
 from tests.servers import ValkeyProcess, free_port
 from tests.system import System
 

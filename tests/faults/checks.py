@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from midstream.log.entries import Entry
+from midstream.testing.provider.script import Script
 from tests.faults.trial import Trial
-from tests.provider.script import Script
 
 IN_TIME_MS = 1_000
 MEASURING_MS = 500

@@ -12,8 +12,8 @@ import time
 from typing import Any
 
 import midstream
+from midstream.testing.provider.script import Script
 from tests.faults.raw_producing import RefusedError, produce_raw
-from tests.provider.script import Script
 
 RAW = "raw"
 BEGUN = "producing"

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from midstream.log.entries import Entry
+from midstream.testing.provider.script import Script, directive
 from tests.faults.reader import Reader
-from tests.provider.script import Script, directive
 
 RESPONSES, CHAT, MESSAGES, SERVER = "openai/fake", "compat/fake", "anthropic/fake", "vllm/fake"
 MODELS = (RESPONSES, CHAT, MESSAGES)

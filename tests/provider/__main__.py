@@ -2,7 +2,7 @@
 
 import argparse
 
-from tests.provider.server import run
+from midstream.testing.provider.server import run
 
 parser = argparse.ArgumentParser(description="A fake provider on loopback: OpenAI and Anthropic dialects.")
 parser.add_argument("--port", type=int, default=0, help="0 takes a free port; the URL is the first line printed")

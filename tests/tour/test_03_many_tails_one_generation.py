@@ -5,9 +5,9 @@ import asyncio
 import httpx2
 
 from midstream.client.client import Midstream
+from midstream.testing.provider.script import Script, directive
 from tests import sse
 from tests.provider.client import ProviderServer
-from tests.provider.script import Script, directive
 
 
 async def test_tabs_opened_at_many_moments_see_the_same(http: httpx2.AsyncClient, provider: ProviderServer) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 import httpx2
 
 from midstream.client.client import Midstream
+from midstream.testing.provider.script import Script, directive
 from tests.provider.client import ProviderServer
-from tests.provider.script import Script, directive
 from tests.system import System, stop
 
 

@@ -11,8 +11,8 @@ import httpx2
 import pytest
 
 from midstream.client.client import Midstream
+from midstream.testing.provider.script import Script, directive
 from tests.provider.client import ProviderServer
-from tests.provider.script import Script, directive
 from tests.system import System, stop
 
 MODEL = "openai/gpt-test"

@@ -4,9 +4,9 @@ import asyncio
 
 import httpx2
 
+from midstream.testing.provider.script import Script, directive
 from tests import sse
 from tests.provider.client import ProviderServer
-from tests.provider.script import Script, directive
 
 
 async def test_everybody_leaves_and_the_generation_goes_on(http: httpx2.AsyncClient, provider: ProviderServer) -> None:

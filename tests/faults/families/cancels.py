@@ -6,12 +6,12 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from midstream.testing.provider.script import Script
 from tests.faults import stage
 from tests.faults.families.worker_killed import kill
 from tests.faults.family import Family
 from tests.faults.rig import Rig
 from tests.faults.trial import MODELS, Trial
-from tests.provider.script import Script
 
 MOST_MS = 3_000
 """What is held against a cancel; the table tells what it took, which on a loaded machine is the machine's."""

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from midstream.testing.provider.script import Script
 from tests.faults import stage
 from tests.faults.family import Family
 from tests.faults.rig import SETTINGS, Rig
 from tests.faults.trial import MODELS, Trial
-from tests.provider.script import Script
 
 SEND_TIMEOUT_S = float(str(SETTINGS["SEND_TIMEOUT_MS"])) / 1000
 MARGIN_S = 2.5

@@ -5,11 +5,11 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
+from midstream.testing.provider.script import Script
 from tests.faults import stage
 from tests.faults.family import Family
 from tests.faults.rig import SETTINGS, Rig
 from tests.faults.trial import MODELS, Trial
-from tests.provider.script import Script
 
 TOMBSTONE_S = float(str(SETTINGS["TOMBSTONE_S"]))
 TTL_S = 1

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from midstream.testing.provider.script import Script
 from tests.faults import stage
 from tests.faults.families.worker_killed import COMBINATIONS
 from tests.faults.family import Family
 from tests.faults.rig import SETTINGS, Rig
 from tests.faults.trial import MODELS, RESPONSES, Trial
-from tests.provider.script import Script
 
 DRAIN_S = float(str(SETTINGS["DRAIN_S"]))
 DRAIN_MARGIN_S = 2.0

@@ -8,11 +8,11 @@ from typing import Any
 
 import httpx2
 
+from midstream.testing.provider.script import Script
 from tests.faults import stage
 from tests.faults.family import Family
 from tests.faults.rig import Rig
 from tests.faults.trial import MODELS, Trial
-from tests.provider.script import Script
 
 WIDE = 100
 TRIES = 8

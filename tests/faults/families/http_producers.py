@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from midstream.testing.provider.script import Script
 from tests.faults import producing
 from tests.faults.families import own_producers
 from tests.faults.families.own_producers import MODEL, VOLLEY, by_broker, by_http
@@ -16,7 +17,6 @@ from tests.faults.proxy import Proxy
 from tests.faults.requests_cut import Requests, asks
 from tests.faults.rig import LEASE_MS, Rig
 from tests.faults.trial import Trial
-from tests.provider.script import Script
 from tests.servers import free_port
 
 SAMPLED = ("http-producer-cut", "producer-by-broker-killed", "producer-by-broker-broker-lost")

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from midstream.access.ids import OPEN_SECRET, derived_id
+from midstream.testing.provider.script import Script
 from tests.faults import producing, stage
 from tests.faults.families.worker_steps import Step, meant
 from tests.faults.family import Family
@@ -18,7 +19,6 @@ from tests.faults.members import Member
 from tests.faults.proxy import Action, Rule, runs
 from tests.faults.rig import LEASE_MS, Rig
 from tests.faults.trial import Trial
-from tests.provider.script import Script
 
 MODEL = "external/producer"
 VOLLEY = 36

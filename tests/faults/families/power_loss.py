@@ -13,13 +13,13 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
+from midstream.testing.provider.script import Script
 from tests.faults import stage
 from tests.faults.families.worker_killed import COMBINATIONS, allowed
 from tests.faults.family import Family
 from tests.faults.power import MainsServer, available
 from tests.faults.rig import Rig
 from tests.faults.trial import Trial
-from tests.provider.script import Script
 
 VOLLEY = 36
 FORGOTTEN_S = 2.0

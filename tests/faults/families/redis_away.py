@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from midstream.access.ids import OPEN_SECRET, derived_id
+from midstream.testing.provider.script import Script
 from tests.faults import stage
 from tests.faults.families.worker_killed import COMBINATIONS
 from tests.faults.families.worker_steps import Step, meant
@@ -13,7 +14,6 @@ from tests.faults.family import Family
 from tests.faults.proxy import Action, runs
 from tests.faults.rig import Rig
 from tests.faults.trial import MODELS, RESPONSES, Trial
-from tests.provider.script import Script
 
 VOLLEY = 36
 AWAY_S = (0.0, 0.3, 1.2)

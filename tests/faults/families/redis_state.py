@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from midstream.testing.provider.script import Script
 from tests.faults import stage
 from tests.faults.families.worker_killed import COMBINATIONS, allowed
 from tests.faults.family import Family
 from tests.faults.rig import Rig
 from tests.faults.trial import Trial
-from tests.provider.script import Script
 
 VOLLEY = 36
 FULL_S = (0.5, 1.5, 3.0)

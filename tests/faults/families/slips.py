@@ -8,11 +8,11 @@ from typing import Any
 from arq.connections import ArqRedis
 
 from midstream.lifecycle.slips import GENERATE, deserialize, serialize
+from midstream.testing.provider.script import Script
 from tests.faults import stage
 from tests.faults.family import Family
 from tests.faults.rig import Rig
 from tests.faults.trial import MODELS, POLICIES, Trial
-from tests.provider.script import Script
 
 QUEUE = "ms:queue"
 QUEUE_TIMEOUT_S = 2

@@ -5,12 +5,12 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
+from midstream.testing.provider.script import Script
 from tests.faults import stage
 from tests.faults.families.worker_killed import COMBINATIONS, allowed
 from tests.faults.family import Family
 from tests.faults.rig import LEASE_MS, Rig
 from tests.faults.trial import Trial
-from tests.provider.script import Script
 
 VOLLEY = 36
 FREEZES_MS = (300, 900, 1_050, 1_300, 2_500)

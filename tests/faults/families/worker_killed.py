@@ -6,12 +6,12 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
+from midstream.testing.provider.script import Script
 from tests.faults import stage
 from tests.faults.family import Family
 from tests.faults.members import Member
 from tests.faults.rig import Rig
 from tests.faults.trial import MODELS, POLICIES, RESPONSES, SERVER, Trial
-from tests.provider.script import Script
 
 WORDS = 12
 STARTED_S = 6.0

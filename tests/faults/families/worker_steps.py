@@ -7,13 +7,13 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from midstream.access.ids import OPEN_SECRET, derived_id
+from midstream.testing.provider.script import Script
 from tests.faults import stage
 from tests.faults.families.worker_killed import COMBINATIONS, allowed, kill
 from tests.faults.family import Family
 from tests.faults.proxy import Action, Command, runs
 from tests.faults.rig import Rig
 from tests.faults.trial import RESPONSES, Trial
-from tests.provider.script import Script
 
 REACHED_S = 6.0
 FIRST_WORDS = 4

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass, fields
 from typing import Any, Literal
@@ -36,6 +37,7 @@ class Script:
     """The course of one generation. Word i is `w{i} `, so every text is known beforehand.
 
     Attributes:
+        says: The answer in words of your own, in place of `words`, `dots` and `unicode`.
         words: Words of the answer.
         dots: Dots before the number of each word, to make it long.
         delay_ms: Pause before each step (word, reasoning word, tool fragment).
@@ -63,6 +65,7 @@ class Script:
         tag: Nothing; tells equal scripts apart.
     """
 
+    says: str | None = None
     words: int = 20
     dots: int = 0
     delay_ms: float = 0
@@ -90,7 +93,7 @@ class Script:
 
     def text(self) -> str:
         """Return the whole answer."""
-        return "" if self.refuse else "".join(self._word(number) for number in range(self.words))
+        return "" if self.refuse else "".join(self._all_words())
 
     def reasoning_text(self) -> str:
         """Return the whole reasoning."""
@@ -114,13 +117,18 @@ class Script:
         if self.refuse:
             yield Step("refusal", self.refusal())
             return
-        for number in range(self.words):
-            yield from (Step("text", piece) for piece in self._cut(self._word(number)))
+        for word in self._all_words():
+            yield from (Step("text", piece) for piece in self._cut(word))
         if self.tool:
             arguments = self.arguments()
             for start in range(0, len(arguments), 7):
                 yield from (Step("tool", piece) for piece in self._cut(arguments[start : start + 7]))
         yield from (Step("reasoning", f"a{number} ") for number in range(self.afterthought))
+
+    def _all_words(self) -> list[str]:
+        if self.says is not None:
+            return re.findall(r"\s*\S+|\s+", self.says)
+        return [self._word(number) for number in range(self.words)]
 
     def _word(self, number: int) -> str:
         return f"w{'.' * self.dots}{number}" + (_VARIATIONS[number % len(_VARIATIONS)] if self.unicode else " ")
@@ -135,7 +143,7 @@ class Script:
         yield chr(0xDC00 + (code & 0x3FF)) + piece[at + 1 :]
 
 
-def read_script(prompt: str) -> Script:
+def read_script(prompt: str, default: Script) -> Script:
     """Return the script that a prompt holds; any other prompt gets the default one.
 
     Raises:
@@ -144,9 +152,9 @@ def read_script(prompt: str) -> Script:
     try:
         directive = json.loads(prompt)
     except ValueError:
-        return Script()
+        return default
     if not isinstance(directive, dict) or "script" not in directive:
-        return Script()
+        return default
     return Script(**directive["script"])
 
 

@@ -7,10 +7,10 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tests.provider.script import Broken, Kind, Script, Step, play
-from tests.provider.start import Started, start
-from tests.provider.strictness import refuse_message
-from tests.provider.wire import GARBAGE, EventStream, frame, json_answer
+from midstream.testing.provider.event_stream import GARBAGE, EventStream, frame, json_answer
+from midstream.testing.provider.script import Broken, Kind, Script, Step, play
+from midstream.testing.provider.start import Started, start
+from midstream.testing.provider.strictness import refuse_message
 
 Json = dict[str, Any]
 
@@ -24,7 +24,8 @@ _TYPES = {401: "authentication_error", 402: "billing_error", 403: "permission_er
 
 
 def error_body(status: int, message: str, code: str | None) -> Json:
-    default = "invalid_request_error" if status < 500 else "api_error"
+    """Return the body of an error in the words of this dialect."""
+    default = "invalid_request_error" if status < HTTPStatus.INTERNAL_SERVER_ERROR else "api_error"
     return {"type": "error", "error": {"type": code or _TYPES.get(status, default), "message": message}}
 
 
@@ -34,6 +35,7 @@ def _refuse(request: Request, body: Json) -> Json | None:
 
 
 async def count_tokens(request: Request) -> Response:
+    """`POST /v1/messages/count_tokens`."""
     body = await request.json()
     call = request.app.state.ledger.enter("count_tokens", body, billed=False)
     if refusal := _refuse(request, {"max_tokens": 1, **body}):
@@ -43,6 +45,7 @@ async def count_tokens(request: Request) -> Response:
 
 
 async def create(request: Request) -> Response:
+    """`POST /v1/messages`."""
     started = await start(request, "messages", "messages", error_body, _refuse)
     if isinstance(started, Response):
         return started

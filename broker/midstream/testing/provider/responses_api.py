@@ -8,13 +8,13 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from tests.provider.chat_api import error_body, refused
-from tests.provider.ledger import Call, Ledger, now_ms
-from tests.provider.responses_events import Writer
-from tests.provider.script import Broken, Script, break_off, play
-from tests.provider.start import Started, start
-from tests.provider.strictness import refuse_response
-from tests.provider.wire import GARBAGE, EventStream, frame, json_answer
+from midstream.testing.provider.chat_api import error_body, refused
+from midstream.testing.provider.event_stream import GARBAGE, EventStream, frame, json_answer
+from midstream.testing.provider.ledger import Call, Ledger, now_ms
+from midstream.testing.provider.response_frames import Writer
+from midstream.testing.provider.script import Broken, Script, break_off, play
+from midstream.testing.provider.start import Started, start
+from midstream.testing.provider.strictness import refuse_response
 
 Json = dict[str, Any]
 
@@ -44,6 +44,7 @@ class Generation:
         return last if last and self.status != "in_progress" else self.writer.response(self.status)
 
     def cancel(self) -> None:
+        """End it, unless it has ended."""
         if self.status == "in_progress":
             self.task.cancel()
             self._end("cancelled", iter([self.writer.fail("cancelled", None)]))
@@ -89,14 +90,17 @@ class Shelf:
         self._kept: dict[str, Generation] = {}
 
     def add(self, started: Started) -> Generation:
+        """Begin a response, and keep it."""
         generation = Generation(f"resp_{started.call.number}_{int(now_ms())}", started)
         self._kept[generation.id] = generation
         return generation
 
     def get(self, response_id: str) -> Generation | None:
+        """Return a response that is kept; None: there is none of that id."""
         return self._kept.get(response_id)
 
     async def clear(self) -> None:
+        """Stop and forget all responses."""
         generations = list(self._kept.values())
         self._kept.clear()
         for generation in generations:
@@ -110,6 +114,7 @@ def _refuse(_: Request, body: Json) -> Json | None:
 
 
 async def create(request: Request) -> Response:
+    """`POST /v1/responses`."""
     started = await start(request, "responses", "input", error_body, _refuse)
     if isinstance(started, Response):
         return started
@@ -124,6 +129,7 @@ async def create(request: Request) -> Response:
 
 
 async def count_tokens(request: Request) -> Response:
+    """`POST /v1/responses/input_tokens`."""
     body = await request.json()
     call = request.app.state.ledger.enter("input_tokens", body, billed=False)
     if (refusal := refuse_response(body)) is not None:
@@ -133,6 +139,7 @@ async def count_tokens(request: Request) -> Response:
 
 
 async def retrieve(request: Request) -> Response:
+    """`GET /v1/responses/{response_id}`."""
     ledger: Ledger = request.app.state.ledger
     generation = request.app.state.shelf.get(request.path_params["response_id"])
     call = ledger.enter("retrieve", dict(request.query_params), billed=False)
@@ -152,6 +159,7 @@ async def retrieve(request: Request) -> Response:
 
 
 async def cancel(request: Request) -> Response:
+    """`POST /v1/responses/{response_id}/cancel`."""
     generation = request.app.state.shelf.get(request.path_params["response_id"])
     if generation is None:
         return JSONResponse(error_body(404, "Response not found.", None), 404)

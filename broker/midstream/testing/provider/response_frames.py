@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from tests.provider.script import Kind, Script, Step
+from midstream.testing.provider.script import Kind, Script, Step
 
 Json = dict[str, Any]
 
@@ -20,10 +20,12 @@ class Writer:
         self._done = ""
 
     def begin(self) -> Iterator[Json]:
+        """Yield the events before the first item."""
         for kind in ("response.created", "response.in_progress"):
             yield {"type": kind, "response": self.response("in_progress")}
 
     def write(self, step: Step) -> Iterator[Json]:
+        """Yield the events of one delta."""
         if step.kind != self._kind:
             yield from self._end_item()
             self._kind, self._done = step.kind, ""
@@ -49,6 +51,7 @@ class Writer:
                 yield {"type": "response.refusal.delta", **place, "content_index": 0, "delta": step.piece}
 
     def end(self) -> Iterator[Json]:
+        """Yield the events after the last delta."""
         yield from self._end_item()
         cut_short = {"length": "max_output_tokens", "content_filter": "content_filter"}.get(self._script.finish)
         status = "incomplete" if cut_short else "completed"
@@ -56,9 +59,11 @@ class Writer:
         yield {"type": f"response.{status}", "response": self.response(status) | details}
 
     def fail(self, status: str, error: Json | None) -> Json:
+        """Return the event that ends the response as failed."""
         return {"type": "response.failed", "response": self.response(status) | {"error": error}}
 
     def response(self, status: str) -> Json:
+        """Return the response as it is now."""
         return {
             "id": self._id,
             "object": "response",

@@ -8,9 +8,9 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tests.provider.ledger import Call, Ledger
-from tests.provider.script import Script, last_user_text, read_script
-from tests.provider.wire import NoAnswer, json_answer
+from midstream.testing.provider.event_stream import NoAnswer, json_answer
+from midstream.testing.provider.ledger import Call, Ledger
+from midstream.testing.provider.script import Script, last_user_text, read_script
 
 ErrorBody = Callable[[int, str, str | None], Any]
 Refuse = Callable[[Request, dict[str, Any]], Any | None]
@@ -35,7 +35,7 @@ async def start(
     if (refusal := refuse(request, body)) is not None:
         return json_answer(refusal, ledger.enter(api, body, HTTPStatus.BAD_REQUEST))
     prompt = body[prompt_field]
-    script = read_script(prompt if isinstance(prompt, str) else last_user_text(prompt))
+    script = read_script(prompt if isinstance(prompt, str) else last_user_text(prompt), ledger.script)
     fail = ledger.take_failure(script)
     if fail == "status":
         call = ledger.enter(api, body, script.status)

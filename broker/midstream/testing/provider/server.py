@@ -12,11 +12,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from tests.provider import chat_api, messages_api, responses_api
-from tests.provider.ledger import Ledger
-from tests.provider.responses_api import Shelf
-from tests.provider.script import RELEASED
-from tests.provider.wire import BreakableProtocol
+from midstream.testing.provider import chat_api, messages_api, responses_api
+from midstream.testing.provider.event_stream import BreakableProtocol
+from midstream.testing.provider.ledger import Ledger
+from midstream.testing.provider.responses_api import Shelf
+from midstream.testing.provider.script import RELEASED
 
 LONGEST_WAIT_S = 20.0
 BACKLOG = 1_024
@@ -66,6 +66,7 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
 
 
 def create_app() -> Starlette:
+    """Return the provider as an ASGI app."""
     routes = [
         Route("/v1/responses", responses_api.create, methods=["POST"]),
         Route("/v1/responses/input_tokens", responses_api.count_tokens, methods=["POST"]),

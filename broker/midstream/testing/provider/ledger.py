@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Literal
 
-from tests.provider.script import Script, directive
+from midstream.testing.provider.script import Script, directive
 
 Connection = Literal["open", "completed", "cut", "client_closed"]
 
 
 def now_ms() -> float:
+    """Return the time, in milliseconds since 1970."""
     return time.time() * 1_000
 
 
@@ -40,18 +41,26 @@ class Call:
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     def end(self, how: Connection) -> None:
+        """Note how its connection has ended."""
         self.connection = how
         self.ended_at_ms = now_ms()
         self.ended.set()
 
     def as_json(self) -> dict[str, Any]:
+        """Return all that there is to know of it."""
         return {name: value for name, value in vars(self).items() if name != "ended"}
 
 
 class Ledger:
-    """All calls since the last reset."""
+    """All calls since the last reset.
+
+    Attributes:
+        calls: The calls, in order.
+        script: What is done with a prompt that holds no script.
+    """
 
     def __init__(self) -> None:
+        self.script = Script()
         self.calls: list[Call] = []
         self._failures: Counter[str] = Counter()
         self._news = asyncio.Event()
@@ -63,6 +72,7 @@ class Ledger:
         return self.calls[number]
 
     def enter(self, api: str, body: dict[str, Any], status: int = 200, *, billed: bool | None = None) -> Call:
+        """Note a call, and return it."""
         call = Call(len(self.calls), api, body, status, is_billed(status) if billed is None else billed)
         self.calls.append(call)
         news, self._news = self._news, asyncio.Event()
@@ -80,5 +90,7 @@ class Ledger:
         return script.fail
 
     def reset(self) -> None:
+        """Forget all calls and the script."""
+        self.script = Script()
         self.calls.clear()
         self._failures.clear()

@@ -9,8 +9,8 @@ from anthropic.types.beta import message_create_params as of_beta_messages
 from openai.types.chat import completion_create_params as of_chat
 from openai.types.responses import response_create_params as of_responses
 
-from tests.provider.pairs import chat_pairs, message_pairs, response_pairs
-from tests.provider.shapes import Fault, Fields, Path, fault_of_fields, fields_of
+from midstream.testing.provider.pairs import chat_pairs, message_pairs, response_pairs
+from midstream.testing.provider.shapes import Fault, Fields, Path, fault_of_fields, fields_of
 
 Json = dict[str, Any]
 

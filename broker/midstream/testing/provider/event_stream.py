@@ -12,8 +12,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from tests.provider.ledger import Call
-from tests.provider.script import Broken
+from midstream.testing.provider.ledger import Call
+from midstream.testing.provider.script import Broken
 
 _TRANSPORT = "midstream.test.transport"
 
@@ -22,6 +22,7 @@ class BreakableProtocol(HttpToolsProtocol):
     """HTTP that lets the application reset the connection."""
 
     def on_message_begin(self) -> None:
+        """Give the app the transport of its connection."""
         super().on_message_begin()
         self.scope["state"][_TRANSPORT] = self.transport
 
@@ -55,6 +56,7 @@ class EventStream(Response):
         self._call = call
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send all frames, as ASGI wants it."""
         sending = asyncio.create_task(self._send(scope, send))
         leaving = asyncio.create_task(_left(receive))
         await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
@@ -89,6 +91,7 @@ class NoAnswer(Response):
         self._call = call
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send all frames, as ASGI wants it."""
         del send
         if self._fail == "stall":
             await _left(receive)

@@ -7,16 +7,17 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tests.provider.script import Broken, Script, Step, play
-from tests.provider.start import Started, start
-from tests.provider.strictness import Refusal, refuse_completion
-from tests.provider.wire import GARBAGE, EventStream, frame, json_answer
+from midstream.testing.provider.event_stream import GARBAGE, EventStream, frame, json_answer
+from midstream.testing.provider.script import Broken, Script, Step, play
+from midstream.testing.provider.start import Started, start
+from midstream.testing.provider.strictness import Refusal, refuse_completion
 
 Json = dict[str, Any]
 
 
 def error_body(status: int, message: str, code: str | None) -> Json:
-    kind = "invalid_request_error" if status < 500 else "server_error"
+    """Return the body of an error in the words of this dialect."""
+    kind = "invalid_request_error" if status < HTTPStatus.INTERNAL_SERVER_ERROR else "server_error"
     return {"error": {"message": message, "type": kind, "param": None, "code": code}}
 
 
@@ -33,6 +34,7 @@ def _refuse(_: Request, body: Json) -> Json | None:
 
 
 async def create(request: Request) -> Response:
+    """`POST /v1/chat/completions`."""
     started = await start(request, "chat", "messages", error_body, _refuse)
     if isinstance(started, Response):
         return started
