@@ -43,6 +43,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "midstream.settings",
     ),
     "midstream.ends": ("midstream.counters", "midstream.file_watch", "midstream.log", "midstream.settings"),
+    "midstream.adapters": ("midstream.attempts.delta", "midstream.log.entries"),
     "midstream.client": (),
     "midstream.sync": ("midstream.client", "midstream.producer"),
     "midstream.faces": ("midstream.log.entries",),
@@ -116,6 +117,8 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "jwt": ("midstream.access",),
     "structlog": ("midstream.journal",),
     "prometheus_client": ("midstream.metrics",),
+    # Adapters know their frameworks by the names of events alone.
+    **dict.fromkeys(("agents", "langchain_core", "langgraph", "pydantic_ai"), ()),
     "opentelemetry": ("midstream.traces",),
     # They reach every tenant's streams.
     "midstream.service.resources": ("midstream.service", "midstream.operate"),

@@ -14,8 +14,12 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 LOCKS = ["server", "up", "dev"]
+BESIDE = ("otel", "adapters")
+"""Extras that a server does without, each with a lock of its own."""
 if find_spec("opentelemetry.sdk"):
     LOCKS.append("otel")
+if find_spec("langgraph") and find_spec("pydantic_ai") and find_spec("agents"):
+    LOCKS.append("adapters")
 PIN = re.compile(r"^(?P<pin>\S+==[^\n\\]+?) \\\n(?P<hashes>(?:    --hash=\S+(?: \\)?\n)+)", re.MULTILINE)
 
 
@@ -57,7 +61,7 @@ def needed(extra: str) -> set[str]:
 @pytest.mark.parametrize("lock", LOCKS)
 def test_a_lock_has_what_is_needed_and_nothing_else(lock: str) -> None:
     extra = needed(lock)
-    build = set() if lock in ("server", "otel") else {canonicalize_name(name) for name in pins("build")}
+    build = set() if lock in ("server", *BESIDE) else {canonicalize_name(name) for name in pins("build")}
     assert {*pins(lock)} == extra | build, "run scripts/lock"
 
 
@@ -70,8 +74,8 @@ def test_a_lock_has_versions_that_the_project_allows(lock: str) -> None:
 
 def test_the_locks_have_one_version_of_each_and_those_that_are_tested() -> None:
     tested = pins("dev")
-    for lock in ("up", "server", "build", "otel"):
-        pinned = {name: pin.specifier for name, pin in pins(lock).items() if name in tested or lock != "otel"}
+    for lock in ("up", "server", "build", *BESIDE):
+        pinned = {name: pin.specifier for name, pin in pins(lock).items() if name in tested or lock not in BESIDE}
         assert {name: pin for name, pin in pinned.items() if pin != tested[name].specifier} == {}
     installed: dict[str, str] = {canonicalize_name(each.name): each.version for each in metadata.distributions()}
     assert {

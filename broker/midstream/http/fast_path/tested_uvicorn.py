@@ -8,7 +8,7 @@ import importlib
 import re
 from typing import Any, Final
 
-TESTED: Final = {"uvicorn": ("0.54", "0.55"), "websockets": ("17", "18")}
+TESTED: Final = {"uvicorn": ("0.54", "0.55"), "websockets": ("16", "18")}
 """From this version on, and before that one. `pyproject.toml` has the same bounds, and a test compares them."""
 
 NEEDS: Final = {
