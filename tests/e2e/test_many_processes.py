@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import os
 import re
 import signal
 import socket
+import sys
 from pathlib import Path
 
 import httpx2
@@ -46,6 +48,44 @@ async def test_each_process_on_one_port_has_metrics_of_its_own(redis_url: str, t
             starts += int(number)
             assert "process_resident_memory_bytes " in page
         assert starts == 6
+
+
+@pytest.mark.timeout(120)
+async def test_a_worker_of_several_processes_replaces_one_that_dies(redis_url: str, tmp_path: Path) -> None:
+    """One of them is killed: another one takes its place, and a signal ends all."""
+    async with System(redis_url, tmp_path, demo_delay_ms=2) as system:
+        await system.start(workers=0)
+        words = ("-P", "-m", "midstream.cli", "worker", "--processes", "2")
+        parent = await asyncio.create_subprocess_exec(
+            sys.executable, *words, env=system.environment, cwd=tmp_path, stderr=asyncio.subprocess.DEVNULL
+        )
+        try:
+            first = await workers_of(system, set())
+            os.kill(min(first), signal.SIGKILL)
+            second = await workers_of(system, {min(first)})
+            assert first & second == {max(first)}
+            stream_id = await system.post(model="demo/count", input="x", params={"words": 3})
+            assert (await system.ended(stream_id))["outcome"] == "completed"
+        finally:
+            parent.send_signal(signal.SIGTERM)
+            status = await asyncio.wait_for(parent.wait(), 20)
+    assert status == 0
+    assert not any(map(lives, second))
+
+
+def lives(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+async def workers_of(system: System, gone: set[int]) -> set[int]:
+    """Wait until two workers live, none of them `gone`; return their process ids."""
+    async with asyncio.timeout(30):
+        while True:
+            workers = (await system.http.get("/v1/operate/workers")).json()["data"]
+            pids = {int(worker["pid"]) for worker in workers} - gone
+            if len(pids) == 2:
+                return pids
+            await asyncio.sleep(0.05)
 
 
 async def page_of(prometheus: httpx2.AsyncClient, port: int) -> str:

@@ -136,12 +136,24 @@ def broker(host: str | None, port: int | None, fd: int | None, workers: int) -> 
 
 
 @main.command()
-def worker() -> None:
+@click.option(
+    "--processes",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="Number of worker processes: one fills one processor.",
+)
+def worker(processes: int) -> None:
     """Run a worker, which calls the models. Any number of workers can share one Redis."""
     from midstream.cli.server_kind import check_server  # noqa: PLC0415
     from midstream.cli.setup import load_settings  # noqa: PLC0415
 
-    check_server(load_settings(listens=False))  # reports faults in them more plainly than the worker would
+    settings = load_settings(listens=False)
+    check_server(settings)  # reports faults in them more plainly than the worker would
+    if processes > 1:
+        from midstream.cli.work import work_many  # noqa: PLC0415
+
+        sys.exit(work_many(settings, processes))
     # The worker is another program: the broker imports nothing of it.
     os.execv(sys.executable, (sys.executable, "-P", "-m", "midstream_worker"))  # noqa: S606
 

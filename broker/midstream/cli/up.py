@@ -22,6 +22,7 @@ from midstream.cli.app_problems import problems_of
 from midstream.cli.setup import PRIVATE, SetupError, listen, lock, url_of
 from midstream.cli.supervisor import Command, StartError, Supervisor, say, supervise
 from midstream.cli.terminal import echo
+from midstream.cli.work import STOP_MARGIN_S, worker_commands
 from midstream.requests.catalogue import LOCAL_MODEL, available
 from midstream.settings import Settings
 
@@ -29,7 +30,6 @@ POLL_S: Final = 0.02
 PROBE_TIMEOUT_S: Final = 2.0
 VALKEY_STOP_S: Final = 10.0
 MODEL_STOP_S: Final = 3.0
-STOP_MARGIN_S: Final = 5.0
 """Time that a child gets to end, in addition to its own limit."""
 LOOPBACK: Final = "127.0.0.1"
 OWNER_ALONE: Final = 0o077
@@ -116,16 +116,7 @@ class _Up:
             # This process holds the port, so that clients wait, and are not refused, while the broker is started again.
             descriptors=(self._listener.fileno(),),
         )
-        workers = [
-            Command(
-                f"worker {number}" if self._options.workers > 1 else "worker",
-                (sys.executable, "-P", "-m", "midstream_worker"),
-                stop_timeout_s=self._settings.drain_s + self._settings.traces_exit_s + STOP_MARGIN_S,
-                ending="to finish what it generates",
-                environment=self._environment | self._settings.metrics_of(number),
-            )
-            for number in range(1, self._options.workers + 1)
-        ]
+        workers = worker_commands(self._settings, self._options.workers, self._environment, metrics_after=1)
         await asyncio.gather(self._supervisor.start(broker), self._supervisor.start(*workers))
         self._greet(apps)
 
