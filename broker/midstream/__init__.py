@@ -2,8 +2,8 @@
 
 `from midstream import Midstream` is the Python client, and `from midstream.sync import Midstream` is the same for
 programs without an event loop and for notebooks. `midstream.produce` appends to a stream of one's own, and
-`midstream.router` serves streams in a FastAPI app. Each is imported
-at its first use, so that a program that needs one room of this package does not pay for another.
+`midstream.router` serves streams in a FastAPI app. `midstream.app` names a function that workers run. Each is
+imported at its first use, so that a program that needs one room of this package does not pay for another.
 """
 
 from importlib import import_module
@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from midstream.access.app_caller import Caller
+    from midstream.app_registry import app
+    from midstream.attempts.app_context import AppContext, BlockingAppContext, UnfitStateError
+    from midstream.attempts.steps import StepUnknownError, UnfitStepError
     from midstream.client.client import Midstream, MidstreamError
     from midstream.filters.filter import Blocked, Hold
     from midstream.filters.redaction import redact
@@ -19,13 +22,19 @@ if TYPE_CHECKING:
     from midstream.producer.produce_errors import Cancelled, ProduceError
 
 __all__ = [
+    "AppContext",
     "Blocked",
+    "BlockingAppContext",
     "Caller",
     "Cancelled",
     "Hold",
     "Midstream",
     "MidstreamError",
     "ProduceError",
+    "StepUnknownError",
+    "UnfitStateError",
+    "UnfitStepError",
+    "app",
     "produce",
     "redact",
     "router",
@@ -39,6 +48,12 @@ _PLACES = {
     "Blocked": "midstream.filters.filter",
     "Hold": "midstream.filters.filter",
     "redact": "midstream.filters.redaction",
+    "app": "midstream.app_registry",
+    "AppContext": "midstream.attempts.app_context",
+    "BlockingAppContext": "midstream.attempts.app_context",
+    "UnfitStateError": "midstream.attempts.app_context",
+    "StepUnknownError": "midstream.attempts.steps",
+    "UnfitStepError": "midstream.attempts.steps",
     "produce": "midstream.producer.entrance",
     "Cancelled": "midstream.producer.produce_errors",
     "ProduceError": "midstream.producer.produce_errors",

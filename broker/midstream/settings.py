@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from midstream.access import secret_files
 from midstream.access.access_settings import LOOPBACK_HOSTS, AccessSettings, listed
+from midstream.access.app_settings import AppSettings
 from midstream.access.connection_settings import ConnectionSettings
 from midstream.access.limit_settings import LimitSettings
 from midstream.access.provider_settings import ProviderSettings, check_url
@@ -36,6 +37,7 @@ ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s*]+")
 
 class Settings(
     EndsSettings,
+    AppSettings,
     ProviderSettings,
     JournalSettings,
     MetricsSettings,

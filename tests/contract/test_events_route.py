@@ -68,4 +68,10 @@ async def test_other_methods_are_refused_and_the_endpoint_is_described(
         answer = await client.request(method, f"/v1/streams/{stream_id}/events")
         assert (answer.status_code, answer.headers["allow"]) == (405, "GET")
     described = (await client.get("/openapi.json")).json()["paths"]["/v1/streams/{stream_id}/events"]["get"]
-    assert [one["name"] for one in described["parameters"]] == ["stream_id", "last-event-id", "after", "follow"]
+    assert [one["name"] for one in described["parameters"]] == [
+        "stream_id",
+        "last-event-id",
+        "after",
+        "follow",
+        "steps",
+    ]

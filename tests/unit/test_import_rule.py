@@ -22,12 +22,14 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "midstream.traces": ("midstream.journal.trace_ids", "midstream.log"),
     "midstream.settings": (
         *("midstream.access.access_settings", "midstream.access.connection_settings"),
+        "midstream.access.app_settings",
         *("midstream.access.limit_settings", "midstream.journal.journal_settings"),
         *("midstream.access.secret_files", "midstream.access.provider_settings"),
         "midstream.access.timeout_settings",
         *("midstream.ends.ends_settings", "midstream.metrics.metrics_settings", "midstream.traces.trace_settings"),
         "midstream.money.money_settings",
     ),
+    "midstream.app_registry": ("midstream.access.access_settings", "midstream.settings"),
     "midstream.log": ("midstream.counters",),
     "midstream.requests": ("midstream.access.provider_settings", "midstream.log", "midstream.settings"),
     "midstream.lifecycle": (
@@ -87,7 +89,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "midstream.testing": ("midstream.settings", "midstream.http", "midstream.sync", "midstream_worker"),
     "midstream_worker": (
         *("midstream.journal", "midstream.log", *GROUND, "midstream.counters", "midstream.metrics"),
-        *("midstream.attempts", "midstream.ends", "midstream.traces", "midstream.filters"),
+        *("midstream.attempts", "midstream.ends", "midstream.traces", "midstream.filters", "midstream.app_registry"),
     ),
 }
 

@@ -48,7 +48,7 @@ def main() -> int:
         print(error, file=sys.stderr)  # noqa: T201
         return 2
     configure(settings)
-    if settings.apps or settings.on_end or settings.filters:
+    if settings.apps or settings.app_modules or settings.on_end or settings.filters:
         # The user's own folder, for apps, filters and the hook alone, and last: a file there must never be taken for a
         # module of ours, nor of a package that we use.
         sys.path.append(str(Path.cwd()))

@@ -1,15 +1,19 @@
 """How an attempt begins, given what earlier attempts have left (PROTOCOL: Recovery/Begin)."""
 
-from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from midstream.attempts.app_context import AppContext
 from midstream.attempts.delta import Delta
-from midstream.log.entries import RESET, STATUS, Entry
+from midstream.attempts.replay import Replay
+from midstream.log.entries import RESET, STATUS, STEP, Entry
 from midstream.log.log import Log
 from midstream.log.reading import read_answer
 from midstream.log.state import State
+from midstream.requests.catalogue import is_app
 from midstream.requests.request import GenerationRequest
+from midstream_worker.app_run import logged
 from midstream_worker.sources.source import Prompt, Source
 
 QUOTE_CHARS: Final = 2_000
@@ -21,7 +25,7 @@ class Beginning:
     """What to write first, and where the deltas come from.
 
     `upstream_id` is set where the same upstream generation is read on; otherwise a call is made. `delivered_text` is
-    the answer so far, which goes on.
+    the answer so far, which goes on. `replay` is set where an app is run again that has done steps.
     """
 
     entries: list[Entry]
@@ -29,16 +33,17 @@ class Beginning:
     upstream_id: str | None = None
     cursor: int | None = None
     delivered_text: str = ""
+    replay: Replay | None = None
 
     @property
     def makes_call(self) -> bool:
         """Whether this beginning makes an upstream call."""
         return self.upstream_id is None
 
-    def open(self, source: Source) -> AsyncGenerator[Delta]:
-        """Return the deltas."""
+    def open(self, source: Source, context: Callable[[str, Any], Awaitable[AppContext]]) -> AsyncGenerator[Delta]:
+        """Return the deltas; `context` makes that of an app."""
         if self.upstream_id is None:
-            return source.open(self.prompt)
+            return source.open(replace(self.prompt, context=context))
         return source.reattach(self.upstream_id, self.cursor, self.delivered_text)
 
 
@@ -59,6 +64,9 @@ async def begin(log: Log, stream_id: str, state: State, request: GenerationReque
     if state.policy == "restart":
         return Beginning([Entry(RESET, {"reason": "restarting"}), _paid_again("restarting")], prompt)
     if state.policy == "continue":
+        entries = [entry async for entry in logged(log, stream_id, state.tail)] if is_app(state.model) else []
+        if any(entry.type == STEP for entry in entries):
+            return Beginning([_paid_again("replaying")], prompt, replay=Replay(entries))
         text = (await read_answer(log, stream_id)).text
         messages = continued(request.as_messages(), text) if text else request.as_messages()
         prompt = Prompt(model, messages, request.params)

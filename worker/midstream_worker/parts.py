@@ -14,6 +14,7 @@ from midstream.lifecycle.slips import Slips
 from midstream.log.fsync import Fsync
 from midstream.log.log import Log
 from midstream.log.registry import Registry
+from midstream.log.saved import SavedStates
 from midstream.settings import Settings
 from midstream.traces.open_tracing import open_tracing
 from midstream.traces.tracing import Tracing
@@ -27,6 +28,7 @@ class WorkerParts(AttemptParts):
     """The services that attempts and generations are made with.
 
     Attributes:
+        saved: What apps have saved.
         registry: The index of live streams that reapers look at.
         slips: The job queue.
         clock: The server's clock as this process has seen it.
@@ -39,6 +41,7 @@ class WorkerParts(AttemptParts):
     log: Log
     claims: Log
     fsync: Fsync
+    saved: SavedStates
     registry: Registry
     slips: Slips
     clock: ServerClock
@@ -59,6 +62,7 @@ class WorkerParts(AttemptParts):
             settings=settings,
             log=Log(redis, prefix),
             claims=Log(claims_redis, prefix),
+            saved=SavedStates(redis, prefix),
             registry=Registry(redis, prefix),
             slips=Slips(redis, prefix, settings.queue_timeout_s),
             fsync=Fsync(redis, prefix),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from redis.asyncio import Redis
 
 from midstream import counters
+from midstream.app_registry import with_app_modules
 from midstream.attempts.lease import LeaseKeeper
 from midstream.lifecycle.presence import Presence, new_process_name
 from midstream.lifecycle.queue_readings import queue_readings
@@ -44,6 +45,7 @@ class Process:
 
     def __init__(self, settings: Settings, *, handle_signals: bool = True) -> None:
         self.ready = asyncio.Event()
+        settings = with_app_modules(settings)
         self._settings = settings
         self._handle_signals = handle_signals
         self._stopped = asyncio.Event()
@@ -148,6 +150,7 @@ class Process:
     async def _on_startup(self, _ctx: dict[str, Any]) -> None:
         for sentence in await examine(self._redis):
             logger.warning("%s", sentence)
+        await self._parts.sources.open_apps()
         self._feed.start()
         await self._feed.subscribe(self._control)
         self._leases.start()

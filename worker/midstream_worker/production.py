@@ -5,9 +5,10 @@ import contextlib
 import logging
 import random
 from collections.abc import AsyncGenerator
-from typing import Final
+from typing import Any, Final
 
 from midstream import counters
+from midstream.attempts.app_context import AppContext
 from midstream.attempts.attempt import Attempt
 from midstream.attempts.conclusion import Call
 from midstream.attempts.delta import Delta, Other, SourceError, Upstream
@@ -20,6 +21,7 @@ from midstream.log.errors import LogUnavailable
 from midstream.log.values import Notes
 from midstream.requests.request import GenerationRequest
 from midstream.requests.time_limits import time_limits
+from midstream_worker.app_run import context_of
 from midstream_worker.beginning import Beginning, begin
 from midstream_worker.call_times import CallTimes
 from midstream_worker.parts import WorkerParts
@@ -148,6 +150,7 @@ class Production:
                 await self._writer.put(Other(entry.type, entry.data))
             if self._filtering is not None:
                 self._filtering.go_on(beginning.delivered_text)
+            self._writer.replay = beginning.replay
             if beginning.makes_call:
                 await self._note_intent(self._source)
             elif self._source.paid:
@@ -234,10 +237,13 @@ class Production:
         trace = self._attempt.trace.call(beginning.prompt.params, is_new=beginning.makes_call)
         try:
             with times, trace.around():
-                async with contextlib.aclosing(beginning.open(source)) as deltas:
+                async with contextlib.aclosing(beginning.open(source, self._context)) as deltas:
                     await self._read_deltas(deltas, times)
         finally:
             trace.end(times.report(self._writer.finish))
+
+    async def _context(self, app: str, objects: Any) -> AppContext:
+        return await context_of(self._parts, self._attempt, self._writer, lambda: self._stopped, app, objects)
 
     async def _read_deltas(self, deltas: AsyncGenerator[Delta], times: CallTimes) -> None:
         idle_s = self.limits.idle_s

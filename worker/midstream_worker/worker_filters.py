@@ -28,7 +28,7 @@ def filters_of(settings: Settings) -> tuple[NamedFilter, ...]:
 def _filters_of(settings: Settings) -> Iterator[NamedFilter]:
     for name, path in settings.filter_paths.items():
         try:
-            call: Filter = import_app(path)  # type: ignore[assignment]  # both take two arguments
+            call: Filter = import_app(path)
             inspect.signature(call).bind(None, None)
         except (AppImportError, TypeError, ValueError) as error:
             raise FilterError(f"MIDSTREAM_FILTERS: {name}={path} cannot be used: {error}") from None

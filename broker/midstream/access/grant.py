@@ -64,6 +64,15 @@ class Grant:
         if self.scopes.isdisjoint(scopes):
             raise InsufficientScopeError(scopes[0].value)
 
+    def require_whole_tenant(self, scope: Scope) -> None:
+        """Do nothing where the credential opens all streams of its tenant.
+
+        Raises:
+            InsufficientScopeError: It is a user's, or a read token; it names `scope`.
+        """
+        if self.user is not None or self.is_narrow:
+            raise InsufficientScopeError(scope)
+
     @property
     def is_narrow(self) -> bool:
         """Whether the credential is for one stream or one thread alone."""

@@ -12,6 +12,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, fiel
 from pydantic_settings import BaseSettings, NoDecode
 
 from midstream.access.access_settings import listed
+from midstream.access.app_settings import APP_PATH
 from midstream.access.secret_files import secret
 
 HTTP_SCHEMES: Final = ("http", "https")
@@ -19,7 +20,6 @@ KEYED: Final = ("openai", "anthropic")
 """The providers that answer nobody without a key."""
 BUILT_IN_PROVIDERS: Final = frozenset((*KEYED, "local", "demo", "app", "external"))
 FILTER_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-APP_PATH: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 
 
 class ProviderServer(BaseModel):
@@ -54,9 +54,6 @@ class ProviderSettings(BaseSettings):
         default_factory=dict,
         description='servers that are compatible with OpenAI: {"ollama": "http://127.0.0.1:11434/v1"}; one that has '
         'the Responses API: {"vllm": {"url": "…", "dialect": "responses", "background": true}}',
-    )
-    apps: dict[str, str] = Field(
-        default_factory=dict, description='your own sources: {"name": "module:async_generator_function"}'
     )
     filters: str = Field(
         default="",
@@ -111,16 +108,6 @@ class ProviderSettings(BaseSettings):
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from None
             secret(key_variable(name))
-        return value
-
-    @field_validator("apps")
-    @classmethod
-    def _well_formed_apps(cls, value: dict[str, str]) -> dict[str, str]:
-        for name, path in value.items():
-            if not name:
-                raise ValueError(f"the app {path!r} has no name")
-            if not APP_PATH.fullmatch(path):
-                raise ValueError(f"{name}: {path!r} is not `module:function`, as in shop.agent:answer")
         return value
 
     @field_validator("filters")

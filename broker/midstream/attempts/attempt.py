@@ -161,6 +161,19 @@ class Attempt:
 
         await self._insist(act)
 
+    async def append_durably(self, contents: list[bytes]) -> None:
+        """Append entries and return when they are on the server's disk, however long that takes."""
+        left = contents
+
+        async def act() -> None:
+            nonlocal left
+            new, left = left, []
+            await self.append(new)  # without entries it writes again what the server has lost
+            if not await self._fsync.wait():
+                raise LogUnavailable("the entries are not on the server's disk yet")
+
+        await self._insist(act)
+
     async def release(self) -> None:
         """Give the stream back to the queue, however long Redis is away."""
         await self._insist(lambda: self._log.release(self.stream_id, self.fence))

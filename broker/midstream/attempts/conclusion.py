@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from midstream.attempts.delta import SourceError
+from midstream.attempts.steps import STEP_UNKNOWN
 from midstream.lifecycle.verdict import OUTDATED, PRODUCER_LOST, Seal
 from midstream.log.entries import CANCELLED, COMPLETED, FAILED, INTERRUPTED
 from midstream.log.errors import LogFull, StaleEpoch, StreamAbsent, StreamSealed
@@ -65,6 +66,8 @@ def stop_of(error: BaseException) -> Stop:
 
 
 LOG_FULL = Seal(FAILED, "log_full", "The server is out of memory; the answer so far is kept.")
+INTERRUPTING = ("worker_lost", PRODUCER_LOST.code, OUTDATED, STEP_UNKNOWN)
+"""Codes of what interrupts a stream and is no failure of it."""
 INTERNAL = Seal(FAILED, "internal", "Something went wrong in the worker; it was logged.")
 
 
@@ -105,7 +108,7 @@ def _by_failure(failure: BaseException | None, generation_timeout_s: float) -> C
         case LogFull():
             return LOG_FULL
         case SourceError(code=code, message=message):
-            return Seal(INTERRUPTED if code in ("worker_lost", PRODUCER_LOST.code, OUTDATED) else FAILED, code, message)
+            return Seal(INTERRUPTED if code in INTERRUPTING else FAILED, code, message)
         case TimeoutError():
             return Seal(FAILED, "generation_timeout", f"It took longer than {generation_timeout_s:g} s.")
     return INTERNAL

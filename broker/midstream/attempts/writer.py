@@ -8,19 +8,10 @@ from typing import Final
 from midstream import counters
 from midstream.attempts.attempt import Attempt
 from midstream.attempts.batcher import Batcher
-from midstream.attempts.delta import (
-    Delta,
-    Finish,
-    Other,
-    Reasoning,
-    SourceError,
-    Text,
-    ToolCall,
-    ToolInput,
-    Upstream,
-    Usage,
-)
-from midstream.log.entries import END, TOOL_CALL, TOOL_INPUT, Entry, encode
+from midstream.attempts.delta import Delta, Finish, SourceError, Upstream, Usage
+from midstream.attempts.delta_entry import entry_of
+from midstream.attempts.replay import Replay
+from midstream.log.entries import END, Entry, encode
 from midstream.log.errors import LogFull
 
 ROOM_BYTES: Final = 1_048_576
@@ -28,6 +19,10 @@ ROOM_BYTES: Final = 1_048_576
 
 EMPTY_LOG_BYTES: Final = 8_192
 """A log with hardly anything in it may take so much memory."""
+
+
+class WriterStoppedError(Exception):
+    """Nothing is appended any more, because the stream ends."""
 
 
 class Writer:
@@ -40,6 +35,7 @@ class Writer:
         finish: The finish reason that the source reported, if it did so already.
         usage: The usage that the source reported, if it did so already.
         first_ms: When the first entry came, by the server's clock.
+        replay: What an app that is run again has yielded before; None: it is none.
         hold: Whether entries are held back until the upstream's position is known.
         flusher: The task that appends. It fails only with the error that ends the attempt.
     """
@@ -51,6 +47,7 @@ class Writer:
         self._attempt = attempt
         self._batcher = batcher
         self.hold = False
+        self.replay: Replay | None = None
         self._held: list[Entry] = []
         # What earlier attempts have written is in the same log.
         self._left_bytes = max_bytes - max(0, attempt.state.log_bytes - EMPTY_LOG_BYTES)
@@ -60,6 +57,8 @@ class Writer:
         self._room.set()
         self._full = asyncio.Event()
         self._stopping = False
+        self._waiters: list[asyncio.Future[None]] = []
+        self._is_durable = False
         self.flusher = asyncio.create_task(self._flush(), name=f"writer {attempt.stream_id}")
 
     async def put(self, delta: Delta) -> None:
@@ -68,6 +67,9 @@ class Writer:
         Raises:
             SourceError: `output_too_large`.
         """
+        if self.replay is not None:
+            await self._put_again(delta)
+            return
         match delta:
             case Upstream(cursor=cursor):
                 self._commit()
@@ -89,6 +91,40 @@ class Writer:
         if not self.hold:
             self._commit()
         await self._room.wait()
+
+    async def _put_again(self, delta: Delta) -> None:
+        """Take a delta of an app that is run again."""
+        replay, self.replay = self.replay, None
+        assert replay is not None  # noqa: S101
+        if isinstance(delta, Usage):
+            self.usage = entry_of(delta).data  # its entry may be on the log already
+        for each in replay.take(delta):
+            await self.put(each)
+        self.replay = replay
+
+    async def put_through(self, entry: Entry, *, durably: bool = False) -> None:
+        """Append all that waits and then an entry; return when they are on the log, or `durably` on the server's disk.
+
+        Raises:
+            SourceError: `output_too_large`.
+            WriterStoppedError: The stream ends, and the entry may be on the log or not.
+            StaleEpoch, StreamSealed, StreamAbsent: The stream is no longer ours.
+            LogFull: The server stays out of memory.
+        """
+        if self._stopping or self.flusher.done():
+            raise WriterStoppedError
+        self._held.append(entry)
+        self._commit()
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        self._is_durable = self._is_durable or durably
+        self._wake.set()
+        self._full.set()
+        await asyncio.wait((waiter, self.flusher), return_when=asyncio.FIRST_COMPLETED)
+        if not waiter.done():
+            if not self.flusher.cancelled() and (error := self.flusher.exception()) is not None:
+                raise error
+            raise WriterStoppedError
 
     async def end(self, entry: Entry, outcome: str) -> None:
         """Write everything that is left and then the terminal entry.
@@ -163,9 +199,16 @@ class Writer:
                 self._wake.clear()
                 self._full.clear()
                 batch = self._batcher.take()
+                waiters, self._waiters = self._waiters, []
+                is_durable, self._is_durable = self._is_durable, False
                 self._room.set()
-                if batch.contents:
+                if is_durable:
+                    await self._attempt.append_durably(batch.contents)
+                elif batch.contents:
                     await self._attempt.append(batch.contents, batch.cursor)
+                for waiter in waiters:
+                    if not waiter.done():
+                        waiter.set_result(None)
 
     async def _until_due(self) -> None:
         due_in_ms = self._batcher.due_in_ms(time.monotonic() * 1000)
@@ -173,22 +216,3 @@ class Writer:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(due_in_ms / 1000):
                     await self._full.wait()
-
-
-def entry_of(delta: Delta) -> Entry:
-    """Return the entry that a delta with content becomes."""
-    match delta:
-        case Usage(input_tokens, output_tokens, details):
-            return Entry("usage", {"input_tokens": input_tokens, "output_tokens": output_tokens, "details": details})
-        case Text(text):
-            return Entry("text", {"text": text})
-        case Reasoning(text):
-            return Entry("reasoning", {"text": text})
-        case ToolInput(call_id, name, fragment):
-            return Entry(TOOL_INPUT, {"id": call_id, "name": name, "delta": fragment})
-        case ToolCall(call_id, name, arguments):
-            return Entry(TOOL_CALL, {"id": call_id, "name": name, "arguments": arguments})
-        case Other(kind, data):
-            return Entry(kind, data)
-        case _:
-            raise AssertionError(f"{delta} is not content")

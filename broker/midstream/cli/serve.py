@@ -6,10 +6,12 @@ import gc
 import math
 import socket
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import uvicorn
 
+from midstream.app_registry import with_app_modules
 from midstream.cli.setup import SetupError, listen
 from midstream.cli.supervisor import Command, Supervisor, supervise
 from midstream.cli.watchdog import watched
@@ -128,6 +130,9 @@ def serve(settings: Settings, descriptor: int | None = None) -> None:
     """
     # Bound here and not by uvicorn: a taken port is told clearly, and several processes could share the socket.
     configure(settings)
+    if settings.app_modules:
+        sys.path.append(str(Path.cwd()))  # as a worker does
+        settings = with_app_modules(settings)
     raise_limit()
     listener = listen(settings.host, settings.port) if descriptor is None else socket.socket(fileno=descriptor)
     with contextlib.closing(listener):

@@ -1,12 +1,12 @@
 """The native face: an SSE event per entry, its offset as the id (PROTOCOL: Read/Frames)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
 import orjson
 
 from midstream.faces.sse_frames import HEARTBEAT, sse_frame, with_id, with_retry
-from midstream.log.entries import REASONING, TEXT, Entry, Stored, decode, encode
+from midstream.log.entries import REASONING, TEXT, Entry, Stored, decode, encode, fields_for_clients
 
 _BARE_FRAMES: Final = {
     encode(Entry(kind, {"text": ""}))[0]: with_id("%d", sse_frame(b'{"type":"%b","text":%%b}' % kind.encode(), kind))
@@ -17,8 +17,14 @@ _BARE_FRAMES: Final = {
 
 @dataclass(frozen=True)
 class NativeFace:
-    """Frames with `id`, `event` and `data`."""
+    """Frames with `id`, `event` and `data`.
 
+    Attributes:
+        with_steps: Whether steps are shown with what they hold; otherwise a client is sent that there is one, because
+            the offsets that it is sent have no gaps.
+    """
+
+    with_steps: bool = field(default=False, kw_only=True)
     heartbeat: ClassVar[bytes] = HEARTBEAT
     remembers_text: ClassVar[bool] = False
 
@@ -33,7 +39,8 @@ class NativeFace:
         if bare is not None:
             return bare % (offset, orjson.dumps(content[1:].decode())), state
         decoded = decode(content, offset, epoch)
-        data = orjson.dumps({"type": decoded.type, **decoded.data} | {"type": decoded.type})
+        fields = decoded.data if self.with_steps else fields_for_clients(decoded)
+        data = orjson.dumps({"type": decoded.type, **fields} | {"type": decoded.type})
         return with_id(str(offset), sse_frame(data, decoded.type)), state
 
     def broker_stop(self, retry_ms: int) -> bytes:

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import orjson
 
-from midstream.log.entries import Json, Stored, decode
+from midstream.log.entries import Json, Stored, decode, fields_for_clients
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class ObjectsFace:
     def frame(self, entry: Stored, state: None) -> tuple[bytes, None]:
         """Return an entry's object: its offset, its type and its data."""
         decoded = decode(entry.content, entry.offset, entry.epoch)
-        return _object(decoded.data | {"offset": entry.offset, "type": decoded.type}), state
+        return _object(fields_for_clients(decoded) | {"offset": entry.offset, "type": decoded.type}), state
 
     def broker_stop(self, retry_ms: int) -> bytes:
         """Return the object that asks a client to tail again after `retry_ms`."""

@@ -138,7 +138,7 @@ class _Step(Step[UiMessagesState]):
                 self._send({"type": f"data-{entry.type}", "data": entry.data, "transient": True})
             case entries.END:
                 self._end(entry.data)
-            case entries.START | entries.RESET:
+            case entries.START | entries.RESET | entries.STEP:
                 pass
             case _:
                 self._between_texts(entry)

@@ -62,6 +62,18 @@ class Renew(Call):
     notes: Sequence[Argument]
 
 
+class SaveState(Call, grows=True):
+    """An empty `value` forgets what was saved."""
+
+    state: Key
+    saved: Key
+    listing: Key
+    epoch: int
+    owner: str
+    value: bytes
+    keep_ms: int
+
+
 class Release(Call):
     """An empty owner is a reaper."""
 

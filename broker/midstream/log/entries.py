@@ -24,6 +24,7 @@ FILE: Final = "file"
 DATA: Final = "data"
 STATUS: Final = "status"
 RESET: Final = "reset"
+STEP: Final = "step"
 USAGE: Final = "usage"
 END: Final = "end"
 
@@ -45,6 +46,7 @@ _BYTE_OF: Final[dict[str, bytes]] = {
     DATA: b"d",
     STATUS: b"w",
     RESET: b"x",
+    STEP: b"p",
     USAGE: b"g",
     END: b"e",
 }
@@ -52,7 +54,7 @@ TYPES: Final = tuple(_BYTE_OF)
 _TYPE_OF: Final = {byte[0]: name for name, byte in _BYTE_OF.items()}
 _BARE: Final = frozenset((TEXT, REASONING))
 
-_NO_WORDS: Final = frozenset(_BYTE_OF[kind] for kind in (START, STATUS, END))
+_NO_WORDS: Final = frozenset(_BYTE_OF[kind] for kind in (START, STATUS, STEP, END))
 
 SEPARATOR: Final = b"\xff"
 
@@ -132,6 +134,11 @@ def decode(stored: bytes, offset: int, epoch: int) -> Entry:
     if type(data) is not dict:
         raise ValueError(f"entry {offset} is no JSON object")
     return Entry(kind, data, offset, epoch)
+
+
+def fields_for_clients(entry: Entry) -> Json:
+    """Return what clients are shown of an entry: of a step nothing but that it is there (PROTOCOL: Step/Private)."""
+    return {} if entry.type == STEP else entry.data
 
 
 def is_end(stored: bytes) -> bool:

@@ -36,6 +36,10 @@ class Keys:
         """Return the key of what outlets are told of an ended stream, until each of them has taken it."""
         return Key(f"{self.prefix}:{{{stream_id}}}:notice")
 
+    def saved(self, owner: str) -> Key:
+        """Return the key of the list of what apps have saved for a tenant or user; theirs begin with it."""
+        return Key(f"{self.prefix}:saved:{owner}")
+
     def outbox(self, outlet: str) -> str:
         """Return how the keys of an outlet's outbox begin."""
         return f"{self.prefix}:outbox:{outlet}"

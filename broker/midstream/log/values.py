@@ -54,6 +54,7 @@ class NewStream:
         upstream_id: The provider's id of a response that was paid for another stream, and which this one reads on;
             empty: there is none.
         trace: The trace of its start, as a `traceparent`; empty: there is none, and nothing is stored.
+        idempotency_key: What the start named itself by, for its app; empty: nothing, and nothing is stored.
     """
 
     digest: str
@@ -72,6 +73,7 @@ class NewStream:
     pointer: str = ""
     upstream_id: str = ""
     trace: str = ""
+    idempotency_key: str = ""
 
     @property
     def size_bytes(self) -> int:
@@ -87,6 +89,8 @@ class NewStream:
             words += "upstream_id", self.upstream_id, "intent", 1
         if self.generation_timeout_ms:
             words += "generation_timeout_ms", self.generation_timeout_ms
+        if self.idempotency_key:
+            words += "idempotency_key", self.idempotency_key
         return [*words, "trace", self.trace] if self.trace else words
 
     def as_state(self, created_ms: int) -> State:
@@ -192,7 +196,14 @@ class Ending:
         return f"{int(Decimal(cost['amount']).scaleb(9))} {cost['currency']}" if cost else ""
 
 
-_NOT_ALWAYS: Final = ("digest", "outcome_ttls_s", "generation_timeout_ms", "upstream_id", "trace")
+_NOT_ALWAYS: Final = (
+    "digest",
+    "outcome_ttls_s",
+    "generation_timeout_ms",
+    "upstream_id",
+    "trace",
+    "idempotency_key",
+)
 _NEW_FIELDS: Final = tuple(each.name for each in fields(NewStream) if each.name not in _NOT_ALWAYS)
 _NOTES: Final = tuple(each.name for each in fields(Notes))
 NO_NOTES: Final = Notes()

@@ -42,6 +42,8 @@ REASONS: Final = {
     "producer_lost": "its producer, a program outside midstream, was lost or stopped",
     "unknown_model": "its worker has no such model, or no key for it",
     "log_full": "the log's server was out of memory",
+    "step_unknown": "a step of its app was begun by an attempt that was lost, and nobody knows whether it was done",
+    "step_failed": "a step of its app was begun by an attempt that was lost, and nobody knows whether it was done",
     "outdated": "nothing had looked after it for too long, as in a restored log, so it was not run again",
     "sealed_by_operator": "an operator has ended it",
     "internal": "of a fault in midstream itself, which the worker's log has",
@@ -56,7 +58,7 @@ ANSWERED: Final = {
     "provider_error": "500",
 }
 """The status that a code of a provider's failure mostly stands for."""
-WITH_MESSAGE: Final = ("provider_", "source_error", "filter_", "sealed_by_operator")
+WITH_MESSAGE: Final = ("provider_", "source_error", "filter_", "sealed_by_operator", "step_")
 """Codes whose message says more than the reason."""
 
 

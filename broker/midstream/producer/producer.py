@@ -3,37 +3,25 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from types import TracebackType
-from typing import Any, Final, Protocol, Self, get_args
-
-import orjson
+from typing import Final, Protocol, Self, get_args
 
 from midstream import counters
 from midstream.attempts.app_items import checked
 from midstream.attempts.attempt import Attempt
 from midstream.attempts.attempt_end import last_entry
 from midstream.attempts.conclusion import INTERNAL, Call, Stop, conclude, stop_of
-from midstream.attempts.delta import (
-    Delta,
-    Finish,
-    FinishReason,
-    Other,
-    Reasoning,
-    SourceError,
-    Text,
-    ToolCall,
-    ToolInput,
-    Usage,
-)
+from midstream.attempts.delta import Delta, Finish, FinishReason, SourceError, Text
+from midstream.attempts.out import Out
 from midstream.attempts.surrogates import SurrogateJoiner
 from midstream.attempts.writer import Writer
 from midstream.filters.filter import NamedFilter
 from midstream.filters.filtering import CONTENT_FILTER, Filtering, filtering_of
 from midstream.filters.new_writer import new_writer
 from midstream.lifecycle.verdict import PRODUCER_LOST, Seal
-from midstream.log.entries import CANCELLED, DATA, FILE, SOURCE, TOOL_RESULT, encode
+from midstream.log.entries import CANCELLED, encode
 from midstream.log.errors import LogError, StreamSealed
 from midstream.producer.opening import refuse
 from midstream.producer.produce_errors import Cancelled, ProduceError
@@ -67,7 +55,7 @@ Way = Callable[[], AbstractAsyncContextManager[Link]]
 """Opens a link."""
 
 
-class Producer:
+class Producer(Out):
     """One stream, appended to by this program; an async context manager, made by `midstream.produce`.
 
     Each method that writes returns as soon as the entry is in its batch; it waits only while more than a MiB waits for
@@ -149,43 +137,6 @@ class Producer:
                     raise self._refusal
                 logger.warning("stream %s: %s", self.id, self._refusal, extra={"stream": self.id})
         return self.cancelled and isinstance(error, Cancelled)
-
-    async def text(self, piece: str) -> None:
-        """Append a piece of the answer."""
-        await self.write(Text(piece))
-
-    async def reasoning(self, piece: str) -> None:
-        """Append a piece of visible reasoning."""
-        await self.write(Reasoning(piece))
-
-    async def tool_input(self, call_id: str, name: str, piece: str) -> None:
-        """Append a fragment of a call's JSON arguments."""
-        await self.write(ToolInput(call_id, name, piece))
-
-    async def tool_call(self, call_id: str, name: str, arguments: str | Mapping[str, Any]) -> None:
-        """Append a call of a tool with all its arguments, an object or its JSON text."""
-        text = arguments if isinstance(arguments, str) else orjson.dumps(dict(arguments)).decode()
-        await self.write(ToolCall(call_id, name, text))
-
-    async def tool_result(self, call_id: str, output: Any, **more: Any) -> None:
-        """Append what a tool returned, anything that JSON can hold."""
-        await self.write(Other(TOOL_RESULT, {"id": call_id, "output": output, **more}))
-
-    async def source(self, **fields: Any) -> None:
-        """Append a source, for example with `url` and `title`."""
-        await self.write(Other(SOURCE, fields))
-
-    async def file(self, **fields: Any) -> None:
-        """Append a file, for example with `url` and `media_type`."""
-        await self.write(Other(FILE, fields))
-
-    async def data(self, kind: str, **fields: Any) -> None:
-        """Append data of your own kind."""
-        await self.write(Other(DATA, {"kind": kind, **fields}))
-
-    async def usage(self, input_tokens: int, output_tokens: int, **details: Any) -> None:
-        """Append the tokens that were used."""
-        await self.write(Usage(input_tokens, output_tokens, details))
 
     def finish(self, reason: FinishReason) -> None:
         """Name the reason for which the answer ends; without it a block that ends well has the reason `stop`."""

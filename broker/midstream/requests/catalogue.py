@@ -121,6 +121,11 @@ def split(model: str) -> tuple[str, str]:
     return provider, name
 
 
+def is_app(model: str) -> bool:
+    """Tell whether a model, by its full name, is the user's own app."""
+    return model.startswith("app/")
+
+
 def available(settings: Settings, choice: Choice = EVERY_MODEL) -> list[Model]:
     """Return the models that can be asked for, the default one first."""
     default = _default(settings)

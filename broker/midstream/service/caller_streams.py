@@ -61,6 +61,10 @@ class CallerStreams:
         """
         self._room.require_tail()
 
+    def require_whole_tenant(self) -> None:
+        """Do nothing where the credential opens all streams of its tenant; raises as `Grant.require_whole_tenant`."""
+        self._grant.require_whole_tenant(Scope.READ)
+
     async def start(
         self,
         request: GenerationRequest,
@@ -124,7 +128,13 @@ class CallerStreams:
         with self._resources.tracing.start(self._asker.traceparent) as trace:
             allowances = self._resources.credentials.allowances(grant)
             model = self.model_for(request)
-            new = new_stream_of(request, model, grant, allowances, origin=origin, pointer=pointer, trace=trace.context)
+            new = new_stream_of(
+                *(request, model, grant, allowances),
+                origin=origin,
+                pointer=pointer,
+                trace=trace.context,
+                idempotency_key=idempotency_key,
+            )
             warnings = await self._resources.admission.admit(self._name(stream_id), grant, allowances, new)
             stream, is_new = await self._create(grant, stream_id, new)
             stream.warnings = warnings

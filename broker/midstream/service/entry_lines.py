@@ -7,7 +7,7 @@ import orjson
 
 from midstream.attempts.app_items import UnfitItemError, checked
 from midstream.attempts.delta import Delta, Other, Reasoning, Text, ToolCall, ToolInput, Usage
-from midstream.attempts.writer import entry_of
+from midstream.attempts.delta_entry import entry_of
 from midstream.log.entries import Entry
 
 _FIELDS: Final[Mapping[str, tuple[str, ...]]] = {

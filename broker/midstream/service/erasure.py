@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from typing import Final
 
 from midstream.access.grant import Grant, Scope
-from midstream.access.refusals import InsufficientScopeError
 from midstream.log.errors import StreamAbsent
 from midstream.log.keys import stream_name
 from midstream.service.caller_streams import CallerStreams
@@ -24,8 +23,7 @@ async def erase_user(resources: Resources, grant: Grant, streams: CallerStreams,
         LogUnavailable: Redis did not answer. What is deleted by then stays deleted, and the call can be made again.
     """
     grant.require(Scope.STOP)
-    if grant.user is not None or grant.is_narrow:
-        raise InsufficientScopeError(Scope.STOP)
+    grant.require_whole_tenant(Scope.STOP)
     owner = grant.acting_for(user).owner
     room = asyncio.Semaphore(AT_ONCE)
 
@@ -45,6 +43,7 @@ async def erase_user(resources: Resources, grant: Grant, streams: CallerStreams,
         erased += sum(await asyncio.gather(*map(erase, stream_ids)))
         for list_of in (grant.tenant, owner):
             await resources.registry.drop(list_of, stream_ids)
+    await resources.saved.forget(grant.tenant, user)
     if currency := resources.settings.prices.currency:
         await resources.operations.costs.forget_user(grant.tenant, user, currency, datetime.now(UTC).date())
     return erased

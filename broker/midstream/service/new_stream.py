@@ -8,6 +8,7 @@ from midstream.access.grant import Grant
 from midstream.log.entries import COMPLETED, OUTCOMES, Json
 from midstream.log.state import EXTERNAL
 from midstream.log.values import NewStream
+from midstream.requests.catalogue import is_app
 from midstream.requests.request import GenerationRequest
 from midstream.service.start_bodies import encoded
 
@@ -21,6 +22,7 @@ def new_stream_of(
     origin: Json | None = None,
     pointer: str = "",
     trace: str = "",
+    idempotency_key: str | None = None,
 ) -> NewStream:
     """Return the stream that a request of this model asks for.
 
@@ -45,6 +47,8 @@ def new_stream_of(
         origin=stored_origin,
         pointer=pointer,
         trace=trace,
+        # Only apps are told of it, and each stream that has it costs the server its bytes.
+        idempotency_key=(idempotency_key or "") if is_app(model) else "",
     )
 
 

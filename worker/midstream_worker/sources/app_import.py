@@ -4,7 +4,7 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
-AppFunction = Callable[[list[dict[str, Any]], dict[str, Any]], Any]
+AppFunction = Callable[..., Any]
 
 
 class AppImportError(Exception):

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import httpx2
 
+from midstream.app_registry import LIFESPAN, Lifespan
 from midstream.attempts.delta import SourceError
 from midstream.requests.catalogue import split
 from midstream.settings import Settings
 from midstream_worker.sources.app_import import AppImportError, import_app
+from midstream_worker.sources.lifespans import Lifespans
 from midstream_worker.sources.provider_http import AnswerLimits, provider_client
 from midstream_worker.sources.source import Source
 
@@ -25,7 +27,8 @@ class Sources:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._made: dict[str, Source] = {}
-        self._broken: set[str] = set()
+        self._broken: dict[str, str] = {}
+        self._lifespans = Lifespans(settings.app_lifespan_s)
 
     def get(self, model: str) -> tuple[Source, str]:
         """Return the source of `provider/name`, and the name without its provider.
@@ -54,8 +57,22 @@ class Sources:
             with contextlib.suppress(SourceError):  # it is logged, and every request for this app fails with it
                 self.get(f"app/{app}")
 
+    async def open_apps(self) -> None:
+        """Enter the lifespans of all apps. One that fails is logged, and every request for its app fails with it."""
+        for name, path in self._settings.apps.items():
+            lifespan = self._lifespan_of(path)
+            if lifespan is None or path in self._broken:
+                continue
+            try:
+                await self._lifespans.open(lifespan)
+            except Exception as error:  # noqa: BLE001 - the user's code may raise anything
+                logger.error("the lifespan of the app %s (%s) has failed: %r", name, path, error)  # noqa: TRY400
+                self._made.pop(f"app/{name}", None)
+                self._broken[path] = "could not be opened"
+
     async def aclose(self) -> None:
-        """Close all sources' connections."""
+        """Close all sources' connections, and what apps have opened."""
+        await self._lifespans.aclose()
         made, self._made = self._made, {}
         for source in made.values():
             await source.aclose()
@@ -90,13 +107,20 @@ class Sources:
         path = self._settings.apps[name]
         if path not in self._broken:
             try:
-                return App(name, import_app(path))
+                lifespan = self._lifespan_of(path)
+                return App(name, import_app(path), lambda: self._lifespans.objects(lifespan))
             except AppImportError as error:
                 where = Path.cwd()
                 logger.error("the app %s (%s, looked for in %s) cannot be imported: %s", name, path, where, error)  # noqa: TRY400
                 # It is not tried again: failing may take seconds, and blocks every other generation meanwhile.
-                self._broken.add(path)
-        raise SourceError("source_error", f"The app {name} could not be imported.")
+                self._broken[path] = "could not be imported"
+        raise SourceError("source_error", f"The app {name} {self._broken[path]}.")
+
+    def _lifespan_of(self, path: str) -> Lifespan | None:
+        try:
+            return getattr(import_app(path), LIFESPAN, None)
+        except AppImportError:
+            return None
 
     def _of_openai(
         self,

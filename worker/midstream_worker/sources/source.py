@@ -1,19 +1,24 @@
 """The interface of a source: every upstream dialect is read through it."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from midstream.attempts.app_context import AppContext
 from midstream.attempts.delta import Delta
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What to generate: the model's name without its provider prefix, chat messages, provider params."""
+    """What to generate: the model's name without its provider prefix, chat messages, provider params.
+
+    `context` makes the context of an app, of its name and of what its lifespan has yielded.
+    """
 
     model: str
     messages: list[dict[str, Any]]
     params: dict[str, Any]
+    context: Callable[[str, Any], Awaitable[AppContext]] | None = None
 
 
 class Source(Protocol):

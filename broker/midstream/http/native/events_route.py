@@ -25,9 +25,10 @@ logger = logging.getLogger(__name__)
 
 PATH: Final = "/v1/streams/{stream_id}/events"
 NATIVE: Final = NativeFace()
+WITH_STEPS: Final = NativeFace(with_steps=True)
 MAX_CURSOR_DIGITS: Final = 15
 _EVENTS_PATH: Final = compile_path(PATH)[0]
-_FOLLOW: Final = TypeAdapter(bool)
+_BOOL: Final = TypeAdapter(bool)
 
 
 def cursor(last_event_id: bytes | None, query: str | None) -> int:
@@ -51,6 +52,7 @@ def events(
     *,
     after: int,
     follow: bool = True,
+    steps: bool = False,
     status: int = 200,
     headers: dict[str, str] | None = None,
 ) -> EventResponse:
@@ -61,7 +63,7 @@ def events(
     """
     reset = "cursor_ahead" if after > follower.tail else None
     return EventResponse(
-        follower.join(NATIVE, after, None if follow else follower.tail),
+        follower.join(WITH_STEPS if steps else NATIVE, after, None if follow else follower.tail),
         reset=reset,
         opening=with_retry(settings.retry_ms),
         send_timeout_s=settings.send_timeout_ms / 1000,
@@ -76,20 +78,23 @@ async def get_events(scope: Scope) -> Response:
     stream_id: str = scope["path_params"]["stream_id"]
     query: Mapping[str, str] = QueryParams(scope["query_string"]) if scope["query_string"] else {}
     after = cursor(head_of(scope).get(b"last-event-id"), query.get("after"))
-    follows = _follows(query.get("follow"))
+    follows, steps = _truth(query, "follow", default=True), _truth(query, "steps", default=False)
+    if steps:
+        caller.streams.require_whole_tenant()
     async with caller.streams.follow(stream_id, after) as follower:
         if follower.ended and after == follower.tail:
             return Response(status_code=204, headers={"Stream-Id": stream_id})
-        return events(follower, caller.settings, after=after, follow=follows)
+        return events(follower, caller.settings, after=after, follow=follows, steps=steps)
 
 
-def _follows(query: str | None) -> bool:
-    if query is None:
-        return True
+def _truth(query: Mapping[str, str], name: str, *, default: bool) -> bool:
+    value = query.get(name)
+    if value is None:
+        return default
     try:
-        return _FOLLOW.validate_python(query)
+        return _BOOL.validate_python(value)
     except ValidationError as error:
-        raise misfit([{**fault, "loc": ("query", "follow")} for fault in error.errors()]) from error
+        raise misfit([{**fault, "loc": ("query", name)} for fault in error.errors()]) from error
 
 
 async def _response(scope: Scope) -> Response:
@@ -159,6 +164,12 @@ DESCRIPTION: Final[dict[str, Any]] = {
                 "in": "query",
                 "description": "`false`: stop at the tail instead of waiting for more entries.",
                 "schema": {"type": "boolean", "default": True},
+            },
+            {
+                "name": "steps",
+                "in": "query",
+                "description": "`true`: show what steps hold; for credentials of the whole tenant.",
+                "schema": {"type": "boolean", "default": False},
             },
         ],
         "responses": {

@@ -13,7 +13,7 @@ from midstream.http.json_route import JsonRoute
 from midstream.http.native.events_route import cursor, events
 from midstream.http.prefix import address_of
 from midstream.http.producing import OWNER, begin
-from midstream.log.entries import decode
+from midstream.log.entries import decode, fields_for_clients
 from midstream.log.errors import LogTrimmed
 from midstream.requests.request import GenerationRequest, UnfitRequestError
 from midstream.service.caller import Caller
@@ -150,16 +150,19 @@ async def get_entries(
     caller: ACaller,
     after: Annotated[str | None, Query(description="The last offset that you have.")] = None,
     limit: Annotated[int, Query(ge=1)] = 100,
+    steps: Annotated[bool, Query(description="Show what steps hold; for credentials of the whole tenant.")] = False,
 ) -> Response:
     """Read a page of entries as JSON."""
     offset = cursor(None, after)
+    if steps:
+        caller.streams.require_whole_tenant()
     state, page = await caller.streams.page(stream_id, offset, min(limit, caller.settings.page_limit))
     if offset + 1 < state.first:
         raise LogTrimmed(state.first)
     entries = []
     for stored, written_ms in page:
         entry = decode(stored.content, stored.offset, stored.epoch)
-        data = {**entry.data, "type": entry.type}  # as in the native frame
+        data = {**(entry.data if steps else fields_for_clients(entry)), "type": entry.type}  # as in the native frame
         row = {"offset": entry.offset, "epoch": entry.epoch, "written_ms": written_ms, "type": entry.type, "data": data}
         entries.append(row)
     document = {"data": entries, "first": state.first, "tail": state.tail, "status": state.status}

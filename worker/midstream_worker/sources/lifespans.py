@@ -1,0 +1,66 @@
+"""What apps open when a worker starts, such as a pool, and close when it ends (PROTOCOL: App/Lifespan)."""
+
+import asyncio
+import logging
+from typing import Any
+
+from midstream.app_registry import Lifespan
+
+logger = logging.getLogger(__name__)
+
+
+class Lifespans:
+    """The lifespans of one worker. Several apps may share one, which is entered once.
+
+    Args:
+        limit_s: The longest time that one takes to open, and to close.
+    """
+
+    def __init__(self, limit_s: float) -> None:
+        self._limit_s = limit_s
+        self._over = asyncio.Event()
+        self._opened: dict[Lifespan, asyncio.Future[Any]] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def open(self, lifespan: Lifespan) -> None:
+        """Enter a lifespan, unless that was done.
+
+        Raises:
+            TimeoutError: It took too long.
+            Exception: Whatever it raises.
+        """
+        if lifespan not in self._opened:
+            opened = self._opened[lifespan] = asyncio.get_running_loop().create_future()
+            # One task enters and leaves it, because what it opens may insist on that.
+            self._tasks.append(asyncio.create_task(self._keep(lifespan, opened), name="lifespan of an app"))
+        async with asyncio.timeout(self._limit_s):
+            await asyncio.shield(self._opened[lifespan])
+
+    def objects(self, lifespan: Lifespan | None) -> Any:
+        """Return what a lifespan has yielded; None for an app without one."""
+        return None if lifespan is None else self._opened[lifespan].result()
+
+    async def aclose(self) -> None:
+        """Leave all lifespans."""
+        self._over.set()
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=self._limit_s)
+            for task in late:
+                logger.warning("the lifespan of an app has not closed within %g s", self._limit_s)
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        self._tasks.clear()
+        self._opened.clear()
+
+    async def _keep(self, lifespan: Lifespan, opened: asyncio.Future[Any]) -> None:
+        try:
+            async with lifespan() as objects:
+                opened.set_result(objects)
+                await self._over.wait()
+        except (Exception, SystemExit) as error:  # the user's code may raise anything
+            if opened.done():
+                logger.exception("the lifespan of an app has failed while it closed")
+            elif isinstance(error, Exception):
+                opened.set_exception(error)
+            else:
+                opened.set_exception(RuntimeError(type(error).__name__))
