@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from midstream.filters.filter import Blocked, Hold
     from midstream.filters.redaction import redact
     from midstream.http.in_app.router import router
+    from midstream.producer.background import in_background
     from midstream.producer.entrance import produce
     from midstream.producer.produce_errors import Cancelled, ProduceError
+    from midstream.producer.producer import Producer
 
 __all__ = [
     "AppContext",
@@ -31,10 +33,12 @@ __all__ = [
     "Midstream",
     "MidstreamError",
     "ProduceError",
+    "Producer",
     "StepUnknownError",
     "UnfitStateError",
     "UnfitStepError",
     "app",
+    "in_background",
     "produce",
     "redact",
     "router",
@@ -54,9 +58,11 @@ _PLACES = {
     "UnfitStateError": "midstream.attempts.app_context",
     "StepUnknownError": "midstream.attempts.steps",
     "UnfitStepError": "midstream.attempts.steps",
+    "in_background": "midstream.producer.background",
     "produce": "midstream.producer.entrance",
     "Cancelled": "midstream.producer.produce_errors",
     "ProduceError": "midstream.producer.produce_errors",
+    "Producer": "midstream.producer.producer",
 }
 
 

@@ -30,6 +30,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "midstream.money.money_settings",
     ),
     "midstream.app_registry": ("midstream.access.access_settings", "midstream.settings"),
+    "midstream.embedded": ("midstream.settings",),
     "midstream.log": ("midstream.counters",),
     "midstream.requests": ("midstream.access.provider_settings", "midstream.log", "midstream.settings"),
     "midstream.lifecycle": (
@@ -64,6 +65,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "midstream.producer": (
         *("midstream.access", "midstream.counters", "midstream.log", "midstream.attempts", "midstream.filters"),
+        "midstream.embedded.own_address",
         *("midstream.lifecycle", "midstream.requests", "midstream.settings"),
         *("midstream.service.start_limits", "midstream.service.allowed_starts", "midstream.service.new_stream"),
     ),
@@ -77,6 +79,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         *("midstream.faces", "midstream.hub.tail"),
         *("midstream.service", "midstream.operate", "midstream.requests", "midstream.settings"),
         *("midstream.counters", "midstream.finder.where"),
+        *("midstream.embedded.own_address", "midstream.embedded.own_server"),
+        "midstream.producer.background",
         *(
             *("midstream.access.app_caller", "midstream.access.grant"),
             "midstream.access.host_names",

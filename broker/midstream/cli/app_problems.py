@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from midstream.cli.supervisor import dying_with_this_process
+from midstream.embedded.dying_child import dying_with_this_process
 
 IMPORT_TIMEOUT_S: Final = 30.0
 

@@ -1,7 +1,6 @@
 """What a server process needs before it starts: checked settings, a port, and its own data directory."""
 
 import difflib
-import fcntl
 import os
 import re
 import socket
@@ -17,6 +16,7 @@ from midstream.access.api_keys import KeysFileError
 from midstream.access.key_file import keys_of
 from midstream.access.secret_files import SUFFIX, SecretFileError
 from midstream.cli.terminal import echo
+from midstream.embedded import data_folder
 from midstream.ends.webhook_file import WebhooksFileError, webhooks_of
 from midstream.requests.catalogue import LOCAL_MODEL, MissingProviderKey, UnknownModel, resolve
 from midstream.settings import PREFIX, Settings, secret_variables, variable_of
@@ -28,8 +28,6 @@ KUBERNETES: Final = "SERVICE_"
 """How the names of variables begin, after our prefix, that Kubernetes makes up for a service called midstream."""
 """How similar an unknown name must be to a setting's to count as a typing error (`difflib`): a letter or two apart."""
 BACKLOG: Final = 2_048
-PRIVATE: Final = 0o700
-PRIVATE_FILE: Final = 0o600
 
 
 class SetupError(click.ClickException):
@@ -129,29 +127,17 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def lock(directory: Path) -> int:
-    """Lock a data directory for this process, and return the open file that holds the lock until it is closed.
-
-    A child that inherits the file holds the lock too, so the lock is kept as long as any process may write there.
+    """Lock a data directory for this process; see `data_folder.lock`.
 
     Raises:
         SetupError: Another process holds the lock, or the directory cannot be written.
     """
     try:
-        directory.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
-        descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
-    except OSError as error:
-        raise SetupError(f"MIDSTREAM_DATA_DIR={directory}: {error.strerror}") from None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
-        os.close(descriptor)
-        raise SetupError(
-            f"{directory} is in use by another `midstream up` (process {holder}); stop it, or set --data-dir"
-        ) from None
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-    return descriptor
+        return data_folder.lock(directory)
+    except data_folder.FolderTakenError as error:
+        raise SetupError(f"{error}; stop it, or set --data-dir") from None
+    except data_folder.FolderError as error:
+        raise SetupError(str(error)) from None
 
 
 def url_of(host: str, port: int) -> str:

@@ -3,14 +3,13 @@
 import asyncio
 import os
 import signal
-import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
 from midstream.cli.terminal import echo
+from midstream.embedded.dying_child import dying_with_this_process
 from midstream.journal.plain_text import harmless_line
 
 START_TIMEOUT_S: Final = 60.0
@@ -22,7 +21,6 @@ HEALTHY_S: Final = 10.0
 KILL_TIMEOUT_S: Final = 5.0
 OUTPUT_TIMEOUT_S: Final = 1.0
 READ_BYTES: Final = 65_536
-_LAUNCHER: Final = str(Path(__file__).with_name("launch.py"))
 
 
 class StartError(Exception):
@@ -178,11 +176,6 @@ class Supervisor:
         for group in self._groups:
             for child in group:
                 child.kill()
-
-
-def dying_with_this_process(*words: str) -> tuple[str, ...]:
-    """Return the words that start a command, and kill it when this process dies."""
-    return (sys.executable, "-IS", _LAUNCHER, str(os.getpid()), *words)
 
 
 async def supervise(supervisor: Supervisor, start: Callable[[], Awaitable[None]]) -> int:

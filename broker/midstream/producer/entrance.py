@@ -7,6 +7,7 @@ from typing import Any, Final
 from pydantic import SecretStr
 
 from midstream.access.api_keys import TENANT
+from midstream.embedded.own_address import own_address
 from midstream.filters.filter import Filter, NamedFilter
 from midstream.producer.producer import Producer, Way
 from midstream.requests.request import GenerationRequest
@@ -37,9 +38,9 @@ def produce(
     """Return a new stream that this program appends to, for `async with`.
 
     Args:
-        url: Address of the Redis or Valkey server that holds the log, by default `MIDSTREAM_REDIS_URL`; or that of a
-            broker, with `http` or `https`. All other settings come from the `MIDSTREAM_*` variables, as those of a
-            worker.
+        url: Address of the Redis or Valkey server that holds the log, by default that of the router in this process,
+            or else `MIDSTREAM_REDIS_URL`; or that of a broker, with `http` or `https`. All other settings come from
+            the `MIDSTREAM_*` variables, as those of a worker.
         thread: The conversation that the stream belongs to.
         user: Whose stream it is; None: it is all of the tenant's.
         key: Names this answer. Of any number of producers with the same key, one appends; the others are refused.
@@ -96,5 +97,6 @@ def _way(url: str | None, api_key: str | None) -> tuple[Way, Settings]:
         raise ValueError("an API key is for the address of a broker, with http or https")
     from midstream.producer.redis_link import linked_by_redis  # noqa: PLC0415
 
+    url = url or own_address()
     settings = Settings() if url is None else Settings(redis_url=SecretStr(url))
     return partial(linked_by_redis, settings), settings

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from midstream.http.in_app.stop_signals import on_stop
+from midstream.producer.background import drain
 from midstream.service.services import Services, open_services
 from midstream.settings import Settings
 
@@ -82,14 +83,15 @@ class OwnServices:
         limit_s = settings.broker_drain_ms / 1_000
         draining: list[asyncio.Task[None]] = []
 
-        def drain() -> None:
+        def part() -> None:
             if not draining:
                 draining.append(asyncio.create_task(services.drain(limit_s), name="parting from tails"))
 
         try:
-            with on_stop(drain):
+            with on_stop(part):
                 await closing.wait()
             await services.part(limit_s)
+            await drain(settings.drain_s)
         finally:
             for task in draining:
                 task.cancel()

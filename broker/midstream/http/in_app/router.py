@@ -8,6 +8,8 @@ from typing import Any, Final
 from fastapi import APIRouter, FastAPI, Request, Response, WebSocket
 from pydantic import SecretStr
 
+from midstream.embedded.own_address import serving
+from midstream.embedded.own_server import own_server
 from midstream.http.app import create_doors
 from midstream.http.in_app.caller_dependency import CallerDependency
 from midstream.http.in_app.doors import Doors, HandOver
@@ -32,7 +34,8 @@ def router(*, caller: Callable[..., Any], redis_url: str | None = None) -> APIRo
     Args:
         caller: A dependency of the app's, like those that its own routes have. It returns the name of a user, or a
             `midstream.Caller`, and raises `HTTPException` to refuse the request.
-        redis_url: The log's server; None for `MIDSTREAM_REDIS_URL`.
+        redis_url: The log's server; None for `MIDSTREAM_REDIS_URL`. Where that is not set either, the process runs a
+            server of its own, which keeps its data in `MIDSTREAM_DATA_DIR`, as `midstream up` does.
 
     Raises:
         pydantic.ValidationError: A setting does not fit.
@@ -41,11 +44,7 @@ def router(*, caller: Callable[..., Any], redis_url: str | None = None) -> APIRo
         raise TypeError("`caller` has to be a dependency: a function that FastAPI can call, not its result")
     settings = _closed(redis_url)
 
-    @asynccontextmanager
-    async def opened() -> AsyncIterator[Settings]:
-        yield settings
-
-    services = OwnServices(opened)
+    services = OwnServices(lambda: _with_server(settings))
     doors = Doors(create_doors(settings), services, CallerDependency(caller), Settings().allowed_origins)
 
     @asynccontextmanager
@@ -73,6 +72,18 @@ def _endpoint(doors: Doors, root: str, *, is_public: bool = False) -> Callable[[
         return HandOver(doors, root if rest is None else f"{root}/{rest}", is_public=is_public)
 
     return midstream
+
+
+@asynccontextmanager
+async def _with_server(settings: Settings) -> AsyncIterator[Settings]:
+    """Run a server where the settings name none; raises as `own_server`."""
+    if "redis_url" in settings.model_fields_set:
+        with serving(settings.redis_url.get_secret_value()):
+            yield settings
+        return
+    async with own_server(settings) as address:
+        with serving(address):
+            yield settings.model_copy(update={"redis_url": SecretStr(address)})
 
 
 def _closed(redis_url: str | None) -> Settings:
