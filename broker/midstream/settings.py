@@ -174,6 +174,15 @@ class Settings(
     )
     flush_ms: int = Field(default=15, ge=0, le=5_000, description="longest time that a delta waits for its batch")
     flush_bytes: int = Field(default=512, ge=1, le=65_536, description="a batch of this size is written at once")
+    chunk_hold_ms: int = Field(
+        default=5_000, ge=1, le=60_000, description="longest time that a part of a word or sentence waits for its rest"
+    )
+    chunk_hold_bytes: int = Field(
+        default=4_096, ge=16, le=65_536, description="most bytes of a word or sentence that wait for its rest"
+    )
+    structured_bytes: int = Field(
+        default=262_144, ge=1_024, description="longest answer in JSON that is parsed for `parsed` and `?partial=json`"
+    )
     app_block_s: float = Field(
         default=60.0, ge=1, description="a worker whose event loop an app blocks for longer than this ends"
     )

@@ -165,7 +165,9 @@ class Generation:
                         extra={"stream": self.attempt.stream_id},
                     )
                 began_s = time.monotonic()
-                await writer.end(last_entry(self.attempt, conclusion, writer, self._spending), conclusion.outcome)
+                fields = await production.end_fields(conclusion.outcome)
+                end = last_entry(self.attempt, conclusion, writer, self._spending, fields)
+                await writer.end(end, conclusion.outcome)
                 self._count_end(conclusion, began_s)
             case Release():
                 await writer.close()

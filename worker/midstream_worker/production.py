@@ -16,7 +16,7 @@ from midstream.attempts.writer import Writer
 from midstream.filters.filtering import filtering_of
 from midstream.lifecycle import verdict
 from midstream.lifecycle.spending import NOTHING_SPENT, Spending, spendings
-from midstream.log.entries import STATUS
+from midstream.log.entries import COMPLETED, STATUS, Json
 from midstream.log.errors import LogUnavailable
 from midstream.log.values import Notes
 from midstream.requests.request import GenerationRequest
@@ -104,6 +104,8 @@ class Production:
     async def close(self) -> None:
         """Stop producing and wait until it has ended; a source that cannot be stopped is waited for `LINGER_S`."""
         self.stop()
+        if self._filtering is not None:
+            await self._filtering.close(writes=False)
         await asyncio.wait((self.task,), timeout=LINGER_S)
         if self.task.done():
             self.task.cancelled() or self.task.exception()  # a look at it, or asyncio reports it as never retrieved
@@ -117,6 +119,14 @@ class Production:
                 stream_id,
                 extra={"stream": stream_id},
             )
+
+    async def end_fields(self, outcome: str) -> Json:
+        """Give the writer what is left of the answer, and return what the end of the stream says besides."""
+        if self._filtering is None:
+            return {}
+        self._writer.open_room()
+        await self._filtering.close(writes=True)
+        return self._filtering.end_fields if outcome == COMPLETED else {}
 
     async def cancel_upstream(self) -> None:
         """Ask the provider to stop a call that goes on without us (PROTOCOL: Cancel/Upstream)."""

@@ -1,6 +1,8 @@
 """The terminal entry of an attempt, with what its source reported."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from midstream.attempts.attempt import Attempt
 from midstream.attempts.writer import Writer
@@ -10,14 +12,20 @@ from midstream.lifecycle.verdict import Seal
 from midstream.log.entries import Entry
 
 
-def last_entry(attempt: Attempt, seal: Seal, writer: Writer | None = None, spending: Spending = NOTHING_SPENT) -> Entry:
+def last_entry(
+    attempt: Attempt,
+    seal: Seal,
+    writer: Writer | None = None,
+    spending: Spending = NOTHING_SPENT,
+    fields: Mapping[str, Any] | None = None,
+) -> Entry:
     """Return the entry that ends the stream; without a writer it holds nothing of the source.
 
-    `spending` is what is known of calls that earlier attempts have made.
+    `spending` is what is known of calls that earlier attempts have made. `fields` are further ones of the entry.
     """
     if writer is not None and writer.usage is not None:
         spending = replace(spending, usage=writer.usage)
-    return end_entry(
+    end = end_entry(
         seal.outcome,
         state=attempt.state,
         now_ms=attempt.now_ms,
@@ -27,3 +35,4 @@ def last_entry(attempt: Attempt, seal: Seal, writer: Writer | None = None, spend
         cost=spending.cost(attempt.state.model, attempt.prices),
         first_ms=writer.first_ms if writer else None,
     )
+    return Entry(end.type, {**end.data, **fields}) if fields else end

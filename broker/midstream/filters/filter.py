@@ -39,6 +39,7 @@ class FilterContext:
         metadata: The request's.
         is_last: Whether the text that it is called with ends here, so that nothing may be held back.
         memory: The filter's own, for this attempt.
+        keeps_text: Whether there is a `text`, which takes memory.
     """
 
     stream_id: str
@@ -47,6 +48,7 @@ class FilterContext:
     metadata: Mapping[str, str]
     is_last: bool = False
     memory: dict[str, Any] = field(default_factory=dict)
+    keeps_text: bool = True
     _pieces: list[str] = field(default_factory=list)
 
     @property
@@ -58,7 +60,8 @@ class FilterContext:
 
     def add(self, piece: str) -> None:
         """Add a piece that was let through."""
-        self._pieces.append(piece)
+        if self.keeps_text:
+            self._pieces.append(piece)
 
     def forget(self) -> None:
         """Begin anew: a reset has taken the answer back."""

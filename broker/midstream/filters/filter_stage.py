@@ -76,6 +76,14 @@ class FilterStage:
         marks, self._marks = self._marks, []
         return [] if held is None else [held, *(mark for _, mark in marks[-1:])]
 
+    def release(self, at: int) -> list[Delta]:
+        """Return the first `at` characters of what is held back, without another look of the filter."""
+        held = self.held
+        if held is None or not at:
+            return []
+        self.held = with_string(held, string_of(held)[at:])
+        return self._with_marks(held, [with_string(held, string_of(held)[:at])])
+
     async def _ask(self, delta: Delta, *, is_last: bool) -> list[Delta]:
         self.context.is_last = is_last
         outs, hold = self._sorted(await self._answer(delta), delta)

@@ -29,7 +29,7 @@ def produce(
     messages: Sequence[Mapping[str, Any]] | None = None,
     metadata: Mapping[str, str] | None = None,
     ttl_s: int | None = None,
-    chunking: Mapping[str, int] | None = None,
+    chunking: Mapping[str, Any] | None = None,
     generation_timeout_s: float | None = None,
     filters: Sequence[Filter] = (),
     tenant: str = OPEN_TENANT,
@@ -49,7 +49,7 @@ def produce(
         messages: The same as chat messages.
         metadata: Texts of your own, up to 16.
         ttl_s: How long the stream is kept after its end, in seconds.
-        chunking: `flush_ms` and `flush_bytes`, by which pieces become entries.
+        chunking: `flush_ms`, `flush_bytes` and `mode`, by which pieces become entries.
         generation_timeout_s: Longest time of the block, up to `MIDSTREAM_GENERATION_TIMEOUT_S`, the default.
         filters: Functions that see each delta before it is logged, in their order (PROTOCOL: Filter).
         tenant: By Redis, whose stream it is, as the brokers' keys name tenants.

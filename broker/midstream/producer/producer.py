@@ -186,13 +186,9 @@ class Producer(Out):
     async def _put(self, delta: Delta) -> None:
         if self._ending is None:
             try:
-                if self._filtering is None:
-                    await self._writer.put(delta)
-                else:
-                    await self._filtering.put(delta)
-                    if name := self._filtering.blocked_by:
-                        message = f"The filter {name} has stopped the answer."
-                        self._end(None, ProduceError(CONTENT_FILTER, message, stream_id=self.id))
+                await (self._filtering or self._writer).put(delta)
+                if self._filtering is not None and self._filtering.blocked_by:
+                    self._end(None, ProduceError(CONTENT_FILTER, "A filter has stopped the answer.", stream_id=self.id))
                 if self._writer.is_due:  # a block that waits for nothing else gives way to its own writer
                     await asyncio.sleep(0)
             except SourceError as error:  # a limit is reached
@@ -226,6 +222,8 @@ class Producer(Out):
         limit_s = self._settings.generation_timeout_s
         conclusion = conclude(self._stop, Call.BOUND, failure, generation_timeout_s=limit_s)
         try:
+            if self._filtering is not None:
+                await self._filtering.close(writes=isinstance(conclusion, Seal))
             if self._stop is Stop.BROKEN:
                 await self.attempt.seal([encode(last_entry(self.attempt, INTERNAL))], INTERNAL.outcome)
             elif isinstance(conclusion, Seal):  # what is lost is ended by others

@@ -63,6 +63,9 @@ class Chunking(BaseModel):
     flush_bytes: int | None = Field(
         default=None, ge=1, le=65_536, description="Size at which a batch is written at once, in bytes."
     )
+    mode: Literal["word", "sentence"] | None = Field(
+        default=None, description="What an entry of text does not divide; neither divides a character."
+    )
 
 
 class GenerationRequest(BaseModel):

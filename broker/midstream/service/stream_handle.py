@@ -112,6 +112,7 @@ class StreamHandle:
                 "text": answer.text,
                 "reasoning": answer.reasoning,
                 "tool_calls": answer.tool_calls,
+                **{name: end[name] for name in ("parsed", "parse_error") if name in end},
             }
         return description
 

@@ -53,7 +53,8 @@ class ChatRequest(BaseModel):
     @property
     def digest(self) -> str:
         """What equal requests have in common."""
-        body = self.model_dump(mode="json", by_alias=True)
+        newer = {"chunking": {"mode"}} if self.chunking.mode is None else None  # absent before it was a field
+        body = self.model_dump(mode="json", by_alias=True, exclude=newer)
         return hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
     def generation(self) -> GenerationRequest:
