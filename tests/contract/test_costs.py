@@ -12,6 +12,7 @@ import pytest
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
+from midstream import file_watch
 from midstream.log.entries import Entry, encode
 from midstream.log.log import Log
 from midstream.log.registry import Registry
@@ -96,6 +97,33 @@ async def test_a_stream_says_what_it_cost_and_counts_for_all_it_belongs_to(price
         await noted(redis)
         await client.delete(path)
         assert await sums(redis, "tenant", today) == {"alpha": 13_000}, "each stream counts once"
+
+
+async def test_a_new_price_holds_for_what_begins_after_it(
+    priced: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Money/Prices: brokers and workers read the file again, and keep the prices where it cannot be used."""
+    monkeypatch.setattr(file_watch, "LOOK_S", 0.02)
+    monkeypatch.setattr(file_watch, "SETTLE_S", 0.0)
+    caplog.set_level("INFO", "midstream.money")
+
+    async def cost(client: httpx2.AsyncClient) -> Any:
+        path = (await client.post("/v1/streams", json=START)).headers["location"]
+        return (await client.get(f"{path}?wait=10")).json()["cost"]
+
+    async def replaced(text: str, line: str) -> None:
+        caplog.clear()
+        (tmp_path / "prices.toml").write_text(text)
+        async with asyncio.timeout(10):
+            while line not in caplog.text:
+                await asyncio.sleep(0.01)
+
+    async with inside.worker(priced), served(priced) as client:
+        assert await cost(client) == COST
+        await replaced(TABLE.replace("1", "10").replace("2", "20"), "read again")
+        assert await cost(client) == COST | {"amount": "0.00013"}
+        await replaced("currency = 1", "stay as they were")
+        assert await cost(client) == COST | {"amount": "0.00013"}
 
 
 async def test_a_stream_without_a_price_has_no_cost(priced: Settings, redis: Redis, tmp_path: Path) -> None:

@@ -48,7 +48,18 @@ QUEUE = {
     "slips_without_stream": {"number": 0},
     "streams_without_slip": {"number": 0},
 }
-SOUND: dict[str, Any] = {"redis": REDIS, "workers": [WORKER], "brokers": [BROKER], "queue": QUEUE, "fast_path": None}
+OUTLETS = {
+    "data": [{"name": "hook", "waiting": 1, "oldest_ms": 900_000, "abandoned": 0, "lost": 0}],
+    "now_ms": 1_000_000,
+}
+SOUND: dict[str, Any] = {
+    "redis": REDIS,
+    "workers": [WORKER],
+    "brokers": [BROKER],
+    "queue": QUEUE,
+    "outlets": OUTLETS,
+    "fast_path": None,
+}
 
 
 def findings(changes: dict[str, Any], **settings: Any) -> list[tuple[str, str]]:
@@ -95,6 +106,9 @@ def test_nothing_is_wrong_with_a_sound_installation() -> None:
         ({"workers.0.loop_lag_ms": 800}, ("brokers", "warning")),
         ({"queue.oldest_age_s": 40.0}, ("queue", "warning")),
         ({"queue.streams_without_slip.number": 2}, ("queue", "warning")),
+        ({"outlets.data.0.abandoned": 2}, ("outlets", "warning")),
+        ({"outlets.data.0.lost": 2}, ("outlets", "warning")),
+        ({"outlets.data.0.oldest_ms": 600_000}, ("outlets", "warning")),
         ({"brokers.0.lease_ms": 5_000}, ("settings", "warning")),
         ({"fast_path": "uvicorn 9 is installed"}, ("fast path", "warning")),
     ],

@@ -93,7 +93,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "midstream.testing": ("midstream.settings", "midstream.http", "midstream.sync", "midstream_worker"),
     "midstream_worker": (
         *("midstream.journal", "midstream.log", *GROUND, "midstream.counters", "midstream.metrics"),
-        *("midstream.attempts", "midstream.ends", "midstream.traces", "midstream.filters", "midstream.app_registry"),
+        *("midstream.attempts", "midstream.ends", "midstream.file_watch", "midstream.traces", "midstream.filters"),
+        "midstream.app_registry",
     ),
 }
 

@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 from midstream import counters
 from midstream.app_registry import with_app_modules
 from midstream.attempts.lease import LeaseKeeper
+from midstream.file_watch import FileWatch
 from midstream.lifecycle.presence import Presence, new_process_name
 from midstream.lifecycle.queue_readings import queue_readings
 from midstream.lifecycle.reaper import Reaper
@@ -72,6 +73,7 @@ class Process:
         )
         self._feed = Feed(self._redis, self._pickup.take_messages, self._catch_up, settings.redis_timeout_s)
         self._control = keys.control
+        self._prices = FileWatch(settings.prices_file, settings.price_table.read_again)
         self._metrics: MetricsListener | None = None
 
     async def run(self) -> None:
@@ -156,6 +158,7 @@ class Process:
         self._leases.start()
         self._reaper.start()
         self._presence.start()
+        self._prices.start()
         await self._on_end.start()
         self.ready.set()
         logger.info("worker ready: up to %d generations at once", self._settings.max_generations)
@@ -163,6 +166,7 @@ class Process:
     async def _on_shutdown(self, _ctx: dict[str, Any]) -> None:
         await self._producers.drain(self._settings.drain_s)
         await self._presence.stop()
+        await self._prices.stop()
         await self._on_end.stop()
         await self._reaper.stop()
         await self._leases.stop()

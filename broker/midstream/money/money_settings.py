@@ -1,5 +1,6 @@
 """The settings of prices and budgets; `midstream.settings` holds them with all others."""
 
+import logging
 from functools import cached_property
 from pathlib import Path
 
@@ -7,6 +8,34 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings
 
 from midstream.money.prices import NO_PRICES, Prices, PricesFileError
+
+logger = logging.getLogger(__name__)
+
+
+class PriceTable:
+    """The prices of a file as it was read last.
+
+    Attributes:
+        prices: They.
+
+    Raises:
+        PricesFileError: The file cannot be read or used.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self.prices = NO_PRICES if path is None else Prices.of_file(path)
+
+    def read_again(self) -> None:
+        """Take the file's prices as they are now; a file that cannot be used is logged, and changes nothing."""
+        if self._path is None:
+            return
+        try:
+            self.prices = Prices.of_file(self._path)
+        except PricesFileError as error:
+            logger.error("the prices stay as they were: %s", error)  # noqa: TRY400
+            return
+        logger.info("the table of prices was read again")
 
 
 class MoneySettings(BaseSettings):
@@ -33,10 +62,15 @@ class MoneySettings(BaseSettings):
         return value
 
     @cached_property
-    def prices(self) -> Prices:
-        """The prices as the file had them when they were asked for first.
+    def price_table(self) -> PriceTable:
+        """The table of prices, which each process reads again after each change of the file.
 
         Raises:
             PricesFileError: The file cannot be used any more.
         """
-        return NO_PRICES if self.prices_file is None else Prices.of_file(self.prices_file)
+        return PriceTable(self.prices_file)
+
+    @property
+    def prices(self) -> Prices:
+        """The prices as they are now; raises as `price_table`."""
+        return self.price_table.prices

@@ -17,6 +17,8 @@ WORST_SKEW_MS: Final = 60_000
 LAG_MS: Final = 500
 SLOW_MS: Final = 100
 WAIT_S: Final = 10
+UNTAKEN_S: Final = 300
+"""How long an end may wait for its outlet: a receiver that is started anew is back by then."""
 LITTLE_LEFT: Final = 0.25
 LEAST_LEFT: Final = 0.1
 SOON_HOURS: Final = 24
@@ -47,7 +49,7 @@ class Readings:
 
     Attributes:
         settings: The settings of the broker that was asked.
-        redis, workers, brokers, queue: The answers to operators of the same names.
+        redis, workers, brokers, queue, outlets: The answers to operators of the same names.
         fast_path: Why tails are not written past the server; None: they are.
         open_files: How many files the broker may have open.
         memory_bytes: The memory of the broker's machine; 0: unknown.
@@ -58,6 +60,7 @@ class Readings:
     workers: Sequence[Json]
     brokers: Sequence[Json]
     queue: Json
+    outlets: Json
     fast_path: str | None
     open_files: int
     memory_bytes: int
@@ -75,6 +78,7 @@ def diagnose(readings: Readings) -> list[Finding]:
         "workers": _workers(readings.workers),
         "brokers": _brokers([*readings.workers, *readings.brokers]),
         "queue": _queue(readings.queue),
+        "outlets": _outlets(readings.outlets),
         "settings": _settings(readings.settings, [*readings.workers, *readings.brokers]),
         "bounds": _bounds(readings),
         "fast path": _fast_path(readings),
@@ -96,6 +100,7 @@ GOOD: Final = {
     "workers": "Workers are alive, and have room.",
     "brokers": "All processes are of one version, and their event loops turn in time.",
     "queue": "Nothing waits for long, and every slip has its stream.",
+    "outlets": "All outlets take their ends.",
     "settings": "No setting contradicts another one.",
     "bounds": "The limits fit the machine.",
     "fast path": "Tails write past the server to their connections.",
@@ -203,6 +208,18 @@ def _queue(queue: Json) -> Rows:
     for name, what in (("slips_without_stream", "slips without a stream"), ("streams_without_slip", "lost slips")):
         if queue[name]["number"]:
             yield "warning", f"There are {queue[name]['number']} {what}; a reaper should mend that within seconds."
+
+
+def _outlets(outlets: Json) -> Rows:
+    for each in outlets["data"]:
+        if each["lost"]:
+            yield "warning", f"{each['name']} was never told of {each['lost']} ends, because its outbox was full."
+        if each["abandoned"]:
+            again = f"`midstream outlets {each['name']} --send-again` sends them again"
+            yield "warning", f"{each['name']} did not take {each['abandoned']} ends, and they were given up; {again}."
+        waits_s = 0 if each["oldest_ms"] is None else (outlets["now_ms"] - each["oldest_ms"]) / 1000
+        if waits_s > UNTAKEN_S:
+            yield "warning", f"{each['waiting']} ends wait for {each['name']}, the oldest for {waits_s:.0f} s."
 
 
 def _settings(settings: Settings, processes: Sequence[Json]) -> Rows:

@@ -4,7 +4,7 @@ import os
 from dataclasses import asdict
 
 from midstream.log.entries import Json
-from midstream.operate import fleet, queue_report, redis_report
+from midstream.operate import fleet, outlets, queue_report, redis_report
 from midstream.operate.diagnosis import Readings, diagnose, summary
 from midstream.operate.operator import Operator
 
@@ -24,6 +24,7 @@ async def examined(operator: Operator, *, fast_path: str | None, open_files: int
             workers=(await fleet.workers(operator))["data"],
             brokers=(await fleet.brokers(operator))["data"],
             queue=await queue_report.queue(operator),
+            outlets=await outlets.outlets(operator),
             fast_path=fast_path,
             open_files=open_files,
             memory_bytes=_memory_bytes(),

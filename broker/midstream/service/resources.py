@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 
 from midstream.access.ids import OPEN_SECRET
 from midstream.ends.webhooks import Webhooks
+from midstream.file_watch import FileWatch
 from midstream.finder.finder import Finder
 from midstream.hub.hub import Hub
 from midstream.hub.tenant_counts import TenantCounts
@@ -83,15 +84,13 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     # The reaper has connections of its own: it must look after lost streams even when requests hold all others.
     reaper_redis = connect(url, settings.redis_timeout_s, REAPER_CONNECTIONS)
     log, registry = Log(redis, prefix), Registry(redis, prefix)
-    hub = _hub(log, redis, settings)
-    reaper = _reaper(reaper_redis, settings, tracing)
-    retries = Retries(Tries(redis, prefix))
-    slips = Slips(redis, prefix, settings.queue_timeout_s)
+    hub, reaper = _hub(log, redis, settings), _reaper(reaper_redis, settings, tracing)
+    retries, slips = Retries(Tries(redis, prefix)), Slips(redis, prefix, settings.queue_timeout_s)
     lists = Lists(log, registry, settings)
     admission, chats = Admission(settings, redis, log, registry, slips), Chats(redis, prefix)
     finder = Finder(FactReader(redis, prefix), registry, Changes(redis, prefix), settings)
-    operations = Operations(redis, hub, settings)
-    webhooks = Webhooks(redis, log, settings)
+    operations, webhooks = Operations(redis, hub, settings), Webhooks(redis, log, settings)
+    prices = FileWatch(settings.prices_file, settings.price_table.read_again)
     credentials: Credentials | None = None
     grant_ends: GrantEnds | None = None
     try:
@@ -107,6 +106,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         credentials.start()
         reaper.start()
         retries.start()
+        prices.start()
         await webhooks.start()
         await operations.start()
         yield Resources(
@@ -121,6 +121,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             grant_ends.stop()
         if credentials is not None:
             await credentials.stop()
+        await prices.stop()
         await webhooks.stop()
         await retries.stop()
         await reaper.stop()

@@ -8,7 +8,7 @@ from midstream.access.grant import owner_of
 from midstream.lifecycle.ending import end_entry
 from midstream.lifecycle.spending import NOTHING_SPENT, spendings
 from midstream.log.entries import CANCELLED, encode
-from midstream.log.errors import StreamAbsent, StreamSealed
+from midstream.log.errors import LogUnavailable, StreamAbsent, StreamSealed
 from midstream.log.keys import id_of, tenant_of
 from midstream.log.state import State
 from midstream.log.values import Ending
@@ -38,6 +38,8 @@ async def cancel(resources: Resources, name: str) -> State:
         if await resources.log.cancel(name, Ending([encode(end)], CANCELLED)):
             counters.count("ends", CANCELLED, "")
             resources.tracing.ended(name, state, CANCELLED)
+            with contextlib.suppress(LogUnavailable):  # the stream has ended; a slip that is left is taken for nothing
+                await resources.slips.drop(name, state.epoch)
     return await present(resources, name)
 
 
