@@ -1,15 +1,20 @@
 """Appends of many streams that leave together: each has its own answer, whatever becomes of the others."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 
+from midstream.log.calls import Append, Call
 from midstream.log.connect import connect
-from midstream.log.errors import LogUnavailable, TailMismatch
+from midstream.log.errors import LogError, LogUnavailable, TailMismatch
 from midstream.log.fsync import Fsync
+from midstream.log.gathered import MOST_BYTES, Gathered
 from midstream.log.log import Log
+from midstream.log.scripts import Scripts
 from tests.contract.producer_and_sink import Producer
 from tests.servers import ValkeyProcess
 
@@ -108,3 +113,40 @@ async def test_each_is_told_that_the_server_is_away_and_may_come_again(
     server.start()
     await asyncio.gather(*(producer.write(1) for producer in producers))
     assert await tails(log, producers) == [2] * STREAMS
+
+
+class Counting(Scripts):
+    """Counts the scripts that leave together."""
+
+    def __init__(self, redis: Redis) -> None:
+        super().__init__(redis)
+        self.batches: list[int] = []
+
+    async def run_each(self, calls: Sequence[Call]) -> list[list[Any] | LogError]:
+        self.batches.append(len(calls))
+        return await super().run_each(calls)
+
+
+async def test_what_is_large_keeps_few_others_waiting(server: ValkeyProcess, log: Log) -> None:
+    """Each is half of what may leave together."""
+    async with connect(server.url, 5, 4) as client:
+        scripts = Counting(client)
+        gathered = Gathered(scripts)
+        producers = [Producer(log) for _ in range(7)]
+        for producer in producers:
+            await producer.begin()
+        answers = await asyncio.gather(*(gathered.run(append_of(log, producer)) for producer in producers))
+    assert [answer[0] for answer in answers] == [b"ok"] * 7
+    assert scripts.batches == [2, 2, 2], "after the first one, which left alone"
+
+
+def append_of(log: Log, producer: Producer) -> Append:
+    return Append(
+        state=log.keys.state(producer.id),
+        log=log.keys.log(producer.id),
+        epoch=producer.fence.epoch,
+        owner=producer.fence.owner,
+        expected_tail=producer.tail,
+        channel=log.keys.channel(producer.id),
+        entries=[b"t" + b"x" * (MOST_BYTES // 2)],
+    )

@@ -9,11 +9,13 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any, Final
 
-from midstream.log.calls import Call
+from midstream.log.calls import Append
 from midstream.log.scripts import Scripts
 
 MOST: Final = 64
 """Scripts that leave together: as many as a server answers within a millisecond."""
+MOST_BYTES: Final = 262_144
+"""No more are added to so many bytes of entries: a large one keeps the others' answers waiting."""
 
 
 class Gathered:
@@ -21,11 +23,11 @@ class Gathered:
 
     def __init__(self, scripts: Scripts) -> None:
         self._scripts = scripts
-        self._waiting: deque[tuple[Call, asyncio.Future[list[Any]]]] = deque()
+        self._waiting: deque[tuple[Append, asyncio.Future[list[Any]]]] = deque()
         self._is_busy = False  # a script or a batch is on its way
         self._sending: asyncio.Task[None] | None = None
 
-    async def run(self, call: Call) -> list[Any]:
+    async def run(self, call: Append) -> list[Any]:
         """Run one script and return its answer; raises as `Scripts.run`.
 
         If the caller is cancelled before its script has left, the script is not run.
@@ -45,13 +47,23 @@ class Gathered:
     async def _send(self) -> None:
         try:
             while self._waiting:
-                batch = [self._waiting.popleft() for _ in range(min(MOST, len(self._waiting)))]
-                await self._send_batch([(call, future) for call, future in batch if not future.done()])
+                await self._send_batch(self._next())
         finally:
             self._is_busy = False
             self._sending = None
 
-    async def _send_batch(self, batch: list[tuple[Call, asyncio.Future[list[Any]]]]) -> None:
+    def _next(self) -> list[tuple[Append, asyncio.Future[list[Any]]]]:
+        """Take those that leave together next; nothing of those whose caller has been cancelled."""
+        batch: list[tuple[Append, asyncio.Future[list[Any]]]] = []
+        size_bytes = 0
+        while self._waiting and len(batch) < MOST and size_bytes < MOST_BYTES:
+            call, future = self._waiting.popleft()
+            if not future.done():
+                batch.append((call, future))
+                size_bytes += sum(map(len, call.entries))
+        return batch
+
+    async def _send_batch(self, batch: list[tuple[Append, asyncio.Future[list[Any]]]]) -> None:
         answers: Sequence[list[Any] | Exception]
         try:
             if len(batch) == 1:
