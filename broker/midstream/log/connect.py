@@ -194,6 +194,8 @@ def connect(url: str, timeout_s: float, connections: int) -> Redis:
         timeout=timeout_s,
         socket_connect_timeout=timeout_s,
         health_check_interval=15,
+        lib_name=None,  # Redis 7.0 has no `CLIENT SETINFO`, so no list of commands could name it
+        lib_version=None,
         **options,
     )
     # The URL has chosen a class: plain, TLS or a Unix socket. That class connects, so it comes after ours in the order
