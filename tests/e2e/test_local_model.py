@@ -3,12 +3,18 @@
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx2
 import pytest
+from pydantic_ai import Agent
+from pydantic_ai.models.openai import OpenAIChatModel
+from pydantic_ai.providers.openai import OpenAIProvider
 
+from midstream.adapters.pydantic_ai import deltas
+from midstream.attempts.delta import Finish, Text, Usage
 from midstream.cli.up import model_installed
 from midstream.client.sse_parser import EventStreamParser, ServerSentEvent
 from tests.e2e.running_up import Up, until
@@ -83,21 +89,36 @@ def test_an_answer_of_a_real_model_survives_every_cut_and_a_restart(tmp_path: Pa
         assert again.end(signal.SIGINT) == 0
 
 
-def test_the_model_tells_nobody_what_it_generates() -> None:
-    """Operation/Own files."""
+@pytest.fixture(scope="module")
+def model_url() -> Iterator[str]:
     port = free_port()
+    url = f"http://127.0.0.1:{port}"
     words = (sys.executable, "-m", "midstream_worker.local_model", "--port", str(port))
     with subprocess.Popen(words, stderr=subprocess.DEVNULL) as process:
         try:
-            with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as http:
-                until(lambda: _status(http, "/health") == 200, timeout_s=60)
-                assert _status(http, "/slots") == 501
+            until(lambda: _status(url, "/health") == 200, timeout_s=60)
+            yield url
         finally:
             process.terminate()
 
 
-def _status(http: httpx2.Client, path: str) -> int:
+def test_the_model_tells_nobody_what_it_generates(model_url: str) -> None:
+    """Operation/Own files."""
+    assert _status(model_url, "/slots") == 501
+
+
+async def test_a_framework_calls_the_model(model_url: str) -> None:
+    """Adapters/Entries."""
+    provider = OpenAIProvider(base_url=f"{model_url}/v1", api_key="none")
+    agent = Agent(OpenAIChatModel("smollm2", provider=provider), model_settings={"max_tokens": 8})
+    *words, usage, finish = [delta async for delta in deltas(agent.run_stream_events("Say hello."))]
+    assert "".join(delta.text for delta in words if isinstance(delta, Text))
+    assert isinstance(usage, Usage)
+    assert (usage.output_tokens, finish) == (8, Finish("length"))
+
+
+def _status(url: str, path: str) -> int:
     try:
-        return http.get(path).status_code
+        return httpx2.get(f"{url}{path}", timeout=20).status_code
     except httpx2.TransportError:
         return 0

@@ -2,6 +2,7 @@
 
 import os
 import re
+import runpy
 import shutil
 import signal
 import subprocess
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from midstream.attempts.delta import Text
+from tests.contract.foreign_apps import serving
 from tests.e2e.checkout import installed, installed_checkout
 from tests.e2e.running_up import Up
 from tests.faults.catalogue import FAMILIES
@@ -41,6 +44,44 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     running.end(signal.SIGINT)
 
 
+SHOP = {
+    "users.py": """
+def current_user(): return "ada"
+""",
+    "graph.py": """
+from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
+from langgraph.graph import START, MessagesState, StateGraph
+model = GenericFakeChatModel(messages=iter(["Of the air."]))
+async def call(state): return {"messages": [await model.ainvoke(state["messages"])]}
+graph = StateGraph(MessagesState).add_node("model", call).add_edge(START, "model").compile()
+""",
+    "agents.py": """
+import pydantic_ai, agents
+from agents.testing import ScriptedModel, assistant_message
+from pydantic_ai.models.test import TestModel
+from shop.graph import graph
+agents.set_tracing_disabled(True)
+agent = pydantic_ai.Agent(TestModel(custom_output_text="Of the air."))
+sdk_agent = agents.Agent(name="main", model=ScriptedModel([[assistant_message("Of the air.")]]))
+""",
+}
+"""What a shop has before it comes to midstream; the models are the frameworks' own fakes."""
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    for name, text in SHOP.items():
+        (folder / name).write_text(text)
+    (tmp_path / "main.py").write_text(SNIPPETS["fastapi"])
+    (tmp_path / "agent.py").write_text(SNIPPETS["adapters"])
+    monkeypatch.syspath_prepend(tmp_path)
+    yield folder
+    for name in [name for name in sys.modules if name.partition(".")[0] == "shop"]:
+        del sys.modules[name]
+
+
 def run(words: list[str], folder: Path, **environment: str) -> str:
     done = subprocess.run(
         words, cwd=folder, env=os.environ | environment, capture_output=True, text=True, timeout=RUN_S, check=False
@@ -51,7 +92,7 @@ def run(words: list[str], folder: Path, **environment: str) -> str:
 
 def test_no_snippet_is_forgotten() -> None:
     assert sorted(name for name, _ in FENCES) == sorted(
-        ["up", "curl", "eventsource", "python", "asyncio", "cli", "app", "own"]
+        ["up", "curl", "eventsource", "python", "asyncio", "cli", "app", "own", "produce", "fastapi", "adapters"]
     )
 
 
@@ -94,6 +135,28 @@ def test_python(snippet: str, notebook: bool, up: Up, tmp_path: Path) -> None:
         script = IN_A_NOTEBOOK.format(code=script.replace("\n", "\n    "))
     out = run([sys.executable, "-W", "error", "-c", script], tmp_path, PYTHONPATH=str(ROOT))
     assert out.rstrip().endswith(f"{STORY_ENDS} completed")
+
+
+def test_a_program_that_produces(up: Up, tmp_path: Path) -> None:
+    printed = run([sys.executable, "-W", "error", "-c", SNIPPETS["produce"].replace(ADDRESS, up.url)], tmp_path)
+    assert up.run("tail", printed.strip()).stdout.startswith("Why is the sky blue? ")
+
+
+async def test_agents_of_frameworks(shop: Path) -> None:
+    snippet = runpy.run_path(str(shop.with_name("agent.py")))
+    for name in ("in_langgraph", "in_pydantic_ai", "in_openai_agents"):
+        deltas = snippet[name]([{"role": "user", "content": "Why?"}], {})
+        assert "".join([delta.text async for delta in deltas if isinstance(delta, Text)]) == "Of the air.", name
+
+
+async def test_an_app_that_was_there_before(shop: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MIDSTREAM_REDIS_URL", redis_url)
+    app = runpy.run_path(str(shop.with_name("main.py")))["app"]
+    async with serving(app, "") as client:
+        stream_id = (await client.post("/ask", params={"question": "Why?"})).json()
+        answer = await client.get(f"/streams/v1/streams/{stream_id}/events")
+    assert "".join(re.findall(r'"type":"text","text":"(.*)"}', answer.text)) == "Of the air."
+    assert answer.text.count("event: end") == 1
 
 
 def test_command_line(up: Up, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ async def deltas(events: Any, *, name: str = "") -> AsyncGenerator[Delta]:
     async with AsyncExitStack() as stack:
         if is_whole:
             events = await stack.enter_async_context(events)
-        read = read_by(partial(_read, calls), events, partial(_usage, events) if is_whole else list)
+        read = read_by(partial(_read, calls), events, partial(_ending, events) if is_whole else list)
         async for delta in await stack.enter_async_context(aclosing(read)):
             if name and not begun:
                 yield lane(name)
@@ -37,11 +37,13 @@ async def deltas(events: Any, *, name: str = "") -> AsyncGenerator[Delta]:
         yield lane("")
 
 
-def _usage(events: Any) -> list[Delta]:
-    counted = events.usage
+def _ending(run: Any) -> Iterator[Delta]:
+    counted = run.usage
     tokens = Tokens().add(input_tokens=counted.input_tokens, output_tokens=counted.output_tokens)
     tokens.add(reasoning_tokens=counted.details.get("reasoning_tokens"))
-    return tokens.add(cached_tokens=counted.cache_read_tokens).usage()
+    yield from tokens.add(cached_tokens=counted.cache_read_tokens).usage()
+    if run.result and (reason := _REASONS.get(run.result.response.finish_reason or "")):
+        yield Finish(reason)
 
 
 def _read(calls: dict[int, tuple[str, str]], event: Any) -> Iterator[Delta]:
@@ -58,8 +60,8 @@ def _read(calls: dict[int, tuple[str, str]], event: Any) -> Iterator[Delta]:
             yield _result(event.part)
         case "custom":
             yield custom(event.name, event.to_payload())
-        case "agent_run_result":
-            yield from _ending(event.result)
+        case "agent_run_result" if not isinstance(event.result.output, str):
+            yield structured(event.result.output)
 
 
 def _started(part: Any, index: int, calls: dict[int, tuple[str, str]]) -> Iterator[Delta]:
@@ -91,10 +93,3 @@ def _pieces(delta: Any, call: tuple[str, str] | None) -> Iterator[Delta]:
 def _result(part: Any) -> Delta:
     failed = None if part.outcome == "success" else part.outcome  # failed, denied, …
     return tool_result(part.tool_call_id, part.tool_name, part.content, failed)
-
-
-def _ending(result: Any) -> Iterator[Delta]:
-    if not isinstance(result.output, str):
-        yield structured(result.output)
-    if reason := _REASONS.get(result.response.finish_reason or ""):
-        yield Finish(reason)
