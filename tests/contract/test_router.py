@@ -191,6 +191,24 @@ async def test_a_dependency_is_over_before_the_answer_and_may_read_the_body(redi
         await ended(client, stream_id)
 
 
+async def test_keys_and_tokens_of_a_broker_count_for_nothing(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Router/Caller."""
+    monkeypatch.setenv("MIDSTREAM_API_KEYS", "a-key-of-a-broker-of-the-same-redis:default")
+    monkeypatch.setenv("MIDSTREAM_JWT_ISSUER", "https://identity.example")
+    monkeypatch.setenv("MIDSTREAM_JWT_AUDIENCE", "midstream")
+    monkeypatch.setenv("MIDSTREAM_JWT_JWKS", "https://identity.example/keys")
+    monkeypatch.setenv("MIDSTREAM_ALLOWED_HOSTS", "midstream.example")
+    async with serving(app_of(redis_url)) as client:
+        key = {"Authorization": "Bearer a-key-of-a-broker-of-the-same-redis"}
+        assert (await client.get("/v1/streams", headers=key)).json()["data"] == []
+        async with dial(client, additional_headers=ADA | key) as talk:
+            await talk.hear("ready")
+            await talk.say(type="auth", key="a-key-of-a-broker-of-the-same-redis")
+            assert (await talk.hear())["code"] == "unauthorized"
+        del client.headers["X-User"]
+        assert (await client.get("/v1/streams", headers=key)).status_code == 401
+
+
 @pytest.mark.parametrize("site", [{"Sec-Fetch-Site": "cross-site"}, {"Origin": "https://evil.example"}])
 async def test_a_page_of_another_site_changes_nothing_by_a_cookie(
     client: httpx2.AsyncClient, site: dict[str, str]

@@ -103,6 +103,20 @@ async def test_what_is_sent_again_is_there_once(client: httpx2.AsyncClient, talk
     assert sse.text(await sse.tail(client, producer.id)) == "Hi" * 1_000
 
 
+async def test_of_two_at_once_one_appends(client: httpx2.AsyncClient, talk: Talk) -> None:
+    """Ws/Producers, Append/Tail."""
+    producer = await begun(talk)
+    async with dial(client) as other:
+        await other.hear("ready")
+        for socket, word in ((talk, "a"), (other, "b")):
+            await socket.say(type="append", tail=1, entries=[{"type": "text", "text": word}], **producer.fence)
+        answers = [await socket.hear() for socket in (talk, other)]
+    assert sorted(answer["type"] for answer in answers) == ["appended", "error"]
+    assert {answer.get("code") for answer in answers} == {None, "tail_mismatch"}
+    producer.tail = 2
+    assert (await producer.seal())["tail"] == 3
+
+
 async def test_a_refusal_names_what_is_wrong_and_appends_nothing(client: httpx2.AsyncClient, talk: Talk) -> None:
     """Ws/Producers, Produce/Fenced, Produce/Entries."""
     producer = await begun(talk)

@@ -87,11 +87,13 @@ async def _with_server(settings: Settings) -> AsyncIterator[Settings]:
 
 
 def _closed(redis_url: str | None) -> Settings:
-    """Return the settings of a broker that takes no key: nobody knows the only one."""
+    """Return the settings of a broker that takes no key and no token: nobody knows the only key."""
     fields: dict[str, Any] = {
         "api_keys": SecretStr(f"{token_hex()}:{OPEN_TENANT}"),
         "keys_file": None,
         "jwt_issuer": "",
+        "jwt_audience": "",
+        "jwt_jwks": "",
         "cors_origins": "",
         "allowed_hosts": "",
     }
