@@ -103,7 +103,9 @@ async def test_a_graph_is_a_producer(settings: Settings) -> None:
     ]
 
 
-async def test_a_sub_graph_writes_in_its_lane() -> None:
+@pytest.mark.parametrize(("metadata", "lane"), [({}, "scout"), ({"lc_agent_name": "Ada"}, "Ada")])
+async def test_a_sub_graph_writes_in_its_lane(metadata: dict[str, str], lane: str) -> None:
+    """It has the name of the node, or that by which LangChain's `create_agent` calls its agent."""
     main = FakeModel(messages=iter(["So it is."]))
 
     async def say(state: Any) -> Any:
@@ -116,14 +118,14 @@ async def test_a_sub_graph_writes_in_its_lane() -> None:
         structured_response: Any
 
     graph = StateGraph(State)
-    graph.add_node("scout", agent("Blue."))
+    graph.add_node("scout", agent("Blue.").with_config(metadata=metadata))
     graph.add_node("say", say)
     graph.add_edge(START, "scout")
     graph.add_edge("scout", "say")
     got: list[Any] = []
     await read_into(got, graph.compile())
     assert got == [
-        Other("data", {"kind": "lane", "name": "scout"}),
+        Other("data", {"kind": "lane", "name": lane}),
         Text("Blue."),
         Other("data", {"kind": "lane", "name": ""}),
         Other("data", {"done": 1, "kind": "progress"}),
