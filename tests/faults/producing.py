@@ -11,9 +11,11 @@ import sys
 import time
 from typing import Any
 
+import httpx2
+
 import midstream
 from midstream.testing.provider.script import Script
-from tests.faults.raw_producing import RefusedError, produce_raw
+from tests.faults.raw_producing import RefusedError, client_of, produce_raw
 
 RAW = "raw"
 BEGUN = "producing"
@@ -52,10 +54,10 @@ async def _produce(case: dict[str, Any], url: str | None) -> None:
             return
 
 
-async def _produce_raw(case: dict[str, Any], url: str) -> None:
+async def _produce_raw(case: dict[str, Any], http: httpx2.AsyncClient) -> None:
     delays_s = (case["first_delay_ms"] / 1000, case["delay_ms"] / 1000)
     try:
-        await produce_raw(url, case["key"], _pieces(case), delays_s, lambda: _say_called(case))
+        await produce_raw(http, case["key"], _pieces(case), delays_s, lambda: _say_called(case))
     except (RefusedError, TimeoutError) as error:
         _say(f"refused {case['key']} {error!r}")
 
@@ -71,7 +73,8 @@ def _pieces(case: dict[str, Any]) -> list[str]:
 async def _produce_all(cases: list[dict[str, Any]], url: str | None = None, how: str = "") -> None:
     _say(BEGUN)
     if how == RAW and url is not None:
-        await asyncio.gather(*(_produce_raw(case, url) for case in cases))
+        async with client_of(url) as http:
+            await asyncio.gather(*(_produce_raw(case, http) for case in cases))
     else:
         await asyncio.gather(*(_produce(case, url) for case in cases))
 

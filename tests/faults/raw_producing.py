@@ -21,8 +21,14 @@ class RefusedError(Exception):
     """The broker has refused a request for good; the words are its code."""
 
 
+def client_of(url: str) -> httpx2.AsyncClient:
+    """Return a client for all answers of a program, because each one that is made reads all certificates."""
+    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
+    return httpx2.AsyncClient(base_url=url, timeout=REPLY_S, limits=limits)
+
+
 async def produce_raw(
-    url: str, key: str, pieces: Sequence[str], delays_s: tuple[float, float], begun: Callable[[], None]
+    http: httpx2.AsyncClient, key: str, pieces: Sequence[str], delays_s: tuple[float, float], begun: Callable[[], None]
 ) -> None:
     """Produce one answer, an entry for each piece; `delays_s` are the pauses before the first and after each.
 
@@ -32,28 +38,27 @@ async def produce_raw(
     """
     first_delay_s, delay_s = delays_s
     owner = secrets.token_hex()
-    async with httpx2.AsyncClient(base_url=url, timeout=REPLY_S) as http:
-        headers = {"Idempotency-Key": key, "Stream-Owner": owner}
-        started = await _answered(http, "/v1/streams", headers, json={"producer": "external"})
-        begun()
-        path, tail, lease_s = f"/v1/streams/{started['id']}", started["tail"], started["lease_ms"] / 1000
-        fence = {"Stream-Epoch": str(started["epoch"]), "Stream-Owner": owner}
+    headers = {"Idempotency-Key": key, "Stream-Owner": owner}
+    started = await _answered(http, "/v1/streams", headers, json={"producer": "external"})
+    begun()
+    path, tail, lease_s = f"/v1/streams/{started['id']}", started["tail"], started["lease_ms"] / 1000
+    fence = {"Stream-Epoch": str(started["epoch"]), "Stream-Owner": owner}
 
-        async def pause(pause_s: float) -> None:
-            while pause_s > lease_s / 3:
-                await asyncio.sleep(lease_s / 3)
-                pause_s -= lease_s / 3
-                await _answered(http, f"{path}/lease", fence)
-            await asyncio.sleep(pause_s)
+    async def pause(pause_s: float) -> None:
+        while pause_s > lease_s / 3:
+            await asyncio.sleep(lease_s / 3)
+            pause_s -= lease_s / 3
+            await _answered(http, f"{path}/lease", fence)
+        await asyncio.sleep(pause_s)
 
-        await pause(first_delay_s)
-        for piece in pieces:
-            line = json.dumps({"type": "text", "text": piece})
-            head = fence | {"Stream-Tail": str(tail), "Content-Type": "application/x-ndjson"}
-            tail = (await _answered(http, f"{path}/entries", head, content=line))["tail"]
-            await pause(delay_s)
-        head = fence | {"Stream-Tail": str(tail)}
-        await _answered(http, f"{path}/seal", head, json={"outcome": "completed"})
+    await pause(first_delay_s)
+    for piece in pieces:
+        line = json.dumps({"type": "text", "text": piece})
+        head = fence | {"Stream-Tail": str(tail), "Content-Type": "application/x-ndjson"}
+        tail = (await _answered(http, f"{path}/entries", head, content=line))["tail"]
+        await pause(delay_s)
+    head = fence | {"Stream-Tail": str(tail)}
+    await _answered(http, f"{path}/seal", head, json={"outcome": "completed"})
 
 
 async def _answered(http: httpx2.AsyncClient, path: str, headers: dict[str, str], **body: Any) -> dict[str, Any]:

@@ -2,8 +2,10 @@
 
 import asyncio
 import secrets
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import Final
 
 import httpx2
@@ -76,12 +78,19 @@ class HttpLink:
                 producer.stop(Stop.LOST)
 
 
+@cache
+def _certificates() -> ssl.SSLContext:
+    """Read the authorities that may be trusted once, because that takes as long as hundreds of appends."""
+    return httpx2.create_ssl_context()
+
+
 @asynccontextmanager
 async def linked_by_http(settings: Settings, url: str, api_key: str | None) -> AsyncIterator[HttpLink]:
     """Hold a link to the broker at `url`."""
     headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
     timeout = httpx2.Timeout(REPLY_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
-    async with httpx2.AsyncClient(base_url=url, headers=headers, timeout=timeout) as http:
+    verify = _certificates() if url.startswith("https") else False
+    async with httpx2.AsyncClient(base_url=url, headers=headers, timeout=timeout, verify=verify) as http:
         link = HttpLink(settings, http)
         try:
             yield link
