@@ -1,15 +1,18 @@
-"""The worker's ceiling: how many entries a second it appends, and what one costs."""
+"""The ceiling of a worker and of `midstream.produce`: how many entries a second they append, and what one costs."""
 
 import http.client
 import json
 import time
+from collections.abc import Callable
 from typing import Final
 
+from scripts.benchmarks.alone import delays
 from scripts.benchmarks.benchmark import OURS, Benchmark, Figures
-from scripts.benchmarks.firehose import GENERATIONS
+from scripts.benchmarks.firehose import GENERATIONS, PRODUCE, XADD
 from scripts.benchmarks.rig import KEY, Rig, cpu_s
 
 BARE: Final = "bare XADD"
+PRODUCED: Final = "midstream.produce"
 ENTRIES: Final = 10_000
 QUICK_ENTRIES: Final = 2_000
 MICRO: Final = 1e6
@@ -51,29 +54,36 @@ def _midstream(quick: bool) -> Figures:
         return _figures(count * GENERATIONS, took_s, cpu_s(worker) - producer_s, cpu_s(rig.redis_pid) - redis_s)
 
 
-def _bare(quick: bool) -> Figures:
-    count = QUICK_ENTRIES if quick else ENTRIES
-    with Rig() as rig:
-        process = rig.spawn("firehose", ["scripts.benchmarks.firehose", rig.redis_url, str(count)], {}, piped=True)
-        assert process.stdin is not None  # noqa: S101
-        assert process.stdout is not None  # noqa: S101
-        process.stdout.readline()
-        producer_s, redis_s, began_s = cpu_s(process.pid), cpu_s(rig.redis_pid), time.monotonic()
-        process.stdin.write(b"go\n")
-        process.stdin.flush()
-        process.stdout.readline()
-        took_s = time.monotonic() - began_s
-        return _figures(count * GENERATIONS, took_s, cpu_s(process.pid) - producer_s, cpu_s(rig.redis_pid) - redis_s)
+def _program(how: str) -> Callable[[bool], Figures]:
+    """Return a run of a program of its own that appends: by `midstream.produce`, or by XADD and nothing else."""
+
+    def run(quick: bool) -> Figures:
+        count = QUICK_ENTRIES if quick else ENTRIES
+        with Rig() as rig:
+            arguments = ["scripts.benchmarks.firehose", how, rig.redis_url, str(count)]
+            process = rig.spawn("firehose", arguments, {}, piped=True)
+            assert process.stdin is not None  # noqa: S101
+            assert process.stdout is not None  # noqa: S101
+            process.stdout.readline()
+            producer_s, redis_s = cpu_s(process.pid), cpu_s(rig.redis_pid)
+            process.stdin.write(b"go\n")
+            process.stdin.flush()
+            took_s = float(process.stdout.readline())
+            producer_s, redis_s = cpu_s(process.pid) - producer_s, cpu_s(rig.redis_pid) - redis_s
+            return {**_figures(count * GENERATIONS, took_s, producer_s, redis_s), **delays(how, rig)}
+
+    return run
 
 
 APPEND: Final = Benchmark(
     name="append",
-    title="What a worker's log takes at most, without a provider's SDK",
+    title="What the log takes at most of a worker, and of a program that produces by itself, without a provider's SDK",
     note=f"{GENERATIONS} generations at once whose source yields as fast as it is asked; the worker fences, batches, "
-    "publishes and remembers each entry. Beside it a process that only pipelines XADD in batches of the same size. "
-    "This is the log's ceiling, not what a worker generates: with the official SDKs and the HTTP client "
-    "below them, one worker does 4,600 to 7,200 tokens/s.",
-    systems={BARE: _bare, OURS: _midstream},
+    "publishes and remembers each entry, and so does `midstream.produce`, in as many blocks of a program of its own. "
+    "Beside them a process that only pipelines XADD in batches of the same size. Alone: an entry every 20 ms, to one "
+    "tail of a broker, or to an XREAD. This is the log's ceiling, not what a worker generates: with the official SDKs "
+    "and the HTTP client below them, one worker does 4,600 to 7,200 tokens/s.",
+    systems={BARE: _program(XADD), PRODUCED: _program(PRODUCE), OURS: _midstream},
     plotted=("entries/s",),
     ratio=(OURS, BARE),
 )

@@ -19,6 +19,7 @@ from tests.servers import ValkeyProcess, free_port
 
 ROOT: Final = Path(__file__).parents[2]
 KEY: Final = "bench-key"
+TENANT: Final = "bench"
 READY_S: Final = 20.0
 STOP_S: Final = 10.0
 TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
@@ -154,7 +155,7 @@ class Rig:
     def _settings(self, settings: Mapping[str, object]) -> dict[str, str]:
         return {
             "MIDSTREAM_REDIS_URL": self.redis_url,
-            "MIDSTREAM_API_KEYS": f"{KEY}:bench",
+            "MIDSTREAM_API_KEYS": f"{KEY}:{TENANT}",
             **{f"MIDSTREAM_{name.upper()}": str(value) for name, value in settings.items()},
         }
 
