@@ -74,4 +74,6 @@ async def test_other_methods_are_refused_and_the_endpoint_is_described(
         "after",
         "follow",
         "steps",
+        "partial",
+        "pace",
     ]

@@ -15,9 +15,11 @@ from midstream.faces.chat import ChatFace
 from midstream.faces.face import Face
 from midstream.faces.messages import MessagesFace
 from midstream.faces.native import NativeFace
+from midstream.faces.native_objects import NativeObjectsFace
 from midstream.faces.objects import ObjectsFace
 from midstream.faces.responses import ResponsesFace
 from midstream.faces.ui_messages import UiMessagesFace
+from midstream.faces.ui_objects import UiObjectsFace
 from midstream.log.entries import COMPLETED, OUTCOMES, Entry, Stored, encode
 from tests.unit.face_readers import (
     Documents,
@@ -47,6 +49,10 @@ class Case:
 
 CASES = {
     "native": Case(lambda _: NativeFace(), read_entries, takes_back=True),
+    "native, with the value": Case(lambda _: NativeObjectsFace(NativeFace(), 1_000), read_entries, takes_back=True),
+    "AI SDK 7, with the value": Case(
+        lambda stream: UiObjectsFace(UiMessagesFace("m", stream[:8], 7), 1_000), read_ui_messages, takes_back=True
+    ),
     "objects": Case(lambda _: ObjectsFace(), read_entries, takes_back=True, documents=documents_of_list),
     "chat": Case(lambda stream: ChatFace(stream, 0, "m"), read_chat, takes_back=False),
     "chat with usage": Case(lambda stream: ChatFace(stream, 0, "m", include_usage=True), read_chat, takes_back=False),

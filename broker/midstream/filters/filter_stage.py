@@ -118,7 +118,7 @@ class FilterStage:
                 raise
             if isinstance(error, TimeoutError) and limit.expired():
                 raise SourceError(TIMEOUT, f"The filter {self.name} took longer than {self._timeout_s:g} s.") from None
-            logger.exception("the filter %s failed", self.name)
+            logger.exception("the filter %s failed", self.name, extra={"stream": self.context.stream_id})
             raise SourceError(FAILED, f"The filter {self.name} raised {type(error).__name__}.") from None
 
     def _sorted(self, items: list[object], delta: Delta) -> tuple[list[Delta], Run | None]:

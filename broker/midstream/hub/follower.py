@@ -11,6 +11,7 @@ from midstream.faces.face import Face
 from midstream.hub.frames import Frames
 from midstream.hub.lagging import Lagging
 from midstream.hub.log_sync import PAGE_ENTRIES, PAGE_SEGMENTS, LogSync, Phase
+from midstream.hub.paced import paced
 from midstream.hub.segment import Segment, start_of
 from midstream.hub.tail import Tail
 from midstream.hub.tenant_counts import TenantCounts
@@ -114,13 +115,22 @@ class Follower:
         self._close_if_unused()
 
     def join(
-        self, face: Face[Any], after: int, until: int | None = None, *, mark: tuple[int, bytes] | None = None
+        self,
+        face: Face[Any],
+        after: int,
+        until: int | None = None,
+        *,
+        mark: tuple[int, bytes] | None = None,
+        pace: float | None = None,
     ) -> Tail:
-        """Add a tail that reads after offset `after`; it sends nothing before `Tail.begin`."""
+        """Add a tail that reads after offset `after`; it sends nothing before `Tail.begin`.
+
+        With a `pace` it is sent so many characters of text a second.
+        """
         (_RESUMED if after else _STARTED).number += 1
         if after < self.sync.tail:
             _REPLAYS.number += 1
-        tail = Tail(self, face, after, until, mark)
+        tail = Tail(self, face, after, until, mark) if pace is None else paced(self, pace, face, after, until, mark)
         self.tails.add(tail)
         self._tenant_tails.add(self._tenant)
         return tail

@@ -6,6 +6,7 @@ from midstream.faces.face import Face
 from midstream.hub.log_sync import LogSync
 from midstream.hub.segment import NotInMemory, index_of
 from midstream.hub.window import Window
+from midstream.log.entries import decode
 
 CHUNK_BYTES: Final = 262_144
 """Size at which a chunk is handed to a sink rather than grown."""
@@ -91,6 +92,12 @@ class Frames:
                 self._text_bytes += segment.text_bytes
                 self._window.grow(segment.text_bytes)
         return state
+
+    def chars_at(self, offset: int) -> int:
+        """Return the length of the text at an offset; 0 where it is none, or is not in memory any more."""
+        segment = self._window.get(self._sync.stream_id, index_of(offset))
+        stored = None if segment is None else segment.entry_at(offset)
+        return 0 if stored is None else len(decode(stored.content, offset, stored.epoch).text)
 
     def drop_chunks(self) -> None:
         """Drop the chunks: at a beat, because nobody may ask for them again, or because their memory is wanted."""

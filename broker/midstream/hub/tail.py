@@ -7,9 +7,8 @@ from typing import Any, Final, Protocol
 from midstream import counters
 from midstream.access.grant import Grant
 from midstream.faces.face import Face
-from midstream.hub.frames import Frames
 from midstream.hub.lagging import Lagging
-from midstream.hub.log_sync import LogSync
+from midstream.hub.reader import Reader
 from midstream.hub.segment import NotInMemory
 
 
@@ -30,38 +29,6 @@ class Sink(Protocol):
         ...
 
 
-class Reader(Protocol):
-    """What a tail needs of its follower."""
-
-    @property
-    def stream_id(self) -> str:
-        """The stream that is read."""
-        ...
-
-    @property
-    def sync(self) -> LogSync:
-        """The stream's log as this process knows it."""
-        ...
-
-    @property
-    def frames(self) -> Frames:
-        """What tails are sent of it."""
-        ...
-
-    @property
-    def lagging(self) -> Lagging:
-        """The clients of this process that lag."""
-        ...
-
-    def load(self, index: int, tail: "Tail") -> None:
-        """Read a segment from the log, then pump the tail."""
-        ...
-
-    def leave(self, tail: "Tail") -> None:
-        """Move the tail no more."""
-        ...
-
-
 class TailState(Enum):
     """Where a tail is between its joining and its end."""
 
@@ -79,11 +46,13 @@ class TailState(Enum):
 
 CLIENTS: Final = {
     "NativeFace": "sse",
+    "NativeObjectsFace": "sse",
     "ObjectsFace": "websocket",
     "ChatFace": "openai chat",
     "ResponsesFace": "openai responses",
     "MessagesFace": "anthropic",
     "UiMessagesFace": "ai sdk",
+    "UiObjectsFace": "ai sdk",
 }
 """What kind of client each wire format is for, by the name of its face."""
 _OPEN: Final = TailState.OPEN  # `pump` looks at it for every tail and publication

@@ -41,7 +41,13 @@ class CallerFollower:
         return self._follower.ended
 
     def join(
-        self, face: Face[Any], after: int, until: int | None = None, *, mark: tuple[int, bytes] | None = None
+        self,
+        face: Face[Any],
+        after: int,
+        until: int | None = None,
+        *,
+        mark: tuple[int, bytes] | None = None,
+        pace: float | None = None,
     ) -> Tail:
         """Add a tail that reads after offset `after`; it sends nothing before `Tail.begin`.
 
@@ -53,7 +59,7 @@ class CallerFollower:
             raise LogTrimmed(self._follower.first)
         if self._room is not None:
             self._room.require_tail(len(self._follower.tails))
-        tail = self._follower.join(face, after, until, mark=mark)
+        tail = self._follower.join(face, after, until, mark=mark, pace=pace)
         tail.grant = self._grant
         return tail
 

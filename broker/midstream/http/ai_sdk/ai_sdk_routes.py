@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Annotated, Any, Final, Literal
 
 import orjson
 from fastapi import APIRouter, Header, Query, Response
@@ -10,7 +10,9 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.convertors import PathConvertor, register_url_convertor
 
+from midstream.faces.face import Face
 from midstream.faces.ui_messages import RESETTING_MAJOR, TAG_CHARS, UiMessagesFace
+from midstream.faces.ui_objects import UiObjectsFace
 from midstream.http.ai_sdk.ui_request import MESSAGE_ID, ChatRequest
 from midstream.http.auth import ACaller
 from midstream.http.json_response import JsonResponse
@@ -42,6 +44,11 @@ Major = Annotated[
     Header(alias="AI-SDK-Major", description="The major version of the client's `ai` package, if it is 7 or more."),
 ]
 
+Partial = Annotated[
+    Literal["json"] | None,
+    Query(description="`json`: `data-object` parts hold the value of the answer in JSON so far."),
+]
+
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
@@ -51,6 +58,7 @@ class _Reading:
         after: The offset of the last chunk that it has.
         follow: Whether it waits for more at the tail.
         major: The client's major version of `ai`, as it sent it.
+        partial: Whether it is sent the value of an answer in JSON so far.
         mark: Whether the end of what was logged before it came is to be marked.
     """
 
@@ -58,6 +66,7 @@ class _Reading:
     mark: bool
     after: int = 0
     follow: bool = True
+    partial: Partial = None
 
 
 async def _tail(caller: Caller, chat: CallerChat, stream: StreamHandle, reading: _Reading) -> Response:
@@ -73,15 +82,18 @@ async def _tail(caller: Caller, chat: CallerChat, stream: StreamHandle, reading:
             return Response(status_code=NOTHING, headers={"Stream-Id": stream.id})
         if after > follower.tail:
             after = 0
-        face = UiMessagesFace(
+        message = UiMessagesFace(
             message_id=orjson.loads(stream.state.metadata).get(MESSAGE_ID) or f"msg-{stream.id}",
             tag=stream.id[:TAG_CHARS],
             major=RESETTING_MAJOR if _is_resetting(reading.major) else 0,
             after_reset=reset if after == 0 or after >= reset else 0,
         )
+        face: Face[Any] = message
+        if reading.partial is not None:
+            face = UiObjectsFace(message, caller.settings.structured_bytes)
         # What was logged before this client came; the end itself stays the last chunk.
         replayed = follower.tail - follower.ended
-        mark = (replayed, face.boundary(replayed)) if reading.mark and replayed > after else None
+        mark = (replayed, message.boundary(replayed)) if reading.mark and replayed > after else None
         tail = follower.join(face, after, None if reading.follow else follower.tail, mark=mark)
 
     async def note_seen(_gone: bool) -> None:
@@ -105,7 +117,9 @@ def _is_resetting(major: str | None) -> bool:
 
 
 @router.post("", response_class=Response)
-async def post_chat(body: ChatRequest, caller: ACaller, ai_sdk_major: Major = None) -> Response:
+async def post_chat(
+    body: ChatRequest, caller: ACaller, ai_sdk_major: Major = None, partial: Partial = None
+) -> Response:
     """Begin the chat's next answer, or join it if an equal request began it. The response is its UI message stream."""
     try:
         request = body.generation()
@@ -114,7 +128,7 @@ async def post_chat(body: ChatRequest, caller: ACaller, ai_sdk_major: Major = No
     caller.streams.require_room()
     chat = caller.chat(body.id)
     stream, is_new = await chat.submit(request, body.digest, regenerate=body.regenerates)
-    return await _tail(caller, chat, stream, _Reading(ai_sdk_major, mark=not is_new))
+    return await _tail(caller, chat, stream, _Reading(ai_sdk_major, mark=not is_new, partial=partial))
 
 
 @router.get(
@@ -131,6 +145,7 @@ async def resume_chat(
         Query(description="`false`: stop at the tail, without `[DONE]`, for a client that reads on in another way."),
     ] = True,
     ai_sdk_major: Major = None,
+    partial: Partial = None,
 ) -> Response:
     """Replay the chat's answer and follow it. With a cursor, send only what comes after it."""
     chat = caller.chat(chat_id)
@@ -140,7 +155,8 @@ async def resume_chat(
     if stream is None:
         return Response(status_code=NOTHING)
     try:
-        return await _tail(caller, chat, stream, _Reading(ai_sdk_major, mark=True, after=after, follow=follow))
+        reading = _Reading(ai_sdk_major, mark=True, after=after, follow=follow, partial=partial)
+        return await _tail(caller, chat, stream, reading)
     except StreamAbsent:
         return Response(status_code=NOTHING)
 

@@ -2,15 +2,17 @@
 
 import logging
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from fastapi import FastAPI, Request, Response
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 from starlette.datastructures import QueryParams
 from starlette.routing import Route, compile_path
 from starlette.types import Receive, Scope, Send
 
+from midstream.faces.face import Face
 from midstream.faces.native import NativeFace
+from midstream.faces.native_objects import NativeObjectsFace
 from midstream.faces.sse_frames import with_retry
 from midstream.http import request_ids
 from midstream.http.auth import caller_in
@@ -27,8 +29,11 @@ PATH: Final = "/v1/streams/{stream_id}/events"
 NATIVE: Final = NativeFace()
 WITH_STEPS: Final = NativeFace(with_steps=True)
 MAX_CURSOR_DIGITS: Final = 15
+MOST_CHARS_PER_S: Final = 100_000
 _EVENTS_PATH: Final = compile_path(PATH)[0]
 _BOOL: Final = TypeAdapter(bool)
+_JSON: Final[TypeAdapter[str]] = TypeAdapter(Literal["json"])
+_PACE: Final[TypeAdapter[float]] = TypeAdapter(Annotated[float, Field(ge=1, le=MOST_CHARS_PER_S)])
 
 
 def cursor(last_event_id: bytes | None, query: str | None) -> int:
@@ -52,7 +57,8 @@ def events(
     *,
     after: int,
     follow: bool = True,
-    steps: bool = False,
+    face: Face[Any] = NATIVE,
+    pace: float | None = None,
     status: int = 200,
     headers: dict[str, str] | None = None,
 ) -> EventResponse:
@@ -63,7 +69,7 @@ def events(
     """
     reset = "cursor_ahead" if after > follower.tail else None
     return EventResponse(
-        follower.join(WITH_STEPS if steps else NATIVE, after, None if follow else follower.tail),
+        follower.join(face, after, None if follow else follower.tail, pace=pace),
         reset=reset,
         opening=with_retry(settings.retry_ms),
         send_timeout_s=settings.send_timeout_ms / 1000,
@@ -78,21 +84,38 @@ async def get_events(scope: Scope) -> Response:
     stream_id: str = scope["path_params"]["stream_id"]
     query: Mapping[str, str] = QueryParams(scope["query_string"]) if scope["query_string"] else {}
     after = cursor(head_of(scope).get(b"last-event-id"), query.get("after"))
-    follows, steps = _truth(query, "follow", default=True), _truth(query, "steps", default=False)
-    if steps:
-        caller.streams.require_whole_tenant()
+    follows, pace = True, None
+    face: Face[Any] = NATIVE
+    if query:  # most tails come back without one
+        follows, pace = _truth(query, "follow", default=True), _pace(query)
+        if steps := _truth(query, "steps", default=False):
+            caller.streams.require_whole_tenant()
+        face = _face(query, caller.settings, steps=steps)
     async with caller.streams.follow(stream_id, after) as follower:
         if follower.ended and after == follower.tail:
             return Response(status_code=204, headers={"Stream-Id": stream_id})
-        return events(follower, caller.settings, after=after, follow=follows, steps=steps)
+        return events(follower, caller.settings, after=after, follow=follows, face=face, pace=pace)
+
+
+def _face(query: Mapping[str, str], settings: Settings, *, steps: bool) -> Face[Any]:
+    native, partial = WITH_STEPS if steps else NATIVE, query.get("partial")
+    if partial is None:
+        return native
+    _validated(_JSON, query, "partial")
+    return NativeObjectsFace(native, settings.structured_bytes)
+
+
+def _pace(query: Mapping[str, str]) -> float | None:
+    return None if query.get("pace") is None else float(_validated(_PACE, query, "pace"))
 
 
 def _truth(query: Mapping[str, str], name: str, *, default: bool) -> bool:
-    value = query.get(name)
-    if value is None:
-        return default
+    return default if query.get(name) is None else bool(_validated(_BOOL, query, name))
+
+
+def _validated(adapter: TypeAdapter[Any], query: Mapping[str, str], name: str) -> Any:
     try:
-        return _BOOL.validate_python(value)
+        return adapter.validate_python(query[name])
     except ValidationError as error:
         raise misfit([{**fault, "loc": ("query", name)} for fault in error.errors()]) from error
 
@@ -170,6 +193,18 @@ DESCRIPTION: Final[dict[str, Any]] = {
                 "in": "query",
                 "description": "`true`: show what steps hold; for credentials of the whole tenant.",
                 "schema": {"type": "boolean", "default": False},
+            },
+            {
+                "name": "partial",
+                "in": "query",
+                "description": "`json`: texts have `partial`, the value of the answer in JSON so far.",
+                "schema": {"type": "string", "enum": ["json"]},
+            },
+            {
+                "name": "pace",
+                "in": "query",
+                "description": "Characters of text a second at which entries are sent, at most.",
+                "schema": {"type": "number", "minimum": 1, "maximum": MOST_CHARS_PER_S},
             },
         ],
         "responses": {
