@@ -100,4 +100,5 @@ def test_a_position_goes_on_only_from_where_nothing_is_held() -> None:
     assert through(work, Text("a sk"), marks[0], Text("-"), marks[1]) == [Text("a ")]
     assert through(work, Text(" b s"), marks[2]) == [Text("sk-"), marks[1], Text(" b ")]
     assert through(work, Text("k-abcd"), marks[3]) == []
-    assert through(work, Text(" c"), marks[4]) == [Text("[key] c"), marks[3], marks[4]]
+    assert through(work, Text(" c"), marks[4]) == [Text("[key] c"), marks[4]]
+    assert through(work, Text("s"), marks[0], Text("ea"), marks[1]) == [Text("s"), marks[0], Text("ea"), marks[1]]

@@ -144,22 +144,20 @@ class FilterStage:
         return Text(joined(out.text)) if isinstance(out, Text) else out
 
     def _with_marks(self, delta: Delta, outs: list[Delta]) -> list[Delta]:
-        """Put the last position that everything before it has gone on from into its place."""
-        if not self._marks:
+        """Put the last position that everything before it has gone on from into its place, where that can be told."""
+        if not self._marks or not isinstance(delta, Run):
             return outs
-        marks, self._marks = self._marks, []
-        if self.held is None:
-            return [*outs, marks[-1][1]]
-        whole, kept = string_of(delta), string_of(self.held)  # type: ignore[arg-type]  # what is held is of a run
+        whole, kept = string_of(delta), "" if self.held is None else string_of(self.held)
         gone = len(whole) - len(kept)
-        self._marks = [(at - gone, mark) for at, mark in marks if at > gone]
-        ready = [(at, mark) for at, mark in marks if at <= gone]
+        ready = [(at, mark) for at, mark in self._marks if at <= gone]
+        self._marks = [(at - gone, mark) for at, mark in self._marks if at > gone]
         if not ready:
             return outs
         at, mark = ready[-1]
         match outs:
             case [Text() | Reasoning() | ToolInput() as out] if string_of(out) + kept == whole:
                 return [with_string(out, whole[:at]), mark, *([with_string(out, whole[at:gone])] if at < gone else [])]
+        # Within a text that the filter has changed, no place can be told.
         return [*outs, mark] if at == gone and whole.endswith(kept) else outs
 
 
