@@ -3,15 +3,21 @@
 import time
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
+from midstream.access.limit_settings import LimitSettings
 from scripts.benchmarks import nchan
 from scripts.benchmarks.benchmark import OBVIOUS, OURS, Benchmark, Figures, percentile
 from scripts.benchmarks.load import Load
-from scripts.benchmarks.producer import MIDSTREAM, NCHAN, XADD, Producer
+from scripts.benchmarks.producer import MIDSTREAM, NCHAN, UNNAMED, XADD, Producer
 from scripts.benchmarks.rig import Rig, Server, cpu_s, waited_s
 
 PEER: Final = "nginx + nchan"
+UNLOCKED: Final = "midstream without locks"
+NO_LOCKS: Final[dict[str, Any]] = {
+    name: 0 for name, field in LimitSettings.model_fields.items() if str(field.description).endswith("0: no limit")
+} | {"api_keys": "", "allowed_hosts": "bench"}
+"""Settings of a broker that asks for no key and bounds nothing that can be left unbounded."""
 FOLLOWED: Final = (OBVIOUS, PEER, OURS) if nchan.MODULE and nchan.NGINX else (OBVIOUS, OURS)
 """The systems whose live tails are measured; nchan only where it is installed."""
 PEER_NOTE: Final = " nchan (C) keeps messages in memory only and has no log." if PEER in FOLLOWED else ""
@@ -35,6 +41,8 @@ def started(rig: Rig, system: str, streams: int, size: int = 32, **settings: obj
     """Start a system's front and a producer for it."""
     if system == OURS:
         return rig.front(**settings), Producer(rig, MIDSTREAM, streams, size)
+    if system == UNLOCKED:
+        return rig.front(**settings | NO_LOCKS), Producer(rig, UNNAMED, streams, size)
     if system == PEER:
         server = rig.nchan()
         return server, Producer(rig, NCHAN, streams, size, f"http://127.0.0.1:{server.port}")
@@ -78,7 +86,8 @@ def measured(rig: Rig, server: Server, producer: Producer, load: Load, entries: 
     }
 
 
-def _run(system: str, shape: Shape, quick: bool) -> Figures:
+def run(system: str, shape: Shape, quick: bool) -> Figures:
+    """Tail so many streams, and append to them."""
     with Rig() as rig:
         server, producer = started(rig, system, shape.streams)
         with Load(server.port) as load:
@@ -96,7 +105,7 @@ def _benchmark(name: str, title: str, shape: Shape, *, headlines: bool = True) -
         "FastAPI with sse-starlette and a blocking XREAD for each client; where it falls behind, one XREAD brings it "
         f"several entries, so its CPU per delivery falls as its delay grows.{PEER_NOTE}"
     )
-    systems = {system: partial(_run, system, shape) for system in FOLLOWED}
+    systems = {system: partial(run, system, shape) for system in FOLLOWED}
     return Benchmark(
         name,
         title,
@@ -114,6 +123,7 @@ def _benchmark(name: str, title: str, shape: Shape, *, headlines: bool = True) -
 
 FANOUT: Final = _benchmark("fanout", "One stream to 1,000 tails", Shape(1, 1_000, 50))
 MANY: Final = _benchmark("many", "200 streams to 5 tails each", Shape(200, 5, 50))
+LIGHT_SHAPE: Final = Shape(200, 5, 4)
 LIGHT: Final = _benchmark(
-    "light", "200 streams to 5 tails each, 4,000 deliveries a second", Shape(200, 5, 4), headlines=False
+    "light", "200 streams to 5 tails each, 4,000 deliveries a second", LIGHT_SHAPE, headlines=False
 )

@@ -21,7 +21,7 @@ from midstream.lifecycle.ending import end_entry
 from midstream.log.calls import SOURCES, Append
 from midstream.log.connect import connect
 from midstream.log.entries import encode
-from midstream.log.keys import Keys, id_of, new_id, stream_name
+from midstream.log.keys import UNNAMED_TENANT, Keys, id_of, new_id, stream_name
 from midstream.log.log import Log
 from midstream.log.values import Ending, Fence, NewStream
 from scripts.benchmarks.load import STAMP_DIGITS
@@ -44,6 +44,8 @@ OPEN: Final = -1
 """Stands for the tail, which is another one in each append."""
 APPEND: Final = SOURCES["append"]
 MIDSTREAM: Final = "midstream"
+UNNAMED: Final = "unnamed"
+"""midstream too, for a broker without keys."""
 XADD: Final = "xadd"
 NCHAN: Final = "nchan"
 
@@ -187,13 +189,13 @@ def _packed(word: str | bytes | int) -> bytes:
     return b"$%d\r\n%b\r\n" % (len(word), word)
 
 
-async def _claimed(url: str, streams: int) -> dict[str, tuple[Fence, int]]:
+async def _claimed(url: str, streams: int, tenant: str) -> dict[str, tuple[Fence, int]]:
     redis = connect(url, 30.0, 4)
     log = Log(redis, PREFIX)
     tails: dict[str, tuple[Fence, int]] = {}
-    new = NewStream(digest="bench", tenant=TENANT, model="bench", ttl_s=TTL_S, request=b'{"input":"bench"}')
+    new = NewStream(digest="bench", tenant=tenant, model="bench", ttl_s=TTL_S, request=b'{"input":"bench"}')
     for _ in range(streams):
-        stream = stream_name(TENANT, new_id())
+        stream = stream_name(tenant, new_id())
         await log.create(stream, new, look_in_ms=LOOK_MS)
         claim = await log.claim(stream, "bench", LEASE_MS)
         tails[stream] = claim.fence, claim.state.tail
@@ -214,7 +216,8 @@ async def _seal(url: str, claimed: dict[str, tuple[Fence, int]], tails: dict[str
 
 def main(url: str, kind: str, streams: str, size: str) -> None:
     """Do what stdin says until it is closed."""
-    claimed = asyncio.run(_claimed(url, int(streams))) if kind == MIDSTREAM else None
+    tenant = {MIDSTREAM: TENANT, UNNAMED: UNNAMED_TENANT}.get(kind)
+    claimed = asyncio.run(_claimed(url, int(streams), tenant)) if tenant else None
     tails = {stream: tail for stream, (_, tail) in (claimed or {}).items()} or {
         new_id(): 0 for _ in range(int(streams))
     }

@@ -17,7 +17,8 @@ GONE_S: Final = 0.5
 TIMEOUT_S: Final = 60.0
 
 
-def _run(system: str, quick: bool) -> Figures:
+def run(system: str, quick: bool) -> Figures:
+    """Break the connections of all clients, and time their return."""
     with Rig() as rig:
         server, producer = started(rig, system, 1)
         with Load(server.port) as load:
@@ -50,7 +51,7 @@ STORM: Final = Benchmark(
     note=f"All connections of one stream are broken; {GONE_S:g} s and {MISSED} entries later all clients connect again "
     "with their Last-Event-ID: time until the last one has what it missed. The clients connect one after another from "
     "one process, which takes its own share of that time.",
-    systems={system: partial(_run, system) for system in (OBVIOUS, OURS)},
+    systems={system: partial(run, system) for system in (OBVIOUS, OURS)},
     plotted=("all caught up, s",),
     headlines={"all caught up, s": f"{TAILS:,} clients come back at once: all have caught up after, s"},
 )

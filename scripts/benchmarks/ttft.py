@@ -6,7 +6,7 @@ import time
 from typing import Final
 
 from scripts.benchmarks.benchmark import OBVIOUS, OURS, Benchmark, Figures, percentile
-from scripts.benchmarks.rig import KEY, Rig
+from scripts.benchmarks.rig import KEY, Rig, cpu_s
 
 FIRST_DELAY_MS: Final = 20
 REQUESTS: Final = 250
@@ -60,13 +60,17 @@ def _proxy(quick: bool) -> Figures:
         return _figures(server.port, "/chat", {"model": "bench", "messages": MESSAGES}, b"event: text", quick)
 
 
-def _midstream(quick: bool) -> Figures:
+def midstream(quick: bool, **locks: object) -> Figures:
+    """Ask ours, with settings that bound more or less."""
     with Rig() as rig:
-        settings = {"providers": json.dumps({"fake": f"{rig.provider()}/v1"})}
+        settings = {"providers": json.dumps({"fake": f"{rig.provider()}/v1"})} | locks
         rig.worker(**settings)
         server = rig.front(**settings)
         body: dict[str, object] = {"model": "fake/bench", "messages": MESSAGES, "stream": True}
-        return _figures(server.port, "/v1/streams", body, b"event: text", quick)
+        used_s = cpu_s(server.pid)
+        figures = _figures(server.port, "/v1/streams", body, b"event: text", quick)
+        requests = WARM_UP + (QUICK_REQUESTS if quick else REQUESTS)
+        return {**figures, "front CPU, ms a request": 1_000 * (cpu_s(server.pid) - used_s) / requests}
 
 
 TTFT: Final = Benchmark(
@@ -75,7 +79,7 @@ TTFT: Final = Benchmark(
     note=f"From the POST to the first text frame, less the provider's delay of {FIRST_DELAY_MS} ms, one request at a "
     "time over one connection. The provider on loopback alone is the floor; the obvious way is a FastAPI route that "
     "passes the same SDK's stream on and keeps nothing.",
-    systems={"provider alone": _provider, OBVIOUS: _proxy, OURS: _midstream},
+    systems={"provider alone": _provider, OBVIOUS: _proxy, OURS: midstream},
     plotted=("added p50, ms", "added p99, ms"),
     ratio=None,
     headlines={"added p50, ms": "Time added to the provider's first token, p50, ms"},
