@@ -30,6 +30,7 @@ WATCH = secrets_watch.Watch()
 
 
 def pytest_configure() -> None:
+    gc.disable()  # until all tests are imported, of which nothing becomes garbage
     logging.getLogger().addHandler(WATCH)
     os.environ[leaks.RUN_VARIABLE] = str(os.getpid())
     # Every HTTP client loads all authorities that it may trust, for 40 ms; tests speak to loopback alone.
@@ -46,6 +47,7 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_ALLOCATIONS)
+    gc.enable()
 
 
 @pytest.hookimpl(trylast=True)

@@ -6,6 +6,7 @@ process has ended, `exit <code>`, and closes the connection. The end of the serv
 """
 
 import asyncio
+import gc
 import importlib
 import json
 import os
@@ -253,8 +254,12 @@ def _become(wish: Wish) -> None:
 
 def _main() -> None:
     sys.path.insert(0, str(ROOT))
+    gc.disable()
     for name in IMPORTS:
         importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # else each process that is forked would walk, and so copy, all that was imported
+    gc.enable()
     _Server(sys.argv[1]).serve()
 
 
