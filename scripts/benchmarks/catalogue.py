@@ -5,6 +5,7 @@ from typing import Final
 from scripts.benchmarks.append import APPEND
 from scripts.benchmarks.benchmark import Benchmark
 from scripts.benchmarks.capacity import CAPACITY
+from scripts.benchmarks.console_hour import CONSOLE_HOUR
 from scripts.benchmarks.faces import FACES_COST
 from scripts.benchmarks.find import FIND
 from scripts.benchmarks.following import FANOUT, LIGHT, MANY
@@ -14,6 +15,7 @@ from scripts.benchmarks.never_reading import NEVER_READING
 from scripts.benchmarks.replay import REPLAY
 from scripts.benchmarks.storm import STORM
 from scripts.benchmarks.ttft import TTFT
+from scripts.benchmarks.watched import WATCHED
 
 BENCHMARKS: Final[dict[str, Benchmark]] = {
     benchmark.name: benchmark
@@ -31,5 +33,7 @@ BENCHMARKS: Final[dict[str, Benchmark]] = {
         MEMORY,
         FACES_COST,
         FIND,
+        WATCHED,
+        CONSOLE_HOUR,
     )
 }

@@ -121,7 +121,8 @@ def _benchmark(name: str, title: str, shape: Shape, *, headlines: bool = True) -
     )
 
 
-FANOUT: Final = _benchmark("fanout", "One stream to 1,000 tails", Shape(1, 1_000, 50))
+FANOUT_SHAPE: Final = Shape(1, 1_000, 50)
+FANOUT: Final = _benchmark("fanout", "One stream to 1,000 tails", FANOUT_SHAPE)
 MANY: Final = _benchmark("many", "200 streams to 5 tails each", Shape(200, 5, 50))
 LIGHT_SHAPE: Final = Shape(200, 5, 4)
 LIGHT: Final = _benchmark(

@@ -7,6 +7,7 @@ from tests.faults.families import (
     drained,
     duplicates,
     http_producers,
+    operators,
     own_producers,
     power_loss,
     redis_away,
@@ -36,6 +37,7 @@ FAMILIES: dict[str, Family] = {
         *skew.FAMILIES,
         *slips.FAMILIES,
         *own_producers.FAMILIES,
+        *operators.FAMILIES,
         *http_producers.FAMILIES,
     )
 }
