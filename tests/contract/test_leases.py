@@ -11,6 +11,7 @@ import pytest
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
+from midstream import counters
 from midstream.log.log import Log
 from midstream.settings import Settings
 from tests import inside
@@ -148,6 +149,30 @@ async def test_busy_appends_do_not_starve_the_renewals(server: ValkeyProcess) ->
         for stream_id in blockers:
             assert (await read(client, stream_id)).end == ("completed", None)
     await proxy.close()
+
+
+async def test_a_renewal_that_meets_our_own_end_is_no_loss(
+    server: ValkeyProcess, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Lease/Renew: the end has taken effect, and its answer is on its way for two renewals."""
+    proxy = await Proxy(free_port(), server.port).open()
+    direct = settings_of(server.url)
+    through = settings_of(f"redis://127.0.0.1:{proxy.port}/0", redis_timeout_s=LEASE_S)
+    losses = counters.counts().get(("lease_losses",), 0)
+    async with client_alone(direct) as client, inside.worker(through):
+        await read(client, (await client.start("0", model="app/calm"))["id"])  # the server knows the scripts now
+        calm = (await client.start("0.3", model="app/calm"))["id"]
+        proxy.rule(runs("seal", calm), "hold_reply")
+        renewal = proxy.rule(runs("renew", calm), "late", nth=100)
+        await client.state(calm, 10)
+        before = renewal.seen
+        async with asyncio.timeout(10):
+            while renewal.seen < before + 2:
+                await asyncio.sleep(0.01)
+        assert (await read(client, calm)).end == ("completed", None)
+    await proxy.close()
+    assert "is lost to us" not in caplog.text
+    assert counters.counts().get(("lease_losses",), 0) == losses
 
 
 async def test_writes_that_wait_for_redis_are_reported_once(

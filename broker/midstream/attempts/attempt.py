@@ -38,6 +38,7 @@ class Attempt:
         fence: Epoch and owner, which the server compares with its own at every write.
         tail: The last offset that is known to be written.
         last_ms: When entries were last to be written, or the claim, by the server's clock.
+        is_sealing: The end is on its way, and may have taken effect.
         sealed: The end is written, so there is no lease any more.
         sealed_s: When that was, by the monotonic clock.
         look: The next look that a reaper planned at the stream; None: the claim's answer was lost.
@@ -53,6 +54,7 @@ class Attempt:
         self.fence = fence
         self.tail = state.tail
         self.last_ms = state.started_ms
+        self.is_sealing = False
         self.sealed = False
         self.sealed_s = 0.0
         self.look = look
@@ -111,6 +113,7 @@ class Attempt:
         Returns when the end is on the server's disk, if the server can tell that. Until then, all entries are kept
         here, so that they can be written again.
         """
+        self.is_sealing = True
         await self._seal(contents, outcome)
         self.sealed, self.sealed_s = True, time.monotonic()
         while True:

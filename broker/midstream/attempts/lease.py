@@ -17,7 +17,7 @@ from midstream.attempts.attempt import Attempt, Lost
 from midstream.attempts.conclusion import Stop
 from midstream.attempts.loop_watch import LoopWatch
 from midstream.attempts.renewals import Lease, Renewals, Renewed
-from midstream.log.errors import LogUnavailable, StaleEpoch
+from midstream.log.errors import LogUnavailable, StaleEpoch, StreamSealed
 from midstream.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -158,6 +158,8 @@ class LeaseKeeper:
                 continue  # its end was written while the renewal was under way
             if answer is True:
                 generation.stop(Stop.CANCELLED)
+            elif isinstance(answer, StreamSealed) and generation.attempt.is_sealing:
+                continue  # by us, or by another one: the answer to our seal tells
             elif isinstance(answer, StaleEpoch) and answer.current < fence.epoch:
                 task = self._loop.create_task(self._reclaim(generation), name=f"reclaim {stream_id}")
                 self._reclaims.add(task)
