@@ -245,6 +245,7 @@ async def test_entries_are_shown_without_their_content_unless_it_is_asked_for(
         stream_id = (await client.post("/v1/streams", json=SHORT)).json()["id"]
         await client.get(f"/v1/streams/{stream_id}?wait=10")
     path = f"/v1/operate/streams/default/{stream_id}"
+    assert (await client.get(f"{path}/entries?after={2**64}")).status_code == 400
     page = (await client.get(f"{path}/entries?after=1&limit=2")).json()
     assert [each["offset"] for each in page["data"]] == [2, 3]
     assert page["data"][0].keys() == {"offset", "epoch", "type", "written_ms", "bytes"}

@@ -92,7 +92,7 @@ async def run(examples: int, options: list[str]) -> int:
         command += ["--phases", "examples,coverage,fuzzing", "--continue-on-failure", "--no-color", "--warnings", "off"]
         hooks = {"SCHEMATHESIS_HOOKS": "tests.fuzz.schema_hooks", "SCHEMA_THERE": json.dumps(await there(system))}
         environment = os.environ | hooks | {"PYTHONPATH": str(ROOT)}
-        process = await asyncio.create_subprocess_exec(*command, *options, env=environment)
+        process = await asyncio.create_subprocess_exec(*command, *options, env=environment, cwd=folder)
         status = await process.wait()
         for name in ("broker0", "worker0"):
             lines = [line for line in system.log(name).splitlines() if "midstream.ends.deliverer" not in line]

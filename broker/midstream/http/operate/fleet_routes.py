@@ -64,7 +64,7 @@ async def get_entries(
     tenant: str,
     stream_id: str,
     operator: AnOperator,
-    after: Annotated[int, Query(ge=0, description="The last offset that you have.")] = 0,
+    after: Annotated[int, Query(ge=0, lt=10**15, description="The last offset that you have.")] = 0,
     limit: Annotated[int, Query(ge=1)] = 100,
     content: Annotated[bool, Query(description="`true`: with what the entries hold.")] = False,
 ) -> Response:
