@@ -12,8 +12,8 @@ import pytest
 import uvloop
 from redis.asyncio import Redis
 
-from midstream.cli.setup import UNSENT_BYTES
 from midstream.http.fast_path.wire_protocol import WireProtocol
+from midstream.http.listener import UNSENT_BYTES
 from midstream.log.entries import END, Entry, encode
 from midstream.log.keys import Keys
 from midstream.log.log import Log

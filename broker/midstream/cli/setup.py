@@ -18,6 +18,7 @@ from midstream.access.secret_files import SUFFIX, SecretFileError
 from midstream.cli.terminal import echo
 from midstream.embedded import data_folder
 from midstream.ends.webhook_file import WebhooksFileError, webhooks_of
+from midstream.http.listener import bound_unsent
 from midstream.requests.catalogue import LOCAL_MODEL, MissingProviderKey, UnknownModel, resolve
 from midstream.settings import PREFIX, Settings, secret_variables, variable_of
 
@@ -100,13 +101,6 @@ def _check_default_model(settings: Settings) -> None:
         raise SetupError(f"{variable_of('default_model')}: {error}") from None
 
 
-UNSENT_BYTES: Final = 131_072
-"""Bytes that the kernel accepts for a client in addition to those on their way to it.
-
-Without this limit the kernel accepts 2.8 MB for a client that never reads before the broker can notice.
-"""
-
-
 def listen(host: str, port: int) -> socket.socket:
     """Return a listening socket; port 0 picks a free one.
 
@@ -119,10 +113,7 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise SetupError(f"cannot listen on {host} port {port}: {reason}; choose another with --port") from None
-    # Connections inherit both options. asyncio sets the first only on sockets that were made with a protocol number.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # Linux, macOS
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+    bound_unsent(listener)
     return listener
 
 

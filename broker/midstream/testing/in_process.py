@@ -11,6 +11,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from midstream.http.fast_path.server_config import server_config
+from midstream.http.listener import bound_unsent
 from midstream.settings import Settings
 from midstream_worker.process import Process
 
@@ -73,6 +74,7 @@ async def listening(config: uvicorn.Config) -> AsyncIterator[str]:
     """
     server = PromptServer(config)
     listener = socket.create_server(("127.0.0.1", 0), backlog=1_024)
+    bound_unsent(listener)
     serving = asyncio.create_task(server.serve([listener]))
     try:
         while not server.started:
