@@ -38,6 +38,8 @@ PROGRAMS = {
     "worker": "midstream_worker.__main__",
     "midstream": "midstream.cli.main",
     "producing": "tests.faults.producing",
+    "stepping": "tests.faults.stepping",
+    "till": "tests.faults.till",
 }
 """What can be started by its `main`: a worker by itself, the command line, and a producer of the fault rig."""
 

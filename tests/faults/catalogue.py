@@ -7,6 +7,7 @@ from tests.faults.families import (
     drained,
     duplicates,
     http_producers,
+    money_steps,
     operators,
     own_producers,
     power_loss,
@@ -38,6 +39,7 @@ FAMILIES: dict[str, Family] = {
         *slips.FAMILIES,
         *own_producers.FAMILIES,
         *operators.FAMILIES,
+        *money_steps.FAMILIES,
         *http_producers.FAMILIES,
     )
 }

@@ -15,7 +15,7 @@ process keeps any time. The table tells the times as they were.
 """
 
 ERROR_CODES: dict[str, set[str | None]] = {
-    "interrupted": {"worker_lost", "producer_lost", "attempts_exhausted", "sealed_by_operator"},
+    "interrupted": {"worker_lost", "producer_lost", "attempts_exhausted", "sealed_by_operator", "step_unknown"},
     "cancelled": {None},
     "completed": {None},
 }

@@ -10,7 +10,7 @@ import httpx2
 import orjson
 
 from midstream.client.sse_parser import EventStreamParser, ServerSentEvent
-from midstream.log.entries import Entry
+from midstream.log.entries import Entry, fields_for_clients
 from tests.sse import Event
 
 AGAIN_S = 0.05
@@ -101,7 +101,7 @@ class Reader:
         if log is None:
             return faults
         got = [(event.id, event.type, _data(event)) for event in spans[-1]]
-        logged = [(entry.offset, entry.type, entry.data) for entry in log]
+        logged = [(entry.offset, entry.type, fields_for_clients(entry)) for entry in log]
         if got != logged[: len(got)]:
             at = next(
                 i for i, pair in enumerate(zip(got, [*logged, *[None] * len(got)], strict=False)) if pair[0] != pair[1]

@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 
 from midstream.log.calls import SOURCES
 from tests import fork_server
+from tests.faults import stepping
 from tests.faults.members import Member, base_environment
 from tests.provider.client import ProviderServer
 from tests.servers import SERVER_KINDS, ValkeyProcess, free_port
@@ -32,6 +33,7 @@ SETTINGS = {
     "TOMBSTONE_S": 2,
     "RETENTION_S": 900,
     "DEFAULT_MODEL": "demo/story",
+    "APPS": f'{{"till": "{stepping.APP}"}}',
 }
 Serve = Callable[[Path, str], ValkeyProcess]
 """Makes a server that keeps its data in a folder and runs a binary."""

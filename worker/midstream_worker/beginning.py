@@ -7,11 +7,10 @@ from typing import Any, Final
 from midstream.attempts.app_context import AppContext
 from midstream.attempts.delta import Delta
 from midstream.attempts.replay import Replay
-from midstream.log.entries import RESET, STATUS, STEP, Entry
+from midstream.log.entries import RESET, STATUS, Entry
 from midstream.log.log import Log
 from midstream.log.reading import read_answer
 from midstream.log.state import State
-from midstream.requests.catalogue import is_app
 from midstream.requests.request import GenerationRequest
 from midstream_worker.app_run import logged
 from midstream_worker.sources.source import Prompt, Source
@@ -25,7 +24,7 @@ class Beginning:
     """What to write first, and where the deltas come from.
 
     `upstream_id` is set where the same upstream generation is read on; otherwise a call is made. `delivered_text` is
-    the answer so far, which goes on. `replay` is set where an app is run again that has done steps.
+    the answer so far, which goes on. `replay` is set where an app is run again.
     """
 
     entries: list[Entry]
@@ -47,8 +46,12 @@ class Beginning:
         return source.reattach(self.upstream_id, self.cursor, self.delivered_text)
 
 
-async def begin(log: Log, stream_id: str, state: State, request: GenerationRequest, model: str) -> Beginning | None:
+async def begin(
+    log: Log, stream_id: str, state: State, request: GenerationRequest, model: str, *, replays: bool
+) -> Beginning | None:
     """Return how this attempt begins; None if no policy allows another attempt.
+
+    `replays` says that the source is an app that is run again from its beginning (PROTOCOL: Step/Replay).
 
     Raises:
         LogUnavailable: Redis did not answer.
@@ -64,8 +67,8 @@ async def begin(log: Log, stream_id: str, state: State, request: GenerationReque
     if state.policy == "restart":
         return Beginning([Entry(RESET, {"reason": "restarting"}), _paid_again("restarting")], prompt)
     if state.policy == "continue":
-        entries = [entry async for entry in logged(log, stream_id, state.tail)] if is_app(state.model) else []
-        if any(entry.type == STEP for entry in entries):
+        if replays:
+            entries = [entry async for entry in logged(log, stream_id, state.tail)]
             return Beginning([_paid_again("replaying")], prompt, replay=Replay(entries))
         text = (await read_answer(log, stream_id)).text
         messages = continued(request.as_messages(), text) if text else request.as_messages()

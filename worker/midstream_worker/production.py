@@ -151,7 +151,9 @@ class Production:
             if verdict.is_outdated(self._unwatched_ms, settings):
                 raise SourceError(verdict.OUTDATED, verdict.outdated_message(self._unwatched_ms))
             self._source, model = self._find_source(state.model)
-            beginning = await begin(self._parts.log, self._attempt.stream_id, state, self._request, model)
+            beginning = await begin(
+                self._parts.log, self._attempt.stream_id, state, self._request, model, replays=self._source.replays
+            )
             if beginning is None:
                 raise SourceError("worker_lost", "The worker was lost, and policy forbids another call.")
             if state.intent:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from midstream.attempts.steps import Steps, Unknown
+from midstream.attempts.steps import Steps, Unknown, once_in_thread
 
 Result = TypeVar("Result")
 
@@ -81,17 +81,8 @@ class BlockingAppContext:
 
     def once(self, name: str, arguments: Any, call: Callable[[], Result], *, unknown: Unknown = "ask") -> Result:
         """Do a step once, in this thread, and return its result; arguments and errors are those of `Steps.once`."""
-        steps = self._context.steps
-        step = self._run(steps.begin(name, arguments, unknown))
-        if not step.is_done:
-            try:
-                result = call()
-            except BaseException:
-                self._loop.call_soon_threadsafe(steps.leave, step)
-                raise
-            self._run(steps.finish(step, result))
-        returned: Result = step.result
-        return returned
+        result: Result = once_in_thread(self._context.steps, self._run, name, arguments, call, unknown)
+        return result
 
     def save(self, state: Any) -> None:
         """Keep something for the next stream of this thread; errors are those of `AppContext.save`."""

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import inspect
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol
 
@@ -149,6 +149,10 @@ class Steps:
         """Leave a step whose call has raised: nobody knows whether it was done."""
         self._locks[step.key].release()
 
+    async def leave_soon(self, step: Step) -> None:
+        """Do as `leave`, for other threads."""
+        self.leave(step)
+
     async def _last_entries(self) -> dict[str, Json]:
         """Return the last entry of each step by its key."""
         async with self._reading:
@@ -211,6 +215,26 @@ def key_of(name: str, arguments: Any) -> str:
     """Return what tells a step from others: a digest of its name and its arguments in any order of keys."""
     canonical = orjson.dumps([name, arguments], option=orjson.OPT_SORT_KEYS)
     return hashlib.sha256(canonical).hexdigest()[:KEY_CHARS]
+
+
+def once_in_thread(
+    steps: Steps,
+    run: Callable[[Coroutine[Any, Any, Any]], Any],
+    name: str,
+    arguments: Any,
+    call: Callable[[], Any],
+    unknown: Unknown,
+) -> Any:
+    """Do as `Steps.once`, with a call that blocks this thread; `run` runs a coroutine in the loop of the steps."""
+    step: Step = run(steps.begin(name, arguments, unknown))
+    if not step.is_done:
+        try:
+            result = call()
+        except BaseException:
+            run(steps.leave_soon(step))
+            raise
+        run(steps.finish(step, result))
+    return step.result
 
 
 def _done(fields: Json) -> Step:

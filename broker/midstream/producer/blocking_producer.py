@@ -5,6 +5,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from midstream.attempts.delta import Delta, FinishReason
+from midstream.attempts.steps import Unknown, once_in_thread
 from midstream.producer.producer import Producer
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
@@ -85,6 +86,15 @@ class BlockingProducer:
     def write(self, item: str | Delta) -> None:
         """Append what an app could yield: a text, or a delta."""
         self._run(self._producer.write(item))
+
+    def once(self, name: str, arguments: Any, call: Callable[[], Any], *, unknown: Unknown = "ask") -> Any:
+        """Do a step once, in this thread, and return its result."""
+        producer = self._producer
+
+        def run(work: Coroutine[Any, Any, Any]) -> Any:
+            return self._run(producer.in_step(work))
+
+        return once_in_thread(producer.steps, run, name, arguments, call, unknown)
 
     def finish(self, reason: FinishReason) -> None:
         """Name the reason for which the answer ends."""

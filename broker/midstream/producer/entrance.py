@@ -24,6 +24,7 @@ def produce(
     thread: str | None = None,
     user: str | None = None,
     key: str | None = None,
+    take_up: bool = False,
     model: str | None = None,
     input: str | None = None,  # noqa: A002 - the name that it has in every request
     messages: Sequence[Mapping[str, Any]] | None = None,
@@ -44,6 +45,8 @@ def produce(
         thread: The conversation that the stream belongs to.
         user: Whose stream it is; None: it is all of the tenant's.
         key: Names this answer. Of any number of producers with the same key, one appends; the others are refused.
+        take_up: Where this key's last stream was interrupted, because its producer was lost, begin another one, which
+            knows the steps that were done (PROTOCOL: Produce/Taken up).
         model: A name of your own after `external/`.
         input: What is answered, for people who look at the stream.
         messages: The same as chat messages.
@@ -71,10 +74,12 @@ def produce(
         "generation_timeout_s": generation_timeout_s,
     }
     request = GenerationRequest.model_validate(fields)
+    if take_up and key is None:
+        raise ValueError("`take_up` needs a key")
     way, settings = _way(url, api_key)
     _refuse_unfit(tenant, key, request, settings)
     named = [NamedFilter(getattr(each, "__name__", type(each).__name__), each) for each in filters]
-    return Producer(way, request, tenant, key, named)
+    return Producer(way, request, tenant, key, named, take_up=take_up)
 
 
 def _refuse_unfit(tenant: str, key: str | None, request: GenerationRequest, settings: Settings) -> None:

@@ -14,6 +14,7 @@ from midstream.attempts.lease import LeaseKeeper
 from midstream.attempts.write_delays import WriteDelays
 from midstream.lifecycle.presence import new_process_name
 from midstream.log.connect import connect
+from midstream.log.disk_proof import prove_disk
 from midstream.log.durability import refuse_unfit
 from midstream.log.feed import Feed
 from midstream.log.fsync import Fsync
@@ -49,7 +50,8 @@ class LogLink:
         self._redis = self._connect(settings.redis_timeout_s, settings.redis_connections)
         prefix = settings.key_prefix
         self.log = log = Log(self._redis, prefix)
-        self.parts = AttemptParts(settings, log, log, Fsync(self._redis, prefix), WriteDelays())
+        self._fsync = Fsync(self._redis, prefix)
+        self.parts = AttemptParts(settings, log, log, self._fsync, WriteDelays())
         self.registry = Registry(self._redis, prefix)
         self.limits = StartLimits(settings, self._redis, self.registry)
         self.leases = LeaseKeeper(settings, lambda timeout_s: self._connect(timeout_s, 1), self._give_up)
@@ -78,6 +80,8 @@ class LogLink:
             if not self._is_open:
                 await refuse_unfit(self._redis)
                 await self.registry.ping()
+                if self.settings.durable_intent:
+                    await prove_disk(self._redis, self._fsync)
                 self._feed.start()
                 await self._feed.subscribe(self.log.keys.control)
                 self.leases.start()

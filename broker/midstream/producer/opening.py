@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NoReturn
 
 from midstream.access.allowance import EVERYTHING, Allowances
@@ -9,6 +11,7 @@ from midstream.access.grant import Grant, Scope
 from midstream.access.ids import derived_id
 from midstream.attempts.attempt import Attempt
 from midstream.lifecycle.verdict import look_again_ms
+from midstream.log.entries import INTERRUPTED
 from midstream.log.errors import (
     IdempotencyMismatch,
     LogError,
@@ -33,20 +36,60 @@ from midstream.service.start_limits import refusal_of
 logger = logging.getLogger(__name__)
 
 
-async def opened(link: LogLink, request: GenerationRequest, tenant: str, key: str | None) -> Attempt:
-    """Create the stream that a request asks for, and claim it (PROTOCOL: Produce/Once).
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A stream that was begun.
+
+    Attributes:
+        attempt: Appends to it.
+        earlier: The names of the streams by which its key was produced before it was taken up.
+    """
+
+    attempt: Attempt
+    earlier: Sequence[str] = ()
+
+
+async def opened(
+    link: LogLink, request: GenerationRequest, tenant: str, key: str | None, *, take_up: bool = False
+) -> Opened:
+    """Create the stream that a request asks for, and claim it (PROTOCOL: Produce/Once, Produce/Taken up).
 
     Raises:
         ProduceError: Nothing was started; its code says why.
     """
     grant = Grant(tenant, request.user, frozenset({Scope.SEND}))
-    stream_id = new_id()
+    stream_id, earlier = new_id(), list[str]()
     try:
         if key is not None:
-            stream_id = derived_id(await link.secret(), "key", grant.owner, key)
-        return await _created_and_claimed(link, request, grant, stream_id)
+            stream_id, earlier = await _place_of(link, grant, key, link.settings.max_attempts if take_up else 1)
+        return Opened(await _created_and_claimed(link, request, grant, stream_id), earlier)
     except LogError as error:
         refuse(error, stream_id)
+
+
+def taken_up_id(secret: bytes, owner: str, key: str, number: int) -> str:
+    """Return the id of the stream by which an owner's key is produced for the time `number`."""
+    return derived_id(secret, "key", owner, key) if number == 1 else derived_id(secret, f"key {number}", owner, key)
+
+
+async def _place_of(link: LogLink, grant: Grant, key: str, most: int) -> tuple[str, list[str]]:
+    """Return the id of the stream that a key is to be produced by, and the names of those whose producers were lost.
+
+    All ids are looked at, because the first stream may have expired while a later one is there.
+    """
+    secret = await link.secret()
+    ids = [taken_up_id(secret, grant.owner, key, number) for number in range(1, most + 1)]
+    if most == 1:
+        return ids[0], []
+    names = [stream_name(grant.tenant, each) for each in ids]
+    states = await link.log.states(names)
+    last = max((at for at, state in enumerate(states) if state is not None), default=0)
+    state = states[last]
+    at = last + 1 if state is not None and state.outcome == INTERRUPTED else last
+    if at == most:
+        message = f"The key's {most} streams have all lost their producers (MIDSTREAM_MAX_ATTEMPTS)."
+        raise ProduceError("attempts_exhausted", message, stream_id=ids[last])
+    return ids[at], names[:at]
 
 
 async def _created_and_claimed(link: LogLink, request: GenerationRequest, grant: Grant, stream_id: str) -> Attempt:

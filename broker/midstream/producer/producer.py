@@ -3,10 +3,10 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from types import TracebackType
-from typing import Final, Protocol, Self, get_args
+from typing import Any, Final, Protocol, Self, TypeVar, get_args
 
 from midstream import counters
 from midstream.attempts.app_items import checked
@@ -15,13 +15,14 @@ from midstream.attempts.attempt_end import last_entry
 from midstream.attempts.conclusion import INTERNAL, Call, Stop, conclude, stop_of
 from midstream.attempts.delta import Delta, Finish, FinishReason, SourceError, Text
 from midstream.attempts.out import Out
+from midstream.attempts.steps import Steps, StepUnknownError, Unknown
 from midstream.attempts.surrogates import SurrogateJoiner
-from midstream.attempts.writer import Writer
+from midstream.attempts.writer import Writer, WriterStoppedError
 from midstream.filters.filter import NamedFilter
 from midstream.filters.filtering import CONTENT_FILTER, Filtering, filtering_of
 from midstream.filters.new_writer import new_writer
 from midstream.lifecycle.verdict import PRODUCER_LOST, Seal
-from midstream.log.entries import CANCELLED, encode
+from midstream.log.entries import CANCELLED, Entry, encode
 from midstream.log.errors import LogError, StreamSealed
 from midstream.producer.opening import refuse
 from midstream.producer.produce_errors import Cancelled, ProduceError
@@ -30,6 +31,7 @@ from midstream.requests.time_limits import time_limits
 from midstream.settings import Settings
 
 logger = logging.getLogger(__name__)
+Result = TypeVar("Result")
 
 END_S: Final = 60.0
 """How long the end of a block waits for a server that does not take the terminal entry."""
@@ -42,8 +44,14 @@ class Link(Protocol):
 
     settings: Settings
 
-    async def begin(self, request: GenerationRequest, tenant: str, key: str | None) -> tuple[Attempt, str]:
+    async def begin(
+        self, request: GenerationRequest, tenant: str, key: str | None, *, take_up: bool
+    ) -> tuple[Attempt, str]:
         """Start a stream; return its attempt and its id."""
+        ...
+
+    def earlier_entries(self) -> AsyncIterator[Entry]:
+        """Yield the entries of the streams whose key was taken up."""
         ...
 
     def keep(self, producer: "Producer") -> None:
@@ -65,6 +73,8 @@ class Producer(Out):
     Attributes:
         id: The stream's id, in the block.
         cancelled: Whether a client has cancelled the stream.
+        steps: The steps of the block, in the block.
+        in_step: Returns what a part of a step returns, or raises as `once`.
     """
 
     def __init__(
@@ -74,6 +84,8 @@ class Producer(Out):
         tenant: str,
         key: str | None,
         filters: Sequence[NamedFilter],
+        *,
+        take_up: bool = False,
     ) -> None:
         self.id = ""
         self.cancelled = False
@@ -83,6 +95,9 @@ class Producer(Out):
         self._request = request
         self._tenant = tenant
         self._key = key
+        self._take_up = take_up
+        self.steps: Steps
+        self.in_step = self._in_step
         self._filters = filters
         self._filtering: Filtering | None = None
         self._stack = AsyncExitStack()
@@ -102,14 +117,14 @@ class Producer(Out):
         try:
             link = await self._stack.enter_async_context(self._way())
             self._settings = link.settings
-            self.attempt, self.id = await link.begin(self._request, self._tenant, self._key)
+            self.attempt, self.id = await link.begin(self._request, self._tenant, self._key, take_up=self._take_up)
         except LogError as error:
             await self._stack.aclose()
             refuse(error, None)
         except BaseException:
             await self._stack.aclose()
             raise
-        self._begin()
+        self._begin(link)
         link.keep(self)
         return self
 
@@ -160,6 +175,36 @@ class Producer(Out):
         await self._flush_joiner()
         await self._put(delta)
 
+    async def once(self, name: str, arguments: Any, call: Callable[[], Any], *, unknown: Unknown = "ask") -> Any:
+        """Do a step once, and return its result (PROTOCOL: Step/Producer); arguments are those of `Steps.once`.
+
+        Raises:
+            StepUnknownError: Nobody knows whether the step was done; under `ask` the stream has ended as interrupted.
+            UnfitStepError: Its arguments or its result cannot be logged.
+            Cancelled: A client has cancelled the stream.
+            ProduceError: The stream goes on without this producer, or a limit is reached.
+        """
+        return await self.in_step(self.steps.once(name, arguments, call, unknown=unknown))
+
+    async def _in_step(self, work: Awaitable[Result]) -> Result:
+        """Return what a part of a step returns, or raise as `once`."""
+        try:
+            return await work
+        except StepUnknownError as error:
+            if self.steps.failure is not None:
+                self._fail(error)
+            raise
+        except SourceError as error:  # a limit is reached
+            self._fail(error)
+            raise ProduceError(error.code, error.message, stream_id=self.id) from None
+        except (WriterStoppedError, LogError) as error:
+            if self._ending is None:
+                raise ProduceError("log_unavailable", str(error), stream_id=self.id) from error
+            raise self._refusal or ProduceError("producer_ended", "The stream has ended.", stream_id=self.id) from None
+
+    async def _write_step(self, entry: Entry, *, durably: bool) -> None:
+        await self._writer.put_through(entry, durably=durably and self._settings.durable_intent)
+
     def stop(self, reason: Stop) -> None:
         """Write the end at once, because a client cancels, or the stream is lost; the block hears of it when it writes.
 
@@ -169,8 +214,9 @@ class Producer(Out):
             self._stop, self.cancelled = reason, reason is Stop.CANCELLED
             self._end(None, self._refusal_of(reason))
 
-    def _begin(self) -> None:
+    def _begin(self, link: Link) -> None:
         settings = self._settings
+        self.steps = Steps(self._write_step, link.earlier_entries, most_bytes=settings.step_bytes)
         self._writer = new_writer(self.attempt, self._request, settings)
         self._filtering = filtering_of(self._writer, self._filters, self._request, self.attempt, settings)
         self._writer.flusher.add_done_callback(self._flusher_ended)

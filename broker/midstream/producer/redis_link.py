@@ -1,11 +1,13 @@
 """How a producer reaches its stream by Redis."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from midstream.attempts.attempt import Attempt
 from midstream.attempts.lease import Stoppable
+from midstream.log.entries import Entry, decode
 from midstream.log.keys import id_of
+from midstream.log.reading import read_entries
 from midstream.producer.log_link import LogLink, linked
 from midstream.producer.opening import opened
 from midstream.requests.request import GenerationRequest
@@ -19,11 +21,26 @@ class RedisLink:
         self.settings = shared.settings
         self._shared = shared
         self._kept: Stoppable | None = None
+        self._earlier: Sequence[str] = ()
 
-    async def begin(self, request: GenerationRequest, tenant: str, key: str | None) -> tuple[Attempt, str]:
+    async def begin(
+        self, request: GenerationRequest, tenant: str, key: str | None, *, take_up: bool
+    ) -> tuple[Attempt, str]:
         """Start a stream; return its attempt and its id; raises as `opened`."""
-        attempt = await opened(self._shared, request, tenant, key)
-        return attempt, id_of(attempt.stream_id)
+        opening = await opened(self._shared, request, tenant, key, take_up=take_up)
+        self._earlier = opening.earlier
+        return opening.attempt, id_of(opening.attempt.stream_id)
+
+    async def earlier_entries(self) -> AsyncIterator[Entry]:
+        """Yield the entries of the streams whose key was taken up.
+
+        Raises:
+            LogTrimmed: Some are gone, so nobody knows which steps were done.
+            LogUnavailable: Redis did not answer.
+        """
+        for name in self._earlier:
+            async for entry in read_entries(self._shared.log, name):
+                yield decode(entry.content, entry.offset, entry.epoch)
 
     def keep(self, producer: Stoppable) -> None:
         """Renew the producer's lease until the link is closed."""

@@ -44,6 +44,7 @@ class App(OneConnection):
         self._generate = generate
         self._objects = objects
         self._signature = signature_of(generate)
+        self.replays = self._signature.takes_context
 
     async def open(self, prompt: Prompt) -> AsyncGenerator[Delta]:
         """Run the user's generator and yield its deltas; closing this iterator closes it."""

@@ -9,6 +9,7 @@ class OneConnection:
     """A source that cannot be re-attached: closing its iterator stops the generation."""
 
     resumable = False
+    replays = False
 
     async def reattach(
         self,

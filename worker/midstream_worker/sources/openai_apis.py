@@ -20,6 +20,7 @@ class OpenAI:
     paid = True
 
     def __init__(self, responses: OpenAIResponses, chat: OpenAIChat) -> None:
+        self.replays = False
         self.resumable = responses.resumable
         self._responses = responses
         self._chat = chat

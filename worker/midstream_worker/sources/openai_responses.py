@@ -85,6 +85,7 @@ class OpenAIResponses:
         poll_s: float = 1.0,
         reattach_pauses_s: tuple[float, ...] = REATTACH_PAUSES_S,
     ) -> None:
+        self.replays = False
         self.resumable = background
         self._client = client
         self._failures = failures

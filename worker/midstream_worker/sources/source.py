@@ -30,6 +30,9 @@ class Source(Protocol):
     resumable: bool
     """Whether `reattach` can go on reading a generation that another process started."""
 
+    replays: bool
+    """Whether it is run again where it was cut, and not asked to continue (PROTOCOL: Step/Replay)."""
+
     def open(self, prompt: Prompt) -> AsyncGenerator[Delta]:
         """Make the one upstream call and yield its deltas.
 
