@@ -8,14 +8,19 @@ import pytest
 from redis.asyncio import Redis
 
 from midstream.attempts.app_context import AppContext, BlockingAppContext
+from midstream.attempts.attempt import Attempt
+from midstream.attempts.attempt_parts import AttemptParts
 from midstream.attempts.steps import key_of
+from midstream.attempts.write_delays import WriteDelays
 from midstream.log.entries import Entry, Json, decode, encode, text
-from midstream.log.keys import Keys
+from midstream.log.errors import LogUnavailable
+from midstream.log.keys import Keys, new_id
 from midstream.log.log import Log
 from midstream.log.values import Notes
 from midstream.settings import Settings
 from tests import inside
 from tests.contract.lost_workers import LOST_LEASE_MS
+from tests.contract.new_streams import create
 from tests.contract.worker_runs import Answer, client_alone, client_of, read
 
 APPS = ("refund", "swallows", "blocking", "twice", "slow")
@@ -247,3 +252,30 @@ async def test_a_cancel_in_a_step(settings: Settings) -> None:
         await client.cancel(stream_id)
         got = await read(client, stream_id)
     assert (got.end, len(till), len(got.of("step"))) == (("cancelled", None), 1, 1)
+
+
+class SlowDisk:
+    """A disk that needs three looks: the server is away, does not say so in time, says so."""
+
+    def __init__(self) -> None:
+        self.answers: list[bool | LogUnavailable] = [LogUnavailable("away"), False, True]
+
+    async def wait(self) -> bool:
+        """Give the next answer."""
+        answer = self.answers.pop(0)
+        if isinstance(answer, LogUnavailable):
+            raise answer
+        return answer
+
+
+async def test_an_intent_may_wait_for_the_disk(settings: Settings, redis: Redis) -> None:
+    """Step/Once: with `MIDSTREAM_DURABLE_INTENT`."""
+    log, disk, stream_id = Log(redis, "ms"), SlowDisk(), new_id()
+    await create(log, stream_id)
+    parts = AttemptParts(settings, log, log, disk, WriteDelays())
+    attempt, _ = await Attempt.claim(parts, stream_id, "me")
+    await attempt.append_durably([encode(BEGUN)])
+    _, rows = await log.read(stream_id, 0, 10)
+    assert (disk.answers, [row.content for row in rows[1:]]) == ([], [encode(BEGUN)])
+    disk.answers = [True]
+    await attempt.seal([encode(Entry("end", {"outcome": "completed"}))], "completed")

@@ -165,6 +165,10 @@ async def test_steps_of_threads_and_of_producers_by_a_broker(client: httpx2.Asyn
         for each in refused:
             with pytest.raises(midstream.ProduceError, match="needs_redis"):
                 await each()
+    async with midstream.produce() as out:
+        for arguments in ({"more": "x" * 70_000}, {"till": object()}):
+            with pytest.raises(midstream.UnfitStepError):
+                await out.once("pay", arguments, pay)
     with pytest.raises(ValueError, match="needs a key"):
         midstream.produce(take_up=True)
     assert till == [1]

@@ -1,6 +1,7 @@
 """`python -m midstream_worker.app_check`: imports each app as a worker does, and prints what is wrong with it.
 
-A line of JSON for each: `[name, problem]`, the problem null where there is none. `midstream up` asks before it greets.
+A line of JSON for each: `[name, path, problem]`, the problem null where there is none. `midstream up` asks before it
+greets.
 """
 
 import contextlib
@@ -22,7 +23,7 @@ def main() -> None:
     for name, path in apps.items():
         with contextlib.redirect_stdout(sys.stderr):
             problem = _problem(path)
-        print(json.dumps([name, problem]), flush=True)  # noqa: T201
+        print(json.dumps([name, path, problem]), flush=True)  # noqa: T201
 
 
 def _problem(path: str) -> str | None:

@@ -3,19 +3,20 @@
 import asyncio
 import json
 import sys
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from midstream.embedded.dying_child import dying_with_this_process
+from midstream.settings import Settings
 
 IMPORT_TIMEOUT_S: Final = 30.0
 
 
-async def problems_of(apps: Mapping[str, str]) -> dict[str, str]:
-    """Return what is wrong with the apps (name to `module:function`) that cannot be imported."""
-    if not apps:
+async def apps_of(settings: Settings) -> dict[str, str]:
+    """Return where each app is (`module:function`), or what is wrong with it, also of those of `app_modules`."""
+    apps = settings.apps
+    if not apps and not settings.app_modules:
         return {}
     process = await asyncio.create_subprocess_exec(
         *dying_with_this_process(sys.executable, "-P", "-m", "midstream_worker.app_check"),
@@ -35,11 +36,12 @@ async def problems_of(apps: Mapping[str, str]) -> dict[str, str]:
         if process.returncode is None:
             process.kill()
             await process.wait()
-    problem_by_name: dict[str, str | None] = dict(map(json.loads, verdicts.splitlines()))
+    rows: dict[str, tuple[str, str | None]] = {
+        name: (path, problem) for name, path, problem in map(json.loads, verdicts.splitlines())
+    }
     late = f"it took longer than {IMPORT_TIMEOUT_S:.0f} s, or ended the process"
-    problems = ((name, path, problem_by_name.get(name, late)) for name, path in apps.items())
+    rows = {name: (path, late) for name, path in apps.items()} | rows
     return {
-        name: f"which cannot be imported: {path}: {problem} (looked in {Path.cwd()})"
-        for name, path, problem in problems
-        if problem is not None
+        name: f"which cannot be imported: {path}: {problem} (looked in {Path.cwd()})" if problem else path
+        for name, (path, problem) in rows.items()
     }

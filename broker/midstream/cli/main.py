@@ -90,6 +90,9 @@ def _listening(command: Decorated) -> Decorated:
     help="Most memory of the embedded Valkey, as in 512mb; 0: no limit.  [default: MIDSTREAM_UP_MAXMEMORY, 1gb]",
 )
 @click.option("--no-local-model", is_flag=True, help="Do not run the small local model, even if it is installed.")
+@click.option(
+    "--reload", is_flag=True, help="Start the workers again when a Python file below this folder has changed."
+)
 def up(
     host: str | None,
     port: int | None,
@@ -98,6 +101,7 @@ def up(
     redis_port: int,
     maxmemory: str | None,
     no_local_model: bool,
+    reload: bool,
 ) -> None:
     """Run all of midstream on this machine.
 
@@ -107,7 +111,7 @@ def up(
     from midstream.cli.setup import load_settings  # noqa: PLC0415
 
     settings = load_settings(host=host, port=port, data_dir=data_dir, up_maxmemory=maxmemory)
-    options = tree.Options(workers=workers, local_model=not no_local_model, redis_port=redis_port)
+    options = tree.Options(workers, local_model=not no_local_model, redis_port=redis_port, reloads=reload)
     sys.exit(tree.up(settings, options))
 
 

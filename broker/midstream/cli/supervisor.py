@@ -60,6 +60,7 @@ class Child:
         self._process: asyncio.subprocess.Process | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._is_wanted = True
+        self._is_restarting = False
 
     async def start(self) -> None:
         """Start the process, wait until it is ready, and keep it running from then on.
@@ -106,6 +107,12 @@ class Child:
             self.kill()
             await asyncio.wait((self._keeper,), timeout=KILL_TIMEOUT_S)
 
+    def restart(self) -> None:
+        """Ask the process to end, and start it again at once."""
+        if self._process is not None and self._process.returncode is None:
+            self._is_restarting = True
+            self._process.terminate()
+
     def kill(self) -> None:
         """Kill the process and its own children at once."""
         self._is_wanted = False
@@ -122,6 +129,10 @@ class Child:
             await _finish(output)
             if not self._is_wanted:
                 return
+            if self._is_restarting:
+                self._is_restarting = False
+                process, output = await self._spawn()
+                continue
             backoff_s = FIRST_BACKOFF_S if now_s() - started_s >= HEALTHY_S else backoff_s
             say(f"{self.command.name} ended, {_how(status)}; started again in {backoff_s:.1f} s")
             await asyncio.sleep(backoff_s)
@@ -170,6 +181,13 @@ class Supervisor:
                 child.announce_ending()
             await asyncio.gather(*(child.stop() for child in self._groups[-1]))
             self._groups.pop()
+
+    def restart(self, names: Sequence[str]) -> None:
+        """Start the children of these names again."""
+        for group in self._groups:
+            for child in group:
+                if child.command.name in names:
+                    child.restart()
 
     def kill(self) -> None:
         """Kill all children at once."""

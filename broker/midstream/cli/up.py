@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from midstream.cli.app_problems import problems_of
+from midstream.cli.app_problems import apps_of
+from midstream.cli.reloading import reload_always
 from midstream.cli.setup import SetupError, listen, lock, url_of
 from midstream.cli.supervisor import Command, StartError, Supervisor, say, supervise
 from midstream.cli.terminal import echo
@@ -47,11 +48,13 @@ class Options:
         workers: The number of worker processes.
         local_model: Whether the small local model runs, if it is installed.
         redis_port: A port of loopback on which the embedded server listens too; 0: none.
+        reloads: Whether the workers are started again when the user's code has changed.
     """
 
     workers: int
     local_model: bool
     redis_port: int
+    reloads: bool = False
 
 
 def up(settings: Settings, options: Options) -> int:
@@ -90,10 +93,16 @@ class _Up:
             "MIDSTREAM_LOG_FORMAT": "json" if settings.log_format == "json" else "text",
         }
         self._supervisor = Supervisor()
+        self._reloading: asyncio.Task[None] | None = None
 
     async def run(self) -> int:
         """Start, wait for a signal, stop; return the exit status."""
-        return await supervise(self._supervisor, self._start)
+        try:
+            return await supervise(self._supervisor, self._start)
+        finally:
+            if self._reloading is not None:
+                self._reloading.cancel()
+                await asyncio.gather(self._reloading, return_exceptions=True)
 
     async def _start(self) -> None:
         """Start the children, each one after those that it needs.
@@ -101,7 +110,7 @@ class _Up:
         Raises:
             StartError: A child without which midstream cannot work did not get ready.
         """
-        *_, apps = await asyncio.gather(self._start_redis(), self._start_model(), problems_of(self._settings.apps))
+        *_, apps = await asyncio.gather(self._start_redis(), self._start_model(), apps_of(self._settings))
         if self._settings.default_model == LOCAL_MODEL and not self._local_url:
             raise StartError(f"MIDSTREAM_DEFAULT_MODEL={LOCAL_MODEL}, and the local model does not run")
         host, port = self._listener.getsockname()[:2]
@@ -117,6 +126,10 @@ class _Up:
         )
         workers = worker_commands(self._settings, self._options.workers, self._environment, metrics_after=1)
         await asyncio.gather(self._supervisor.start(broker), self._supervisor.start(*workers))
+        if self._options.reloads:
+            # Brokers know the apps of modules by importing them.
+            names = [each.name for each in (*([broker] if self._settings.app_modules else []), *workers)]
+            self._reloading = asyncio.create_task(reload_always(self._supervisor, names, Path.cwd()), name="reload")
         self._greet(apps)
 
     async def _start_redis(self) -> None:
@@ -157,13 +170,12 @@ class _Up:
     def _local_url(self) -> str | None:
         return self._environment.get("MIDSTREAM_LOCAL_URL", self._settings.local_url)
 
-    def _greet(self, problems: Mapping[str, str]) -> None:
-        model = available(self._settings.model_copy(update={"local_url": self._local_url}))[0].id
+    def _greet(self, places: Mapping[str, str]) -> None:
+        settings = self._settings.model_copy(update={"local_url": self._local_url, "apps": dict(places)})
+        model = available(settings)[0].id
         key = " -H 'Authorization: Bearer YOUR_KEY'" if not self._settings.is_open else ""
         body = json.dumps({"input": "Tell me about rivers.", "stream": True})
-        apps = (
-            f"  app    app/{name}, {problems.get(name, path)}" for name, path in sorted(self._settings.apps.items())
-        )
+        apps = (f"  app    app/{name}, {place}" for name, place in sorted(places.items()))
         lines = (
             f"midstream is up: open {self._url}",
             f"  model  {model}",

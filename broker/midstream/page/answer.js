@@ -76,6 +76,7 @@ export class Answer {
     switch (entry.type) {
       case "start":
       case "usage":
+      case "step": // of which clients are told only that it is there
         return;
       case "text":
         return this.#run("text").append(entry.text);

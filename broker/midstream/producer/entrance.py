@@ -74,15 +74,17 @@ def produce(
         "generation_timeout_s": generation_timeout_s,
     }
     request = GenerationRequest.model_validate(fields)
-    if take_up and key is None:
-        raise ValueError("`take_up` needs a key")
     way, settings = _way(url, api_key)
-    _refuse_unfit(tenant, key, request, settings)
+    _refuse_unfit(tenant, key, request, settings, take_up=take_up)
     named = [NamedFilter(getattr(each, "__name__", type(each).__name__), each) for each in filters]
     return Producer(way, request, tenant, key, named, take_up=take_up)
 
 
-def _refuse_unfit(tenant: str, key: str | None, request: GenerationRequest, settings: Settings) -> None:
+def _refuse_unfit(
+    tenant: str, key: str | None, request: GenerationRequest, settings: Settings, *, take_up: bool
+) -> None:
+    if take_up and key is None:
+        raise ValueError("`take_up` needs a key")
     if not TENANT.fullmatch(tenant):
         raise ValueError("a tenant is 1 to 64 letters, digits, - and _")
     if key is not None and not 0 < len(key) <= MOST_KEY_CHARS:
