@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from midstream.attempts.app_context import AppContext, BlockingAppContext
 from midstream.attempts.attempt import Attempt
 from midstream.attempts.attempt_parts import AttemptParts
+from midstream.attempts.delta import SourceError
 from midstream.attempts.steps import key_of
 from midstream.attempts.write_delays import WriteDelays
 from midstream.log.entries import Entry, Json, decode, encode, text
@@ -23,7 +24,7 @@ from tests.contract.lost_workers import LOST_LEASE_MS
 from tests.contract.new_streams import create
 from tests.contract.worker_runs import Answer, client_alone, client_of, read
 
-APPS = ("refund", "swallows", "blocking", "twice", "slow")
+APPS = ("refund", "swallows", "blocking", "twice", "slow", "refused")
 ARGUMENTS = {"order": 77}
 FIELDS = {"name": "refund", "key": key_of("refund", ARGUMENTS)}
 BEGUN = Entry("step", FIELDS | {"state": "begun", "arguments": ARGUMENTS})
@@ -33,11 +34,14 @@ UNFIT = Entry("step", FIELDS | {"state": "done", "unfit": "It is too large."})
 till: list[Any] = []
 """What the steps have done outside."""
 gates: dict[str, asyncio.Event] = {}
+tries: list[int] = []
+"""The attempts of each time that an app was run."""
 
 
 @pytest.fixture(autouse=True)
 async def _empty_till() -> None:
     till.clear()
+    tries.clear()
     gates.update(there=asyncio.Event(), go_on=asyncio.Event())
 
 
@@ -100,6 +104,15 @@ async def slow(_: list[Json], params: Json, context: AppContext) -> AsyncIterato
         gates["there"].set()
         await gates["go_on"].wait()
     await context.once("refund", ARGUMENTS, pay)
+
+
+async def refused(_: list[Json], params: Json, context: AppContext) -> AsyncIterator[str]:
+    """Pays, and then asks a model that refuses it for as long as the request says."""
+    receipt = await context.once("refund", ARGUMENTS, _pay_at_once)
+    tries.append(context.attempt)
+    if len(tries) <= params["refusals"]:
+        raise SourceError("provider_overloaded", "Later.", "safe", 0, is_refusal=True)
+    yield f"Refunded: {receipt}."
 
 
 @pytest.fixture
@@ -279,3 +292,14 @@ async def test_an_intent_may_wait_for_the_disk(settings: Settings, redis: Redis)
     assert (disk.answers, [row.content for row in rows[1:]]) == ([], [encode(BEGUN)])
     disk.answers = [True]
     await attempt.seal([encode(Entry("end", {"outcome": "completed"}))], "completed")
+
+
+@pytest.mark.parametrize(("refusals", "outcome"), [(1, "completed"), (99, "failed")])
+async def test_an_app_that_is_tried_again_knows_its_steps(settings: Settings, refusals: int, outcome: str) -> None:
+    """Step/Once, Intent/Refused: nor is it run again without an order, if it has begun one."""
+    async with client_of(settings) as client, inside.broker(settings) as http:
+        stream = await client.start("x", model="app/refused", params={"refusals": refusals})
+        got = await read(client, stream["id"])
+        again = await http.post(f"/v1/operate/streams/default/{stream['id']}/requeue", json={})
+    assert (got.end[0], till, len(got.of("step"))) == (outcome, [1], 2)
+    assert again.json()["code"] == ("stream_ended" if outcome == "completed" else "would_pay_again")

@@ -68,6 +68,7 @@ class Production:
         self.limits = time_limits(request, attempt.state.model, parts.settings)
         self._stopped = False
         self._source: Source | None = None
+        self._app_context: AppContext | None = None
         self._upstream_id = attempt.state.upstream_id
         self._called = bool(attempt.state.intent)
         self._paid_calls = attempt.state.paid
@@ -210,8 +211,10 @@ class Production:
                 return
 
     async def _note_refusal(self, error: SourceError, source: Source) -> None:
-        """Take the mark of the intent back, if no call for this stream can have been billed."""
+        """Take the mark of the intent back, if no call for this stream can have been billed, and no step was begun."""
         is_only_call = not self._attempt.state.intent and self._paid_calls <= int(source.paid)
+        if self._app_context is not None and self._app_context.steps.has_begun:
+            return
         if error.is_refusal and is_only_call:
             await self._attempt.note(Notes(intent=0))
 
@@ -255,7 +258,11 @@ class Production:
             trace.end(times.report(self._writer.finish))
 
     async def _context(self, app: str, objects: Any) -> AppContext:
-        return await context_of(self._parts, self._attempt, self._writer, lambda: self._stopped, app, objects)
+        if self._app_context is None:  # an app that is tried again has to know the steps of its first try
+            self._app_context = await context_of(
+                self._parts, self._attempt, self._writer, lambda: self._stopped, app, objects
+            )
+        return self._app_context
 
     async def _read_deltas(self, deltas: AsyncGenerator[Delta], times: CallTimes) -> None:
         idle_s = self.limits.idle_s

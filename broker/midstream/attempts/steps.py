@@ -66,10 +66,12 @@ class Steps:
 
     Attributes:
         failure: Why the stream has to end, whatever the app does about it.
+        has_begun: This attempt has begun a step, so what it was to do may be done.
     """
 
     def __init__(self, write: WriteStep, read: Callable[[], AsyncIterator[Entry]], *, most_bytes: int) -> None:
         self.failure: StepUnknownError | None = None
+        self.has_begun = False
         self._write = write
         self._read = read
         self._most_bytes = most_bytes
@@ -120,6 +122,7 @@ class Steps:
             else:
                 if before is not None and unknown != "retry":
                     self._refuse(name, unknown)
+                self.has_begun = True
                 await self._note(fields | {"key": key, "state": _BEGUN}, durably=True)
         except BaseException:
             lock.release()
