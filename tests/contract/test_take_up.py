@@ -144,6 +144,25 @@ async def test_a_key_is_taken_up_so_many_times(client: httpx2.AsyncClient, redis
         await midstream.produce(key=KEY, take_up=True).__aenter__()
 
 
+async def test_steps_of_streams_that_are_gone(client: httpx2.AsyncClient) -> None:
+    """Produce/Taken up: nobody knows them, so nothing is done again."""
+    streams = [await lost("after", take_up=True) for _ in range(2)]
+    out = midstream.produce(key=KEY, take_up=True)
+
+    async def pays_too_late() -> None:
+        async with out:
+            await client.delete(f"/v1/streams/{streams[0]}")
+            await out.once("pay", STEP, pay)
+
+    with pytest.raises(midstream.ProduceError, match="stream_deleted"):
+        await pays_too_late()
+    assert (await outcome_of(client, out.id))[0] == "failed"
+    await client.delete(f"/v1/streams/{out.id}")
+    with pytest.raises(midstream.ProduceError, match="stream_deleted"):
+        await midstream.produce(key=KEY, take_up=True).__aenter__()
+    assert till == [1]
+
+
 async def test_steps_of_threads_and_of_producers_by_a_broker(client: httpx2.AsyncClient) -> None:
     """Step/Producer, Produce/Threads."""
 

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from midstream.access.allowance import EVERYTHING, Allowances
 from midstream.access.grant import Grant, Scope
@@ -34,6 +34,8 @@ from midstream.service.new_stream import new_stream_of
 from midstream.service.start_limits import refusal_of
 
 logger = logging.getLogger(__name__)
+
+EARLIER_GONE: Final = "An earlier stream of this key is gone, and nobody knows which steps it has done."
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,8 @@ async def _place_of(link: LogLink, grant: Grant, key: str, most: int) -> tuple[s
     if at == most:
         message = f"The key's {most} streams have all lost their producers (MIDSTREAM_MAX_ATTEMPTS)."
         raise ProduceError("attempts_exhausted", message, stream_id=ids[last])
+    if None in states[:at]:
+        raise ProduceError("stream_deleted", EARLIER_GONE, stream_id=ids[last])
     return ids[at], names[:at]
 
 
