@@ -64,16 +64,17 @@ async def test_entries_end_where_words_end(settings: Settings, params: Any, end:
 
 async def test_a_word_that_waits_for_too_long_is_divided(settings: Settings) -> None:
     """Chunking/Bounds."""
-    silent.clear()
     run = settings.model_copy(update={"chunk_hold_ms": 50})
     async with client_of(settings, run) as client:
-        stream_id = (await client.start("Hi", model="app/silent_in_a_word", chunking={"mode": "word"}))["id"]
-        async for entry in client.tail(stream_id):
-            if entry.type == "text" and "wo" in entry.data["text"]:
-                silent.set()
-                break
-        got = await read(client, stream_id)
-    assert [data["text"] for data in got.of("text")] == ["some", " wo", "rd more"]
+        for mode in ("word", "sentence"):
+            silent.clear()
+            stream_id = (await client.start("Hi", model="app/silent_in_a_word", chunking={"mode": mode}))["id"]
+            async for entry in client.tail(stream_id):
+                if entry.type == "text" and "wo" in entry.data["text"]:
+                    silent.set()
+                    break
+            got = await read(client, stream_id)
+            assert [data["text"] for data in got.of("text")] == ["some", " wo", "rd more"]
 
 
 async def test_a_reattached_answer_in_words_has_each_once(settings: Settings, provider: ProviderServer) -> None:
@@ -110,6 +111,7 @@ JSONS = {
         "parse_error": "It is no JSON: unexpected character, expected a JSON value: line 1 column 1 (char 0)."
     },
     "[" * 300 + "]" * 300: {"parse_error": "It is nested too deep."},
+    "[" * 251 + "]" * 251: {"parse_error": "It is nested too deep."},
     f'"{"a" * 2_000}"': {"parse_error": "It is longer than MIDSTREAM_STRUCTURED_BYTES."},
 }
 

@@ -204,6 +204,23 @@ async def test_a_producer_has_filters_of_its_own(settings: Settings, monkeypatch
         assert (await read(client, out.id)).end == ("failed", "filter_failed")
 
 
+async def test_tasks_that_write_at_the_same_time_lose_nothing(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A filter waits while it holds something back: Filter/Hold. I5."""
+    monkeypatch.setenv("MIDSTREAM_REDIS_URL", settings.redis_address)
+
+    async def slow_words(delta: Any, context: FilterContext) -> Any:
+        await asyncio.sleep(0.001)
+        return whole_words(delta, context)
+
+    async with client_alone(settings) as client:
+        async with midstream.produce(filters=[slow_words]) as out:
+            await out.text("held")
+            await asyncio.gather(*(out.text(f"-{number} {number}") for number in range(5)))
+        assert (await read(client, out.id)).joined("text") == "held-0 0-1 1-2 2-3 3-4 4"
+
+
 def test_no_worker_starts_without_its_filters(redis_url: str) -> None:
     """Filter/Start."""
     lonely = Settings(filters=f"x={__name__}:lonely")

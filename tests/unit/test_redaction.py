@@ -88,9 +88,11 @@ def test_an_expression_that_explodes_or_never_ends_fails(pattern: str, text: str
     assert time.monotonic() - began_s < 2
 
 
-def test_what_is_no_expression_is_refused() -> None:
+@pytest.mark.parametrize("pattern", ["(", r"pw: \K\w+", r"\((?:\w|(?R))*\)", "(?if)ß", "a(?if:ß)", "(?V1)a", "(?r)ab+"])
+def test_what_is_no_expression_or_cannot_be_found_in_pieces_is_refused(pattern: str) -> None:
+    """Filter/Start, Filter/Redaction."""
     with pytest.raises(ValueError, match="key: "):
-        redact({"key": "("})
+        redact({"key": pattern})
 
 
 def test_a_position_goes_on_only_from_where_nothing_is_held() -> None:

@@ -3,8 +3,6 @@
 from collections.abc import Iterator
 from typing import Any, Final, get_args
 
-import orjson
-
 from midstream.attempts.delta import (
     MOST_TOKENS,
     Delta,
@@ -19,7 +17,7 @@ from midstream.attempts.delta import (
     Usage,
 )
 from midstream.attempts.surrogates import joined
-from midstream.log.entries import DATA, FILE, RESET, SOURCE, STATUS, TOOL_RESULT
+from midstream.log.entries import DATA, FILE, RESET, SOURCE, STATUS, TOOL_RESULT, require_json
 
 _OTHERS: Final = (SOURCE, FILE, DATA, TOOL_RESULT, STATUS, RESET)
 _REASONS: Final = get_args(FinishReason)
@@ -131,7 +129,7 @@ def _not_an_object(name: str, value: Any) -> Iterator[str]:
         yield f"`{name}` is {_kind(value)}, not a dict"
         return
     try:
-        orjson.dumps(value)
+        require_json(value)
     except TypeError as error:
         yield f"`{name}` is no JSON: {error}"
 

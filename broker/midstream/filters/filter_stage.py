@@ -3,7 +3,7 @@
 import asyncio
 import inspect
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from midstream.attempts.app_items import UnfitItemError, checked
@@ -106,9 +106,12 @@ class FilterStage:
             if inspect.isawaitable(answer):
                 async with limit:
                     answer = await answer
+                if limit.expired():  # the filter has swallowed the cancellation
+                    raise TimeoutError
             if answer is None:
                 return []
-            return list(answer) if isinstance(answer, Iterable) and not isinstance(answer, str) else [answer]
+            is_one = isinstance(answer, str | Mapping) or not isinstance(answer, Iterable)
+            return [answer] if is_one else list(answer)
         except Blocked:
             raise
         # A filter that calls `sys.exit` ends only its own generation. Clients see our message, never the filter's.
@@ -124,12 +127,18 @@ class FilterStage:
     def _sorted(self, items: list[object], delta: Delta) -> tuple[list[Delta], Run | None]:
         """Return what a filter lets through, checked, and what it holds back."""
         hold: Run | None = None
-        if items and isinstance(held := items[-1], Hold):
+        if items and isinstance(last := items[-1], Hold):
             items.pop()
-            hold = held.delta if string_of(held.delta) else None
+            held = self._checked(last.delta)
+            if not isinstance(held, Run):
+                raise SourceError(
+                    FAILED, f"The filter {self.name} held back a {type(held).__name__}, which is no text."
+                )
+            hold = held if string_of(held) else None
         outs: list[Delta] = []
         for item in items:
-            out = item if item is delta else self._checked(item)
+            # What is in a delta of another kind may have been changed where it is.
+            out = item if item is delta and not isinstance(item, Other) else self._checked(item)
             if not isinstance(out, Text | Reasoning | ToolInput) or string_of(out):
                 outs.append(out)
         return outs, hold

@@ -1,5 +1,6 @@
 """What is between a source and the writer of its attempt: the filters, one after the other (PROTOCOL: Filter/Order)."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Final
 
@@ -35,6 +36,7 @@ class Filtering:
         self._stages = stages
         self._words = words
         self._answer = answer
+        self._lock = asyncio.Lock()  # tasks of one producer write at the same time, and a filter may wait
         self._put = writer.put if words is None else words.put
 
     def go_on(self, text: str) -> None:
@@ -50,12 +52,13 @@ class Filtering:
         Raises:
             SourceError: A filter failed, or as `Writer.put`.
         """
-        if self.blocked_by:
-            return
-        for each in await self._through(delta):
-            if self._answer is not None:
-                self._answer.take(each)
-            await self._put(each)
+        async with self._lock:
+            if self.blocked_by:
+                return
+            for each in await self._through(delta):
+                if self._answer is not None:
+                    self._answer.take(each)
+                await self._put(each)
 
     async def close(self, *, writes: bool) -> None:
         """Let no more through; with `writes`, the writer is given the part of a word that waits for its rest.

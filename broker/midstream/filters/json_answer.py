@@ -3,7 +3,7 @@
 import orjson
 
 from midstream.attempts.delta import Delta, Other, Text
-from midstream.log.entries import RESET, Json
+from midstream.log.entries import RESET, Json, require_json
 
 
 class JsonAnswer:
@@ -39,7 +39,7 @@ class JsonAnswer:
             return {"parse_error": "It is longer than MIDSTREAM_STRUCTURED_BYTES."}
         try:
             value = orjson.loads("".join(self._pieces))
-            orjson.dumps(value)  # which takes less depth than reading does
+            require_json(value)  # what can be written is less deep than what can be read
         except orjson.JSONDecodeError as error:
             return {"parse_error": f"It is no JSON: {error}."}
         except TypeError:

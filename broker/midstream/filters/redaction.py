@@ -17,6 +17,9 @@ BEFORE_CHARS: Final = 256
 """How much an expression sees of what is before the part that is not decided yet."""
 SEARCH_S: Final = 0.1
 """Longest search of one expression; it blocks the event loop."""
+_WHOLE_TEXT_FLAGS: Final = regex.FULLCASE | regex.REVERSE | regex.BESTMATCH | regex.ENHANCEMATCH
+_WHOLE_TEXT_PARTS: Final = regex.compile(r"\\K|\(\?(?:R|0)\)|\(\?\w*f\w*(?:-\w+)?:")
+"""With these, what `regex` finds in a part of a text is not what it finds in the whole one: a secret could pass."""
 
 
 class _Expression(NamedTuple):
@@ -60,15 +63,20 @@ def redact(patterns: Mapping[str, str]) -> Filter:
 
 def _expression(name: str, pattern: str) -> _Expression:
     try:
-        return _Expression(name, regex.compile(pattern), regex.compile(rf"(?:{pattern})(?!)"))
+        expression = _Expression(name, regex.compile(pattern), regex.compile(rf"(?:{pattern})(?!)"))
     except regex.error as error:
         raise ValueError(f"{name}: {error}") from None
+    if expression.whole.flags & _WHOLE_TEXT_FLAGS or _WHOLE_TEXT_PARTS.search(pattern):
+        raise ValueError(f"{name}: no \\K, (?R), (?f), (?V1), (?b), (?e) or (?r), which find less in pieces of a text")
+    return expression
 
 
 def _of_run(expressions: list[_Expression], delta: Run, context: FilterContext) -> list[Run | Hold]:
     """Return what is decided of a text, redacted, and hold back the rest."""
     kind = type(delta).__name__
-    before = context.memory.get(kind, context.text[-BEFORE_CHARS:] if kind == "Text" else "")
+    before = context.memory.get(kind)
+    if before is None:  # the whole text is joined for it, which is too much for each delta
+        before = context.text[-BEFORE_CHARS:] if kind == "Text" else ""
     text, start = before + string_of(delta), len(before)
     matches = _matches(expressions, text, start)
     decided = len(text) if context.is_last else _decided(expressions, text, start, matches)

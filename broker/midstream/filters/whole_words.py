@@ -49,7 +49,7 @@ class WholeWords:
             if self._stage.held is None:
                 self._disarm()
             elif self._timer is None:
-                self._timer = asyncio.get_running_loop().call_later(self._hold_s, self._overdue)
+                self._arm()
 
     async def close(self, *, writes: bool) -> None:
         """Let no more through by itself; with `writes`, let what waits through now."""
@@ -61,6 +61,9 @@ class WholeWords:
             with contextlib.suppress(SourceError):
                 for out in self._stage.let_go():
                     await self._writer.put(out)
+
+    def _arm(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(self._hold_s, self._overdue)
 
     def _disarm(self) -> None:
         if self._timer is not None:
@@ -77,7 +80,10 @@ class WholeWords:
             if not isinstance(held, Text | Reasoning):
                 return
             try:
-                for out in self._stage.release(forced_break(held.text)):
+                at = forced_break(held.text)
+                for out in self._stage.release(at):
                     await self._writer.put(out)
+                if forced_break(held.text[at:]):  # of a sentence, the last word goes on waiting
+                    self._arm()
             except SourceError as error:
                 self._error = error  # the next delta hears of it

@@ -57,6 +57,8 @@ _BARE: Final = frozenset((TEXT, REASONING))
 _NO_WORDS: Final = frozenset(_BYTE_OF[kind] for kind in (START, STATUS, STEP, END))
 
 SEPARATOR: Final = b"\xff"
+AROUND_LEVELS: Final = 16
+"""How many levels an entry and what shows it may put around a value. orjson writes 254 in all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,17 @@ Row = tuple[bytes, list[bytes]]
 def text(content: str) -> Entry:
     """Return an entry of the answer's text."""
     return Entry(TEXT, {"text": content})
+
+
+def require_json(value: object) -> None:
+    """Refuse what no entry can hold.
+
+    Raises:
+        TypeError: It is no JSON, or nested so deep that no answer with the entry could be written.
+    """
+    for _ in range(AROUND_LEVELS):
+        value = [value]
+    orjson.dumps(value)
 
 
 def encode(entry: Entry) -> bytes:
