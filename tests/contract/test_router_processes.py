@@ -21,6 +21,7 @@ from tests.contract.foreign_apps import ADA, app_of, begun, ended, serving
 from tests.servers import free_port, http_server
 
 ROOT = Path(__file__).parents[2]
+WORDS = ["bad", "cancelled", "well"]
 PAGE = ROOT / "docs" / "fastapi.md"
 
 
@@ -80,6 +81,7 @@ async def test_the_page_works_as_printed(redis_url: str, monkeypatch: pytest.Mon
 async def test_an_answer_in_the_background_ends_truthfully(redis_url: str) -> None:
     """Produce/Background."""
     closed: list[str] = []
+    all_closed = asyncio.Event()
 
     async def source(until: asyncio.Event, word: str) -> AsyncIterator[str]:
         try:
@@ -88,6 +90,8 @@ async def test_an_answer_in_the_background_ends_truthfully(redis_url: str) -> No
             yield 1 if word == "bad" else "!"  # type: ignore[misc]
         finally:
             closed.append(word)
+            if len(closed) == len(WORDS):
+                all_closed.set()
 
     async def looks(out: midstream.Producer) -> None:
         await out.tool_call("c1", "look", {})
@@ -96,6 +100,9 @@ async def test_an_answer_in_the_background_ends_truthfully(redis_url: str) -> No
         return midstream.produce(redis_url, user="ada", **fields)
 
     go, never = asyncio.Event(), asyncio.Event()
+    for junk in (source, ["a"], "a", None):
+        with pytest.raises(TypeError, match="source"):
+            await midstream.in_background(produce(), junk)  # type: ignore[arg-type]
     async with serving(app_of(redis_url)) as client:
         ids = [await midstream.in_background(produce(), source(go, word)) for word in ("well", "bad")]
         ids.append(await midstream.in_background(produce(), looks))
@@ -105,10 +112,10 @@ async def test_an_answer_in_the_background_ends_truthfully(redis_url: str) -> No
         assert (refusal.value.code, closed) == ("already_produced", [])
         await client.post(f"/v1/streams/{ids[-1]}/cancel")
         go.set()
-        never.set()
         states = [(await client.get(f"/v1/streams/{each}?wait=5")).json() for each in ids]
+        await asyncio.wait_for(all_closed.wait(), 5)
     assert [state["outcome"] for state in states] == ["completed", "failed", "completed", "cancelled"]
-    assert sorted(closed) == ["bad", "cancelled", "well"]
+    assert sorted(closed) == WORDS
 
 
 async def test_a_stopping_app_gives_its_answers_their_time(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

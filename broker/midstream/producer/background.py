@@ -1,6 +1,7 @@
 """`midstream.in_background`: an answer that outlives the request that asked for it (PROTOCOL: Produce/Background)."""
 
 import asyncio
+import inspect
 import logging
 from collections.abc import AsyncIterable, Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -26,7 +27,10 @@ async def in_background(out: Producer, source: Source) -> str:
 
     Raises:
         ProduceError: Nothing was started, and nothing of the source has run.
+        TypeError: The same, because it is no source.
     """
+    if inspect.isasyncgenfunction(source) or not (isinstance(source, AsyncIterable) or callable(source)):
+        raise TypeError("a source is an async iterator (call the generator), or a coroutine function (do not call it)")
     begun: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(_write(out, source, begun), name="an answer in the background")
     _ANSWERS.add(task)
@@ -49,7 +53,8 @@ async def _write(out: Producer, source: Source, begun: asyncio.Future[str]) -> N
     try:
         async with out:
             begun.set_result(out.id)
-            await _write_all(out, source)
+            async with out.block.held():
+                await _write_all(out, source)
     except Exception as error:
         if begun.done():
             logger.exception("the answer %s failed", out.id, extra={"stream": out.id})

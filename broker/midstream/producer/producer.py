@@ -24,6 +24,7 @@ from midstream.filters.new_writer import new_writer
 from midstream.lifecycle.verdict import PRODUCER_LOST, Seal
 from midstream.log.entries import CANCELLED, Entry, encode
 from midstream.log.errors import LogError, StreamSealed
+from midstream.producer.cut_block import CutBlock
 from midstream.producer.opening import refuse
 from midstream.producer.produce_errors import Cancelled, ProduceError
 from midstream.requests.request import GenerationRequest
@@ -73,6 +74,7 @@ class Producer(Out):
     Attributes:
         id: The stream's id, in the block.
         cancelled: Whether a client has cancelled the stream.
+        block: What is cut when the stream ends first.
         steps: The steps of the block, in the block.
         in_step: Returns what a part of a step returns, or raises as `once`.
     """
@@ -107,6 +109,7 @@ class Producer(Out):
         self._stop: Stop | None = None
         self._refusal: Exception | None = None
         self._ending: asyncio.Task[None] | None = None
+        self.block = CutBlock()
 
     async def __aenter__(self) -> Self:
         """Start the stream.
@@ -260,6 +263,7 @@ class Producer(Out):
         if self._ending is None:
             self._refusal = refusal
             self._ending = asyncio.create_task(self._write_end(_reason_of(failure)), name=f"end of {self.id}")
+            self.block.cut()
 
     async def _write_end(self, failure: BaseException | None) -> None:
         self._writer.open_room()
