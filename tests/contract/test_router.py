@@ -210,11 +210,12 @@ async def test_keys_and_tokens_of_a_broker_count_for_nothing(redis_url: str, mon
 
 
 @pytest.mark.parametrize("site", [{"Sec-Fetch-Site": "cross-site"}, {"Origin": "https://evil.example"}])
-async def test_a_page_of_another_site_changes_nothing_by_a_cookie(
-    client: httpx2.AsyncClient, site: dict[str, str]
+@pytest.mark.parametrize("cookie", [{"Cookie": "session=ada"}, {"Authorization": "Basic YWRhOjE="}])
+async def test_a_page_of_another_site_changes_nothing_by_what_a_browser_adds(
+    client: httpx2.AsyncClient, site: dict[str, str], cookie: dict[str, str]
 ) -> None:
     """Router/Foreign pages."""
-    stream_id, cookie = await begun(client), {"Cookie": "session=ada"}
+    stream_id = await begun(client)
     refused = await client.post(f"/v1/streams/{stream_id}/cancel", headers=cookie | site)
     assert (refused.status_code, refused.json()["code"]) == (403, "foreign_origin")
     async with dial(client, additional_headers=ADA | cookie | site) as talk:

@@ -84,6 +84,19 @@ async def test_it_stands_anywhere(redis_url: str, way: str) -> None:
         await asyncio.wait((task,))
 
 
+@pytest.mark.parametrize(
+    "path", ["/of/a%0D%0AX-Evil:%20b/v1/streams", "/of/%E6%97%A5/v1/streams", "/of/a/v1/streams%0A"]
+)
+async def test_a_location_is_a_path_whatever_the_prefix_is(redis_url: str, path: str) -> None:
+    """Router/Prefix."""
+    app = FastAPI()
+    app.include_router(midstream.router(caller=current_user, redis_url=redis_url), prefix="/of/{whom}")
+    async with serving(app, "") as client:
+        answer = await client.post(path, json=EXTERNAL)
+        assert answer.headers["location"] == f"{path.removesuffix('%0A')}/{answer.json()['id']}".replace(":", "%3A")
+        assert (await client.delete(answer.headers["location"])).status_code == 204
+
+
 def of_tenant(tenant: str, x_user: Annotated[str, Header()]) -> midstream.Caller:
     return midstream.Caller(tenant, x_user)
 

@@ -2,6 +2,7 @@
 
 from collections import deque
 from typing import Final
+from urllib.parse import quote
 
 from fastapi import Response
 from starlette.types import Message, Receive, Scope, Send
@@ -22,6 +23,8 @@ _OF_SERVER: Final = (
     *("extensions", "subprotocols"),
 )
 """What the server says of a request. All else in its scope is the app's own, such as its routes."""
+OF_BROWSERS: Final = (b"basic", b"digest", b"negotiate", b"ntlm")
+"""Schemes of `Authorization` by which a browser that has signed in sends credentials of itself, as it does cookies."""
 
 
 class Doors:
@@ -31,7 +34,8 @@ class Doors:
         endpoints: Answers; its service layer is set here.
         services: Opens that.
         dependency: Says who calls.
-        origins: Those whose pages may change something by the app's cookie, besides those of the same site.
+        origins: Those whose pages may change something by what a browser adds to their requests, besides those of the
+            same site.
     """
 
     def __init__(
@@ -58,9 +62,11 @@ class Doors:
         return self._foreign(scope) or await self._dependency.ask(scope, body.first)
 
     def _foreign(self, scope: Scope) -> Problem | None:
-        """Return the refusal of another site's page that would change something by its user's cookie."""
+        """Return the refusal of another site's page that would change something by what its user's browser adds."""
         head = head_of(scope)
-        if b"cookie" not in head or scope.get("method") in SAFE_METHODS:  # a socket has no method
+        scheme = head.get(b"authorization", b"").partition(b" ")[0].lower()
+        by_browser = b"cookie" in head or scheme in OF_BROWSERS
+        if not by_browser or scope.get("method") in SAFE_METHODS:  # a socket has no method
             return None
         origin = head.get(b"origin", b"").decode("latin-1")
         if not {origin, "*"}.isdisjoint(self._origins):
@@ -109,8 +115,8 @@ class _Body:
 def _inner(scope: Scope, path: str) -> Scope:
     """Return the scope of a request as our endpoints see it: theirs is the whole path."""
     inner = {name: scope[name] for name in _OF_SERVER if name in scope}
-    base = scope["path"].removesuffix(path)
+    base = scope["path"].rpartition(path)[0]  # a route's pattern leaves out a last line feed, so it may not be the end
     root = str(scope.get("root_path", "")).rstrip("/")  # of a proxy, or of what the app is mounted below
     if not f"{base}/".startswith(f"{root}/"):  # servers that put it into the path differ from those that do not
         base = root + base
-    return inner | {"path": path, "raw_path": path.encode(), "root_path": "", PREFIX: base}
+    return inner | {"path": path, "raw_path": path.encode(), "root_path": "", PREFIX: quote(base)}
