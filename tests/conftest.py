@@ -6,6 +6,7 @@ import inspect
 import itertools
 import logging
 import os
+import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -33,6 +34,8 @@ def pytest_configure() -> None:
     gc.disable()  # until all tests are imported, of which nothing becomes garbage
     logging.getLogger().addHandler(WATCH)
     os.environ[leaks.RUN_VARIABLE] = str(os.getpid())
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background, which programs would inherit
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     # Every HTTP client loads all authorities that it may trust, for 40 ms; tests speak to loopback alone.
     os.environ["SSL_CERT_FILE"] = str(Path(__file__).parent / "data" / "no_authority.pem")
 

@@ -7,6 +7,7 @@ import logging
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -38,6 +39,8 @@ from tests.collector import Collector, Received, collecting, lines, silent
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 PARENT = f"00-{TRACE}-b7ad6b7169203331-01"
 UNSAMPLED = f"00-{TRACE}-b7ad6b7169203331-00"
+SENDERS = ("traces", "Otel")
+"""How the names of threads begin that send spans: ours, and the SDK's."""
 COUNT = {"model": "demo/count", "input": "swordfish", "params": {"words": 3, "delay_ms": 1}}
 
 
@@ -198,6 +201,10 @@ async def test_a_collector_that_is_dead_or_silent_slows_nothing(
                 for _ in range(2):
                     assert (await run(own, COUNT))["outcome"] == "completed"
             assert time.monotonic() - began_s < 4
+    for thread in threading.enumerate():
+        if thread.name.startswith(SENDERS):
+            await asyncio.to_thread(thread.join, 10)
+            assert not thread.is_alive(), f"{thread.name} goes on sending"
 
 
 @pytest.mark.parametrize(

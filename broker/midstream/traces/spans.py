@@ -40,7 +40,8 @@ class Spans:
         self._ids = SpanIds()
         ids: Any = self._ids  # it has the methods of an `IdGenerator`
         self._provider = TracerProvider(resource=_resource(role), id_generator=ids, shutdown_on_exit=False)
-        self._provider.add_span_processor(BatchSpanProcessor(_exporter()))
+        self._exporter = _exporter()
+        self._provider.add_span_processor(BatchSpanProcessor(self._exporter))
         self._tracer: Tracer = self._provider.get_tracer("midstream", version("midstream"))
 
     def begin(
@@ -68,7 +69,7 @@ class Spans:
         span.end(max(0, end_ns))
 
     async def stop(self, wait_s: float) -> None:
-        """Send what is left, for at most `wait_s`. A thread that waits for longer ends with the process."""
+        """Send what is left, for at most `wait_s`; what the collector has not taken by then is sent no more."""
         loop, over = asyncio.get_running_loop(), asyncio.Event()
 
         def shut_down() -> None:
@@ -80,6 +81,8 @@ class Spans:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(wait_s):
                 await over.wait()
+        if not over.is_set():
+            self._exporter.shutdown()  # else it would try again for a minute, in an app that goes on without us
 
 
 def fail(span: Span, error_type: str) -> None:
