@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from typing import Any, Final
 
 import orjson
-from pydantic_core import to_json
+from pydantic_core import PydanticSerializationError, to_json
 
 from midstream.attempts.delta import Delta, Other, Usage
 from midstream.log.entries import DATA, TOOL_RESULT
@@ -58,7 +58,14 @@ def tool_result(call_id: str | None, name: str | None, output: Any, error: str |
 
 def plain(value: Any) -> Any:
     """Return a value as JSON can hold it: models as objects, dates as texts, and of what has no JSON only its type."""
-    return orjson.loads(to_json(value, fallback=lambda it: f"<{type(it).__name__}>", inf_nan_mode="null"))
+    try:
+        return orjson.loads(to_json(value, fallback=_type_of, inf_nan_mode="null"))
+    except (PydanticSerializationError, orjson.JSONDecodeError):  # bytes that are no text, a circle, a half surrogate
+        return _type_of(value)
+
+
+def _type_of(value: Any) -> str:
+    return f"<{type(value).__name__}>"
 
 
 class Tokens:
