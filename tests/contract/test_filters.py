@@ -1,8 +1,10 @@
 """Filters between a source and the log: what they do not let through is never logged (PROTOCOL: Filter)."""
 
 import asyncio
+import contextlib
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -26,6 +28,8 @@ from tests.provider.client import ProviderServer
 OPENAI, ANTHROPIC, _ = MODELS
 PASSWORD = "swordfish"
 LONG = Script(words=40, delay_ms=10)
+over = threading.Event()
+"""Ends what cannot be cancelled; it belongs to no loop."""
 
 
 def shout(delta: Any, _context: FilterContext) -> Any:
@@ -68,6 +72,17 @@ async def hangs(delta: Any, _context: FilterContext) -> Any:
     return delta
 
 
+async def deaf(delta: Any, _context: FilterContext) -> Any:
+    while not over.is_set():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(0.01)
+    return delta
+
+
+async def deaf_app(_messages: list[dict[str, Any]], _params: dict[str, Any]) -> AsyncIterator[Any]:
+    yield await deaf("too late", FilterContext("", "", "", {}))
+
+
 def unfit(_delta: Any, _context: FilterContext) -> Any:
     return [5]
 
@@ -92,7 +107,7 @@ def filtered(settings: Settings, *names: str, **more: Any) -> Settings:
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    return settings.model_copy(update={"apps": {"own": f"{__name__}:app"}})
+    return settings.model_copy(update={"apps": {"own": f"{__name__}:app", "deaf": f"{__name__}:deaf_app"}})
 
 
 async def answer_of(client: Midstream, model: str = "app/own") -> Any:
@@ -141,6 +156,17 @@ async def test_nothing_passes_a_filter_that_fails(settings: Settings, name: str,
     assert (got.end, got.of("text")) == (("failed", end), [])
     assert words in got.of("end")[0]["error"]["message"]
     assert PASSWORD not in str(got.entries)
+
+
+@pytest.mark.parametrize(("model", "filters"), [("app/own", ("deaf",)), ("app/deaf", ())])
+async def test_what_cannot_be_cancelled_ends_with_its_time(settings: Settings, model: str, filters: Any) -> None:
+    """Sources/Time, Filter/Failed."""
+    over.clear()
+    async with client_of(settings, filtered(settings, *filters, filter_timeout_s=0.05)) as client:
+        stream_id = (await client.start("Hi", model=model, generation_timeout_s=0.2))["id"]
+        got = await read(client, stream_id)
+        over.set()
+    assert (got.end, got.of("text")) == (("failed", "generation_timeout"), [])
 
 
 async def test_a_reattached_answer_has_every_word_once(settings: Settings, provider: ProviderServer) -> None:

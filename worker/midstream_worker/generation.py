@@ -137,10 +137,16 @@ class Generation:
         if self._stop is not None:
             production.stop()
         try:
-            await asyncio.wait((production.task, self._stopped), return_when=asyncio.FIRST_COMPLETED)
+            longest_s = production.limits.generation_s + CLOSE_S
+            ended, _ = await asyncio.wait(
+                (production.task, self._stopped), timeout=longest_s, return_when=asyncio.FIRST_COMPLETED
+            )
+            if not ended:  # an app or a filter has swallowed the cancellation of the time-out
+                production.stop()
             if not production.task.done():
                 await asyncio.wait((production.task,), timeout=CLOSE_S)
-            conclusion = await self._conclude(production, writer)
+            failure = production.failure if ended else TimeoutError()
+            conclusion = await self._conclude(production, writer, failure)
         finally:
             if writer.first_ms is not None:
                 self.attempt.trace.first_entry(writer.first_ms)
@@ -150,9 +156,10 @@ class Generation:
             await production.cancel_upstream()
         return isinstance(conclusion, Release)
 
-    async def _conclude(self, production: Production, writer: Writer) -> Conclusion:
+    async def _conclude(self, production: Production, writer: Writer, failure: BaseException | None) -> Conclusion:
         """Decide how the generation ends, write it, and return what was decided."""
-        failure = writer.flusher.exception() if self._stop is Stop.BROKEN else production.failure
+        if self._stop is Stop.BROKEN:
+            failure = writer.flusher.exception()
         limit_s = production.limits.generation_s
         conclusion = conclude(self._stop, production.call, failure, generation_timeout_s=limit_s)
         match conclusion:
