@@ -76,6 +76,17 @@ def test_calls_and_data_are_redacted_within_their_json() -> None:
     ]
 
 
+@pytest.mark.parametrize("rest", ["NaN", '"\\ud800"', "123456789012345678901234567890"])
+def test_a_secret_in_escapes_is_found_in_json_of_any_dialect(rest: str) -> None:
+    call = ToolCall("c", "pay", '{"k": "sk-\\u0061bcd", "x": ' + rest + "}")
+    assert through(stage({"key": "sk-[a-z]{4,}"}), call) == [ToolCall("c", "pay", '{"k":"[key]","x":' + rest + "}")]
+
+
+def test_digits_of_a_number_of_any_size_are_found() -> None:
+    call = ToolCall("c", "pay", '{"n": 41111111111111111111111}')
+    assert through(stage({"card": r"\d{16}"}), call) == [ToolCall("c", "pay", '{"n":"[card]1111111"}')]
+
+
 @pytest.mark.parametrize(
     ("pattern", "text", "words"),
     [("^(?:a|aa)+$", "a" * 60 + "b", "TimeoutError"), ("a.*b", "a" + "x" * 4_096, "more than MIDSTREAM_FILTER_HOLD")],

@@ -4,10 +4,10 @@ The library is `regex` and not `re` for two things: it tells where a match could
 that nothing else is held back, and its searches have a time-out, which bounds an expression that explodes.
 """
 
+import json
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-import orjson
 import regex
 
 from midstream.attempts.delta import Delta, Other, Reasoning, Text, ToolCall, ToolInput
@@ -138,8 +138,8 @@ def _without_in(expressions: list[_Expression], value: Any) -> Any:
 
 def _without_in_json(expressions: list[_Expression], text: str) -> str:
     try:
-        value = orjson.loads(text)
-    except orjson.JSONDecodeError:
+        value = json.loads(text)  # it reads what orjson refuses and a client may not: NaN, halves of characters
+    except (ValueError, RecursionError):
         return _without(expressions, text)
     redacted = _without_in(expressions, value)
-    return text if redacted == value else orjson.dumps(redacted).decode()
+    return text if redacted == value else json.dumps(redacted, separators=(",", ":"))
