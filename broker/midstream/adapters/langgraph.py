@@ -92,7 +92,8 @@ class _Run:
 def _results(name: str, output: Any) -> Iterator[Delta]:
     """Yield a tool's result: a message of LangChain's, a `Command` with such messages, or the value alone."""
     update = getattr(output, "update", None)
-    for message in update.get("messages", ()) if isinstance(update, dict) else [output]:
+    messages: Any = update.get("messages") if isinstance(update, dict) else output
+    for message in messages if isinstance(update, dict) and isinstance(messages, list | tuple) else [messages]:
         if isinstance(call_id := getattr(message, "tool_call_id", None), str):
             failed = str(message.content) if getattr(message, "status", "") == "error" else None
             yield tool_result(call_id, name, message.content, failed)
