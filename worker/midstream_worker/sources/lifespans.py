@@ -2,11 +2,14 @@
 
 import asyncio
 import logging
-from typing import Any
+from typing import Any, Final
 
 from midstream.app_registry import Lifespan
 
 logger = logging.getLogger(__name__)
+
+CANCEL_S: Final = 1.0
+"""How long a lifespan that was cancelled is waited for; the process then ends without it."""
 
 
 class Lifespans:
@@ -20,7 +23,7 @@ class Lifespans:
         self._limit_s = limit_s
         self._over = asyncio.Event()
         self._opened: dict[Lifespan, asyncio.Future[Any]] = {}
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: dict[Lifespan, asyncio.Task[None]] = {}
 
     async def open(self, lifespan: Lifespan) -> None:
         """Enter a lifespan, unless that was done.
@@ -32,9 +35,18 @@ class Lifespans:
         if lifespan not in self._opened:
             opened = self._opened[lifespan] = asyncio.get_running_loop().create_future()
             # One task enters and leaves it, because what it opens may insist on that.
-            self._tasks.append(asyncio.create_task(self._keep(lifespan, opened), name="lifespan of an app"))
-        async with asyncio.timeout(self._limit_s):
-            await asyncio.shield(self._opened[lifespan])
+            self._tasks[lifespan] = asyncio.create_task(self._keep(lifespan, opened), name="lifespan of an app")
+        try:
+            async with asyncio.timeout(self._limit_s):
+                await asyncio.shield(self._opened[lifespan])
+        except TimeoutError:
+            if self._opened[lifespan].done():  # the user's code had a time-out of its own
+                raise
+            late = TimeoutError(f"it took longer than {self._limit_s:g} s (MIDSTREAM_APP_LIFESPAN_S)")
+            self._opened[lifespan].set_exception(late)  # for other apps that share it, if there are any
+            self._opened[lifespan].exception()  # a look at it, or asyncio reports it as never retrieved
+            self._tasks[lifespan].cancel()
+            raise late from None
 
     def objects(self, lifespan: Lifespan | None) -> Any:
         """Return what a lifespan has yielded; None for an app without one."""
@@ -44,19 +56,21 @@ class Lifespans:
         """Leave all lifespans."""
         self._over.set()
         if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=self._limit_s)
+            _, late = await asyncio.wait(self._tasks.values(), timeout=self._limit_s)
             for task in late:
                 logger.warning("the lifespan of an app has not closed within %g s", self._limit_s)
                 task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+            if late:
+                await asyncio.wait(late, timeout=CANCEL_S)
         self._tasks.clear()
         self._opened.clear()
 
     async def _keep(self, lifespan: Lifespan, opened: asyncio.Future[Any]) -> None:
         try:
             async with lifespan() as objects:
-                opened.set_result(objects)
-                await self._over.wait()
+                if not opened.done():  # it has not swallowed the cancellation of one that takes too long
+                    opened.set_result(objects)
+                    await self._over.wait()
         except (Exception, SystemExit) as error:  # the user's code may raise anything
             if opened.done():
                 logger.exception("the lifespan of an app has failed while it closed")
