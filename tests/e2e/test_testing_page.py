@@ -5,7 +5,9 @@ import re
 import subprocess
 import sys
 import zipfile
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import midstream
 from midstream.testing import Kit, Script
@@ -43,8 +45,15 @@ def test_the_page_runs_by_an_installed_wheel(tmp_path: Path) -> None:
     assert re.search(rf"^{STORIES + 1} passed", done.stdout, re.MULTILINE), done.stdout + done.stderr
 
 
+@midstream.app("of-a-module")
+async def of_a_module(_: list[Any], _params: dict[str, Any]) -> AsyncIterator[str]:
+    yield "Found."
+
+
 async def test_a_coroutine_uses_the_kit_and_outlives_its_server() -> None:
-    with Kit(lease_ms=5_000) as kit:
+    with Kit(lease_ms=5_000, app_modules=__name__) as kit:
+        found = kit.client.start("x", model="app/of-a-module")
+        assert kit.client.state(found["id"], wait_s=10)["output"]["text"] == "Found."
         kit.model.script = Script(words=40, delay_ms=10)
         async with midstream.Midstream(kit.url) as client:
             stream_id = (await client.start("Go", model="openai/gpt-5"))["id"]

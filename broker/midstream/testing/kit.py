@@ -10,6 +10,7 @@ from typing import Any, Final, Self
 from anyio.from_thread import start_blocking_portal
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
+from midstream.app_registry import with_app_modules
 from midstream.http.app import create_app
 from midstream.settings import Settings
 from midstream.sync import Midstream
@@ -113,7 +114,7 @@ class Kit:
         }
         providers = {"fake": self.model.openai_url, **self._settings.get("providers", {})}
         own = {"redis_url": self.redis_url, "port": 0, "providers": providers}
-        return _OwnSettings(**{**QUICK, **of_model, **self._settings, **own})
+        return with_app_modules(_OwnSettings(**{**QUICK, **of_model, **self._settings, **own}))
 
     def _environment(self, settings: Settings) -> dict[str, str]:
         return {
