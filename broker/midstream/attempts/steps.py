@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import inspect
+import math
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol
@@ -123,7 +124,9 @@ class Steps:
                 if before is not None and unknown != "retry":
                     self._refuse(name, unknown)
                 self.has_begun = True
-                await self._note(fields | {"key": key, "state": _BEGUN}, durably=True)
+                begun = fields | {"key": key, "state": _BEGUN}
+                await self._write(Entry(STEP, begun), durably=True)
+                (await self._last_entries())[key] = begun
         except BaseException:
             lock.release()
             raise
@@ -143,7 +146,9 @@ class Steps:
                 fields["result"] = self._as_json(result, "result")
             except UnfitStepError as error:
                 fields["unfit"] = str(error)
-            await self._note(fields, durably=False)
+            # Before it is on the log: where this wait is cut short, the step is known to be done in this attempt.
+            (await self._last_entries())[step.key] = fields
+            await self._write(Entry(STEP, fields), durably=False)
         finally:
             self.leave(step)
         step.is_done, step.result = True, _done(fields).result
@@ -166,10 +171,6 @@ class Steps:
                         logged[str(entry.data["key"])] = entry.data
                 self._logged = logged
         return self._logged
-
-    async def _note(self, fields: Json, *, durably: bool) -> None:
-        await self._write(Entry(STEP, fields), durably=durably)
-        (await self._last_entries())[fields["key"]] = fields
 
     def _refuse(self, name: str, unknown: Unknown) -> None:
         if unknown == "fail":
@@ -209,9 +210,23 @@ def written(value: Any, most_bytes: int) -> bytes:
         text = orjson.dumps(value, option=_JSON_ALONE)
     except (TypeError, RecursionError) as error:
         raise ValueError(f"is no JSON: {error}") from None
+    if not _is_finite(value):
+        raise ValueError("is no JSON: it has a number that is infinite or none")
     if len(text) > most_bytes:
         raise ValueError(f"has {len(text)} bytes of JSON, and may have {most_bytes}")
     return text
+
+
+def _is_finite(value: Any) -> bool:
+    """Tell whether JSON has all numbers of a value; the other ones become null, and so the same step."""
+    match value:
+        case float():
+            return math.isfinite(value)
+        case dict():
+            return all(map(_is_finite, value.values()))
+        case list() | tuple():
+            return all(map(_is_finite, value))
+    return True
 
 
 def key_of(name: str, arguments: Any) -> str:

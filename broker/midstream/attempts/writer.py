@@ -24,6 +24,9 @@ EMPTY_LOG_BYTES: Final = 8_192
 class WriterStoppedError(Exception):
     """Nothing is appended any more, because the stream ends."""
 
+    def __init__(self) -> None:
+        super().__init__("The stream ends, and nothing more is appended to it.")
+
 
 class Writer:
     """Batches an attempt's entries and appends them in order.
