@@ -52,8 +52,8 @@ async def of_a_module(_: list[Any], _params: dict[str, Any]) -> AsyncIterator[st
 
 async def test_a_coroutine_uses_the_kit_and_outlives_its_server() -> None:
     with Kit(lease_ms=5_000, app_modules=__name__) as kit:
-        found = kit.client.start("x", model="app/of-a-module")
-        assert kit.client.state(found["id"], wait_s=10)["output"]["text"] == "Found."
+        stream = kit.client.start("x", model="app/of-a-module")
+        assert kit.client.state(stream["id"], wait_s=10)["output"]["text"] == "Found."
         kit.model.script = Script(words=40, delay_ms=10)
         async with midstream.Midstream(kit.url) as client:
             stream_id = (await client.start("Go", model="openai/gpt-5"))["id"]

@@ -90,7 +90,13 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "midstream.cli": ("midstream",),
     # The only room of the broker's root that knows the worker: it runs both in the process of a test.
-    "midstream.testing": ("midstream.settings", "midstream.http", "midstream.sync", "midstream_worker"),
+    "midstream.testing": (
+        "midstream.app_registry",
+        "midstream.settings",
+        "midstream.http",
+        "midstream.sync",
+        "midstream_worker",
+    ),
     "midstream_worker": (
         *("midstream.journal", "midstream.log", *GROUND, "midstream.counters", "midstream.metrics"),
         *("midstream.attempts", "midstream.ends", "midstream.file_watch", "midstream.traces", "midstream.filters"),
