@@ -1,6 +1,8 @@
 """What a process knows of an ended stream outlives its readers. PROTOCOL: Read/Resting."""
 
 import asyncio
+import gc
+import weakref
 
 import pytest
 from redis.asyncio import Redis
@@ -118,3 +120,36 @@ async def test_a_stream_that_runs_does_not_rest(hub: Hub, producer: Producer) ->
     await producer.write(5)
     await replayed(hub, producer.id, producer.tail)
     assert len(hub._resting) == hub._window.size_bytes == 0
+
+
+async def test_who_is_dropped_waits_for_no_collector(hub: Hub, producer: Producer) -> None:
+    """A broker collects old objects once in millions of allocations: a million streams would wait for it."""
+    await replayed(hub, producer.id, await ended(producer))
+    ((resting_one, _),) = hub._resting._followers.values()
+    its_parts = [weakref.ref(each) for each in (resting_one, resting_one.sync, resting_one.frames)]
+    del resting_one
+    gc.collect()
+    gc.disable()
+    try:
+        hub._resting.drop_oldest()
+        await asyncio.sleep(0)
+        assert [part() for part in its_parts] == [None] * 3
+    finally:
+        gc.enable()
+
+
+async def test_who_is_followed_no_more_waits_for_no_collector(hub: Hub, producer: Producer) -> None:
+    """The stream has not ended, so nothing of it rests."""
+    await producer.write(5)
+    gc.collect()
+    gc.disable()
+    try:
+        async with hub.follow(producer.id) as follower:
+            follower_ref = weakref.ref(follower)
+        del follower
+        while follower_ref() is not None and hub._followers:
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert follower_ref() is None
+    finally:
+        gc.enable()
