@@ -184,7 +184,8 @@ async def test_sockets_are_freed_without_the_collector(quick: Settings, key: str
 
 async def test_an_address_has_a_share_of_the_connections(quick: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(addresses, "_counted_as", lambda host, _: None if host == "127.0.0.1" else host)
-    async with opening(quick, max_connections=100, max_address_connections=3) as (_, opened):
+    roomy = {"max_connections": 100, "max_address_connections": 3, "head_timeout_ms": 10_000}  # no head is late here
+    async with opening(quick, **roomy) as (_, opened):
         async with counted("too_many_of_address"):
             mine = [await opened(HALF_HEAD, local_addr=("127.0.0.2", 0)) for _ in range(3)]
             answer = await until_closed((await opened(ASK, local_addr=("127.0.0.2", 0)))[0])
