@@ -19,7 +19,7 @@ async def no_app(scope: Any, receive: Any, send: Any) -> None: ...
 
 @pytest.fixture
 def server() -> Server:
-    config = uvicorn.Config(no_app, log_config=None)
+    config = uvicorn.Config(no_app, log_config=None, proxy_headers=False)
     config.load()
     return config, ServerState(), {}
 
@@ -32,9 +32,10 @@ def kind() -> type[QuickStart]:
 
 async def test_a_quick_start_ends_where_a_plain_one_does(server: Server, kind: type[QuickStart]) -> None:
     loop = asyncio.get_running_loop()
-    plain, first, second = (vars(each(*server, _loop=loop)) for each in (HttpToolsProtocol, kind, kind))
-    assert [*first]
-    assert first.keys() == second.keys() == plain.keys()
+    connections = [each(*server, _loop=loop) for each in (HttpToolsProtocol, kind, kind)]
+    assert [vars(each).keys() == OWN for each in connections] == [False, True, True]
+    names = vars(connections[0]).keys()
+    plain, first, second = ({name: getattr(each, name) for name in names} for each in connections)
     assert {name for name in plain if first[name] is not plain[name]} == OWN
     assert {name for name in plain if first[name] is not second[name]} == OWN
     assert {name: type(plain[name]) for name in OWN} == {name: type(first[name]) for name in OWN}
@@ -47,6 +48,8 @@ async def test_another_server_has_its_own(server: Server, kind: type[QuickStart]
     second = kind(config, ServerState(), {"of": "another"}, loop)
     assert (second.app_state, first.server_state) == ({"of": "another"}, state)
     assert second.tasks is not first.tasks
+    third = kind(*server, _loop=loop)
+    assert (third.server_state, third.app) == (state, no_app)
 
 
 @pytest.mark.parametrize("other", [list, lambda: None], ids=["own to each", "common to all"])

@@ -145,8 +145,7 @@ MADE_ONLY_IN: dict[str, str] = {
     "Operator": "midstream.http.auth",  # the scope `operate` was required
     "CallerStreams": "midstream.service.caller",
     "CallerChat": "midstream.service.caller",
-    "CallerFollower": "midstream.service.caller_follower",
-    "FollowerHold": "midstream.service.caller_streams",
+    "CallerFollower": "midstream.service.caller_streams",
     "StreamHandle": "midstream.service.caller_streams",  # the tenant was compared
 }
 

@@ -118,10 +118,10 @@ class ApiKeys:
             {**self._of_tenants, **others._of_tenants},
         )
 
-    def allowances(self, grant: Grant, settings: LimitSettings) -> Allowances:
-        """Return what holds for the holder of a grant."""
-        of_key = self._of_keys.get(grant.credential, EVERYTHING)
-        return Allowances(of_key, self._of_tenants.get(grant.tenant, EVERYTHING), settings)
+    def allowances(self, credential: str, tenant: str, settings: LimitSettings) -> Allowances:
+        """Return what holds for the holder of a grant with this credential and tenant."""
+        of_key = self._of_keys.get(credential, EVERYTHING)
+        return Allowances(of_key, self._of_tenants.get(tenant, EVERYTHING), settings)
 
     def grant(self, secret: str) -> Grant | None:
         """Return what a key grants; None for an unknown one. Whether it has expired is the verifier's question."""

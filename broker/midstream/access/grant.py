@@ -70,13 +70,18 @@ class Grant:
         Raises:
             InsufficientScopeError: It is a user's, or a read token; it names `scope`.
         """
-        if self.user is not None or self.is_narrow:
+        if not self.is_of_whole_tenant:
             raise InsufficientScopeError(scope)
 
     @property
     def is_narrow(self) -> bool:
         """Whether the credential is for one stream or one thread alone."""
         return self.stream is not None or self.thread is not None
+
+    @property
+    def is_of_whole_tenant(self) -> bool:
+        """Whether the credential opens all streams of its tenant."""
+        return self.user is None and self.stream is None and self.thread is None
 
     @property
     def names(self) -> dict[str, str | None]:

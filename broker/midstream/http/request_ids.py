@@ -22,7 +22,7 @@ def request_id(scope: Scope) -> str:
 def headers_of(scope: Scope) -> list[tuple[bytes, bytes]]:
     """Return the headers that name a request."""
     value = request_id(scope).encode()
-    return [(name, value) for name in HEADERS]
+    return [(HEADERS[0], value), (HEADERS[1], value)]
 
 
 class RequestIds:

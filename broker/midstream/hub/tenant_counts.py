@@ -15,7 +15,7 @@ class TenantCounts:
 
     def add(self, tenant: str, count: int = 1) -> None:
         """Count so many more."""
-        self._counts[tenant] = self.of(tenant) + count
+        self._counts[tenant] = self._counts.get(tenant, 0) + count
 
     def remove(self, tenant: str, count: int = 1) -> None:
         """Count so many less."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Coroutine
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from midstream.access.grant import Grant
 from midstream.faces.face import Face
@@ -13,32 +13,49 @@ from midstream.service.room import Room
 
 
 class CallerFollower:
-    """What endpoints use of a follower. `FollowerHold` makes one, after it has seen whose stream it is.
+    """What endpoints use of a follower, which is pinned while they hold this in an `async with`; tails keep it longer.
 
-    `room` refuses tails over a limit; None where the tail's room was looked at before its stream was started.
+    A class with both, because it stands in the way of every client that comes back after a deploy:
+    `asynccontextmanager` and its generator cost three times as much.
+
+    Args:
+        pinned: Returns the follower, after it has seen whose stream it is.
+        watched: Returns what the tails' ends depend on.
+        room: Refuses tails over a limit; None where the tail's room was looked at before its stream was started.
     """
 
-    __slots__ = ("_follower", "_grant", "_room")
+    __slots__ = ("_follower", "_pinned", "_room", "_watched")
 
-    def __init__(self, follower: Follower, grant: Grant | None, room: Room | None) -> None:
-        self._follower = follower
-        self._grant = grant
+    def __init__(
+        self, pinned: Coroutine[Any, Any, Follower], watched: Callable[[], Grant | None], room: Room | None
+    ) -> None:
+        self._pinned = pinned
+        self._watched = watched
         self._room = room
+
+    async def __aenter__(self) -> Self:
+        self._follower = await self._pinned
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._follower.unpin()
 
     @property
     def tail(self) -> int:
         """The last offset known here."""
-        return self._follower.tail
+        return self._follower.sync.tail
 
     @property
     def first(self) -> int:
         """The first offset that the log still keeps."""
-        return self._follower.first
+        return self._follower.sync.first
 
     @property
     def ended(self) -> bool:
         """Whether the terminal entry is at `tail`."""
-        return self._follower.ended
+        return self._follower.sync.ended
 
     def join(
         self,
@@ -55,39 +72,11 @@ class CallerFollower:
             LogTrimmed: The entries after that are gone.
             LimitExceededError: The tenant or the stream has as many as it may have in this process.
         """
-        if after + 1 < self._follower.first:
-            raise LogTrimmed(self._follower.first)
+        follower = self._follower
+        if after + 1 < follower.sync.first:
+            raise LogTrimmed(follower.sync.first)
         if self._room is not None:
-            self._room.require_tail(len(self._follower.tails))
-        tail = self._follower.join(face, after, until, mark=mark, pace=pace)
-        tail.grant = self._grant
+            self._room.require_tail(len(follower.tails))
+        tail = follower.join(face, after, until, mark=mark, pace=pace)
+        tail.grant = self._watched()
         return tail
-
-
-class FollowerHold:
-    """Holds a pinned follower in an `async with`, whose tails keep it open beyond that.
-
-    A class, because it stands in the way of every client that comes back after a deploy: `asynccontextmanager` and its
-    generator cost three times as much.
-    """
-
-    __slots__ = ("_follower", "_grant", "_pinned", "_room")
-
-    def __init__(
-        self,
-        pinned: Coroutine[Any, Any, Follower],
-        grant: Callable[[], Grant | None],
-        room: Room | None,
-    ) -> None:
-        self._pinned = pinned
-        self._grant = grant
-        self._room = room
-
-    async def __aenter__(self) -> CallerFollower:
-        self._follower = await self._pinned
-        return CallerFollower(self._follower, self._grant(), self._room)
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._follower.unpin()

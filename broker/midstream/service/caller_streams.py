@@ -22,7 +22,7 @@ from midstream.requests.provider_objects import refuse_objects
 from midstream.requests.remote_files import refuse_remote_files
 from midstream.requests.request import GenerationRequest, TtlError, UnfitRequestError, UserError
 from midstream.requests.time_limits import refuse_long_times
-from midstream.service.caller_follower import FollowerHold
+from midstream.service.caller_follower import CallerFollower
 from midstream.service.listing import Filter, Listed
 from midstream.service.new_stream import new_stream_of
 from midstream.service.resources import Resources
@@ -239,7 +239,7 @@ class CallerStreams:
             raise InsufficientScopeError(Scope.READ)
         return await self._resources.lists.page(self._grant.tenant, self._grant.owner, only, limit, before)
 
-    def follow(self, stream_id: str, after: int = 0) -> FollowerHold:
+    def follow(self, stream_id: str, after: int = 0) -> CallerFollower:
         """Return a context that holds the hub's follower of a stream, for a reader that has read up to `after`.
 
         Raises, when it is entered:
@@ -248,19 +248,21 @@ class CallerStreams:
             TokenExpiredError, UnauthorizedError: The credential has ended meanwhile.
         """
         room = None if stream_id == self._started else self._room
-        return FollowerHold(self._pinned(stream_id, after), self._watched, room)
+        return CallerFollower(self._pinned(stream_id, after), self._watched, room)
 
     def _watched(self) -> Grant | None:
         return self._resources.grant_ends.watched(self._grant)
 
     async def _pinned(self, stream_id: str, after: int = 0) -> Follower:
         """Return the hub's follower, which the caller unpins; raises as `follow`."""
-        self._grant.require(Scope.READ)
-        await self._check_owner(stream_id)
-        follower = await self._resources.hub.pinned(self._name(stream_id), after)
+        resources, grant = self._resources, self._grant
+        grant.require(Scope.READ)
+        if not grant.is_of_whole_tenant:
+            await self._check_owner(stream_id)
+        follower = await resources.hub.pinned(stream_name(grant.tenant, stream_id), after)
         try:
-            self._owned(stream_id, follower.state)
-            self._resources.credentials.check(self._grant)  # after the last `await`: later ends are seen
+            self._owned(stream_id, follower.sync.state)
+            resources.credentials.check(grant)  # after the last `await`: later ends are seen
         except BaseException:
             follower.unpin()
             raise
@@ -301,7 +303,7 @@ class CallerStreams:
         Another tenant's stream has another name. Only a credential that does not open all of its tenant's streams
         could meet one that it does not open.
         """
-        if self._grant.user is not None or self._grant.is_narrow:
+        if not self._grant.is_of_whole_tenant:
             self._owned(stream_id, await self._resources.log.state(self._name(stream_id)))
 
     def _name(self, stream_id: str) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +26,8 @@ from midstream.settings import OPEN_TENANT, Settings
 logger = logging.getLogger(__name__)
 
 FETCH_TIMEOUT_S: Final = 5.0
+REMEMBERED: Final = 1_024
+"""So many pairs of credential and tenant are remembered with what holds for them."""
 _PLAIN_JSON: Final = {"Accept": "application/json", "Accept-Encoding": "identity"}
 """A compressed document would be read as it came, lest a small one grow beyond all bounds here."""
 OPEN: Final = Grant(OPEN_TENANT, scopes=ALL_SCOPES)
@@ -57,9 +60,9 @@ class Credentials:
         self._pairs = ApiKeys.from_pairs(settings.tenants_by_key)
         self._watch = FileWatch(self._path, self._read_again)
         self._provider = _provider(settings)
-        self._verifier = Verifier(
-            self._pairs | self._from_file(), self.read_tokens, self.session_tokens, self._provider
-        )
+        keys = self._pairs | self._from_file()
+        self._verifier = Verifier(keys, self.read_tokens, self.session_tokens, self._provider)
+        self._allowances = self._remembered(keys)
 
     def start(self) -> None:
         """Begin to look at the key file and at the secret."""
@@ -95,7 +98,12 @@ class Credentials:
 
     def allowances(self, grant: Grant) -> Allowances:
         """Return what holds for the holder of a grant now: its limits, and the models that it may use."""
-        return self._verifier.keys.allowances(grant, self._settings)
+        return self._allowances(grant.credential, grant.tenant)
+
+    def _remembered(self, keys: ApiKeys) -> Callable[[str, str], Allowances]:
+        """Return a function that tells what holds for a credential and tenant; each tail of theirs asks for it."""
+        settings = self._settings
+        return lru_cache(REMEMBERED)(lambda credential, tenant: keys.allowances(credential, tenant, settings))
 
     def can_end(self, grant: Grant) -> bool:
         """Tell whether a grant may be over while this process runs."""
@@ -126,10 +134,11 @@ class Credentials:
 
     def _read_again(self) -> None:
         try:
-            self._verifier.keys = self._pairs | self._from_file()
+            keys = self._verifier.keys = self._pairs | self._from_file()
         except KeysFileError as error:
             logger.error("the key file cannot be used, and the keys stay as they were: %s", error)  # noqa: TRY400
             return
+        self._allowances = self._remembered(keys)
         logger.info("the key file was read again")
         self.on_change()
 

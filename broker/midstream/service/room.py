@@ -24,10 +24,11 @@ class Room:
 
     def require_tail(self, stream_tails: int = 0) -> None:
         """Do nothing where there is room for one more tail of a stream that has `stream_tails`."""
-        allowances = self._resources.credentials.allowances(self._grant)
-        if 0 < allowances.limit("tenant_tails") <= self._resources.hub.tenant_tails.of(self._grant.tenant):
+        resources, grant = self._resources, self._grant
+        of_tenant, of_stream = resources.credentials.allowances(grant).most_tails
+        if 0 < of_tenant <= resources.hub.tenant_tails.of(grant.tenant):
             raise LimitExceededError("tails", "tenant", RETRY_AFTER_S)
-        if 0 < allowances.limit("stream_tails") <= stream_tails:
+        if 0 < of_stream <= stream_tails:
             raise LimitExceededError("tails", "stream", RETRY_AFTER_S)
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""What uvicorn's protocol begins a connection with, found out once and set anew for every further one.
+"""What uvicorn's protocol begins a connection with, found out once for all connections of a server.
 
 uvicorn asks the logging module for two loggers, under its lock, and its configuration for a dozen values, for each
 connection again. When all clients come back at once that is a fifteenth of what each of them costs.
@@ -14,73 +14,49 @@ from uvicorn.server import ServerState
 
 OWN: Final = frozenset({"parser", "pipeline"})
 """What each connection has for itself when it begins. All else is the same object for all connections of a server."""
-COMMON: Final = (
-    *("config", "app", "loop", "logger", "access_logger", "access_log", "ws_protocol_class", "root_path"),
-    *("asgi_version", "limit_concurrency", "app_state", "timeout_keep_alive_task", "timeout_keep_alive"),
-    *("server_state", "connections", "tasks", "transport", "flow", "server", "client", "scheme", "scope", "headers"),
-    *("expect_100_continue", "cycle"),
+COMMON: Final = frozenset(
+    (
+        *("config", "app", "loop", "logger", "access_logger", "access_log", "ws_protocol_class", "root_path"),
+        *("asgi_version", "limit_concurrency", "app_state", "timeout_keep_alive_task", "timeout_keep_alive"),
+        *("server_state", "connections", "tasks", "transport", "flow", "server", "client", "scheme", "scope"),
+        *("headers", "expect_100_continue", "cycle"),
+    )
 )
-"""All else, in the order in which `QuickStart` sets it."""
+"""All else."""
 
 
 class QuickStart(HttpToolsProtocol):
-    """uvicorn's protocol, which sets what two connections that began plainly have in common.
+    """uvicorn's protocol, whose class holds what two connections that began plainly have in common.
 
-    Where these two have other attributes, or differ in more than `OWN`, as may be in another release of uvicorn, every
-    connection begins plainly. A copy of the attributes as a dictionary would be quicker, and takes 2 KiB for each
-    connection: Python then shares no table of their names.
+    A connection has an attribute of its own as soon as it sets one. Where the two have other attributes, or differ in
+    more than `OWN`, as may be in another release of uvicorn, every connection begins plainly. So does every connection
+    of a second server of the same class.
     """
 
-    _common: ClassVar[tuple[Any, ...] | None] = None
-    _compared: ClassVar[tuple[ServerState, dict[str, Any]] | None] = None
+    _server: ClassVar[tuple[ServerState, dict[str, Any]] | None] = None
     """The server whose connections were compared."""
+    _fits: ClassVar[bool] = False
 
     def __init__(
         self, config: Config, server_state: ServerState, app_state: dict[str, Any], _loop: Any | None = None
     ) -> None:
-        compared = self._compared
-        if compared is None or compared[0] is not server_state or compared[1] is not app_state:
+        if self._server is None:
             self._compare(config, server_state, app_state, _loop)
-        common = self._common
-        if common is None:
+        server = self._server
+        if not self._fits or server is None or server[0] is not server_state or server[1] is not app_state:
             super().__init__(config, server_state, app_state, _loop)
             return
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
         self.pipeline = deque()
-        (
-            self.config,
-            self.app,
-            self.loop,
-            self.logger,
-            self.access_logger,
-            self.access_log,
-            self.ws_protocol_class,
-            self.root_path,
-            self.asgi_version,
-            self.limit_concurrency,
-            self.app_state,
-            self.timeout_keep_alive_task,
-            self.timeout_keep_alive,
-            self.server_state,
-            self.connections,
-            self.tasks,
-            self.transport,
-            self.flow,
-            self.server,
-            self.client,
-            self.scheme,
-            self.scope,
-            self.headers,
-            self.expect_100_continue,
-            self.cycle,
-        ) = common
 
     @classmethod
     def _compare(cls, config: Config, server_state: ServerState, app_state: dict[str, Any], loop: Any | None) -> None:
         """Find out what the connections of this server have in common when they begin."""
+        cls._server = (server_state, app_state)
         first, second = (vars(HttpToolsProtocol(config, server_state, app_state, loop)) for _ in range(2))
         own = {name for name, value in first.items() if value is not second.get(name)}
-        fits = first.keys() == OWN | set(COMMON) and own == OWN
-        cls._common = tuple(first[name] for name in COMMON) if fits else None
-        cls._compared = (server_state, app_state)
+        cls._fits = first.keys() == OWN | COMMON and own == OWN
+        if cls._fits:
+            for name in COMMON:  # static, because an app that is a function must not become a method
+                setattr(cls, name, staticmethod(first[name]) if callable(first[name]) else first[name])

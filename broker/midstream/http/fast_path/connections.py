@@ -117,7 +117,8 @@ class Connections:
     def opened(self, connection: Connection) -> str | None:
         """Count a new connection, which waits for a head; return the code of its refusal if it may not stay."""
         self._count += 1
-        self.wait(connection, self.heads)
+        connection.waits_in = self.heads
+        self.heads[connection] = time.monotonic()
         if not self._sweeps:
             self._sweeps = True
             asyncio.get_running_loop().call_later(self._sweep_s, self._sweep)

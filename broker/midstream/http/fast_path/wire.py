@@ -1,7 +1,7 @@
 """A request's connection, as responses see it that write the same bytes to a thousand tails, past ASGI's `send`.
 
 Nothing of the server is imported here, so every room may import this. Where the fast path is off, or another server
-runs the app, no request has a wire, and `prepared_wire` returns None: the response then awaits `send`.
+runs the app, no request has a wire, and `wire_of` returns None: the response then awaits `send`.
 """
 
 import asyncio
@@ -55,7 +55,7 @@ class Wire(Protocol):
         ...
 
     def write_head(self, scope: Scope, send: Send, status: int, headers: list[tuple[bytes, bytes]]) -> bool:
-        """Write the head of a response without a length; return False if `send` has to."""
+        """Write the head of a response without a length, after which `hand_over` is possible; False: `send` has to."""
         ...
 
     def hand_over(self, scope: Scope, holder: Holder) -> None:
@@ -75,7 +75,7 @@ class Socket(Protocol):
         ...
 
 
-def prepared_wire(scope: Scope) -> Wire | None:
-    """Return the request's connection if it can be handed over once the head was sent."""
+def wire_of(scope: Scope) -> Wire | None:
+    """Return the request's connection; None where there is none to hand over."""
     wire: Wire | None = (scope.get("extensions") or {}).get(EXTENSION)
-    return wire if wire is not None and wire.prepare(scope) else None
+    return wire

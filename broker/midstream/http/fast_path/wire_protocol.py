@@ -116,11 +116,13 @@ class WireProtocol(BoundedHeads):
 
         uvicorn looks at each header by itself, because an app may send any. These are our own.
 
-        Return False if `send` has to write it: somebody in between, such as CORS, has a part in it, or uvicorn would
-        have to wait.
+        Return False if `send` has to write it: somebody in between, such as CORS, has a part in it, uvicorn would have
+        to wait, or the client knows no chunks.
         """
         cycle = self._cycle_of(scope)
         if cycle is None or send != cycle.send or cycle.disconnected or self.flow.write_paused:
+            return False
+        if cycle.scope["http_version"] == "1.0":
             return False
         pairs = [*cycle.default_headers, *headers]
         if not cycle.keep_alive:

@@ -6,7 +6,7 @@ from typing import Final
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from midstream.http.fast_path.wire import EXTENSION, Wire
+from midstream.http.fast_path.wire import Wire, wire_of
 from midstream.service.retries import Try
 
 CLIENT_GONE: Final = 499
@@ -75,7 +75,7 @@ async def finish(wire: Wire | None, this_try: Try, *, delivered: bool) -> None:
 
 def lasting_wire(scope: Scope) -> Wire | None:
     """Return the request's connection, if it is known and stays open after the answer unless the client closes it."""
-    wire: Wire | None = (scope.get("extensions") or {}).get(EXTENSION)
+    wire = wire_of(scope)
     return None if Headers(scope=scope).get("connection", "").lower() == "close" else wire
 
 

@@ -8,17 +8,17 @@ from typing import Any, Final
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from midstream.http.fast_path.wire import Wire, prepared_wire
+from midstream.http.fast_path.wire import Wire, wire_of
 from midstream.http.tails.send_sink import SendSink
 from midstream.http.tails.wire_sink import BareSink, WireSink
 from midstream.hub.tail import Tail
 from midstream.log.keys import id_of
 
-_STREAMING: Final = {
-    b"content-type": b"text/event-stream; charset=utf-8",
-    b"cache-control": b"no-store, no-transform",
-    b"x-accel-buffering": b"no",
-}
+_STREAMING: Final = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-store, no-transform"),
+    (b"x-accel-buffering", b"no"),
+)
 
 
 class EventResponse(Response):
@@ -47,10 +47,10 @@ class EventResponse(Response):
         # headers that are always the same.
         self.status_code = status
         self.background = None
-        named = _STREAMING | {b"stream-id": id_of(tail.stream_id).encode("latin-1")}
-        for name, value in (headers or {}).items():
-            named[name.lower().encode("latin-1")] = value.encode("latin-1")
-        self.raw_headers = list(named.items())
+        self.raw_headers = [*_STREAMING, (b"stream-id", id_of(tail.stream_id).encode("latin-1"))]
+        if headers:
+            named = {name.lower().encode("latin-1"): value.encode("latin-1") for name, value in headers.items()}
+            self.raw_headers = list((dict(self.raw_headers) | named).items())
         self._opening = opening
         self._tail = tail
         self.sent = False
@@ -60,9 +60,11 @@ class EventResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the head, then lend the connection to the tail; where there is none to lend, send all until the end."""
-        wire = prepared_wire(scope)
+        wire = wire_of(scope)
         try:
             if wire is None or not wire.write_head(scope, send, self.status_code, self.raw_headers):
+                if wire is not None and not wire.prepare(scope):
+                    wire = None
                 await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             if wire is None:
                 await self._send_all(receive, send)

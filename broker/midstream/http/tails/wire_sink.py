@@ -67,7 +67,8 @@ class WireSink:
         self._on_over = on_over
         self._timer: asyncio.TimerHandle | None = None
         self._unsent_bytes = 0
-        self._enter(SinkState.READY)
+        self._state = SinkState.READY
+        self.ready = True
         wire.hand_over(scope, self)
         if self._transport.is_closing():  # the client is gone already; `over` follows
             self._enter(SinkState.OVER)
