@@ -2,7 +2,10 @@
 
 import asyncio
 import functools
-import logging
+import os
+import re
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -20,8 +23,7 @@ from midstream.log.keys import new_id
 from midstream.log.log import Log
 from midstream.log.saved import SavedStates
 from midstream.settings import Settings
-from midstream_worker.sources.app_import import AppImportError
-from midstream_worker.sources.app_signature import signature_of
+from midstream_worker.sources.app_signature import AppSignatureError, signature_of
 from midstream_worker.sources.providers import Sources
 from tests import inside
 from tests.contract.lost_workers import create_and_claim
@@ -182,21 +184,25 @@ async def test_who_has_lost_the_stream_saves_nothing(redis: Redis) -> None:
         (Answerer(), ""),
     ],
 )
-def test_a_wrong_signature_is_named_at_the_start(
-    function: Callable[..., Any], words: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_wrong_signature_is_named_at_the_start(function: Callable[..., Any], words: str) -> None:
     """App/Signature."""
     if not words:
         signature = signature_of(function)
         assert signature.blocks
         assert signature.takes_context == isinstance(function, Answerer)
         return
-    with pytest.raises(AppImportError, match=words):
-        signature_of(function)
-    name = function.__name__
-    with caplog.at_level(logging.ERROR):
-        Sources(Settings(apps={"mine": f"{__name__}:{name}"})).warm()
-    assert f"the app mine ({__name__}:{name}" in caplog.text
+    path = f"{__name__}:{function.__name__}"
+    with pytest.raises(AppSignatureError, match=re.escape(f"the app mine ({path}) cannot be called: ") + f".*{words}"):
+        Sources(Settings(apps={"facts": f"{__name__}:facts", "mine": path})).warm()
+
+
+def test_a_worker_does_not_start_with_a_wrong_signature() -> None:
+    """App/Signature, Processes/Unfit."""
+    environment = os.environ | {"MIDSTREAM_APPS": '{"mine": "json:dumps"}'}
+    words = (sys.executable, "-m", "midstream_worker")
+    worker = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=30, check=False)
+    assert (worker.returncode, worker.stdout) == (2, "")
+    assert "the app mine (json:dumps) cannot be called: it takes too little" in worker.stderr
 
 
 def test_a_module_that_cannot_be_imported_is_named(caplog: pytest.LogCaptureFixture) -> None:

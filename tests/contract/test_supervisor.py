@@ -8,12 +8,14 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from midstream.cli.supervisor import Command, StartError, Supervisor
+from midstream.cli.supervisor import UNFIT, Command, StartError, Supervisor, supervise
 
+UNFIT_AT_ONCE = "print('x=nosuch:thing cannot be used'); raise SystemExit(2)"
 # Notes each start and each end in a file, and ends on SIGTERM, unless it is called stubborn.
 STEADY = """
 import os, signal, sys
@@ -131,6 +133,50 @@ async def test_a_child_that_ends_at_its_start_is_told(
     with pytest.raises(StartError, match="broken ended at its start, exit status 7"):
         await supervisor.start(events.command("broken", code="print('why'); raise SystemExit(7)"))
     assert "broken   | why" in capfd.readouterr().err
+
+
+async def test_a_child_that_cannot_start_ends_all(events: Events, capfd: pytest.CaptureFixture[str]) -> None:
+    """Processes/Unfit."""
+    supervisor = Supervisor("worker")
+    unfit = Command("worker 2", (sys.executable, "-IS", "-c", UNFIT_AT_ONCE), stop_timeout_s=5.0)
+
+    async def start() -> None:
+        await supervisor.start(events.command("one"))
+        await supervisor.start(unfit, unfit)
+
+    async with asyncio.timeout(20):
+        assert await supervise(supervisor, start) == UNFIT
+    assert events.words("end") == ["one"]
+    printed = capfd.readouterr().err.splitlines()
+    assert "worker 2 | x=nosuch:thing cannot be used" in printed
+    assert printed.count("worker   | worker 2 cannot start, exit status 2: stopping") == 1
+
+
+async def test_a_child_that_is_unfit_before_it_is_ready_ends_all(capfd: pytest.CaptureFixture[str]) -> None:
+    """Processes/Unfit."""
+    supervisor = Supervisor()
+    words = (sys.executable, "-IS", "-c", UNFIT_AT_ONCE)
+    command = Command("broker", words, stop_timeout_s=5.0, ready=lambda: asyncio.sleep(60))
+    assert await supervise(supervisor, lambda: supervisor.start(command)) == UNFIT
+    assert "up       | broker ended at its start, exit status 2" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("reloads", [False, True])
+async def test_a_child_that_worked_before_is_started_again(
+    supervisor: Supervisor, events: Events, tmp_path: Path, capfd: pytest.CaptureFixture[str], *, reloads: bool
+) -> None:
+    """Processes/Unfit, App/Reload."""
+    unfit = tmp_path / "unfit"
+    code = STEADY.replace("signal.sigwait", f"os.path.exists({str(unfit)!r}) and sys.exit(2)\nsignal.sigwait")
+    await supervisor.start(replace(events.command("worker", code), reloads=reloads))
+    unfit.touch()
+    supervisor.restart(["worker"])
+    if reloads:
+        await until(lambda: "started again when the code has changed" in capfd.readouterr().err)
+        unfit.unlink()
+        supervisor.restart(["worker"])
+    await events.until("start", "worker", 3)
+    assert "stopping" not in capfd.readouterr().err
 
 
 async def test_a_start_that_is_given_up_leaves_nothing(supervisor: Supervisor, events: Events) -> None:

@@ -5,7 +5,7 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import uvloop
 from pydantic import ValidationError
@@ -17,17 +17,21 @@ from midstream.metrics.metrics_settings import MetricsPortError
 from midstream.settings import Settings
 from midstream_worker.on_end import OnEndError
 from midstream_worker.process import Process
+from midstream_worker.sources.app_signature import AppSignatureError
 from midstream_worker.tested_arq import UnfitArqError
 from midstream_worker.worker_filters import FilterError
 
 logger = logging.getLogger(__name__)
+
+UNFIT: Final = (UnfitServer, UnfitArqError, MetricsPortError, OnEndError, FilterError, AppSignatureError)
+"""Errors for which another start would end the same way (PROTOCOL: Processes/Unfit)."""
 
 
 async def _run(settings: Settings) -> NoReturn:
     status = 0
     try:
         await Process(settings).run()
-    except (UnfitServer, UnfitArqError, MetricsPortError, OnEndError, FilterError) as error:
+    except UNFIT as error:
         print(error, file=sys.stderr)  # noqa: T201
         status = 2
     except Exception:

@@ -4,7 +4,8 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from midstream.cli.supervisor import Supervisor, say
+from midstream.cli.child_output import say
+from midstream.cli.supervisor import Supervisor
 
 
 async def reload_always(supervisor: Supervisor, names: Sequence[str], folder: Path) -> None:
@@ -20,5 +21,5 @@ async def reload_always(supervisor: Supervisor, names: Sequence[str], folder: Pa
     logging.getLogger("watchfiles").setLevel(logging.WARNING)
     async for changes in awatch(folder, watch_filter=PythonFilter()):
         first = min(Path(path) for _, path in changes)
-        say(f"{first.relative_to(folder)} has changed: starting {', '.join(names)} again")
+        say(f"{first.relative_to(folder)} has changed: starting {', '.join(names)} again", supervisor.name)
         supervisor.restart(names)

@@ -118,7 +118,7 @@ def serve_many(settings: Settings, processes: int) -> int:
             )
             for number in range(1, processes + 1)
         ]
-        supervisor = Supervisor()
+        supervisor = Supervisor("broker")
         return asyncio.run(supervise(supervisor, lambda: supervisor.start(*commands)))
 
 

@@ -13,15 +13,16 @@ import socket
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
 from midstream.cli.app_problems import apps_of
+from midstream.cli.child_output import say
 from midstream.cli.reloading import reload_always
 from midstream.cli.setup import SetupError, listen, lock, url_of
-from midstream.cli.supervisor import Command, StartError, Supervisor, say, supervise
+from midstream.cli.supervisor import Command, StartError, Supervisor, supervise
 from midstream.cli.terminal import echo
 from midstream.cli.work import STOP_MARGIN_S, worker_commands
 from midstream.embedded.awaited_reply import until_reply
@@ -123,12 +124,14 @@ class _Up:
             environment=self._environment | self._settings.metrics_of(0),
             # This process holds the port, so that clients wait, and are not refused, while the broker is started again.
             descriptors=(self._listener.fileno(),),
+            # Brokers know the apps of modules by importing them.
+            reloads=self._options.reloads and bool(self._settings.app_modules),
         )
         workers = worker_commands(self._settings, self._options.workers, self._environment, metrics_after=1)
+        workers = [replace(each, reloads=self._options.reloads) for each in workers]
         await asyncio.gather(self._supervisor.start(broker), self._supervisor.start(*workers))
         if self._options.reloads:
-            # Brokers know the apps of modules by importing them.
-            names = [each.name for each in (*([broker] if self._settings.app_modules else []), *workers)]
+            names = [each.name for each in (broker, *workers) if each.reloads]
             self._reloading = asyncio.create_task(reload_always(self._supervisor, names, Path.cwd()), name="reload")
         self._greet(apps)
 
@@ -162,7 +165,7 @@ class _Up:
         try:
             await self._supervisor.start(command)
         except StartError as error:
-            say(f"{error}; going on without the local model")
+            say(f"{error}; going on without the local model", self._supervisor.name)
         else:
             self._environment["MIDSTREAM_LOCAL_URL"] = f"http://{LOOPBACK}:{port}/v1"
 

@@ -32,6 +32,6 @@ def work_many(settings: Settings, processes: int) -> int:
     """Run so many workers until a signal; one that ends by itself is started again. Return the exit status."""
     # To a child stderr is a pipe, where lines would be JSON.
     environment = {"MIDSTREAM_LOG_FORMAT": "json" if settings.logs_json else "text"}
-    supervisor = Supervisor()
+    supervisor = Supervisor("worker")
     commands = worker_commands(settings, processes, environment, metrics_after=0)
     return asyncio.run(supervise(supervisor, lambda: supervisor.start(*commands)))

@@ -13,6 +13,10 @@ ALWAYS: Final = 2
 """Parameters that every app takes, whatever their names: the messages and the params of the request."""
 
 
+class AppSignatureError(AppImportError):
+    """No app can be called as this function is; the message says why."""
+
+
 @dataclass(frozen=True, slots=True)
 class AppSignature:
     """How an app is called.
@@ -32,7 +36,7 @@ def signature_of(function: AppFunction) -> AppSignature:
     """Return how an app is called.
 
     Raises:
-        AppImportError: No app can be called so; the message says why.
+        AppSignatureError: No app can be called so.
     """
     try:
         parameters = [*inspect.signature(function).parameters.values()]
@@ -41,14 +45,16 @@ def signature_of(function: AppFunction) -> AppSignature:
     first, others = parameters[:ALWAYS], parameters[ALWAYS:]
     is_variadic = any(each.kind is each.VAR_POSITIONAL for each in first)
     if not is_variadic and (len(first) < ALWAYS or any(each.kind is each.KEYWORD_ONLY for each in first)):
-        raise AppImportError("it takes too little: an app takes (messages, params), then `context` or `out`")
+        raise AppSignatureError("it takes too little: an app takes (messages, params), then `context` or `out`")
     odd = [each.name for each in others if each.name not in (CONTEXT, OUT) and _is_needed(each)]
     if odd:
-        raise AppImportError(f"nothing fills its parameter `{odd[0]}`: an app takes (messages, params, context, out)")
+        raise AppSignatureError(
+            f"nothing fills its parameter `{odd[0]}`: an app takes (messages, params, context, out)"
+        )
     names = {each.name for each in others if each.kind is not each.POSITIONAL_ONLY}
     called = _called(function)
     if OUT in names and not inspect.iscoroutinefunction(called):
-        raise AppImportError("it takes `out`, so it has to be an `async def` that yields nothing")
+        raise AppSignatureError("it takes `out`, so it has to be an `async def` that yields nothing")
     return AppSignature(CONTEXT in names, OUT in names, inspect.isgeneratorfunction(called))
 
 

@@ -34,7 +34,7 @@ class App(OneConnection):
         objects: Returns what the app's lifespan has yielded.
 
     Raises:
-        AppImportError: No app can be called so.
+        AppSignatureError: No app can be called so.
     """
 
     paid = True

@@ -12,6 +12,7 @@ from midstream.attempts.delta import SourceError
 from midstream.requests.catalogue import split
 from midstream.settings import Settings
 from midstream_worker.sources.app_import import AppImportError, import_app
+from midstream_worker.sources.app_signature import AppSignatureError
 from midstream_worker.sources.lifespans import Lifespans
 from midstream_worker.sources.provider_http import AnswerLimits, provider_client
 from midstream_worker.sources.source import Source
@@ -44,7 +45,11 @@ class Sources:
         return self._made[key], name
 
     def warm(self) -> None:
-        """Make the sources that are likely to be needed, also apps: a later import would block the loop for seconds."""
+        """Make the sources that are likely to be needed, also apps: a later import would block the loop for seconds.
+
+        Raises:
+            AppSignatureError: An app cannot be called as it is; the message names it.
+        """
         settings = self._settings
         likely = {
             "openai": settings.openai_api_key,
@@ -109,6 +114,8 @@ class Sources:
             try:
                 lifespan = self._lifespan_of(path)
                 return App(name, import_app(path), lambda: self._lifespans.objects(lifespan))
+            except AppSignatureError as error:
+                raise AppSignatureError(f"the app {name} ({path}) cannot be called: {error}") from None
             except AppImportError as error:
                 where = Path.cwd()
                 logger.error("the app %s (%s, looked for in %s) cannot be imported: %s", name, path, where, error)  # noqa: TRY400
