@@ -7,9 +7,8 @@ Every field is read from `MIDSTREAM_<NAME>`, and a secret also from the file tha
 import re
 from functools import cached_property
 from pathlib import Path
-from urllib.parse import quote, urlsplit
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from midstream.access import secret_files
@@ -17,7 +16,8 @@ from midstream.access.access_settings import LOOPBACK_HOSTS, AccessSettings, lis
 from midstream.access.app_settings import AppSettings
 from midstream.access.connection_settings import ConnectionSettings
 from midstream.access.limit_settings import LimitSettings
-from midstream.access.provider_settings import ProviderSettings, check_url
+from midstream.access.provider_settings import ProviderSettings
+from midstream.access.redis_settings import RedisSettings
 from midstream.access.timeout_settings import TimeoutSettings
 from midstream.ends.ends_settings import EndsSettings
 from midstream.journal.journal_settings import JournalSettings
@@ -29,13 +29,13 @@ PREFIX = "MIDSTREAM_"
 OPEN_TENANT = "default"
 MIN_KEY_CHARS = 32
 """Length of the shortest API key that a broker accepts if it listens beyond loopback."""
-REDIS_SCHEMES = ("redis", "rediss", "unix")
 HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9a-fA-F:.]+")
 """A host's name, or an address; one of IPv6 without its brackets."""
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s*]+")
 
 
 class Settings(
+    RedisSettings,
     EndsSettings,
     AppSettings,
     ProviderSettings,
@@ -64,16 +64,6 @@ class Settings(
         hide_input_in_errors=True,
     )
 
-    redis_url: SecretStr = Field(
-        default=SecretStr("redis://127.0.0.1:6379/0"),
-        description="address of the Redis or Valkey server that holds the log",
-    )
-    redis_password: SecretStr = Field(
-        default=SecretStr(""), description="password of that server, where the address has none"
-    )
-    key_prefix: str = Field(default="ms", pattern=r"^[A-Za-z0-9_-]{1,32}$", description="first part of every key")
-    redis_timeout_s: float = Field(default=5.0, gt=0, le=60, description="longest wait for a reply of Redis")
-    redis_connections: int = Field(default=16, ge=2, le=1_000, description="most connections of a process to Redis")
     data_dir: Path = Field(default=Path(".midstream"), description="folder in which `midstream up` keeps its data")
 
     host: str = Field(default="127.0.0.1", description="address that the broker listens on")
@@ -214,16 +204,6 @@ class Settings(
         """Return where settings come from: arguments, files of secrets, variables."""
         return init_settings, secret_files.SecretFiles(settings_cls), env_settings
 
-    @field_validator("redis_url")
-    @classmethod
-    def _redis_url(cls, value: SecretStr) -> SecretStr:
-        check_url(value.get_secret_value(), REDIS_SCHEMES)
-        parts = urlsplit(value.get_secret_value())
-        database = parts.path.strip("/")
-        if parts.scheme != "unix" and database and not database.isdecimal():  # redis-py would read it as 0
-            raise ValueError("the part after the host must be the number of a database, as in redis://host:6379/0")
-        return value
-
     @field_validator("cors_origins")
     @classmethod
     def _well_formed_origins(cls, value: str) -> str:
@@ -240,12 +220,6 @@ class Settings(
                 raise ValueError(f"{host} is not a host's name: write it without a scheme and a port")
         return value
 
-    @model_validator(mode="after")
-    def _one_redis_password(self) -> "Settings":
-        if self.redis_password.get_secret_value() and urlsplit(self.redis_url.get_secret_value()).password:
-            raise ValueError(f"{PREFIX}REDIS_URL and {PREFIX}REDIS_PASSWORD both hold a password: leave one out")
-        return self
-
     def why_not_listen(self) -> str | None:
         """Return why a broker must not listen with these settings, or None. A worker listens to nothing."""
         if self.host in LOOPBACK_HOSTS:
@@ -260,16 +234,6 @@ class Settings(
                 f"(of {', '.join(short)}); `midstream keys new` makes one that cannot be guessed"
             )
         return None
-
-    @property
-    def redis_address(self) -> str:
-        """The URL of the log's server, with the password."""
-        url, password = self.redis_url.get_secret_value(), self.redis_password.get_secret_value()
-        if not password:
-            return url
-        parts = urlsplit(url)
-        user, _, host = parts.netloc.rpartition("@")
-        return parts._replace(netloc=f"{user.rstrip(':')}:{quote(password, safe='')}@{host}").geturl()
 
     @property
     def longest_life_s(self) -> float:

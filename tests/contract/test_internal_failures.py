@@ -81,7 +81,7 @@ ODD: Any = {1}
 async def test_an_end_that_cannot_be_written_is_written_plainly(
     settings: Settings, redis: Redis, deltas: list[Delta]
 ) -> None:
-    parts = replace(WorkerParts.connected(settings, redis, redis), sources=Only(settings, Odd(deltas)))
+    parts = replace(WorkerParts.connected(settings, redis, redis, redis), sources=Only(settings, Odd(deltas)))
     stream_id = await accepted(redis, BODY, "interrupt")
     attempt, body = await Attempt.claim(parts, stream_id, "me")
     await Generation(parts, attempt, body).run()

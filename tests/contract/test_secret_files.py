@@ -23,6 +23,7 @@ from tests.servers import ValkeyProcess
 VALUES = {
     "MIDSTREAM_API_KEYS": "hidden-key:acme",
     "MIDSTREAM_REDIS_URL": "redis://me:hidden@127.0.0.1:1/0",
+    "MIDSTREAM_QUEUE_REDIS_URL": "redis://me:hidden@127.0.0.1:1/0",
     "MIDSTREAM_TOKEN_SECRETS": "hidden-" * 5,
 }
 ABSENT = (None, "")
@@ -55,6 +56,7 @@ def test_a_secret_may_come_from_a_file(variable: str, tmp_path: Path, monkeypatc
 
 def test_the_secrets_of_the_docs_are_all_secrets() -> None:
     ours = {"API_KEYS", "TOKEN_SECRETS", "REDIS_URL", "REDIS_PASSWORD"}
+    ours |= {"QUEUE_REDIS_URL", "QUEUE_REDIS_PASSWORD"}
     assert {f"MIDSTREAM_{name}" for name in ours} | {"OPENAI_API_KEY", "ANTHROPIC_API_KEY"} == {*secret_variables()}
 
 

@@ -25,7 +25,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "midstream.access.app_settings",
         *("midstream.access.limit_settings", "midstream.journal.journal_settings"),
         *("midstream.access.secret_files", "midstream.access.provider_settings"),
-        "midstream.access.timeout_settings",
+        *("midstream.access.timeout_settings", "midstream.access.redis_settings"),
         *("midstream.ends.ends_settings", "midstream.metrics.metrics_settings", "midstream.traces.trace_settings"),
         "midstream.money.money_settings",
     ),

@@ -51,8 +51,8 @@ class WorkerParts(AttemptParts):
     filters: tuple[NamedFilter, ...]
 
     @classmethod
-    def connected(cls, settings: Settings, redis: Redis, claims_redis: Redis) -> Self:
-        """Return the parts on two clients of the same server: one for appends, one for claims.
+    def connected(cls, settings: Settings, redis: Redis, claims_redis: Redis, queue_redis: Redis) -> Self:
+        """Return the parts on clients of the log's server, one for appends and one for claims, and of the queue's.
 
         Raises:
             FilterError: A filter of the settings cannot be used.
@@ -64,7 +64,7 @@ class WorkerParts(AttemptParts):
             claims=Log(claims_redis, prefix),
             saved=SavedStates(redis, prefix),
             registry=Registry(redis, prefix),
-            slips=Slips(redis, prefix, settings.queue_timeout_s),
+            slips=Slips(queue_redis, prefix, settings.queue_timeout_s, redis),
             fsync=Fsync(redis, prefix),
             clock=clock_of(settings),
             sources=Sources(settings),

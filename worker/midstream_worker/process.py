@@ -16,6 +16,7 @@ from midstream.attempts.lease import LeaseKeeper
 from midstream.file_watch import FileWatch
 from midstream.lifecycle.presence import Presence, new_process_name
 from midstream.lifecycle.queue_readings import queue_readings
+from midstream.lifecycle.queue_road import QUEUE_VARIABLE, queue_client
 from midstream.lifecycle.reaper import Reaper
 from midstream.log.connect import connect, pool_readings
 from midstream.log.disk_proof import prove_disk
@@ -53,25 +54,32 @@ class Process:
         self._redis = self._connect(settings.redis_connections)
         # The queue and the claims have a pool of their own, so that busy appends delay no claim.
         self._claims_redis = self._connect(settings.redis_connections)
-        self._parts = parts = WorkerParts.connected(settings, self._redis, self._claims_redis)
+        self._queue_redis = queue_client(settings, self._redis)
+        self._parts = parts = WorkerParts.connected(settings, self._redis, self._claims_redis, self._queue_redis)
         parts.sources.warm()
         folder = str(Path(__file__).parent)
         self._leases = LeaseKeeper(settings, lambda timeout_s: self._connect(1, timeout_s), _give_up, folder)
         self.name = new_process_name()
         self._producers = Producers(parts, self._leases, self.name)
-        self._presence = Presence(Roll(self._redis, settings.key_prefix), "worker", self.name, self._facts, self.stop)
+        roll = Roll(self._redis, settings.key_prefix, self._queue_redis)
+        self._presence = Presence(roll, "worker", self.name, self._facts, self.stop)
         self._on_end = OnEnd(self._redis, parts.log, settings)
         self._reaper = Reaper(parts.log, parts.registry, parts.slips, settings, parts.clock, parts.tracing)
         keys = parts.log.keys
         self._pickup = Pickup(
-            arq_redis(self._claims_redis.connection_pool, keys),
+            arq_redis(queue_client(settings, self._claims_redis).connection_pool, keys),
             keys,
             self._producers,
             on_startup=self._on_startup,
             on_shutdown=self._on_shutdown,
             handle_signals=False,
         )
-        self._feed = Feed(self._redis, self._pickup.take_messages, self._catch_up, settings.redis_timeout_s)
+        # The log's server publishes cancels, and the queue's that there are slips.
+        regained_by = {self._queue_redis: self._pickup.wake} | {self._redis: self._catch_up}
+        self._feeds = [
+            Feed(client, self._pickup.take_messages, regained, settings.redis_timeout_s)
+            for client, regained in regained_by.items()
+        ]
         self._control = keys.control
         self._prices = FileWatch(settings.prices_file, settings.price_table.read_again)
         self._metrics: MetricsListener | None = None
@@ -120,7 +128,7 @@ class Process:
             "lease_ms": self._settings.lease_ms,
             "renewal_age_ms": round(self._leases.renewal_age_s * 1000),
             "late_renewals": counters.counts().get(("renewal_failures",), 0),
-            "pool": pool_readings(self._redis, self._claims_redis),
+            "pool": pool_readings(*{self._redis, self._claims_redis, self._queue_redis}),
         }
 
     async def _start_metrics(self) -> None:
@@ -141,6 +149,8 @@ class Process:
             try:
                 await self._parts.registry.ping()
                 await refuse_unfit(self._redis)
+                await refuse_unfit(self._queue_redis, QUEUE_VARIABLE)
+                await self._parts.slips.waiting()
                 if self._settings.durable_intent:
                     await prove_disk(self._redis, self._parts.fsync)
                 break
@@ -153,8 +163,9 @@ class Process:
         for sentence in await examine(self._redis):
             logger.warning("%s", sentence)
         await self._parts.sources.open_apps()
-        self._feed.start()
-        await self._feed.subscribe(self._control)
+        for feed in self._feeds:
+            feed.start()
+            await feed.subscribe(self._control)
         self._leases.start()
         self._reaper.start()
         self._presence.start()
@@ -170,8 +181,10 @@ class Process:
         await self._on_end.stop()
         await self._reaper.stop()
         await self._leases.stop()
-        await self._feed.stop()
-        await self._redis.aclose(close_connection_pool=True)
+        for feed in self._feeds:
+            await feed.stop()
+        for client in {self._redis, self._claims_redis, self._queue_redis}:
+            await client.aclose(close_connection_pool=True)
         await self._parts.tracing.stop()
 
     def _catch_up(self) -> None:

@@ -1,11 +1,12 @@
-"""Checks the log's server before a process starts, because some kinds of servers cannot hold the log."""
+"""Checks the servers of log and queue before a process starts, because some kinds of servers can hold neither."""
 
 import asyncio
 from typing import Final
 
 from midstream.cli.setup import SetupError
+from midstream.lifecycle.queue_road import QUEUE_VARIABLE
 from midstream.log.connect import connect
-from midstream.log.durability import refuse_unfit
+from midstream.log.durability import LOG_VARIABLE, refuse_unfit
 from midstream.log.errors import UnfitServer
 from midstream.settings import Settings
 
@@ -14,10 +15,10 @@ CHECK_S: Final = 1.0
 
 
 def check_server(settings: Settings) -> None:
-    """Return if the log's server can be used, or does not answer yet.
+    """Return if the servers of the log and of the queue can be used, or do not answer yet.
 
     Raises:
-        SetupError: It belongs to a Redis Cluster, or is a Sentinel.
+        SetupError: One of them belongs to a Redis Cluster, or is a Sentinel.
     """
     try:
         asyncio.run(_check(settings))
@@ -26,8 +27,11 @@ def check_server(settings: Settings) -> None:
 
 
 async def _check(settings: Settings) -> None:
-    redis = connect(settings.redis_address, min(settings.redis_timeout_s, CHECK_S), connections=1)
-    try:
-        await refuse_unfit(redis)
-    finally:
-        await redis.aclose(close_connection_pool=True)
+    wait_s = min(settings.redis_timeout_s, CHECK_S)
+    roads = {settings.queue_address: QUEUE_VARIABLE} | {settings.redis_address: LOG_VARIABLE}
+    for address, variable in roads.items():
+        redis = connect(address, wait_s, connections=1)
+        try:
+            await refuse_unfit(redis, variable)
+        finally:
+            await redis.aclose(close_connection_pool=True)

@@ -14,6 +14,7 @@ from typing import Final
 
 from midstream import counters
 from midstream.lifecycle.ending import end_entry
+from midstream.lifecycle.lost_slips import LostSlips
 from midstream.lifecycle.server_clock import ServerClock
 from midstream.lifecycle.slips import Slips
 from midstream.lifecycle.spending import NOTHING_SPENT, spendings
@@ -81,7 +82,7 @@ class Reaper:
     ) -> None:
         self._log = log
         self._registry = registry
-        self._slips = slips
+        self._lost_slips = LostSlips(slips, registry)
         self._settings = settings
         self._clock = clock or clock_of(settings)
         self._tracing = tracing
@@ -96,6 +97,7 @@ class Reaper:
 
     def start(self) -> None:
         """Look after streams until `stop`."""
+        self._lost_slips.start()
         self._task = asyncio.create_task(forever("reaper", self._run), name="reaper")
 
     async def stop(self) -> None:
@@ -103,6 +105,7 @@ class Reaper:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        await self._lost_slips.stop()
 
     async def _run(self) -> None:
         self._answered_s = time.monotonic()
@@ -177,7 +180,7 @@ class Reaper:
                     case Seal() as seal:
                         to_seal[stream_id] = state, seal
         await self._seal(to_seal, now_ms)
-        looks_ms |= await self._requeue(to_queue, now_ms)
+        await self._requeue(to_queue, now_ms)
         looks_ms |= await self._shorten(to_shorten, now_ms)
         # A worker whose setting is longer holds longer leases. A look beyond the furthest would be due at once again.
         furthest_ms = now_ms + self._furthest_ms
@@ -215,8 +218,8 @@ class Reaper:
             counters.count("ends", seal.outcome, seal.code)
             self._tracing.reaped(stream_id, state, now_ms, verdict, seal.outcome)
 
-    async def _requeue(self, to_queue: Mapping[str, State], now_ms: int) -> dict[str, int]:
-        """Queue streams; return when to look at each again."""
+    async def _requeue(self, to_queue: Mapping[str, State], now_ms: int) -> None:
+        """Queue streams; their slips are written, and their next looks planned, beside this."""
         running = {stream_id: state.epoch for stream_id, state in to_queue.items() if state.status == "running"}
         if running:
             logger.warning("queued again, having lost their worker: %s", " ".join(running))
@@ -226,9 +229,7 @@ class Reaper:
             self._tracing.reaped(stream_id, to_queue[stream_id], now_ms, "requeued")
         kept = running.keys() - released
         queued = {stream_id: state.epoch for stream_id, state in to_queue.items() if stream_id not in kept}
-        if queued:
-            await self._slips.write_many(queued)
-        return dict.fromkeys(queued, now_ms + look_again_ms(self._settings))
+        self._lost_slips.put(queued, now_ms + look_again_ms(self._settings))
 
     async def _shorten(self, to_shorten: Mapping[str, State], now_ms: int) -> dict[str, int]:
         """Shorten leases; return when to look at each stream again."""

@@ -1,7 +1,8 @@
 """The job slip, by which a generation is put on the queue.
 
 arq only wakes workers, and the log alone is the truth (docs/findings.md: arq). A slip carries nothing but the stream's
-name, a worker that takes it must still claim the stream, and a reaper writes a lost slip again.
+name, a worker that takes it must still claim the stream, and a reaper writes a lost slip again. So the queue may be on
+a server of its own, which may lose all that it holds (PROTOCOL: Queue/Road).
 """
 
 from collections.abc import Mapping
@@ -39,12 +40,20 @@ def deserialize(slip: bytes) -> dict[str, Any]:
 
 
 class Slips:
-    """Writes job slips to the queue under one key prefix."""
+    """Writes job slips to the queue under one key prefix.
 
-    def __init__(self, redis: Redis, prefix: str, expires_s: float) -> None:
+    Args:
+        redis: A client of the queue's server.
+        prefix: The first part of every key.
+        expires_s: How long a slip is kept.
+        log_redis: A client of the log's server; None: it is the queue's.
+    """
+
+    def __init__(self, redis: Redis, prefix: str, expires_s: float, log_redis: Redis | None = None) -> None:
         self._keys = Keys(prefix)
         self._expires_ms = round(expires_s * 1000)
         self._redis = redis
+        self._log_redis = log_redis or redis
 
     async def write(self, stream_id: str, epoch: int, *, new: bool = False) -> None:
         """Queue a stream for the attempt after `epoch`, unless it is queued, and wake the workers.
@@ -102,19 +111,19 @@ class Slips:
     async def longest_wait_s(self) -> float:
         """Return for how long the stream of the oldest slip has waited; 0: there is none. Raises as `write`.
 
-        It goes by the clock of Redis, because the clocks of brokers may be far apart. Slips outlive a cancel, and a
-        worker that was killed. Where more of these come first than are looked at, the wait is at most that of the last.
+        It goes by the clock of the log's server, because those of brokers may be far apart. Slips outlive a cancel, and
+        a worker that was killed. Where more of these come first than are looked at, the wait is at most the last one's.
         """
         async with self._redis.pipeline(transaction=False) as pipe:
             pipe.zrange(self._keys.queue, 0, LOOKED_AT - 1, withscores=True)
-            pipe.time()
-            slips, (seconds, microseconds) = await execute(pipe)
+            (slips,) = await execute(pipe)
         if not slips:
             return 0.0
-        async with self._redis.pipeline(transaction=False) as pipe:
+        async with self._log_redis.pipeline(transaction=False) as pipe:
+            pipe.time()
             for job_id, _ in slips:
                 pipe.hmget(self._keys.state(job_id.decode().rpartition(".")[0]), ["status", "queued_ms"])
-            rows = await execute(pipe)
+            (seconds, microseconds), *rows = await execute(pipe)
         now_ms = seconds * 1000 + microseconds // 1000
         since_ms = [int(queued_ms) for status, queued_ms in rows if status == b"queued" and queued_ms]
         if not since_ms and len(slips) == LOOKED_AT:

@@ -281,7 +281,10 @@ class Beat(Call):
 
 
 class Sign(Call):
-    """Notes that a process lives. `counts` are names and numbers, in turn; each minute's key begins with `minutes`."""
+    """Notes that a process lives. `counts` are names and numbers, in turn; each minute's key begins with `minutes`.
+
+    `depth` is that of the queue; empty: the queue is on this server.
+    """
 
     sign: Key
     drain: Key
@@ -289,6 +292,7 @@ class Sign(Call):
     queue: Key
     minutes: str
     process: str
+    depth: int | str
     facts: bytes
     keep_ms: int
     minutes_ms: int

@@ -14,6 +14,7 @@ from midstream.log.redis_errors import log_errors
 
 logger = logging.getLogger(__name__)
 
+LOG_VARIABLE: Final = "MIDSTREAM_REDIS_URL"
 OLDEST: Final = (7, 0)
 """Script flags, by which the terminal entry is written to a full server, came with Redis 7.0."""
 
@@ -23,11 +24,11 @@ _UNFIT: Final = {
 }
 
 
-async def refuse_unfit(redis: Redis) -> None:
-    """Return if the server is of a kind that can hold a log, or if it does not answer yet.
+async def refuse_unfit(redis: Redis, variable: str = LOG_VARIABLE) -> None:
+    """Return if the server is of a kind that can hold a log or a queue, or if it does not answer yet.
 
     Raises:
-        UnfitServer: It is a node of a cluster, or a Sentinel.
+        UnfitServer: It is a node of a cluster, or a Sentinel; the text names the variable that leads to it.
     """
     try:
         with log_errors:
@@ -37,7 +38,7 @@ async def refuse_unfit(redis: Redis) -> None:
     mode = server.get("server_mode") or server.get("redis_mode")  # Valkey's name, and Redis'
     why = _UNFIT.get(str(mode))
     if why:
-        raise UnfitServer(f"MIDSTREAM_REDIS_URL {why}.")
+        raise UnfitServer(f"{variable} {why}.")
 
 
 async def examine(redis: Redis) -> list[str]:

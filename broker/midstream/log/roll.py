@@ -4,6 +4,7 @@ Each process writes one key with a TTL, every few seconds, so no key survives it
 is the set of their names: without it a reader would have to look through all keys of the server.
 """
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -12,6 +13,7 @@ import orjson
 from redis.asyncio import Redis
 
 from midstream.log import calls
+from midstream.log.errors import LogUnavailable
 from midstream.log.keys import Keys
 from midstream.log.scripts import Scripts
 
@@ -23,6 +25,8 @@ KEEP_MS: Final = 8_000
 MINUTE_MS: Final = 60_000
 MINUTES: Final = 60
 MINUTES_KEEP_MS: Final = (MINUTES + 5) * MINUTE_MS
+DEPTH_S: Final = 1.0
+"""The longest wait for a queue on another server. A process signs in time even where that is away."""
 MOST_PROCESSES: Final = 1_000
 """How many processes of a kind a reader is shown."""
 
@@ -43,9 +47,16 @@ class Signature:
 
 
 class Roll:
-    """The processes under one key prefix. Raises `LogUnavailable` when Redis does not answer."""
+    """The processes under one key prefix. Raises `LogUnavailable` when Redis does not answer.
 
-    def __init__(self, redis: Redis, prefix: str) -> None:
+    Args:
+        redis: A client of the log's server.
+        prefix: The first part of every key.
+        queue_redis: A client of the queue's server; None: it is the log's.
+    """
+
+    def __init__(self, redis: Redis, prefix: str, queue_redis: Redis | None = None) -> None:
+        self._queue = None if queue_redis in (None, redis) else Scripts(queue_redis)
         self._keys = Keys(prefix)
         self._scripts = Scripts(redis)
 
@@ -63,6 +74,7 @@ class Roll:
             queue=self._keys.queue,
             minutes=self._keys.minutes,
             process=name,
+            depth=await self._depth(),
             facts=orjson.dumps(facts),
             keep_ms=KEEP_MS,
             minutes_ms=MINUTES_KEEP_MS,
@@ -70,6 +82,17 @@ class Roll:
         )
         now_ms, is_to_drain = await self._scripts.run(call)
         return int(now_ms), bool(is_to_drain)
+
+    async def _depth(self) -> int | str:
+        """Return the depth of a queue on another server, 0 if that does not answer; empty: the script looks itself."""
+        if self._queue is None:
+            return ""
+        try:
+            async with asyncio.timeout(DEPTH_S):
+                (depth,) = await self._queue.in_order(("ZCARD", self._keys.queue))
+        except (LogUnavailable, TimeoutError):
+            return 0
+        return int(depth)
 
     async def drain(self, kind: Kind, name: str) -> bool:
         """Ask a process to drain when it signs next; return whether it is on the roll."""

@@ -42,11 +42,11 @@ class Operations:
         costs: The sums of what streams have cost.
     """
 
-    def __init__(self, redis: Redis, hub: Hub, settings: Settings) -> None:
+    def __init__(self, redis: Redis, queue_redis: Redis, hub: Hub, settings: Settings) -> None:
         prefix = settings.key_prefix
         self.name = new_process_name()
         self.redis = redis
-        self.roll = Roll(redis, prefix)
+        self.roll = Roll(redis, prefix, queue_redis)
         self.census = Census(redis, prefix)
         self.memory = Memory(redis, prefix)
         self.costs = Costs(redis, prefix)

@@ -14,6 +14,7 @@ from midstream.file_watch import FileWatch
 from midstream.finder.finder import Finder
 from midstream.hub.hub import Hub
 from midstream.hub.tenant_counts import TenantCounts
+from midstream.lifecycle.queue_road import QUEUE_VARIABLE, queue_client
 from midstream.lifecycle.reaper import LANES, Reaper
 from midstream.lifecycle.slips import Slips
 from midstream.log.changes import Changes
@@ -83,18 +84,20 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     redis = connect(url, settings.redis_timeout_s, settings.redis_connections)
     # The reaper has connections of its own: it must look after lost streams even when requests hold all others.
     reaper_redis = connect(url, settings.redis_timeout_s, REAPER_CONNECTIONS)
+    queue_redis, reaper_queue_redis = queue_client(settings, redis), queue_client(settings, reaper_redis)
     log, registry = Log(redis, prefix), Registry(redis, prefix)
-    hub, reaper = _hub(log, redis, settings), _reaper(reaper_redis, settings, tracing)
-    retries, slips = Retries(Tries(redis, prefix)), Slips(redis, prefix, settings.queue_timeout_s)
+    hub, reaper = _hub(log, redis, settings), _reaper(reaper_redis, reaper_queue_redis, settings, tracing)
+    retries, slips = Retries(Tries(redis, prefix)), Slips(queue_redis, prefix, settings.queue_timeout_s, redis)
     lists = Lists(log, registry, settings)
     admission, chats = Admission(settings, redis, log, registry, slips), Chats(redis, prefix)
     finder = Finder(FactReader(redis, prefix), registry, Changes(redis, prefix), settings)
-    operations, webhooks = Operations(redis, hub, settings), Webhooks(redis, log, settings)
+    operations, webhooks = Operations(redis, queue_redis, hub, settings), Webhooks(redis, log, settings)
     prices = FileWatch(settings.prices_file, settings.price_table.read_again)
     credentials: Credentials | None = None
     grant_ends: GrantEnds | None = None
     try:
         await refuse_unfit(redis)
+        await refuse_unfit(queue_redis, QUEUE_VARIABLE)
         for sentence in await examine(redis):
             logger.warning("%s", sentence)
         # An open broker has one tenant, from which nothing is to be kept.
@@ -126,14 +129,14 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         await retries.stop()
         await reaper.stop()
         await hub.stop()
-        for client in (redis, reaper_redis):
+        for client in {redis, queue_redis, reaper_redis, reaper_queue_redis}:
             await client.aclose(close_connection_pool=True)
         await tracing.stop()
 
 
-def _reaper(redis: Redis, settings: Settings, tracing: Tracing) -> Reaper:
+def _reaper(redis: Redis, queue_redis: Redis, settings: Settings, tracing: Tracing) -> Reaper:
     prefix = settings.key_prefix
-    slips = Slips(redis, prefix, settings.queue_timeout_s)
+    slips = Slips(queue_redis, prefix, settings.queue_timeout_s, redis)
     return Reaper(Log(redis, prefix), Registry(redis, prefix), slips, settings, tracing=tracing)
 
 
