@@ -98,7 +98,7 @@ async def test_an_imported_installation_answers_as_the_one_before(
         expiries, True
     )
     assert await redis.xlen("ms:ended") == len(STARTS), "operators find them"
-    lasting = (b"ms:{", b"ms:index", b"ms:chat", b"ms:secret", b"ms:stored")
+    lasting = (b"ms:{", b"ms:index", b"ms:thread", b"ms:chat", b"ms:secret", b"ms:stored")
     assert await contents_of(redis) == {key: value for key, value in kept.items() if key.startswith(lasting)}
     await bring_in(redis, (tmp_path / "all.gz").read_bytes(), prefix="other")
     pointer: Any = redis.hget(f"other:{{acme/{stream_ids['/api/chat']}}}:state", "pointer")

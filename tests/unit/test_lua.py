@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from midstream.log import calls, script_call
+from midstream.log import calls, import_calls, script_call  # noqa: F401 - a module adds its calls when it is imported
 from midstream.log.keys import Key
 
 FOLDER = Path(calls.__file__).parent / "lua"

@@ -19,7 +19,6 @@ ABSENT: Final = {
     "/v1/messages/batches": f"Batches are not taken here: send one message each, or {_ELSEWHERE}",
     "/v1/conversations": "There are no conversations here: give `previous_response_id`, or the input itself.",
     "/v1/assistants": "There are no assistants here: use /v1/responses.",
-    "/v1/threads": "There are no threads here: use /v1/responses.",
     "/v1/fine_tuning": f"Models are not tuned here: {_ELSEWHERE}",
     "/v1/evals": f"There are no evals here: {_ELSEWHERE}",
     "/v1/skills": f"There are no skills here: {_ELSEWHERE}",

@@ -21,6 +21,7 @@ from midstream.http.native import (
     producer_routes,
     session_routes,
     stream_routes,
+    thread_routes,
     token_routes,
     user_routes,
 )
@@ -148,6 +149,7 @@ def _install_doors(app: BrokerApp) -> None:
     app.include_router(stream_routes.router)
     app.include_router(producer_routes.router)
     events_route.install(app)
+    app.include_router(thread_routes.router)
     app.include_router(user_routes.router)
     app.include_router(ws.router)
     app.include_router(ai_sdk_routes.router)

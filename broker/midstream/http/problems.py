@@ -22,6 +22,7 @@ from midstream.log.errors import (
     LogUnavailable,
     StreamAbsent,
     StreamDeleted,
+    ThreadAbsent,
 )
 from midstream.operate.act import ActRefusedError, CountChangedError
 from midstream.operate.drain import ProcessAbsentError
@@ -145,6 +146,7 @@ def _internal(_: Exception) -> Problem:
 _PROBLEMS: Final[dict[type[Exception], Callable[[Any], Problem]]] = {
     Problem: lambda problem: problem,
     StreamAbsent: lambda _: Problem(404, "stream_not_found", "There is no such stream."),
+    ThreadAbsent: lambda _: Problem(404, "thread_not_found", "There is no such thread."),
     StreamDeleted: lambda _: Problem(
         410, "stream_deleted", "The stream that this idempotency key started was deleted."
     ),

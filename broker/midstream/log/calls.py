@@ -9,10 +9,19 @@ __all__ = ["SOURCES", "Argument", "Call"]
 
 
 class Create(Call, grows=True):
-    """`fields` are names and values of the state, in turn."""
+    """`fields` are names and values of the state, in turn.
+
+    `thread_lists` are keys of the thread's lists, two for each owner with a blank between any two; empty: it has no
+    thread. The lists are kept for `keep_ms` at least, and hold `most_listed` rows at most.
+    """
 
     state: Key
     digest: str
+    stream_id: str
+    thread: str
+    thread_lists: str
+    keep_ms: int
+    most_listed: int
     fields: Sequence[Argument]
 
 
@@ -98,13 +107,24 @@ class Cancel(Call):
 
 
 class Delete(Call):
-    """Leaves a tombstone for `tombstone_ms`."""
+    """Leaves a tombstone for `tombstone_ms`. `thread` and `thread_lists` are as for `Create`."""
 
     state: Key
     log: Key
     notice: Key
     tombstone_ms: int
     channel: str
+    stream_id: str
+    thread: str
+    thread_lists: str
+
+
+class DropFromThread(Call):
+    """`thread` and `thread_lists` are as for `Create`."""
+
+    thread: str
+    thread_lists: str
+    stream_ids: Sequence[str]
 
 
 class Forget(Call):
@@ -192,41 +212,6 @@ class Admit(Call, grows=True):
     costs: str
     budgets: bytes
     owners: Sequence[Argument]
-
-
-class Stage(Call, grows=True):
-    """`rows` are three words for each entry: its id, the name of its field, its content."""
-
-    staged: Key
-    keep_ms: int
-    rows: Sequence[Argument]
-
-
-class Adopt(Call, grows=True):
-    """`entries` says how many were staged. `lists` are keys of lists of streams, with a blank between two.
-
-    `ended` and `most_ended` are as for `Leave`. `chat` is the key of a chat, or empty. `fields` are names and values of
-    the state, in turn.
-    """
-
-    state: Key
-    log: Key
-    staged: Key
-    stored: Key
-    ended: str
-    most_ended: int
-    stream_name: str
-    stream_id: str
-    entries: int
-    created_ms: int
-    ended_ms: int
-    ttl_ms: int
-    lists: str
-    chat: str
-    chat_turn: int
-    chat_digest: str
-    chat_seen: str
-    fields: Sequence[Argument]
 
 
 class TakeDue(Call):

@@ -13,6 +13,14 @@ class StreamAbsent(LogError):
         self.stream_id = stream_id
 
 
+class ThreadAbsent(LogError):
+    """There is no such thread: none of its streams is there."""
+
+    def __init__(self, thread: str) -> None:
+        super().__init__("the thread does not exist")
+        self.thread = thread
+
+
 class LogTrimmed(LogError):
     """Entries that were asked for are gone; `first_offset` is that of the first entry that is left."""
 

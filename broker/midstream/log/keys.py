@@ -56,6 +56,27 @@ class Keys:
         """Return the key of a tenant's list of streams by time of creation."""
         return Key(f"{self.prefix}:index:{tenant}")
 
+    def thread(self, owner: str, thread: str) -> Key:
+        """Return the key of the streams of an owner's thread, in their order, which is also the channel of its starts.
+
+        A thread's name is hashed, because it is the client's and may hold anything.
+        """
+        return Key(f"{self.prefix}:thread:{owner}:{_hash(thread)}")
+
+    def threads(self, owner: str) -> Key:
+        """Return the key of an owner's threads by the time of their last start."""
+        return Key(f"{self.prefix}:threads:{owner}")
+
+    def thread_lists(self, tenant: str, user: str, thread: str) -> str:
+        """Return the keys of the lists that a stream of this thread stands in, with a blank between; empty: in none.
+
+        An owner is the tenant or one user of it.
+        """
+        if not thread:
+            return ""
+        owners = [tenant, f"{tenant}{SEPARATOR}{_hash(user)}"] if user else [tenant]
+        return " ".join(key for owner in owners for key in (self.thread(owner, thread), self.threads(owner)))
+
     def rate(self, owner: str) -> Key:
         """Return the key of the time until which the starts of a tenant, user or key have used up their rate."""
         return Key(f"{self.prefix}:rate:{owner}")
@@ -166,6 +187,10 @@ class Keys:
     def queue(self) -> Key:
         """The key of arq's queue."""
         return Key(f"{self.prefix}:queue")
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:ID_CHARS]
 
 
 def new_id() -> str:

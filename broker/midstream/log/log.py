@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from redis.asyncio import Redis
 
 from midstream.log import calls
+from midstream.log.deletion import Deletion
 from midstream.log.entries import Row, Stored, Timed, stored_rows, timed_entries
 from midstream.log.errors import LeaseHeld, StaleEpoch, StreamAbsent, StreamSealed, TailMismatch
 from midstream.log.gathered import Gathered
-from midstream.log.keys import Key, Keys, id_of
+from midstream.log.keys import Keys, id_of
 from midstream.log.many import Many
 from midstream.log.past import PastAttempt
-from midstream.log.registry import Registry
+from midstream.log.registry import INDEX_LIMIT, Registry
 from midstream.log.scripts import Scripts, accepted
 from midstream.log.state import FIELDS, NOTHING_LEFT, Left, State
 from midstream.log.values import NO_NOTES, Claim, Ending, Fence, Look, NewStream, Notes
@@ -36,10 +37,11 @@ class Log:
         self._registry = Registry(redis, prefix)
         self.many = Many(self._scripts, self.keys, self._registry)
 
-    async def create(self, stream_id: str, new: NewStream, *, look_in_ms: int) -> int | None:
+    async def create(self, stream_id: str, new: NewStream, *, look_in_ms: int, life_s: float = 0.0) -> int | None:
         """Create a stream and return its time of creation in ms; None if the same start created it before.
 
         A reaper looks at it in `look_in_ms`, even if this process is gone by then (PROTOCOL: Create/Registered).
+        `life_s` is how long it may be queued and run; its thread is listed so much longer than it is kept.
 
         Raises:
             IdempotencyMismatch: It exists, and was created with another digest.
@@ -48,7 +50,16 @@ class Log:
         state = self.keys.state(stream_id)
         (_, is_watched_anew), answer = await self._scripts.run_in_order(
             calls.Watch(due=self.keys.due, delay_ms=look_in_ms, stream_id=stream_id),
-            calls.Create(state=state, digest=new.digest, fields=new.fields()),
+            calls.Create(
+                state=state,
+                digest=new.digest,
+                stream_id=id_of(stream_id),
+                thread=new.thread,
+                thread_lists=self.keys.thread_lists(new.tenant, new.user, new.thread),
+                keep_ms=round((max(new.ttl_s, *new.outcome_ttls_s.values(), 0) + life_s) * 1000),
+                most_listed=INDEX_LIMIT,
+                fields=new.fields(),
+            ),
         )
         if is_watched_anew and answer[0] != b"ok" and answer[-1] in (b"ended", b"deleted"):
             # It was off the list, and what is left of it was counted.
@@ -187,20 +198,8 @@ class Log:
 
         The stream itself goes last: until then the same call can be made again.
         """
-        pointer, cost, counted = await self._fields(stream_id, "pointer", "cost", "counted")
-        if cost and not counted and (state := await self.state(stream_id)) is not None:
-            await self._registry.unwatch({stream_id: state.left})
-        if pointer:
-            await self._scripts.run(calls.Forget(pointer=Key(pointer.decode()), stream_id=id_of(stream_id)))
-        call = calls.Delete(
-            state=self.keys.state(stream_id),
-            log=self.keys.log(stream_id),
-            notice=self.keys.notice(stream_id),
-            tombstone_ms=tombstone_s * 1000,
-            channel=self.keys.channel(stream_id),
-        )
-        left_bytes, ended_ms, ttl_s = map(int, accepted(stream_id, await self._scripts.run(call)))
-        await self._registry.unwatch_ended({stream_id: Left(-left_bytes, ended_ms, ttl_s)})
+        deletion = Deletion(self._scripts, self.keys, self._registry)
+        await deletion.run(stream_id, tombstone_s)
 
     async def retain(self, stream_id: str, ttl_s: int, lists: Sequence[str] = ()) -> None:
         """Keep a stream for `ttl_s` after its end, whatever its outcome; one that ended longer ago expires now.

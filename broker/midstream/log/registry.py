@@ -163,25 +163,32 @@ class Registry:
 
     async def listed(self, tenant: str, before: Listed | None, limit: int) -> list[Listed]:
         """Return up to `limit` of the tenant's streams, newest first, after the row `before`."""
-        newest = "+inf" if before is None else before.created_ms
-        rows_after: list[Listed] = []
-        start, count = 0, limit + SAME_MS
-        while len(rows_after) < limit:
-            with log_errors:
-                rows = await self._redis.zrevrangebyscore(
-                    self._keys.index(tenant), newest, "-inf", start=start, num=count, withscores=True
-                )
-            page = [Listed(member.decode(), int(score)) for member, score in rows]
-            rows_after += [row for row in page if before is None or row.after(before)]
-            if len(rows) < count:
-                break
-            start += count
-        return rows_after[:limit]
+        return await listed_after(self._redis, self._keys.index(tenant), before, limit)
 
     async def drop(self, tenant: str, stream_ids: list[str]) -> None:
         """Take streams off the tenant's list."""
         with log_errors:
             await self._redis.zrem(self._keys.index(tenant), *stream_ids)
+
+
+async def listed_after(redis: Redis, key: Key, before: Listed | None, limit: int) -> list[Listed]:
+    """Return up to `limit` rows of a list by time, newest first, after the row `before`.
+
+    Raises:
+        LogUnavailable: Redis did not answer.
+    """
+    newest = "+inf" if before is None else before.created_ms
+    rows_after: list[Listed] = []
+    start, count = 0, limit + SAME_MS
+    while len(rows_after) < limit:
+        with log_errors:
+            rows = await redis.zrevrangebyscore(key, newest, "-inf", start=start, num=count, withscores=True)
+        page = [Listed(member.decode(), int(score)) for member, score in rows]
+        rows_after += [row for row in page if before is None or row.after(before)]
+        if len(rows) < count:
+            break
+        start += count
+    return rows_after[:limit]
 
 
 def _keep(pipe: Pipeline, key: Key, keep_s: int) -> None:

@@ -26,7 +26,7 @@ class SavedStates:
         The first is None where nothing is kept, the other where the stream's start had no idempotency key.
         """
         saved, key = await self._scripts.in_order(
-            ("GET", self._state(stream_id, user, app, thread)),
+            ("GET", self._state(tenant_of(stream_id), user, app, thread)),
             ("HGET", self._keys.state(stream_id), "idempotency_key"),
         )
         return saved, None if key is None else key.decode()
@@ -41,7 +41,7 @@ class SavedStates:
         """
         call = calls.SaveState(
             state=self._keys.state(stream_id),
-            saved=self._state(stream_id, user, app, thread),
+            saved=self._state(tenant_of(stream_id), user, app, thread),
             listing=self._list(tenant_of(stream_id), user),
             epoch=fence.epoch,
             owner=fence.owner,
@@ -56,13 +56,18 @@ class SavedStates:
         (saved,) = await self._scripts.in_order(("ZRANGE", list_key, 0, -1))
         await self._scripts.in_order(("DEL", list_key, *saved))
 
+    async def forget_thread(self, tenant: str, user: str, app: str, thread: str) -> None:
+        """Forget what an app has saved last in a thread of a user, who is empty where none is named."""
+        list_key, saved = self._list(tenant, user), self._state(tenant, user, app, thread)
+        await self._scripts.in_order(("DEL", saved), ("ZREM", list_key, saved))
+
     def _list(self, tenant: str, user: str) -> Key:
         return self._keys.saved(f"{tenant}/{_hash(user)}" if user else tenant)
 
-    def _state(self, stream_id: str, user: str, app: str, thread: str) -> Key:
+    def _state(self, tenant: str, user: str, app: str, thread: str) -> Key:
         # A thread's name is the client's and may hold anything.
         place = _hash(f"{app}\0{thread}")
-        return Key(f"{self._list(tenant_of(stream_id), user)}:{place}")
+        return Key(f"{self._list(tenant, user)}:{place}")
 
 
 def _hash(text: str) -> str:

@@ -55,6 +55,7 @@ class NewStream:
             empty: there is none.
         trace: The trace of its start, as a `traceparent`; empty: there is none, and nothing is stored.
         idempotency_key: What the start named itself by, for its app; empty: nothing, and nothing is stored.
+        title: The first words of the user's last message, for the list of threads; empty: none, and nothing is stored.
     """
 
     digest: str
@@ -74,6 +75,7 @@ class NewStream:
     upstream_id: str = ""
     trace: str = ""
     idempotency_key: str = ""
+    title: str = ""
 
     @property
     def size_bytes(self) -> int:
@@ -91,6 +93,8 @@ class NewStream:
             words += "generation_timeout_ms", self.generation_timeout_ms
         if self.idempotency_key:
             words += "idempotency_key", self.idempotency_key
+        if self.title:
+            words += "title", self.title
         return [*words, "trace", self.trace] if self.trace else words
 
     def as_state(self, created_ms: int) -> State:
@@ -203,6 +207,7 @@ _NOT_ALWAYS: Final = (
     "upstream_id",
     "trace",
     "idempotency_key",
+    "title",
 )
 _NEW_FIELDS: Final = tuple(each.name for each in fields(NewStream) if each.name not in _NOT_ALWAYS)
 _NOTES: Final = tuple(each.name for each in fields(Notes))

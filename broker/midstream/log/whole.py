@@ -7,11 +7,11 @@ from typing import Any, Final, Literal
 
 from redis.asyncio import Redis
 
-from midstream.log import calls
+from midstream.log import import_calls as calls
 from midstream.log.errors import StreamAbsent
 from midstream.log.keys import Keys, id_of
 from midstream.log.redis_errors import log_errors
-from midstream.log.registry import ENDED_LIMIT
+from midstream.log.registry import ENDED_LIMIT, INDEX_LIMIT
 from midstream.log.scripts import Scripts
 
 SCAN_KEYS: Final = 1_000
@@ -131,6 +131,9 @@ class WholeStreams:
             ended_ms=whole.number("ended_ms"),
             ttl_ms=whole.number("ttl_s") * 1_000,
             lists=" ".join(self.keys.index(owner) for owner in sorted({tenant, owner})),
+            thread=fields.get("thread", ""),
+            thread_lists=self.keys.thread_lists(tenant, fields.get("user", ""), fields.get("thread", "")),
+            most_listed=INDEX_LIMIT,
             chat=pointer,
             chat_turn=int(chat.get("turn", 0)),
             chat_digest=chat.get("digest", ""),

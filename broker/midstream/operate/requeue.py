@@ -69,7 +69,7 @@ async def _begin(resources: Resources, name: str, old: State, upstream_id: str, 
         upstream_id=upstream_id,
         trace=trace,
     )
-    created_ms = await log.create(new_name, new, look_in_ms=look_again_ms(settings))
+    created_ms = await log.create(new_name, new, look_in_ms=look_again_ms(settings), life_s=settings.longest_life_s)
     state = new.as_state(created_ms) if created_ms is not None else await present(resources, new_name)
     owners = {old.tenant, owner_of(old.tenant, old.user)}
     keep_s = max(old.ttl_s, settings.retention_s)

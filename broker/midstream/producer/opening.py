@@ -104,7 +104,9 @@ async def _created_and_claimed(link: LogLink, request: GenerationRequest, grant:
     if isinstance(counted, Excess) and await link.log.state(name) is None:
         refusal = refusal_of(counted)
         raise ProduceError(refusal.code, str(refusal), retry_after_s=refusal.retry_after_s)
-    created_ms = await link.log.create(name, new, look_in_ms=look_again_ms(parts.settings))
+    created_ms = await link.log.create(
+        name, new, look_in_ms=look_again_ms(parts.settings), life_s=parts.settings.longest_life_s
+    )
     claim = Attempt.claim(parts, name, new_owner(link.name))
     if created_ms is None:
         attempt, _ = await claim  # its first producer may have died before its claim, and nobody has paid yet

@@ -121,9 +121,13 @@ def split(model: str) -> tuple[str, str]:
     return provider, name
 
 
+APP: Final = "app/"
+"""What the full name of an app begins with."""
+
+
 def is_app(model: str) -> bool:
     """Tell whether a model, by its full name, is the user's own app."""
-    return model.startswith("app/")
+    return model.startswith(APP)
 
 
 def available(settings: Settings, choice: Choice = EVERY_MODEL) -> list[Model]:

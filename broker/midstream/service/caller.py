@@ -10,13 +10,17 @@ from midstream.access.read_tokens import Subject
 from midstream.access.refusals import InsufficientScopeError
 from midstream.journal import audit
 from midstream.journal.audit import Asker
+from midstream.log.entries import Json
+from midstream.log.registry import Listed
 from midstream.service.caller_chat import CallerChat
 from midstream.service.caller_streams import CallerStreams
+from midstream.service.caller_thread import CallerThread
 from midstream.service.erasure import erase_user
 from midstream.service.grant_ends import Holder
 from midstream.service.resources import Resources
 from midstream.service.retries import Try
 from midstream.service.room import Room
+from midstream.service.thread_list import thread_page
 from midstream.settings import Settings
 
 
@@ -168,6 +172,22 @@ class Caller:
         token, expires_s = self._resources.credentials.session_tokens.make(self._grant, now_s=now_s, ttl_s=ttl_s)
         audit.done("session", self._asker, **self._grant.names)
         return token, max(0, expires_s - int(now_s))
+
+    async def threads(self, limit: int, before: Listed | None) -> tuple[list[Json], Listed | None]:
+        """Return up to `limit` threads, the one that was started in last first, and the last row of a full page.
+
+        Raises:
+            InsufficientScopeError: The credential does not read, or is for one stream or thread.
+            LogUnavailable: Redis did not answer.
+        """
+        self._grant.require(Scope.READ)
+        if self._grant.is_narrow:
+            raise InsufficientScopeError(Scope.READ)
+        return await thread_page(self._resources.threads, self._grant, limit, before)
+
+    def thread(self, thread: str) -> CallerThread:
+        """Return the caller's thread of that name, which need not exist."""
+        return CallerThread(self._resources, self._grant, self.streams, thread)
 
     def chat(self, chat_id: str) -> CallerChat:
         """Return the caller's chat of that id, which need not have begun."""

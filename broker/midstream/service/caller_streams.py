@@ -1,7 +1,7 @@
 """What a caller may do with streams, the same from every endpoint: start, find, list, read, follow, wait."""
 
 import asyncio
-import logging
+from collections.abc import Sequence
 
 from midstream.access.grant import Grant, Scope
 from midstream.access.ids import derived_id
@@ -12,25 +12,21 @@ from midstream.journal import audit
 from midstream.journal.audit import Asker
 from midstream.lifecycle.verdict import look_again_ms
 from midstream.log.entries import Json, Timed
-from midstream.log.errors import LogUnavailable, StreamAbsent
+from midstream.log.errors import StreamAbsent
 from midstream.log.keys import new_id, stream_name
 from midstream.log.state import EXTERNAL, State
 from midstream.log.values import NewStream
-from midstream.requests.betas import refuse_betas
-from midstream.requests.catalogue import Choice, UnknownModel, resolve
-from midstream.requests.provider_objects import refuse_objects
-from midstream.requests.remote_files import refuse_remote_files
-from midstream.requests.request import GenerationRequest, TtlError, UnfitRequestError, UserError
-from midstream.requests.time_limits import refuse_long_times
+from midstream.requests.catalogue import Choice
+from midstream.requests.request import GenerationRequest, UnfitRequestError, UserError
 from midstream.service.caller_follower import CallerFollower
 from midstream.service.listing import Filter, Listed
 from midstream.service.new_stream import new_stream_of
+from midstream.service.registering import register
 from midstream.service.resources import Resources
 from midstream.service.room import Room
+from midstream.service.start_checks import runnable_model
 from midstream.service.start_counts import count_start
 from midstream.service.stream_handle import StreamHandle
-
-logger = logging.getLogger(__name__)
 
 
 class CallerStreams:
@@ -143,34 +139,21 @@ class CallerStreams:
         return stream, is_new
 
     async def _create(self, grant: Grant, stream_id: str, new: NewStream) -> tuple[StreamHandle, bool]:
-        look_in_ms = look_again_ms(self._resources.settings)
-        created_ms = await self._resources.log.create(self._name(stream_id), new, look_in_ms=look_in_ms)
+        settings = self._resources.settings
+        created_ms = await self._resources.log.create(
+            self._name(stream_id), new, look_in_ms=look_again_ms(settings), life_s=settings.longest_life_s
+        )
         self._started = stream_id
         count_start(new.model, is_new=created_ms is not None)
         if created_ms is None:
             return self._opened(stream_id, await self._resources.log.state(self._name(stream_id))), False
-        await self._register(grant, stream_id, created_ms, new)
+        await register(self._resources, grant, stream_id, created_ms, new)
         audit.done("start", self._asker, **grant.names, stream=stream_id)
         return StreamHandle(self._resources, grant, self._asker, stream_id, new.as_state(created_ms)), True
 
     def model_for(self, request: GenerationRequest) -> str:
         """Return the full name of a request's model, if the request can be run; raises as `start`."""
-        settings = self._resources.settings
-        model = self._label(request) if request.producer == EXTERNAL else resolve(request.model, settings, self.models)
-        refuse_long_times(request, settings)
-        if (request.ttl_s or 0) > settings.max_ttl_s:
-            raise TtlError(f"At most {settings.max_ttl_s} s (MIDSTREAM_MAX_TTL_S).")
-        items = request.as_items()
-        refuse_objects(model, request.params, items, settings)
-        refuse_remote_files(model, items, settings)
-        refuse_betas(model, request.params)
-        return model
-
-    def _label(self, request: GenerationRequest) -> str:
-        """Return what a stream of an external producer has for a model."""
-        if not self.models.allows(request.label):
-            raise UnknownModel(request.label, sorted(self.models.named))
-        return request.label
+        return runnable_model(request, self._resources.settings, self.models)
 
     @property
     def models(self) -> Choice:
@@ -192,22 +175,6 @@ class CallerStreams:
         except ValueError:
             raise UserError("The credential is of another user, and acts for that one alone.") from None
 
-    async def _register(self, grant: Grant, stream_id: str, created_ms: int, new: NewStream) -> None:
-        """Write a new stream's slip, unless it has a producer, and list it for its tenant and its user."""
-        # It may run for longer than it is kept.
-        keep_s = max(*new.outcome_ttls_s.values(), self._resources.settings.retention_s)
-        slips = [] if new.policy == EXTERNAL else [self._resources.slips.write(self._name(stream_id), 0, new=True)]
-        try:
-            lists = {grant.tenant, grant.owner}
-            await asyncio.gather(
-                *slips,
-                *(self._resources.registry.add(each, stream_id, created_ms, keep_s) for each in lists),
-            )
-        except LogUnavailable:
-            # The stream exists, so the start has succeeded: the reaper writes the slip.
-            extra = {"stream": stream_id}
-            logger.warning("stream %s was created but its slip was not written yet", stream_id, extra=extra)
-
     async def find(self, stream_id: str, scope: Scope = Scope.READ) -> StreamHandle:
         """Return a stream of the caller's, with its state; `scope` is what is to be done with it.
 
@@ -217,6 +184,22 @@ class CallerStreams:
         """
         self._grant.require(scope)
         return self._opened(stream_id, await self._resources.log.state(self._name(stream_id)))
+
+    async def find_each(self, stream_ids: Sequence[str], scope: Scope = Scope.READ) -> list[StreamHandle | None]:
+        """Return these streams in one round trip; None for one that is absent to the caller.
+
+        Raises:
+            InsufficientScopeError: The credential lacks the scope.
+        """
+        self._grant.require(scope)
+        states = await self._resources.log.states([self._name(each) for each in stream_ids]) if stream_ids else []
+        handles: list[StreamHandle | None] = []
+        for stream_id, state in zip(stream_ids, states, strict=True):
+            try:
+                handles.append(self._opened(stream_id, state))
+            except StreamAbsent:
+                handles.append(None)
+        return handles
 
     def _opened(self, stream_id: str, state: State | None) -> StreamHandle:
         return StreamHandle(self._resources, self._grant, self._asker, stream_id, self._owned(stream_id, state))

@@ -9,6 +9,7 @@ from midstream.log.entries import COMPLETED, OUTCOMES, Json
 from midstream.log.state import EXTERNAL
 from midstream.log.values import NewStream
 from midstream.requests.catalogue import is_app
+from midstream.requests.conversation import title_of
 from midstream.requests.request import GenerationRequest
 from midstream.service.start_bodies import encoded
 
@@ -49,6 +50,7 @@ def new_stream_of(
         trace=trace,
         # Only apps are told of it, and each stream that has it costs the server its bytes.
         idempotency_key=(idempotency_key or "") if is_app(model) else "",
+        title=title_of(request.as_items()) if request.thread else "",
     )
 
 

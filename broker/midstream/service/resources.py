@@ -26,6 +26,7 @@ from midstream.log.installation import installation_secret
 from midstream.log.log import Log
 from midstream.log.registry import Registry
 from midstream.log.saved import SavedStates
+from midstream.log.threads import Threads
 from midstream.log.trail import Trail
 from midstream.log.tries import Tries
 from midstream.service.admission import Admission
@@ -66,6 +67,7 @@ class Resources:
     operations: Operations
     webhooks: Webhooks
     saved: SavedStates
+    threads: Threads
     waits: TenantCounts = field(default_factory=TenantCounts)
     sockets: TenantCounts = field(default_factory=TenantCounts)
     bodies_bytes: TenantCounts = field(default_factory=TenantCounts)
@@ -115,7 +117,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         yield Resources(
             *(settings, secret, credentials, grant_ends, log, registry, admission, chats, retries, slips, hub),
             *(lists, finder, Trail(redis, prefix), tracing, operations, webhooks),
-            SavedStates(redis, prefix),
+            *(SavedStates(redis, prefix), Threads(redis, prefix)),
         )
     finally:
         finder.close()

@@ -23,6 +23,10 @@ for list in string.gmatch(lists, '%S+') do
   redis.call('ZADD', list, 'NX', created_ms, stream_id)
   if redis.call('PTTL', list) < left_ms then redis.call('PEXPIRE', list, left_ms) end
 end
+if thread_lists ~= '' then
+  --- include thread
+  list_in_thread(thread_lists, thread, stream_id, tonumber(created_ms), left_ms, most_listed)
+end
 if chat ~= '' and (tonumber(redis.call('HGET', chat, 'turn')) or 0) < tonumber(chat_turn) then
   redis.call('HSET', chat, 'turn', chat_turn, 'digest', chat_digest, 'stream', stream_id, 'seen', chat_seen)
   redis.call('PEXPIRE', chat, left_ms)

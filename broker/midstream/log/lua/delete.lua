@@ -1,5 +1,9 @@
 -- Forget a stream, but leave a tombstone, so that nothing creates it again or writes to it (PROTOCOL: Delete/Tombstone).
 --- include absent
+if thread_lists ~= '' then
+  --- include thread
+  forget_in_thread(thread_lists, thread, stream_id)
+end
 redis.call('DEL', state, log, notice)
 redis.call('HSET', state, 'status', 'deleted')
 redis.call('PEXPIRE', state, tombstone_ms)
