@@ -75,5 +75,6 @@ async def test_other_methods_are_refused_and_the_endpoint_is_described(
         "follow",
         "steps",
         "partial",
+        "catchup",
         "pace",
     ]

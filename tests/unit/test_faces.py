@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 import midstream.faces
 from midstream.faces.chat import ChatFace
-from midstream.faces.face import Face
+from midstream.faces.face import Face, MergingFace
 from midstream.faces.messages import MessagesFace
 from midstream.faces.native import NativeFace
 from midstream.faces.native_objects import NativeObjectsFace
@@ -20,7 +21,8 @@ from midstream.faces.objects import ObjectsFace
 from midstream.faces.responses import ResponsesFace
 from midstream.faces.ui_messages import UiMessagesFace
 from midstream.faces.ui_objects import UiObjectsFace
-from midstream.log.entries import COMPLETED, OUTCOMES, Entry, Stored, encode
+from midstream.log.entries import COMPLETED, OUTCOMES, Entry
+from midstream.log.merging import merge
 from tests.unit.face_readers import (
     Documents,
     Reading,
@@ -32,6 +34,7 @@ from tests.unit.face_readers import (
     read_responses,
     read_ui_messages,
 )
+from tests.unit.random_answers import answers, stored
 
 STREAM_ID = "0123456789abcdef0123456789abcdef"
 ECHO = b'{"model":"m"}'
@@ -66,46 +69,9 @@ CASES = {
 }
 
 of_every_face = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+of_merging_faces = pytest.mark.parametrize("name", ["native", "objects", "AI SDK 6", "AI SDK 7"])
 some = settings(max_examples=25)  # of each face
 
-words = st.text(max_size=6)
-call = {"id": st.sampled_from(["c1", "c2"]), "name": st.just("f")}
-contents = st.one_of(
-    st.builds(Entry, st.just("text"), st.fixed_dictionaries({"text": words})),
-    st.builds(Entry, st.just("text"), st.fixed_dictionaries({"text": words})),
-    st.builds(Entry, st.just("reasoning"), st.fixed_dictionaries({"text": words})),
-    st.builds(Entry, st.just("tool_input"), st.fixed_dictionaries({**call, "delta": words})),
-    st.builds(Entry, st.just("tool_call"), st.fixed_dictionaries({**call, "arguments": st.sampled_from(["{}", "{"])})),
-    st.sampled_from(
-        [
-            Entry("start", {"epoch": 2, "model": "m"}),
-            Entry("tool_result", {"id": "c1", "output": 1}),
-            Entry("source", {"url": "http://localhost", "title": "t"}),
-            Entry("file", {"url": "http://localhost"}),
-            Entry("data", {"kind": "note", "value": 1}),
-            Entry("data", {"kind": "reasoning_signature", "signature": "s"}),
-            Entry("data", {"kind": "redacted_reasoning", "data": "r"}),
-            Entry("data", {"kind": "encrypted_reasoning", "content": "e"}),
-            Entry("status", {"state": "retrying", "reason": "r", "paid": False}),
-            Entry("usage", {"input_tokens": 1, "output_tokens": 1, "details": {}}),
-        ]
-    ),
-)
-
-
-def with_whole_calls_once(entries: list[Entry]) -> list[Entry]:
-    """Return entries in which nothing of a call comes after its `tool_call`."""
-    kept: list[Entry] = []
-    whole: set[str] = set()
-    for entry in entries:
-        if entry.type not in ("tool_input", "tool_call") or entry.data["id"] not in whole:
-            kept.append(entry)
-        if entry.type == "tool_call":
-            whole.add(entry.data["id"])
-    return kept
-
-
-answers = st.lists(contents, max_size=12).map(with_whole_calls_once)
 outcomes = st.sampled_from(OUTCOMES)
 
 
@@ -118,10 +84,6 @@ def end(outcome: str = COMPLETED) -> Entry:
 
 
 RESET = Entry("reset", {"reason": "restarting"})
-
-
-def stored(entries: list[Entry]) -> list[Stored]:
-    return [Stored(offset, 1, encode(entry)) for offset, entry in enumerate(entries, 1)]
 
 
 def text_of(entries: list[Entry]) -> str:
@@ -141,6 +103,19 @@ def frames_of(face: Face[Any], entries: list[Entry]) -> list[bytes]:
     return frames
 
 
+def merged_frames_of(face: MergingFace[Any], entries: list[Entry], after: int = 0) -> tuple[list[bytes], Any]:
+    """Return the frames of the log after an offset in merged entries, and the state after them."""
+    log = stored(entries)
+    state, frames, last = face.begin(), [], after
+    for entry in log[:after]:
+        _, state = face.frame(entry, state)
+    for entry in merge(log[after:]):
+        frame, state = face.merged_frame(last + 1, entry, state)
+        frames.append(frame)
+        last = entry.offset
+    return frames, state
+
+
 def read(case: Case, frames: list[bytes]) -> Reading:
     """Return what a client makes of frames, each of which is whole."""
     return case.read([document for frame in frames for document in case.documents(frame)])
@@ -148,7 +123,7 @@ def read(case: Case, frames: list[bytes]) -> Reading:
 
 def test_every_face_is_held_to_these_properties() -> None:
     rooms = [import_module(f"midstream.faces.{module.name}") for module in iter_modules(midstream.faces.__path__)]
-    faces = {name for room in rooms for name in vars(room) if name.endswith("Face")} - {"Face"}
+    faces = {name for room in rooms for name in vars(room) if name.endswith("Face")} - {"Face", "MergingFace"}
     assert faces == {type(case.make(STREAM_ID)).__name__ for case in CASES.values()}
 
 
@@ -159,6 +134,24 @@ def test_the_text_of_its_frames_is_the_logs_text(case: Case, answer: list[Entry]
     """I5."""
     reading = read(case, frames_of(case.make(STREAM_ID), [*answer, end()]))
     assert reading == Reading(text_of(answer), successes=1)
+
+
+@of_merging_faces
+@some
+@given(answer=answers, second=answers, resets=st.booleans(), after=st.integers(0, 25))
+def test_merged_entries_are_the_same_to_a_client(
+    name: str, answer: list[Entry], second: list[Entry], resets: bool, after: int
+) -> None:
+    """I5, Read/Coalesced."""
+    case = CASES[name]
+    face = cast("MergingFace[Any]", case.make(STREAM_ID))
+    entries = [*answer, *([RESET] if resets else []), *second, end()]
+    after = min(after, len(entries))
+    plain = frames_of(face, entries)
+    merged, state = merged_frames_of(face, entries, after)
+    assert read(case, [*plain[:after], *merged]) == read(case, plain)
+    assert state == reduce(lambda before, entry: face.frame(entry, before)[1], stored(entries), face.begin())
+    assert len(merged) <= len(plain) - after
 
 
 @of_every_face

@@ -62,6 +62,17 @@ class Face(Protocol[State]):
         ...
 
 
+class MergingFace(Face[State], Protocol[State]):
+    """A wire format whose clients can be sent merged entries (PROTOCOL: Read/Coalesced)."""
+
+    def merged_frame(self, first: int, entry: Stored, state: State) -> tuple[bytes, State]:
+        """Return what is sent for an entry that stands for all from offset `first` on, and the state after it.
+
+        It is the state after those entries one by one, and the frame of an entry that stands for itself is the same.
+        """
+        ...
+
+
 class Step(ABC, Generic[State]):
     """One entry's way through a face.
 

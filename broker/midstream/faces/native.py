@@ -43,6 +43,15 @@ class NativeFace:
         data = orjson.dumps({"type": decoded.type, **fields} | {"type": decoded.type})
         return with_id(str(offset), sse_frame(data, decoded.type)), state
 
+    def merged_frame(self, first: int, entry: Stored, state: None) -> tuple[bytes, None]:
+        """Return the SSE event of an entry that stands for several; its data has the `first` offset of them."""
+        offset, epoch, content = entry
+        if first == offset:
+            return self.frame(entry, state)
+        decoded = decode(content, offset, epoch)
+        data = orjson.dumps(decoded.data | {"type": decoded.type, "first": first})
+        return with_id(str(offset), sse_frame(data, decoded.type)), state
+
     def broker_stop(self, retry_ms: int) -> bytes:
         """Return a `retry` field: an EventSource waits that long before it reconnects."""
         return with_retry(retry_ms)

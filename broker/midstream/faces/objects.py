@@ -23,6 +23,13 @@ class ObjectsFace:
         decoded = decode(entry.content, entry.offset, entry.epoch)
         return _object(fields_for_clients(decoded) | {"offset": entry.offset, "type": decoded.type}), state
 
+    def merged_frame(self, first: int, entry: Stored, state: None) -> tuple[bytes, None]:
+        """Return the object of an entry that stands for several, with the `first` offset of them."""
+        if first == entry.offset:
+            return self.frame(entry, state)
+        decoded = decode(entry.content, entry.offset, entry.epoch)
+        return _object(decoded.data | {"offset": entry.offset, "type": decoded.type, "first": first}), state
+
     def broker_stop(self, retry_ms: int) -> bytes:
         """Return the object that asks a client to tail again after `retry_ms`."""
         return _object({"type": "parting", "retry_ms": retry_ms})

@@ -76,9 +76,13 @@ class UiMessagesFace:
 
     def frame(self, entry: Stored, state: UiMessagesState) -> tuple[bytes, UiMessagesState]:
         """Return an entry's parts; the last of them has the cursor as its id, so that no entry is cut in its middle."""
+        return self.merged_frame(entry.offset, entry, state)
+
+    def merged_frame(self, first: int, entry: Stored, state: UiMessagesState) -> tuple[bytes, UiMessagesState]:
+        """Return the parts of an entry that stands for several; a part that it begins has the `first` offset as id."""
         if state.finished or entry.offset < self.after_reset:
             return b"", state
-        step = _Step(self, state)
+        step = _Step(self, state, first)
         step.take(decode(entry.content, entry.offset, entry.epoch))
         return b"".join(step.frames), step.state
 
@@ -118,9 +122,10 @@ class UiMessagesFace:
 class _Step(Step[UiMessagesState]):
     """One entry's way through a message."""
 
-    def __init__(self, face: UiMessagesFace, state: UiMessagesState) -> None:
+    def __init__(self, face: UiMessagesFace, state: UiMessagesState, first: int) -> None:
         super().__init__(state)
         self._face = face
+        self._first = first
 
     def take(self, entry: Entry) -> None:
         # A client that begins to read after a reset was sent nothing that this one would take back.
@@ -161,7 +166,7 @@ class _Step(Step[UiMessagesState]):
         kind = entry.type
         if self.state.open != kind:
             self._close_part()
-            self.state = replace(self.state, open=kind, part_id=entry.offset, has_content=True)
+            self.state = replace(self.state, open=kind, part_id=self._first, has_content=True)
             self._send({"type": f"{kind}-start", "id": str(self.state.part_id)})
         self._send({"type": f"{kind}-delta", "id": str(self.state.part_id), "delta": entry.text})
 

@@ -127,10 +127,14 @@ class Follower:
 
         With a `pace` it is sent so many characters of text a second.
         """
-        (_RESUMED if after else _STARTED).number += 1
-        if after < self.sync.tail:
-            _REPLAYS.number += 1
         tail = Tail(self, face, after, until, mark) if pace is None else paced(self, pace, face, after, until, mark)
+        return self.add(tail)
+
+    def add(self, tail: Tail) -> Tail:
+        """Add a tail that reads here."""
+        (_RESUMED if tail.cursor else _STARTED).number += 1
+        if tail.cursor < self.sync.tail:
+            _REPLAYS.number += 1
         self.tails.add(tail)
         self._tenant_tails.add(self._tenant)
         return tail
@@ -269,12 +273,8 @@ class Follower:
             try:
                 exists = await self.sync.refresh()
             except LogError as error:
-                logger.debug(
-                    "%s could not be read, and will be again: %s",
-                    self.stream_id,
-                    error,
-                    extra={"stream": self.stream_id},
-                )
+                name = self.stream_id
+                logger.debug("%s could not be read, and will be again: %s", name, error, extra={"stream": name})
                 await asyncio.sleep(RETRY_S)
                 continue
             if exists:

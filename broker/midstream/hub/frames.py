@@ -1,10 +1,10 @@
 """What the faces make of one stream: chunks of frames, and the states that are needed to begin in its middle."""
 
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from midstream.faces.face import Face
 from midstream.hub.log_sync import LogSync
-from midstream.hub.segment import NotInMemory, index_of
+from midstream.hub.segment import NotInMemory, Segment, index_of, start_of
 from midstream.hub.window import Window
 from midstream.log.entries import decode
 
@@ -15,20 +15,31 @@ CHUNK_BYTES: Final = 262_144
 _Chunk = tuple[tuple[int, int], bytes, int]
 """The span that a tail asked for, the frames that it was sent, and the last offset in them. Every tail looks at it."""
 
+Span = tuple[Face[Any], int, int]
+"""A face, and what a tail asks for: the entries after an offset, up to another one."""
+State = TypeVar("State")
+
 
 class Frames:
     """The frames of one stream, made of the segments in memory.
 
+    `merged_replay.py` makes the chunks of those that are sent merged entries, of the same memory.
+
     The window counts all that is kept here. Each face's last chunk is kept until the next beat, or until the window
     wants its memory back. The state of a face before a segment is made of all earlier ones, so it is kept as long as
     the stream is followed; of a face that remembers text it holds that text, of others a few hundred bytes at most.
+
+    Attributes:
+        histories: How many histories of the stream there were here: another one when its log was found rewritten.
     """
 
     def __init__(self, sync: LogSync, window: Window) -> None:
+        self.histories = 1
         self._sync = sync
         self._window = window
         self._chunks: dict[Face[Any], _Chunk] = {}
         self._latest: tuple[Face[Any], int, int, bytes, int] | None = None
+        self._merged_chunks: dict[Span, tuple[bytes, int]] = {}
         self._states: dict[tuple[Face[Any], int], Any] = {}  # of each face that remembers, before a segment
         self._text_bytes = 0
 
@@ -79,10 +90,7 @@ class Frames:
         state = face.begin()
         if state is None:
             return None
-        nearest, front = index, index_of(self._sync.first)
-        while nearest > front and (face, nearest) not in self._states:
-            nearest -= 1
-        state = self._states.get((face, nearest), state)
+        nearest, state = self._nearest_state(face, index)
         for earlier in range(nearest, index):
             segment = self._window.get(self._sync.stream_id, earlier)
             if segment is None:
@@ -93,6 +101,48 @@ class Frames:
                 self._window.grow(segment.text_bytes)
         return state
 
+    def state_up_to(self, face: Face[State], offset: int) -> tuple[int, State]:
+        """Return the last offset, at most `offset`, after which a face's state is known; and that state.
+
+        A face that remembers nothing has it everywhere.
+        """
+        if face.begin() is None:
+            return offset, face.begin()
+        nearest, state = self._nearest_state(face, index_of(offset + 1))
+        return max(start_of(nearest), self._sync.first) - 1, state
+
+    def _nearest_state(self, face: Face[State], index: int) -> tuple[int, State]:
+        """Return the nearest segment up to `index` before which a face's state is kept, or the front; and the state."""
+        nearest, front = index, index_of(self._sync.first)
+        while nearest > front and (face, nearest) not in self._states:
+            nearest -= 1
+        return nearest, self._states.get((face, nearest), face.begin())
+
+    def keep_state(self, face: Face[State], index: int, state: State) -> None:
+        """Keep the state before a segment of a face that remembers no text."""
+        self._states[face, index] = state
+
+    def segment_after(self, offset: int) -> Segment:
+        """Return the segment that holds the entry after an offset.
+
+        Raises:
+            NotInMemory: It has to be read from the log first.
+        """
+        index = index_of(offset + 1)
+        segment = self._window.get(self._sync.stream_id, index)
+        if segment is None or not segment.first <= offset + 1 <= segment.last:
+            raise NotInMemory(index)
+        return segment
+
+    def merged_chunk(self, span: Span) -> tuple[bytes, int] | None:
+        """Return a chunk of merged entries that a tail was sent before, and the last offset in it."""
+        return self._merged_chunks.get(span)
+
+    def keep_merged_chunk(self, span: Span, chunk: bytes, last: int) -> None:
+        """Keep a chunk of merged entries for tails that ask for the same; as long as other chunks are."""
+        self._window.keep_chunk(self, len(chunk), 0)
+        self._merged_chunks[span] = chunk, last
+
     def chars_at(self, offset: int) -> int:
         """Return the length of the text at an offset; 0 where it is none, or is not in memory any more."""
         segment = self._window.get(self._sync.stream_id, index_of(offset))
@@ -102,12 +152,16 @@ class Frames:
     def drop_chunks(self) -> None:
         """Drop the chunks: at a beat, because nobody may ask for them again, or because their memory is wanted."""
         self._latest = None
-        if self._chunks:
-            self._window.drop_chunks(self, sum([len(frames) for _, frames, _ in self._chunks.values()]))
+        if self._chunks or self._merged_chunks:
+            frames_bytes = sum([len(frames) for _, frames, _ in self._chunks.values()])
+            frames_bytes += sum([len(frames) for frames, _ in self._merged_chunks.values()])
+            self._window.drop_chunks(self, frames_bytes)
             self._chunks.clear()
+            self._merged_chunks.clear()
 
     def clear(self) -> None:
         """Drop everything: the log was rewritten, or is followed no more."""
+        self.histories += 1
         self.drop_chunks()
         self._states.clear()
         self._window.grow(-self._text_bytes)

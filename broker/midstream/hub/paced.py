@@ -5,7 +5,7 @@ import logging
 from typing import Any
 
 from midstream.faces.face import Face
-from midstream.hub.reader import Reader
+from midstream.hub.reader import LogReader
 from midstream.hub.tail import Tail
 
 logger = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ class PacedReader:
         until: The offset after which the tail ends; None: with the stream.
     """
 
-    def __init__(self, follower: Reader, chars_per_s: float, until: int | None) -> None:
+    def __init__(self, follower: LogReader, chars_per_s: float, until: int | None) -> None:
         self.stream_id = follower.stream_id
         self.frames = follower.frames
         self.lagging = follower.lagging
@@ -93,7 +93,12 @@ class PacedReader:
 
 
 def paced(
-    follower: Reader, chars_per_s: float, face: Face[Any], after: int, until: int | None, mark: tuple[int, bytes] | None
+    follower: LogReader,
+    chars_per_s: float,
+    face: Face[Any],
+    after: int,
+    until: int | None,
+    mark: tuple[int, bytes] | None,
 ) -> Tail:
     """Return a tail that is sent its entries at a pace."""
     reader = PacedReader(follower, chars_per_s, until)

@@ -1,6 +1,6 @@
 """What a tail needs of the follower that it reads through."""
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from midstream.hub.frames import Frames
 from midstream.hub.lagging import Lagging
@@ -28,6 +28,18 @@ class Readable(Protocol):
         ...
 
 
+class Chunks(Protocol):
+    """What tails are sent of a log."""
+
+    def chunk(self, face: Any, after: int, target: int) -> tuple[bytes, int]:
+        """Return frames of the entries after `after`, at most up to `target`, and the last offset in them.
+
+        Raises:
+            NotInMemory: An entry has to be read from the log first; see `Reader.load`.
+        """
+        ...
+
+
 class Reader(Protocol):
     """What a tail needs of its follower."""
 
@@ -42,7 +54,7 @@ class Reader(Protocol):
         ...
 
     @property
-    def frames(self) -> Frames:
+    def frames(self) -> "Chunks":
         """What tails are sent of it."""
         ...
 
@@ -57,4 +69,13 @@ class Reader(Protocol):
 
     def leave(self, tail: "Tail") -> None:
         """Move the tail no more."""
+        ...
+
+
+class LogReader(Reader, Protocol):
+    """A follower itself, for what stands between it and a tail."""
+
+    @property
+    def frames(self) -> Frames:
+        """What tails are sent of the stream."""
         ...

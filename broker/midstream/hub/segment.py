@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from midstream.faces.face import Face
 from midstream.log.entries import Stored
+from midstream.log.merging import merge
 
 SEGMENT_ENTRIES: Final = 256
 """Entries of one segment."""
@@ -48,7 +49,7 @@ class Segment:
     which is called with the bytes of all that is added, entries and frames alike.
     """
 
-    __slots__ = ("_framings", "entries", "first", "grown", "index", "last", "size_bytes")
+    __slots__ = ("_framings", "_merged", "entries", "first", "grown", "index", "last", "size_bytes")
 
     def __init__(self, index: int, first: int | None = None) -> None:
         self.index = index
@@ -58,6 +59,7 @@ class Segment:
         self.size_bytes = 0
         self.grown: Callable[[int], None] | None = None
         self._framings: dict[Face[Any], _Framing] = {}
+        self._merged: tuple[int, list[Stored]] = (0, [])  # of so many entries
 
     def entry_at(self, offset: int) -> Stored | None:
         """Return the entry at an offset; None if it is not here."""
@@ -77,6 +79,21 @@ class Segment:
         `before` is the face's state before the segment's first entry.
         """
         return self._framing(face, before).frames[after + 1 - self.first : upto + 1 - self.first]
+
+    def merged(self, after: int, upto: int) -> list[Stored]:
+        """Return what the offsets after `after` up to `upto` hold, both within the segment, in merged entries.
+
+        Those of the whole segment are kept for all tails. As it grows, only what is new is merged with the last one.
+        """
+        if after >= self.first or upto < self.last:
+            return merge(self.entries[after + 1 - self.first : upto + 1 - self.first])
+        count, merged = self._merged
+        if count < len(self.entries):
+            longer = merged[:-1] + merge(merged[-1:] + self.entries[count:])
+            self._merged = (len(self.entries), longer)
+            self._grow(_merged_bytes(longer) - _merged_bytes(merged))
+            merged = longer
+        return merged
 
     @property
     def text_bytes(self) -> int:
@@ -112,6 +129,11 @@ class Segment:
         self.size_bytes += by_bytes
         if self.grown is not None:
             self.grown(by_bytes)
+
+
+def _merged_bytes(merged: list[Stored]) -> int:
+    """Return what merged entries take, at most: those that stand for themselves are the segment's own."""
+    return sum([len(content) for _, _, content in merged]) + OVERHEAD_BYTES * len(merged)
 
 
 class _Framing:

@@ -187,6 +187,10 @@ class Tail:
             self._owed = self.face.reset(reason)
             self._state = TailState.RESETTING
 
+    def read_through(self, reader: Reader) -> None:
+        """Go on through another reader of the same stream."""
+        self._reader = reader
+
     def beat(self, beats_of_silence: int) -> None:
         """One of the hub's beats: send a heartbeat if the sink was given nothing for so many of them."""
         self.quiet_beats += 1

@@ -5,8 +5,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from midstream.access.grant import Grant
-from midstream.faces.face import Face
+from midstream.faces.face import Face, MergingFace
 from midstream.hub.follower import Follower
+from midstream.hub.merged_replay import merged_replay
 from midstream.hub.tail import Tail
 from midstream.log.errors import LogTrimmed
 from midstream.service.room import Room
@@ -72,11 +73,23 @@ class CallerFollower:
             LogTrimmed: The entries after that are gone.
             LimitExceededError: The tenant or the stream has as many as it may have in this process.
         """
+        self._require(after)
+        tail = self._follower.join(face, after, until, mark=mark, pace=pace)
+        tail.grant = self._watched()
+        return tail
+
+    def join_merged(
+        self, face: MergingFace[Any], after: int, until: int | None = None, *, mark: tuple[int, bytes] | None = None
+    ) -> Tail:
+        """Do as `join`; what is logged now is sent in merged entries (PROTOCOL: Read/Coalesced)."""
+        self._require(after)
+        tail = self._follower.add(merged_replay(self._follower, face, after, until, mark))
+        tail.grant = self._watched()
+        return tail
+
+    def _require(self, after: int) -> None:
         follower = self._follower
         if after + 1 < follower.sync.first:
             raise LogTrimmed(follower.sync.first)
         if self._room is not None:
             self._room.require_tail(len(follower.tails))
-        tail = follower.join(face, after, until, mark=mark, pace=pace)
-        tail.grant = self._watched()
-        return tail

@@ -33,6 +33,7 @@ MOST_CHARS_PER_S: Final = 100_000
 _EVENTS_PATH: Final = compile_path(PATH)[0]
 _BOOL: Final = TypeAdapter(bool)
 _JSON: Final[TypeAdapter[str]] = TypeAdapter(Literal["json"])
+_CATCHUP: Final[TypeAdapter[str]] = TypeAdapter(Literal["plain", "coalesced"])
 _PACE: Final[TypeAdapter[float]] = TypeAdapter(Annotated[float, Field(ge=1, le=MOST_CHARS_PER_S)])
 
 
@@ -59,17 +60,25 @@ def events(
     follow: bool = True,
     face: Face[Any] = NATIVE,
     pace: float | None = None,
+    merges: bool = False,
     status: int = 200,
     headers: dict[str, str] | None = None,
 ) -> EventResponse:
     """Join a tail to a follower that is held, and return the response that sends it natively.
 
+    Where it `merges`, what is logged now is sent in merged entries.
+
     Raises:
         LogTrimmed: The entries after the cursor are gone.
     """
     reset = "cursor_ahead" if after > follower.tail else None
+    until = None if follow else follower.tail
+    if merges and isinstance(face, NativeFace):
+        tail = follower.join_merged(face, after, until)
+    else:
+        tail = follower.join(face, after, until, pace=pace)
     return EventResponse(
-        follower.join(face, after, None if follow else follower.tail, pace=pace),
+        tail,
         reset=reset,
         opening=with_retry(settings.retry_ms),
         send_timeout_s=settings.send_timeout_ms / 1000,
@@ -84,17 +93,18 @@ async def get_events(scope: Scope) -> Response:
     stream_id: str = scope["path_params"]["stream_id"]
     query: Mapping[str, str] = QueryParams(scope["query_string"]) if scope["query_string"] else {}
     after = cursor(head_of(scope).get(b"last-event-id"), query.get("after"))
-    follows, pace = True, None
+    follows, pace, merges = True, None, False
     face: Face[Any] = NATIVE
     if query:  # most tails come back without one
         follows, pace = _truth(query, "follow", default=True), _pace(query)
         if steps := _truth(query, "steps", default=False):
             caller.streams.require_whole_tenant()
         face = _face(query, caller.settings, steps=steps)
+        merges = _merges(query)
     async with caller.streams.follow(stream_id, after) as follower:
         if follower.ended and after == follower.tail:
             return Response(status_code=204, headers={"Stream-Id": stream_id})
-        return events(follower, caller.settings, after=after, follow=follows, face=face, pace=pace)
+        return events(follower, caller.settings, after=after, follow=follows, face=face, pace=pace, merges=merges)
 
 
 def _face(query: Mapping[str, str], settings: Settings, *, steps: bool) -> Face[Any]:
@@ -103,6 +113,15 @@ def _face(query: Mapping[str, str], settings: Settings, *, steps: bool) -> Face[
         return native
     _validated(_JSON, query, "partial")
     return NativeObjectsFace(native, settings.structured_bytes)
+
+
+def _merges(query: Mapping[str, str]) -> bool:
+    if query.get("catchup") is None or _validated(_CATCHUP, query, "catchup") == "plain":
+        return False
+    if other := next((name for name in ("pace", "partial") if name in query), None):
+        message = f"with `{other}` entries are sent one by one"
+        raise misfit([{"type": "value_error", "loc": ("query", "catchup"), "msg": message}])
+    return True
 
 
 def _pace(query: Mapping[str, str]) -> float | None:
@@ -199,6 +218,12 @@ DESCRIPTION: Final[dict[str, Any]] = {
                 "in": "query",
                 "description": "`json`: texts have `partial`, the value of the answer in JSON so far.",
                 "schema": {"type": "string", "enum": ["json"]},
+            },
+            {
+                "name": "catchup",
+                "in": "query",
+                "description": "`coalesced`: what is logged now comes in merged entries, then all others as they are.",
+                "schema": {"type": "string", "enum": ["plain", "coalesced"], "default": "plain"},
             },
             {
                 "name": "pace",

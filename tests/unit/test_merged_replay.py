@@ -1,0 +1,185 @@
+"""Tails that are sent merged entries, over every cursor, by the hub's own parts. PROTOCOL: Read/Coalesced."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from midstream.faces.face import MergingFace
+from midstream.faces.native import NativeFace
+from midstream.faces.ui_messages import UiMessagesFace
+from midstream.hub.frames import CHUNK_BYTES, Frames
+from midstream.hub.lagging import Lagging
+from midstream.hub.log_sync import Event, LogSync
+from midstream.hub.merged_replay import merged_replay
+from midstream.hub.segment import Segment, start_of
+from midstream.hub.tail import Tail
+from midstream.hub.window import Window
+from midstream.log.entries import Entry, Stored, encode
+from midstream.log.merging import MERGED_BYTES
+from midstream.log.state import State
+from tests.unit.face_readers import Documents, Reading, documents_of_events, read_entries, read_ui_messages
+
+SMALL, LARGE = 20_000, 10_000_000
+"""Bytes of a window: a segment of the logs below takes about 40,000 with its frames."""
+
+
+async def no_page(_after: int) -> tuple[State | None, list[Stored]]:
+    return None, []
+
+
+class LogInMemory:
+    """A log and its reader. What has left the window is read again, once the tail waits for it."""
+
+    stream_id = "s"
+
+    def __init__(self, window_bytes: int, entries: list[Entry]) -> None:
+        self.window = Window(window_bytes)
+        self.lagging = Lagging(1_000_000)
+        self.sync = LogSync("s", no_page, self.window, lambda: None, lambda: None)
+        self.sync._move(Event.READ_APPLIED)
+        self.frames = Frames(self.sync, self.window)
+        self.entries: list[Stored] = []
+        self.loads: list[int] = []
+        self.is_slow = False
+        self.append(*entries)
+
+    def append(self, *entries: Entry) -> None:
+        for entry in entries:
+            self.entries.append(Stored(self.sync.tail + 1, 1, encode(entry)))
+            self.sync.offer(self.entries[-1:])
+
+    def load(self, index: int, tail: Tail) -> None:
+        self.loads.append(index)
+        if self.is_slow:
+            return
+        segment = Segment(index)
+        segment.extend(self.entries[start_of(index) - 1 : start_of(index + 1) - 1])
+        self.window.put("s", segment)
+        tail.pump()
+
+    def leave(self, tail: Tail) -> None: ...
+
+
+class AllSink:
+    """Takes everything."""
+
+    ready = True
+
+    def __init__(self) -> None:
+        self.chunks: list[bytes] = []
+
+    def write(self, chunk: bytes) -> None:
+        self.chunks.append(chunk)
+
+    def close(self) -> None: ...
+
+    @property
+    def sent(self) -> bytes:
+        return b"".join(self.chunks)
+
+
+def words(count: int, kind: str = "text") -> list[Entry]:
+    return [Entry(kind, {"text": f"{kind[0]}{number} "}) for number in range(count)]
+
+
+MIXED = [
+    Entry("start", {"epoch": 1, "model": "m"}),
+    *words(300, "reasoning"),
+    *words(400),
+    Entry("data", {"kind": "k"}),
+]
+LIVE = [*words(3), Entry("data", {"kind": "k"}), *words(300)]
+END = Entry("end", {"outcome": "completed", "finish_reason": "stop", "error": None, "usage": None, "timings": {}})
+FACES: dict[str, tuple[MergingFace[Any], Callable[[Documents], Reading]]] = {
+    "native": (NativeFace(), read_entries),
+    "AI SDK": (UiMessagesFace("m", "tag", 7), read_ui_messages),
+}
+
+
+def plain(face: MergingFace[Any], log: list[Stored], after: int, upto: int) -> bytes:
+    state, frames = face.begin(), []
+    for entry in log[:upto]:
+        frame, state = face.frame(entry, state)
+        frames.append(frame if entry.offset > after else b"")
+    return b"".join(frames)
+
+
+def ids(sent: bytes) -> list[int]:
+    return [int(line[4:].split(b".")[-1]) for line in sent.splitlines() if line.startswith(b"id: ")]
+
+
+@pytest.mark.parametrize("window_bytes", [SMALL, LARGE])
+@pytest.mark.parametrize("name", FACES)
+def test_from_every_cursor_the_client_has_the_log(name: str, window_bytes: int) -> None:
+    """I2, I5: for all k, what a plain client was sent up to k and what is sent after it are the log."""
+    face, read = FACES[name]
+    log = LogInMemory(window_bytes, [*MIXED, *words(40)])
+    tail = log.sync.tail
+    sinks = {}
+    for after in [*range(0, tail, 37), 255, 256, 257, 301, 302, 701, 702, tail - 1, tail]:
+        sinks[after] = AllSink()
+        merged_replay(log, face, after, None, None).begin(sinks[after])
+    log.append(*LIVE, END)
+    for after, sink in sinks.items():
+        merged = sink.sent
+        assert len(ids(merged)) <= 5, after  # one for each part that is left, and what stands between them
+        assert ids(merged)[-1:] == ([tail] if after < tail else [])
+        whole = plain(face, log.entries, 0, after) + merged + plain(face, log.entries, tail, len(log.entries))
+        expected = plain(face, log.entries, 0, len(log.entries))
+        assert read(documents_of_events(whole)) == read(documents_of_events(expected))
+    assert (log.loads != []) == (window_bytes == SMALL)
+
+
+@pytest.mark.parametrize("name", FACES)
+def test_what_comes_later_is_sent_as_to_all_others(name: str) -> None:
+    face, _ = FACES[name]
+    log = LogInMemory(LARGE, MIXED)
+    tail = log.sync.tail
+    sink = AllSink()
+    reader = merged_replay(log, face, 0, None, None)
+    reader.begin(sink)
+    log.append(*LIVE, END)
+    reader.pump()
+    assert b"".join(sink.chunks[1:]) == plain(face, log.entries, tail, len(log.entries))
+    assert reader._reader is log
+
+
+def test_a_merged_entry_names_the_first_and_the_last_that_it_stands_for() -> None:
+    log = LogInMemory(LARGE, MIXED)
+    sink = AllSink()
+    merged_replay(log, NativeFace(), 5, None, None).begin(sink)
+    documents = documents_of_events(sink.sent)
+    assert [(one["type"], one.get("first")) for one in documents] == [("reasoning", 6), ("text", 302), ("data", None)]
+    assert ids(sink.sent) == [301, 701, 702]
+
+
+def test_long_logs_come_in_chunks_that_are_bounded_and_shared() -> None:
+    """Read/Memory."""
+    log = LogInMemory(LARGE, [Entry("text", {"text": "x" * 2_000})] * 600)
+    one, other = AllSink(), AllSink()
+    merged_replay(log, NativeFace(), 0, None, None).begin(one)
+    merged_replay(log, NativeFace(), 0, None, None).begin(other)
+    assert len(one.chunks) == 3
+    assert max(map(len, one.chunks)) < CHUNK_BYTES + MERGED_BYTES + 1_000
+    assert all(this is that for this, that in zip(one.chunks, other.chunks, strict=True))
+    assert max(len(document["text"]) for document in documents_of_events(one.sent)) <= MERGED_BYTES
+    counted = log.window.size_bytes
+    log.frames.drop_chunks()
+    assert counted - log.window.size_bytes == len(one.sent)
+
+
+def test_a_log_that_is_found_rewritten_is_sent_as_it_is() -> None:
+    """Read/Rewritten: nothing that was gathered of the lost history is sent."""
+    log = LogInMemory(SMALL, words(1_000))
+    log.is_slow = True
+    sink = AllSink()
+    tail = merged_replay(log, NativeFace(), 0, None, None)
+    tail.begin(sink)
+    assert sink.chunks == []
+    log.window.forget("s")
+    log.frames.clear()
+    log.sync.tail, log.entries = 0, []
+    log.append(*words(3))
+    tail.pump()
+    assert sink.sent == plain(NativeFace(), log.entries, 0, 3)
