@@ -13,6 +13,7 @@ during which that happened are left out, and counted.
 """
 
 import argparse
+import asyncio
 import json
 import os
 import re
@@ -27,9 +28,11 @@ from pathlib import Path
 from typing import Final
 
 from midstream.access.api_keys import digest
+from midstream.log.connect import connect
+from midstream.log.keys import Keys, new_id, stream_name
 from scripts.benchmarks.benchmark import percentile
 from scripts.benchmarks.loud_tenant import KEY as LOUD
-from scripts.benchmarks.loud_tenant import LIMITS
+from scripts.benchmarks.loud_tenant import LIMITS, START
 from scripts.benchmarks.rig import Rig, Server, cpu_s, machine, raise_file_limit
 
 QUIET: Final = "quiet"
@@ -38,6 +41,10 @@ WORDS: Final = 5
 DELAY_MS: Final = 10
 BOUND: Final = 1.2
 BOUNDED: Final = ("first_ms", "end_ms")
+STORED: Final = 2_000
+"""Streams of the loud tenant that are there before it begins: as many as `MIDSTREAM_LIST_SCAN` of the defaults."""
+PREFIX: Final = "ms"
+DAY_S: Final = 86_400
 WARM_UP_S: Final = 3.0
 ALONE_S: Final = 120.0
 """How long the quiet tenant is measured alone at most, half before and half after."""
@@ -150,10 +157,38 @@ def _key_file(folder: Path) -> Path:
     return path
 
 
+async def _store(url: str) -> None:
+    """Store streams of the loud tenant that have ended, as many as one of its lists looks at.
+
+    So its lists cost as much from the first second on as they do after a quarter of an hour of its starts.
+    """
+    redis, keys = connect(url, 30.0, 1), Keys(PREFIX)
+    now_ms = time.time_ns() // 1_000_000
+    async with redis.pipeline(transaction=False) as pipe:
+        for number in range(STORED):
+            stream_id, created_ms = new_id(), now_ms - STORED + number
+            state: dict[str, str | int] = {
+                "tenant": LOUD,
+                "status": "ended",
+                "outcome": "completed",
+                "model": "demo/count",
+                "request": json.dumps(START),
+                "tail": 14,
+                "created_ms": created_ms,
+                "ended_ms": now_ms,
+                "ttl_s": DAY_S,
+            }
+            pipe.hset(keys.state(stream_name(LOUD, stream_id)), mapping=state)
+            pipe.zadd(keys.index(LOUD), {stream_id: created_ms})
+        await pipe.execute()
+    await redis.aclose()
+
+
 def run(seconds: float) -> dict[str, Measured]:
     """Measure alone, then beside the loud tenant for so long, then in the control, then alone again."""
     alone_s = min(seconds, ALONE_S) / 2
     with tempfile.TemporaryDirectory() as folder, Rig() as rig:
+        asyncio.run(_store(rig.redis_url))
         settings = {"api_keys": "", "keys_file": _key_file(Path(folder))}
         pids = {"worker": rig.worker(**settings), "redis": rig.redis_pid}
         server = rig.front(**settings)

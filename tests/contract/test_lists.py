@@ -10,8 +10,8 @@ from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from midstream.access.refusals import LimitExceededError
+from midstream.log.facts import FactReader
 from midstream.log.keys import Keys, stream_name
-from midstream.log.log import Log
 from midstream.log.registry import Registry
 from midstream.service import listing
 from midstream.settings import Settings
@@ -119,7 +119,8 @@ async def test_a_tenants_lists_take_a_part_of_the_time(
 
 async def test_a_list_that_waits_for_too_long_is_refused_by_its_tenants_limit(settings: Settings) -> None:
     """Read/List, Limits/Refused."""
-    lists = listing.Lists(Log(redis := Redis.from_url(settings.redis_address), "ms"), Registry(redis, "ms"), settings)
+    redis = Redis.from_url(settings.redis_address)
+    lists = listing.Lists(FactReader(redis, "ms"), Registry(redis, "ms"), settings)
     lists._wait_s = 0.01
     async with lists._turn("hog"):
         with pytest.raises(LimitExceededError) as refused:

@@ -11,6 +11,14 @@ from midstream.log.scripts import Scripts
 from midstream.log.state import Status
 
 
+class Kind(NamedTuple):
+    """What lists are filtered by. It is read in a third of the time that all facts take."""
+
+    status: str
+    outcome: str
+    thread: str
+
+
 class Facts(NamedTuple):
     """Fields of a stream's state by their names; see `State`. A tuple: thousands are read for one search."""
 
@@ -41,7 +49,7 @@ class Facts(NamedTuple):
 
         None where there is no stream, or no version of ours wrote its state: one such state must not end all searches.
         """
-        if not values or values[0] in (None, b"deleted"):
+        if not values or values[0] in _ABSENT:
             return None
         try:
             return cls(
@@ -56,6 +64,9 @@ class Facts(NamedTuple):
 
 _DEFAULTS = tuple(Facts())
 _NAMES = " ".join(Facts._fields)
+_KIND_NAMES = " ".join(Kind._fields)
+_ABSENT = (None, b"deleted")
+"""The status of a stream that there is not, or not any more."""
 
 
 class FactReader:
@@ -71,5 +82,15 @@ class FactReader:
         Raises:
             LogUnavailable: Redis did not answer.
         """
+        return [Facts.parse(row) for row in await self._rows(_NAMES, stream_ids)]
+
+    async def kinds(self, stream_ids: Sequence[str]) -> list[Kind | None]:
+        """Do as `read`, for what lists are filtered by."""
+        return [
+            None if not row or row[0] in _ABSENT else Kind(*((value or b"").decode() for value in row))
+            for row in await self._rows(_KIND_NAMES, stream_ids)
+        ]
+
+    async def _rows(self, names: str, stream_ids: Sequence[str]) -> list[list[bytes | None] | None]:
         states = [self._keys.state(each) for each in stream_ids]
-        return [Facts.parse(row) for row in await self._scripts.run(calls.ReadFacts(names=_NAMES, states=states))]
+        return await self._scripts.run(calls.ReadFacts(names=names, states=states))

@@ -22,7 +22,7 @@ from midstream.log.state import Left
 
 logger = logging.getLogger(__name__)
 
-SAME_MS: Final = 64
+SAME_MS: Final = 8
 """How many rows of one millisecond are skipped at once, to come to those after a row of that millisecond."""
 INDEX_LIMIT: Final = 100_000
 """The newest streams of a tenant that can be listed."""

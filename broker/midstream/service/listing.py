@@ -2,23 +2,25 @@
 
 import asyncio
 import weakref
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from midstream.access.refusals import LimitExceededError
 from midstream.log.entries import Json
+from midstream.log.facts import FactReader, Facts, Kind
 from midstream.log.keys import stream_name
-from midstream.log.log import Log
 from midstream.log.registry import Listed, Registry
 from midstream.log.state import State
 from midstream.settings import Settings
 
 __all__ = ["Filter", "Listed", "Lists", "summary"]
 
-CHUNK_ROWS: Final = 100
-"""States that are read in one round trip: about 2 ms in which this process does nothing else."""
+T = TypeVar("T")
+
+SLICE_ROWS: Final = 100
+"""Streams that are looked at in one round trip: Redis, and then this process, does nothing else for some 0.3 ms."""
 LISTS_AT_ONCE: Final = 4
 """Lists of all tenants that are made at once: each holds one of the process's connections."""
 
@@ -40,16 +42,16 @@ class Filter:
     status: str | None = None
     thread: str | None = None
 
-    def matches(self, state: State) -> bool:
+    def matches(self, kind: Kind | Facts) -> bool:
         """Tell whether a stream is to be listed."""
-        return self.status in (None, state.status, state.outcome) and self.thread in (None, state.thread)
+        return self.status in (None, kind.status, kind.outcome) and self.thread in (None, kind.thread)
 
 
 class Lists:
     """Lists streams of all tenants: one list of each tenant at a time, and a few of all tenants together."""
 
-    def __init__(self, log: Log, registry: Registry, settings: Settings) -> None:
-        self._log = log
+    def __init__(self, facts: FactReader, registry: Registry, settings: Settings) -> None:
+        self._facts = facts
         self._registry = registry
         self._scan = settings.list_scan
         self._wait_s = settings.redis_timeout_s
@@ -73,22 +75,37 @@ class Lists:
         async with self._turn(tenant):
             left = max(limit, self._scan) if only == Filter() else self._scan
             while left:
-                count = min(left, CHUNK_ROWS)
+                count = min(left, SLICE_ROWS)
                 rows = await self._registry.listed(owner, before, count)
-                states = await self._log.states([stream_name(tenant, row.stream_id) for row in rows])
-                expired = [row.stream_id for row, state in zip(rows, states, strict=True) if state is None]
-                if expired:
-                    await self._registry.drop(owner, expired)
-                for row, state in zip(rows, states, strict=True):
+                fitting = await self._fitting(tenant, owner, [row.stream_id for row in rows], only)
+                for row in rows:
                     before = row
-                    if state and only.matches(state):
-                        page.append(summary(row.stream_id, state))
+                    if facts := fitting.get(row.stream_id):
+                        page.append(summary(row.stream_id, facts))
                         if len(page) == limit:
                             return page, row
                 if len(rows) < count:
                     return page, None
                 left -= count
         return page, before
+
+    async def _fitting(self, tenant: str, owner: str, ids: Sequence[str], only: Filter) -> dict[str, Facts]:
+        """Return what is true of the streams that are to be listed; of others no more is read than that takes."""
+        if only != Filter():
+            kinds = await self._present(tenant, owner, ids, self._facts.kinds)
+            ids = [stream_id for stream_id, kind in kinds.items() if only.matches(kind)]
+        facts_of = await self._present(tenant, owner, ids, self._facts.read) if ids else {}
+        return {stream_id: facts for stream_id, facts in facts_of.items() if only.matches(facts)}
+
+    async def _present(
+        self, tenant: str, owner: str, ids: Sequence[str], read: Callable[[Sequence[str]], Awaitable[list[T | None]]]
+    ) -> dict[str, T]:
+        """Return what is read of each stream. Those that are gone are dropped from the list."""
+        values = dict(zip(ids, await read([stream_name(tenant, each) for each in ids]), strict=True))
+        expired = [stream_id for stream_id, each in values.items() if each is None]
+        if expired:
+            await self._registry.drop(owner, expired)
+        return {stream_id: each for stream_id, each in values.items() if each is not None}
 
     @asynccontextmanager
     async def _turn(self, tenant: str) -> AsyncIterator[None]:
@@ -111,7 +128,7 @@ class Lists:
             loop.call_later(rest_s, turn.release)
 
 
-def summary(stream_id: str, state: State) -> Json:
+def summary(stream_id: str, state: State | Facts) -> Json:
     """Return a stream's row in a list."""
     return {
         "id": stream_id,

@@ -90,9 +90,9 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     log, registry = Log(redis, prefix), Registry(redis, prefix)
     hub, reaper = _hub(log, redis, settings), _reaper(reaper_redis, reaper_queue_redis, settings, tracing)
     retries, slips = Retries(Tries(redis, prefix)), Slips(queue_redis, prefix, settings.queue_timeout_s, redis)
-    lists = Lists(log, registry, settings)
+    facts = FactReader(redis, prefix)
+    lists, finder = Lists(facts, registry, settings), Finder(facts, registry, Changes(redis, prefix), settings)
     admission, chats = Admission(settings, redis, log, registry, slips), Chats(redis, prefix)
-    finder = Finder(FactReader(redis, prefix), registry, Changes(redis, prefix), settings)
     operations, webhooks = Operations(redis, queue_redis, hub, settings), Webhooks(redis, log, settings)
     prices = FileWatch(settings.prices_file, settings.price_table.read_again)
     credentials: Credentials | None = None
