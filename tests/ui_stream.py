@@ -55,15 +55,28 @@ async def post(client: httpx2.AsyncClient, request: dict[str, Any], **headers: s
 
 
 async def resume(
-    client: httpx2.AsyncClient, chat: str = "chat-1", after: str = "", **headers: str
+    client: httpx2.AsyncClient, chat: str = "chat-1", after: str = "", query: str = "", **headers: str
 ) -> list[Part] | None:
     """Return the parts of a resumed chat; None: there was nothing to resume."""
     headers |= {"Last-Event-ID": after} if after else {}
-    async with client.stream("GET", f"/api/chat/{chat}/stream", headers=headers) as answer:
+    async with client.stream("GET", f"/api/chat/{chat}/stream?{query}", headers=headers) as answer:
         if answer.status_code == 204:
             return None
         assert answer.status_code == 200, answer.status_code
         return [part async for part in parse(answer)]
+
+
+def joined(parts: list[Part]) -> list[dict[str, Any]]:
+    """Return parts with deltas of one part joined."""
+    made: list[dict[str, Any]] = []
+    for part in parts:
+        data = dict(part.data)
+        name = {"tool-input-delta": "inputTextDelta"}.get(part.type, "delta")
+        if name in data and made and made[-1] | {name: ""} == data | {name: ""}:
+            made[-1][name] += data[name]
+        else:
+            made.append(data)
+    return made
 
 
 def text(parts: list[Part], kind: str = "text") -> str:

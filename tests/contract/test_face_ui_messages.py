@@ -12,7 +12,7 @@ from midstream.settings import Settings
 from tests import inside, leaks, ui_stream
 from tests import system as processes
 from tests.system import System
-from tests.ui_stream import LABEL, body, check_shape, kinds, post, resume, running, stop, streams, text, user
+from tests.ui_stream import LABEL, body, check_shape, joined, kinds, post, resume, running, stop, streams, text, user
 
 pytestmark = pytest.mark.both_ways
 
@@ -73,9 +73,14 @@ async def test_every_cut_resumes_by_its_cursor_to_the_same_parts(client: httpx2.
     whole = await post(client, body(model="app/everything"))
     for number, part in enumerate(whole):
         if part.id and part.type != "[DONE]":
-            rest = await resume(client, after=part.id)
+            rest = await resume(client, after=part.id, query="catchup=plain")
             assert rest is not None
             assert [it for it in rest if it.type != "data-replay"] == whole[number + 1 :]
+            merged = await resume(client, after=part.id)
+            assert merged is not None
+            merged = [it for it in merged if it.type != "data-replay"]
+            assert joined(merged) == joined(whole[number + 1 :])  # Read/Coalesced, I5
+            assert [it.data for it in merged] == joined(merged)
     assert await resume(client, after=whole[-1].id) is None
 
 

@@ -7,11 +7,13 @@ from typing import Any
 from playwright.async_api import Page
 
 FOLLOW = """([id, options]) => {
-  window.read = { text: "", offsets: [], states: [], end: null };
+  window.read = { text: "", offsets: [], merged: 0, states: [], end: null };
   window.following = import("/midstream.js").then(({ tail }) => tail(`/v1/streams/${id}/events`, {
     ...options,
     onEntry(entry) {
-      read.offsets.push(entry.offset);
+      const first = entry.first ?? entry.offset; // a merged entry stands for several
+      for (let offset = first; offset <= entry.offset; offset += 1) read.offsets.push(offset);
+      if (first < entry.offset) read.merged += 1;
       if (entry.type === "text") read.text += entry.text;
       if (entry.type === "end") read.end = entry.outcome;
     },
@@ -22,7 +24,7 @@ FOLLOW = """([id, options]) => {
 
 
 def check(seen: dict[str, Any]) -> dict[str, Any]:
-    """Return what a page has read, which is every entry once."""
+    """Return what a page has read, which is every entry once, by itself or in a merged one."""
     assert seen["offsets"] == list(range(1, len(seen["offsets"]) + 1))
     assert seen["end"] == "completed"
     return seen

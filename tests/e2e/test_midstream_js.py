@@ -66,6 +66,7 @@ async def test_five_seconds_offline_lose_nothing(tabs: "Tabs", system: System, p
     seen = await read(page)
     assert (len(before) < len(script.text()), seen["text"]) == (True, script.text())
     assert "reconnecting" in seen["states"]
+    assert seen["merged"] > 0  # Read/Coalesced: what it has missed comes as one text
     assert len(await provider.calls()) == 1
     tabs.expected.add("net::ERR_")
 

@@ -1,8 +1,11 @@
-/** One entry of a stream's log; see broker/PROTOCOL.md for what each type holds. */
+/**
+ * One entry of a stream's log; see broker/PROTOCOL.md for what each type holds. With `first` it stands for all entries from
+ * that offset on: what is logged before a connection comes is sent so, unless its URL has `catchup=plain`.
+ */
 export type Entry = { offset: number } & (
   | { type: "start"; epoch: number; model: string }
-  | { type: "text" | "reasoning"; text: string }
-  | { type: "tool_input"; id: string; name: string; delta: string }
+  | { type: "text" | "reasoning"; text: string; first?: number }
+  | { type: "tool_input"; id: string; name: string; delta: string; first?: number }
   | { type: "tool_call"; id: string; name: string; arguments: string }
   | { type: "tool_result" | "source" | "file" | "data"; [name: string]: unknown }
   | { type: "status"; state: string; reason?: string; paid?: boolean }

@@ -50,6 +50,12 @@ Partial = Annotated[
 ]
 
 
+Catchup = Annotated[
+    Literal["plain", "coalesced"] | None,
+    Query(description="`plain`: what is logged now comes entry by entry; it does with `partial`, too."),
+]
+
+
 @dataclass(frozen=True, slots=True)
 class _Reading:
     """How a client reads a chat's stream.
@@ -59,7 +65,8 @@ class _Reading:
         follow: Whether it waits for more at the tail.
         major: The client's major version of `ai`, as it sent it.
         partial: Whether it is sent the value of an answer in JSON so far.
-        mark: Whether the end of what was logged before it came is to be marked.
+        catchup: How it asks for what was logged before it came.
+        mark: Whether the end of that is to be marked, because the stream is not its own new one.
     """
 
     major: str | None
@@ -67,6 +74,12 @@ class _Reading:
     after: int = 0
     follow: bool = True
     partial: Partial = None
+    catchup: Catchup = None
+
+    @property
+    def merges(self) -> bool:
+        """Whether it is sent merged entries of what was logged before it came."""
+        return self.mark and self.partial is None and self.catchup != "plain"
 
 
 async def _tail(caller: Caller, chat: CallerChat, stream: StreamHandle, reading: _Reading) -> Response:
@@ -94,7 +107,11 @@ async def _tail(caller: Caller, chat: CallerChat, stream: StreamHandle, reading:
         # What was logged before this client came; the end itself stays the last chunk.
         replayed = follower.tail - follower.ended
         mark = (replayed, message.boundary(replayed)) if reading.mark and replayed > after else None
-        tail = follower.join(face, after, None if reading.follow else follower.tail, mark=mark)
+        until = None if reading.follow else follower.tail
+        if reading.merges:
+            tail = follower.join_merged(message, after, until, mark=mark)
+        else:
+            tail = follower.join(face, after, until, mark=mark)
 
     async def note_seen(_gone: bool) -> None:
         """Note who was sent the end, so that an answer that somebody has read is not replayed."""
@@ -118,7 +135,11 @@ def _is_resetting(major: str | None) -> bool:
 
 @router.post("", response_class=Response)
 async def post_chat(
-    body: ChatRequest, caller: ACaller, ai_sdk_major: Major = None, partial: Partial = None
+    body: ChatRequest,
+    caller: ACaller,
+    ai_sdk_major: Major = None,
+    partial: Partial = None,
+    catchup: Catchup = None,
 ) -> Response:
     """Begin the chat's next answer, or join it if an equal request began it. The response is its UI message stream."""
     try:
@@ -128,7 +149,7 @@ async def post_chat(
     caller.streams.require_room()
     chat = caller.chat(body.id)
     stream, is_new = await chat.submit(request, body.digest, regenerate=body.regenerates)
-    return await _tail(caller, chat, stream, _Reading(ai_sdk_major, mark=not is_new, partial=partial))
+    return await _tail(caller, chat, stream, _Reading(ai_sdk_major, mark=not is_new, partial=partial, catchup=catchup))
 
 
 @router.get(
@@ -146,6 +167,7 @@ async def resume_chat(
     ] = True,
     ai_sdk_major: Major = None,
     partial: Partial = None,
+    catchup: Catchup = None,
 ) -> Response:
     """Replay the chat's answer and follow it. With a cursor, send only what comes after it."""
     chat = caller.chat(chat_id)
@@ -155,7 +177,7 @@ async def resume_chat(
     if stream is None:
         return Response(status_code=NOTHING)
     try:
-        reading = _Reading(ai_sdk_major, mark=True, after=after, follow=follow, partial=partial)
+        reading = _Reading(ai_sdk_major, mark=True, after=after, follow=follow, partial=partial, catchup=catchup)
         return await _tail(caller, chat, stream, reading)
     except StreamAbsent:
         return Response(status_code=NOTHING)

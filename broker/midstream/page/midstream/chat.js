@@ -167,13 +167,16 @@ class ResumedAnswer {
     const over = part.type === "[DONE]";
     // The answer's own cursor does not count here, because another tab may have moved it meanwhile.
     if (id === reading.id && !over) return;
-    this.#deliver({ after: reading.id || reading.after, id, text: reading.pending.join(""), over });
+    const piece = { after: reading.id || reading.after, id, text: reading.pending.join(""), over };
+    if (!this.#deliver(piece)) throw new Cut("another tab has moved the cursor meanwhile");
     Object.assign(reading, { id, pending: [] });
   }
 
-  /** Passes an entry's events on if it is the next one. Returns false if entries before it are missing. */
+  /** Passes an entry's events on if it is the next one. Returns false if it is another one, so that there is a gap or an overlap. */
   #deliver({ after, id, text, over }) {
     const [last, next] = [offsetOf(this.#cursor), offsetOf(id)];
+    // A merged entry of another tab, of which this one has a part: the rest is read after this tab's own cursor.
+    if (last > 0 && next > last && offsetOf(after) < last) return false;
     // Offset 0 is outside the log: the broker declares void what it has sent so far. An end without a cursor is an error.
     const again = next !== 0 && next <= last && !(over && id === after);
     if (this.#isOver || again) return true;

@@ -4,6 +4,9 @@ import { CAN_SHARE, TabGroup } from "./tab_group.js";
 import { Cut, Pauses, Refused, ask, isHidden, wait, withConnection } from "./network.js";
 import { readEvents } from "./sse.js";
 
+/** Types of entries that may stand for several; of others `first` is a field of the source's own. */
+const MERGED = new Set(["text", "reasoning", "tool_input"]);
+
 /** One live reader of one stream. */
 export class Tail {
   /** Offset of the last entry delivered. */
@@ -100,7 +103,7 @@ export class Tail {
   #attempt(signal, { follow = true } = {}) {
     const headers = { ...this.#headers, Accept: "text/event-stream" };
     if (this.cursor > 0) headers["Last-Event-ID"] = String(this.cursor);
-    const url = follow ? this.#url : `${this.#url}${this.#url.includes("?") ? "&" : "?"}follow=false`;
+    const url = addressOf(this.#url, follow);
     return withConnection(signal, this.#pauses, async (connection) => {
       try {
         const init = { headers, signal: connection.signal, cache: "no-store" };
@@ -122,13 +125,14 @@ export class Tail {
     });
   }
 
-  /** Takes an entry if it is the next one. Returns false if entries before it are missing. */
+  /** Takes an entry if it is the next one. Returns false if entries before it are missing, or a merged one overlaps. */
   #take(entry) {
     if (this.#done) return true;
     // This reset is not in the log. The broker sends it to declare everything void that was read so far.
     const outsideLog = entry.type === "reset" && entry.offset === 0;
     if (!outsideLog && entry.offset <= this.cursor) return true;
-    if (!outsideLog && entry.offset !== this.cursor + 1) return false;
+    const begins = [entry.offset, MERGED.has(entry.type) ? entry.first : undefined];
+    if (!outsideLog && !begins.includes(this.cursor + 1)) return false;
     this.cursor = entry.offset;
     this.#pauses.succeeded();
     this.#ended = entry.type === "end";
@@ -142,6 +146,13 @@ export class Tail {
     while (isHidden() && !this.#done) await wait(this.#closing.signal);
     this.#report("reconnecting");
   }
+}
+
+/** A stream's URL with what this client asks for: merged entries of what is logged, unless the URL says how it is to come. */
+function addressOf(url, follow) {
+  const wishes = [/[?&](catchup|pace|partial)=/.test(url) ? "" : "catchup=coalesced", follow ? "" : "follow=false"];
+  const query = wishes.filter(Boolean).join("&");
+  return query ? `${url}${url.includes("?") ? "&" : "?"}${query}` : url;
 }
 
 /** Reads a stream's entries to its end, or until `signal`. Resolves with the last offset. */
