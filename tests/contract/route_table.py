@@ -62,6 +62,7 @@ ROUTES: dict[tuple[str, str], Row] = {
     ("post", "/v1/streams/{stream_id}/seal"): Row((SEND,), {"outcome": "completed"}, headers=FENCE),
     ("get", "/v1/threads"): Row((READ,)),
     ("get", "/v1/threads/{thread}"): Row((READ,)),
+    ("get", "/v1/threads/{thread}/events"): Row((READ,)),
     ("delete", "/v1/threads/{thread}"): Row((STOP,)),
     ("delete", "/v1/users/{user}"): Row((STOP,)),
     ("post", "/v1/tokens"): Row((READ,), {"stream": "{stream}"}),

@@ -199,7 +199,7 @@ async def test_what_is_on_its_way_to_deaf_clients_is_bounded_in_sum(settings: Se
         async with asyncio.timeout(10):
             while not 0 < hub.tails < 20:
                 await asyncio.sleep(0.01)
-        assert hub._lagging.size_bytes <= limit_bytes
+        assert hub.lagging.size_bytes <= limit_bytes
         events = await sse.tail(client, stream_id)
         assert [event.id for event in events] == list(range(1, len(events) + 1))
         for connection in connections:
@@ -207,4 +207,4 @@ async def test_what_is_on_its_way_to_deaf_clients_is_bounded_in_sum(settings: Se
         async with asyncio.timeout(10):
             while hub.tails:
                 await asyncio.sleep(0.01)
-        assert hub._lagging.size_bytes == 0
+        assert hub.lagging.size_bytes == 0

@@ -19,6 +19,7 @@ from midstream.faces.native import NativeFace
 from midstream.faces.native_objects import NativeObjectsFace
 from midstream.faces.objects import ObjectsFace
 from midstream.faces.responses import ResponsesFace
+from midstream.faces.thread import ThreadFace
 from midstream.faces.ui_messages import UiMessagesFace
 from midstream.faces.ui_objects import UiObjectsFace
 from midstream.log.entries import COMPLETED, OUTCOMES, Entry
@@ -52,6 +53,7 @@ class Case:
 
 CASES = {
     "native": Case(lambda _: NativeFace(), read_entries, takes_back=True),
+    "native, of a thread": Case(ThreadFace, read_entries, takes_back=True),
     "native, with the value": Case(lambda _: NativeObjectsFace(NativeFace(), 1_000), read_entries, takes_back=True),
     "AI SDK 7, with the value": Case(
         lambda stream: UiObjectsFace(UiMessagesFace("m", stream[:8], 7), 1_000), read_ui_messages, takes_back=True

@@ -58,7 +58,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "midstream.finder",
         "midstream.journal",
         "midstream.log",
-        "midstream.faces.face",
+        *("midstream.faces.face", "midstream.faces.thread"),
         *("midstream.ends", "midstream.hub"),
         *GROUND,
         *("midstream.counters", "midstream.file_watch", "midstream.traces"),
@@ -76,7 +76,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     # Not the log, the registry or the hub themselves: whatever concerns a stream goes through a `Caller` (I7).
     "midstream.http": (
         *("midstream.log.answer", "midstream.log.entries", "midstream.log.errors", "midstream.log.keys"),
-        *("midstream.faces", "midstream.hub.tail"),
+        *("midstream.faces", "midstream.hub.tail", "midstream.hub.sender"),
         *("midstream.service", "midstream.operate", "midstream.requests", "midstream.settings"),
         *("midstream.counters", "midstream.finder.where"),
         *("midstream.embedded.own_address", "midstream.embedded.own_server"),

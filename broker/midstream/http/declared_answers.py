@@ -57,6 +57,7 @@ ANSWERS: Final[dict[str, Answers]] = {
     "post /v1/tokens": ({201: (JSON,)}, (*_NAMED, *_POST)),
     "get /v1/threads": ({200: (JSON,)}, _CALLER),
     "get /v1/threads/{thread}": ({200: (JSON,)}, _NAMED),
+    "get /v1/threads/{thread}/events": ({200: (SSE,)}, (*_NAMED, 429)),
     "delete /v1/threads/{thread}": ({204: ()}, (*_NAMED, 413)),
     "delete /v1/users/{user}": ({200: (JSON,)}, (*_NAMED, 413)),
     "post /v1/session": ({204: ()}, (*_CALLER, *_POST)),

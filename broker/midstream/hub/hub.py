@@ -17,6 +17,7 @@ from midstream.hub.log_sync import Phase
 from midstream.hub.resting import REST_S, Resting
 from midstream.hub.tail import Tail
 from midstream.hub.tenant_counts import TenantCounts
+from midstream.hub.thread_waits import ThreadWait, ThreadWaits
 from midstream.hub.wait import Wait
 from midstream.hub.window import Window
 from midstream.log.connect import shed
@@ -46,6 +47,8 @@ class Hub:
 
     Attributes:
         draining: Every tail is parted from, and those that still get in will be.
+        lagging: The clients of this process that lag.
+        thread_waits: Those that read a thread.
         tenant_tails: How many tails each tenant has.
         deliveries: How many publications were handed to tails: each counts once for each tail of its stream.
     """
@@ -66,13 +69,14 @@ class Hub:
         self._log = log
         self._window = Window(window_bytes)
         self._resting = Resting(self._window)
-        self._lagging = Lagging(unsent_bytes)
+        self.lagging = Lagging(unsent_bytes)
         self._redis = redis
         self._silence_s = heartbeat_ms / 1000
         self._timeout_s = timeout_s
         self._followers: dict[str, Follower] = {}  # by channel; no closed one is among them
         self._listeners: dict[str, Callable[[bytes], None]] = {}
         self._feed = Feed(redis, self._deliver, self._regained, timeout_s)
+        self.thread_waits = ThreadWaits(self._feed, self._listeners)
         self._timer: asyncio.Task[None] | None = None
         self._look: asyncio.Task[None] | None = None
 
@@ -91,7 +95,7 @@ class Hub:
             ("followed_streams",): len(self._followers),
             ("slowest_tail_lag_entries",): max(0, *lags, 0),
             ("deliveries",): self.deliveries,
-            ("unsent_bytes",): self._lagging.size_bytes,
+            ("unsent_bytes",): self.lagging.size_bytes,
             ("window_bytes",): self._window.size_bytes,
             ("window_reads", "hit"): self._window.hits,
             ("window_reads", "miss"): self._window.misses,
@@ -114,8 +118,7 @@ class Hub:
 
     def tails_of(self, stream_id: str) -> int:
         """Return how many tails a stream has in this process."""
-        follower = self._followers.get(self._log.keys.channel(stream_id))
-        return len(follower.tails) if follower else 0
+        return len(follower.tails) if (follower := self._followers.get(self._log.keys.channel(stream_id))) else 0
 
     async def start(self) -> None:
         """Connect the feed and start the heartbeat timer."""
@@ -156,9 +159,9 @@ class Hub:
                 latecomer.part(retry_ms)
             await asyncio.sleep(LATECOMERS_S)
 
-    def tails_and_waits(self) -> list[Tail | Wait]:
+    def tails_and_waits(self) -> list[Tail | Wait | ThreadWait]:
         """Return everything here that waits for a stream's log to grow."""
-        leaving: list[Tail | Wait] = []
+        leaving: list[Tail | Wait | ThreadWait] = [*self.thread_waits.all]
         for follower in self._followers.values():
             leaving += (*follower.tails, *follower.waits)
         return leaving
@@ -216,7 +219,7 @@ class Hub:
     def _begin(self, stream_id: str) -> Follower:
         channel = self._log.keys.channel(stream_id)
         follower = self._resting.take(channel) or Follower(
-            stream_id, self._log, self._window, self._lagging, self._close, self._release, self.tenant_tails
+            stream_id, self._log, self._window, self.lagging, self._close, self._release, self.tenant_tails
         )
         self._followers[channel] = follower
         follower.opening = asyncio.create_task(self._open(follower), name=f"open {stream_id}")
@@ -283,6 +286,7 @@ class Hub:
 
     def _regained(self) -> None:
         """The feed was away: publications may have been missed."""
+        self.thread_waits.wake()
         for follower in tuple(self._followers.values()):
             follower.sync.mark_stale()
 

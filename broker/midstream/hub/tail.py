@@ -46,6 +46,7 @@ class TailState(Enum):
 
 CLIENTS: Final = {
     "NativeFace": "sse",
+    "ThreadFace": "sse",
     "NativeObjectsFace": "sse",
     "ObjectsFace": "websocket",
     "ChatFace": "openai chat",

@@ -17,6 +17,8 @@ from midstream.requests.model_messages import ModelMessages
 from midstream.service.caller_streams import CallerStreams
 from midstream.service.resources import Resources
 from midstream.service.stream_handle import StreamHandle
+from midstream.service.thread_streams import ThreadPlace, ThreadStreams
+from midstream.service.thread_tail import ThreadTail
 
 AT_ONCE: Final = 4
 """Streams that are deleted side by side, so that other requests find connections to Redis."""
@@ -61,6 +63,26 @@ class CallerThread:
             "next_cursor": str(taken[-1].place) if has_more else None,
         }
 
+    async def tail(self, last: tuple[str, int | None] | None, *, follows: bool) -> ThreadTail:
+        """Return a tail of the thread, which sends nothing before it begins.
+
+        `last` is what the client has read last: a stream, and an offset of it, None for all of it.
+
+        Raises:
+            LimitExceededError: The tenant has as many tails as it may have in this process.
+            TokenExpiredError, UnauthorizedError: The credential has ended meanwhile.
+        """
+        self._require(Scope.READ)
+        async for _ in self._backwards(None):
+            break
+        else:
+            raise ThreadAbsent(self._thread)
+        place = ThreadPlace(0) if last is None else await self._place(*last)
+        self._streams.require_room()
+        self._resources.credentials.check(self._grant)
+        thread = ThreadStreams(self._resources, self._grant, self._streams, self._thread)
+        return ThreadTail(thread, place, follows=follows)
+
     async def delete(self) -> None:
         """Delete all streams that the thread has when this begins, each as by itself, and what apps saved in it."""
         self._require(Scope.STOP)
@@ -71,6 +93,12 @@ class CallerThread:
         await asyncio.gather(*(_delete(stream, room) for stream in streams))
         for user, model in {(each.state.user, each.state.model) for each in streams if is_app(each.state.model)}:
             await self._resources.saved.forget_thread(self._grant.tenant, user, model.removeprefix(APP), self._thread)
+
+    async def _place(self, stream_id: str, offset: int | None) -> ThreadPlace | None:
+        at = await self._resources.threads.place(self._owner, self._thread, stream_id)
+        if at is None:
+            return None
+        return ThreadPlace(at) if offset is None else ThreadPlace(at, stream_id, offset)
 
     def _require(self, scope: Scope) -> None:
         self._grant.require(scope)

@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 from midstream.http.fast_path.wire import Wire, wire_of
 from midstream.http.tails.send_sink import SendSink
 from midstream.http.tails.wire_sink import BareSink, WireSink
-from midstream.hub.tail import Tail
+from midstream.hub.sender import Sender
 from midstream.log.keys import id_of
 
 _STREAMING: Final = (
@@ -34,7 +34,7 @@ class EventResponse(Response):
 
     def __init__(
         self,
-        tail: Tail,
+        tail: Sender,
         *,
         opening: bytes,
         reset: str | None = None,
@@ -47,7 +47,9 @@ class EventResponse(Response):
         # headers that are always the same.
         self.status_code = status
         self.background = None
-        self.raw_headers = [*_STREAMING, (b"stream-id", id_of(tail.stream_id).encode("latin-1"))]
+        self.raw_headers = [*_STREAMING]
+        if tail.stream_id:
+            self.raw_headers.append((b"stream-id", id_of(tail.stream_id).encode("latin-1")))
         if headers:
             named = {name.lower().encode("latin-1"): value.encode("latin-1") for name, value in headers.items()}
             self.raw_headers = list((dict(self.raw_headers) | named).items())

@@ -7,7 +7,7 @@ from typing import Final
 from starlette.types import Send
 
 from midstream import counters
-from midstream.hub.tail import Tail
+from midstream.hub.sender import Sender
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ class SendSink:
 
     task: asyncio.Task[None]
 
-    def __init__(self, tail: Tail, timeout_s: float) -> None:
+    def __init__(self, tail: Sender, timeout_s: float) -> None:
         self.tail = tail
         self.ready = True
         self.sent = False

@@ -26,7 +26,7 @@ from starlette.types import Scope
 
 from midstream import counters
 from midstream.http.fast_path.wire import Wire
-from midstream.hub.tail import Tail
+from midstream.hub.sender import Sender
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class WireSink:
     """A chunk, and how it is written. A thousand tails are sent the same one."""
 
     def __init__(
-        self, wire: Wire, scope: Scope, tail: Tail, timeout_s: float, on_over: Callable[[bool], None] | None
+        self, wire: Wire, scope: Scope, tail: Sender, timeout_s: float, on_over: Callable[[bool], None] | None
     ) -> None:
         self.tail = tail
         self._wire = wire

@@ -1,0 +1,64 @@
+"""The native frames of a thread's streams, one stream after the other, with markers between them (Threads/Events).
+
+The id of a frame is `<stream id>.<offset>`; that of a marker ends in `.0` or `.end`. Each id is a place in the thread.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+import orjson
+
+from midstream.faces.native import NativeFace
+from midstream.faces.sse_frames import HEARTBEAT, sse_frame, with_id, with_retry
+from midstream.log.entries import Json, Stored
+
+START: Final = "0"
+"""The cursor before a thread's first stream."""
+AFTER_END: Final = "end"
+"""What the cursor after a stream's end has for an offset."""
+_NATIVE: Final = NativeFace()
+_ID: Final = len(b"id: ")
+
+
+@dataclass(frozen=True)
+class ThreadFace:
+    """The native frames of one stream, whose ids have the stream's before the offset."""
+
+    stream_id: str
+    heartbeat: ClassVar[bytes] = HEARTBEAT
+    remembers_text: ClassVar[bool] = False
+
+    def begin(self) -> None:
+        """Return nothing: this face has no state."""
+
+    def frame(self, entry: Stored, state: None) -> tuple[bytes, None]:
+        """Return the SSE event of an entry."""
+        return b"id: %b.%b" % (self.stream_id.encode(), _NATIVE.frame(entry, None)[0][_ID:]), state
+
+    def broker_stop(self, retry_ms: int) -> bytes:
+        """Return a `retry` field: an EventSource waits that long before it reconnects."""
+        return with_retry(retry_ms)
+
+    def credential_end(self, reason: str) -> bytes:
+        """Return a `parting` event without an id: the cursor stays where it is."""
+        return _NATIVE.credential_end(reason)
+
+    def reset(self, reason: str) -> bytes:
+        """Return a `reset`, after which the stream follows from its start."""
+        return self._marked("0", "reset", {"reason": reason})
+
+    def started(self, facts: Json) -> bytes:
+        """Return the marker before the stream's first entry."""
+        return self._marked("0", "stream_started", {"stream_id": self.stream_id, **facts})
+
+    def ended(self, facts: Json) -> bytes:
+        """Return the marker after the stream's last entry."""
+        return self._marked(AFTER_END, "stream_ended", {"stream_id": self.stream_id, **facts})
+
+    def _marked(self, offset: str, kind: str, data: Json) -> bytes:
+        return with_id(f"{self.stream_id}.{offset}", sse_frame(orjson.dumps({"type": kind, **data}), kind))
+
+
+def thread_reset(reason: str) -> bytes:
+    """Return a `reset` of all that a client has of a thread, which follows from its start."""
+    return with_id(START, sse_frame(orjson.dumps({"type": "reset", "reason": reason}), "reset"))

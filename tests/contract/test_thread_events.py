@@ -1,0 +1,165 @@
+"""One tail over all streams of a thread (PROTOCOL: Threads/Events)."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx2
+import orjson
+import pytest
+
+from midstream.http.app import create_app
+from midstream.settings import Settings
+from tests import inside
+from tests.contract.access_calls import ADMIN, bearer, read_token, served, started
+
+PATH = "/v1/threads/t/events"
+Event = tuple[str, str, dict[str, Any]]
+"""Its id, its type, and its data."""
+
+
+def event_of(frame: str) -> Event | None:
+    """Return the event of a frame; None for a heartbeat, or a frame that only says when to come back."""
+    fields = dict(line.split(": ", 1) for line in frame.split("\n") if ": " in line)
+    return (fields.get("id", ""), fields["event"], orjson.loads(fields["data"])) if "event" in fields else None
+
+
+async def replay(client: httpx2.AsyncClient, last: str = "", headers: dict[str, str] = ADMIN) -> list[Event]:
+    """Return what there is after a cursor."""
+    named = {"Last-Event-ID": last} if last else {}
+    answer = await client.get(PATH, params={"follow": False}, headers=headers | named)
+    assert answer.status_code == 200, answer.text
+    return [event for frame in answer.text.split("\n\n") if (event := event_of(frame))]
+
+
+class Tail:
+    """A tail that is open."""
+
+    def __init__(self, response: httpx2.Response) -> None:
+        self._lines = response.aiter_lines()
+
+    async def frame(self) -> str:
+        """Return the next frame; raises StopAsyncIteration at the end of the response."""
+        lines: list[str] = []
+        async with asyncio.timeout(10):
+            while line := await anext(self._lines):
+                lines.append(line)
+        return "\n".join(lines)
+
+    async def until(self, kind: str) -> list[Event]:
+        """Return the events up to the next one of a type."""
+        events: list[Event] = []
+        while not events or events[-1][1] != kind:
+            if event := event_of(await self.frame()):
+                events.append(event)
+        return events
+
+
+def followed(client: httpx2.AsyncClient, last: str = "", headers: dict[str, str] = ADMIN) -> Any:
+    return client.stream("GET", PATH, params={"after": last}, headers=headers)
+
+
+@pytest.fixture(params=["auto", "off"])
+async def client(settings: Settings, request: pytest.FixtureRequest) -> AsyncIterator[httpx2.AsyncClient]:
+    async with served(settings.model_copy(update={"fast_path": request.param, "heartbeat_ms": 100})) as client:
+        yield client
+
+
+async def test_from_each_event_on_the_rest_follows_exactly(client: httpx2.AsyncClient) -> None:
+    """Threads/Events, I1, I2."""
+    ids = [await started(client, ADMIN, thread="t", input=f"turn {number}") for number in range(3)]
+    canonical = await replay(client)
+    expected = []
+    for stream_id in ids:
+        entries = (await client.get(f"/v1/streams/{stream_id}/entries", headers=ADMIN)).json()["data"]
+        expected += [f"{stream_id}.{offset}" for offset in (0, *(row["offset"] for row in entries), "end")]
+    assert [event[0] for event in canonical] == expected
+    for k, (event_id, _, _) in enumerate(canonical, 1):
+        assert canonical[:k] + await replay(client, event_id) == canonical, event_id
+    markers = [data for _, kind, data in canonical if kind.startswith("stream_")]
+    assert markers[2]["messages"] == [{"role": "user", "content": "turn 1"}]
+    assert markers[3] == {"type": "stream_ended", "stream_id": ids[1], "outcome": "completed"}
+    ahead = await replay(client, f"{ids[2]}.99")
+    assert (ahead[0][1], ahead[1][0]) == ("reset", f"{ids[2]}.1")
+    lost = await replay(client, f"{'0' * 32}.3")
+    assert lost[0] == ("0", "reset", {"type": "reset", "reason": "cursor_unknown"})
+    assert lost[1:] == canonical
+    for bad in ("x", f"{ids[0]}.x", f"{ids[0]}", "-1"):
+        assert (await client.get(PATH, params={"after": bad}, headers=ADMIN)).json()["code"] == "bad_cursor"
+
+
+async def test_what_is_started_by_anybody_appears(client: httpx2.AsyncClient) -> None:
+    """Threads/Events, Read/Heartbeat, Access/Read tokens."""
+    first = await started(client, ADMIN, thread="t")
+    token = bearer(await read_token(client, thread="t"))
+    async with followed(client, headers=token) as response, followed(client, f"{first}.end") as late:
+        tails = [Tail(response), Tail(late)]
+        seen = [await tails[0].until("stream_ended"), []]
+        assert event_of(await tails[1].frame()) is None, "what there is was read"
+        for number in range(2):
+            body = {"model": "demo/count", "input": "x", "params": {"words": 20, "delay_ms": 5}, "thread": "t"}
+            second = (await client.post("/v1/streams", json=body, headers=ADMIN)).json()["id"]
+            for at, tail in enumerate(tails):
+                seen[at] += await tail.until("stream_ended")
+                assert seen[at][-1][0] == f"{second}.end", number
+                assert await tail.frame() == ":", "a heartbeat while there is nothing"
+    canonical = await replay(client)
+    assert seen[0] == canonical
+    assert seen[1] == canonical[-len(seen[1]) :]
+
+
+async def test_a_stream_that_is_deleted_ends_and_the_thread_goes_on(client: httpx2.AsyncClient) -> None:
+    """Threads/Events, Delete/Tombstone."""
+    body = {"model": "demo/count", "input": "x", "params": {"words": 900, "delay_ms": 50}, "thread": "t"}
+    gone = (await client.post("/v1/streams", json=body, headers=ADMIN)).json()["id"]
+    async with followed(client) as response:
+        tail = Tail(response)
+        await tail.until("text")
+        assert (await client.delete(f"/v1/streams/{gone}", headers=ADMIN)).status_code == 204
+        last = (await tail.until("stream_ended"))[-1]
+        assert last[0] == f"{gone}.end"
+        second = await started(client, ADMIN, thread="t")
+        assert (await tail.until("stream_ended"))[0][0] == f"{second}.0"
+
+
+async def test_a_tail_of_a_thread_is_one_tail_of_its_tenant(settings: Settings) -> None:
+    """Threads/Events, Limits/Tails: while it waits, and while it reads; and it leaves nothing (I8)."""
+    async with served(settings, tenant_tails=1, heartbeat_ms=100) as client:
+        first = await started(client, ADMIN, thread="t")
+        for _ in range(2):
+            async with followed(client) as response:
+                tail = Tail(response)
+                for _ in range(2):
+                    await tail.until("stream_ended")
+                    refused = await client.get(PATH, headers=ADMIN)
+                    assert (refused.status_code, refused.json()["limit"]) == (429, "tails")
+                    other = await client.get(f"/v1/streams/{first}/events", headers=ADMIN)
+                    assert other.status_code == 429
+                    body = {"model": "demo/count", "input": "x", "params": {"words": 20, "delay_ms": 5}, "thread": "t"}
+                    await client.post("/v1/streams", json=body, headers=ADMIN)
+            async with asyncio.timeout(5):
+                while (await client.get(f"/v1/streams/{first}/events", headers=ADMIN)).status_code != 200:
+                    await asyncio.sleep(0.01)
+
+
+async def test_a_wait_ends_with_its_credential_and_its_broker(settings: Settings) -> None:
+    """Threads/Events, Access/Ending, Read/Truthful."""
+    async with served(settings) as client:
+        await started(client, ADMIN, thread="t")
+        short = bearer(await read_token(client, thread="t", ttl_s=1))
+        async with followed(client, headers=short) as response:
+            events = await Tail(response).until("parting")
+            assert events[-1] == ("", "parting", {"type": "parting", "reason": "token_expired"})
+        assert (await client.get(PATH, headers=short)).json()["code"] == "token_expired"
+        another = bearer(await read_token(client, thread="another"))
+        assert (await client.get(PATH, headers=another)).json()["code"] == "thread_not_found"
+    app = create_app(settings)
+    async with inside.worker(settings), inside.served(settings, app) as client:
+        await started(client, {}, thread="t")
+        async with followed(client, headers={}) as response:
+            tail = Tail(response)
+            await tail.until("stream_ended")
+            await app.services.part(5.0)
+            assert (await tail.frame()).startswith("retry: ")
+            with pytest.raises(StopAsyncIteration):
+                await tail.frame()
