@@ -104,6 +104,32 @@ async def test_a_stream_from_its_start_to_its_seal(client: httpx2.AsyncClient, r
     assert await redis.zcard("ms:queue") == 0
 
 
+async def test_a_key_is_taken_up_with_its_steps(client: httpx2.AsyncClient) -> None:
+    """Produce/Taken up, Produce/Entries, Step/Private."""
+    key = {"Idempotency-Key": "order-77"}
+    first = await begun(client, key)
+    done = {"name": "pay", "key": "k1", "state": "done", "result": {"receipt": 5}}
+    unknown = {"name": "send", "key": "k2", "state": "begun", "arguments": {"to": "ada"}}
+    await first.append({"type": "step", "name": "pay", "key": "k1", "state": "begun", "arguments": {}})
+    await first.append({"type": "step", **done}, {"type": "step", **unknown})
+    assert (await first.seal("failed", code="step_unknown")).status_code == 400
+    await first.seal("interrupted", code="step_unknown")
+    assert (await first.ended())["error"]["code"] == "step_unknown"
+    page = (await client.get(f"/v1/streams/{first.id}/entries")).json()["data"]
+    assert [each["data"] for each in page if each["type"] == "step"] == [{"type": "step"}] * 3
+    headers = key | {"Stream-Take-Up": "true", "Stream-Owner": OWNER}
+    answers = [await client.post("/v1/streams", json={"producer": "external"}, headers=headers) for _ in range(2)]
+    assert [each.status_code for each in answers] == [201, 200]
+    assert answers[0].json()["steps"] == answers[1].json()["steps"] == [done, unknown]
+    assert answers[0].json()["id"] == answers[1].json()["id"] != first.id
+    for body, more, code in (({}, key, "already_produced"), ({"thread": "t"}, headers, "idempotency_mismatch")):
+        answer = await client.post("/v1/streams", json={"producer": "external"} | body, headers=more)
+        assert answer.json()["code"] == code
+    no_key = await client.post("/v1/streams", json={"producer": "external"}, headers={"Stream-Take-Up": "true"})
+    assert refused(no_key) == (400, "bad_request")
+    await RawProducer(client, answers[0].json()).seal()
+
+
 def _call(arguments: Any) -> dict[str, Any]:
     return {"id": "c1", "name": "look", "arguments": arguments}
 
@@ -121,6 +147,11 @@ def _call(arguments: Any) -> dict[str, Any]:
         ({"type": "tool_result", "call_id": [1]}, "`call_id` is of type list"),
         ({"type": "tool_call", "id": "c1", "name": "look", "arguments": 5}, "not a string"),
         ({"type": "usage", "input_tokens": -1, "output_tokens": 0}, "out of range"),
+        ({"type": "step", "name": "pay", "key": "k", "state": "begun"}, "a `step` has"),
+        ({"type": "step", "name": "pay", "key": "k", "state": "begun", "result": 1}, "a `step` has"),
+        ({"type": "step", "name": "pay", "key": 5, "state": "done", "result": 1}, "a `step` has"),
+        ({"type": "step", "name": "pay", "key": "k", "state": [], "result": 1}, "a `step` has"),
+        ({"type": "step", "name": "pay", "key": "k", "state": "done", "result": "x" * 65_536}, "MIDSTREAM_STEP_BYTES"),
         (["text"], "no object"),
         ({"text": "x"}, "no object"),
     ],

@@ -1,7 +1,7 @@
 """A key whose producer was lost is taken up, and its steps are known (PROTOCOL: Produce/Taken up, Step/Producer)."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx2
@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 import midstream
 from midstream import sync
 from midstream.access.ids import OPEN_SECRET
-from midstream.producer.opening import taken_up_id
+from midstream.service.taken_up import taken_up_id
 from midstream.settings import Settings
 from tests import inside
 
@@ -27,7 +27,7 @@ async def client(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIt
     monkeypatch.setenv("MIDSTREAM_REDIS_URL", settings.redis_address)
     monkeypatch.setenv("MIDSTREAM_LEASE_MS", str(settings.lease_ms))
     monkeypatch.setenv("MIDSTREAM_MAX_ATTEMPTS", "3")
-    async with inside.broker(settings) as client:
+    async with inside.broker(settings.model_copy(update={"max_attempts": 3})) as client:
         yield client
 
 
@@ -36,7 +36,13 @@ def pay() -> int:
     return len(till)
 
 
-async def lost(at: str, **fields: Any) -> str:
+@pytest.fixture(params=["redis", "broker"])
+def way(request: pytest.FixtureRequest, client: httpx2.AsyncClient) -> str | None:
+    """Return the address by which the producer reaches its stream."""
+    return None if request.param == "redis" else str(client.base_url)
+
+
+async def lost(at: str, way: str | None = None, **fields: Any) -> str:
     """Have a producer of the key stopped in its step, or after it; return its stream."""
     there: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
@@ -45,7 +51,7 @@ async def lost(at: str, **fields: Any) -> str:
         await asyncio.Event().wait()
 
     async def produced() -> None:
-        async with midstream.produce(key=KEY, **fields) as out:
+        async with midstream.produce(way, key=KEY, **fields) as out:
             await out.text("I look. ")
 
             async def pay_and_stay() -> None:
@@ -68,16 +74,18 @@ async def outcome_of(client: httpx2.AsyncClient, stream_id: str) -> tuple[str, s
     return state["outcome"], (state["error"] or {}).get("code"), state["output"]["text"]
 
 
-async def test_a_key_is_taken_up_once_at_a_time(client: httpx2.AsyncClient) -> None:
+async def test_a_key_is_taken_up_once_at_a_time(client: httpx2.AsyncClient, way: str | None) -> None:
     """Produce/Taken up, Step/Producer."""
-    first = await lost("after")
+    first = await lost("after", way)
     with pytest.raises(midstream.ProduceError, match="already_produced"):
-        await midstream.produce(key=KEY).__aenter__()
+        await midstream.produce(way, key=KEY).__aenter__()
+    with pytest.raises(midstream.ProduceError, match="idempotency_mismatch"):
+        await midstream.produce(way, key=KEY, take_up=True, thread="t2").__aenter__()
     ids: list[str] = []
 
     async def produced() -> str:
         try:
-            async with midstream.produce(key=KEY, take_up=True) as out:
+            async with midstream.produce(way, key=KEY, take_up=True) as out:
                 ids.append(out.id)
                 await out.text(f"Paid: {await out.once('pay', STEP, pay)}. ")
         except midstream.ProduceError as error:
@@ -101,12 +109,12 @@ async def test_a_key_is_taken_up_once_at_a_time(client: httpx2.AsyncClient) -> N
     ],
 )
 async def test_an_unknown_step(
-    client: httpx2.AsyncClient, unknown: Any, end: tuple[str, str | None], paid: int
+    client: httpx2.AsyncClient, unknown: Any, end: tuple[str, str | None], paid: int, way: str | None
 ) -> None:
     """Step/Unknown, Step/Producer."""
-    await lost("in")
+    await lost("in", None if way else str(client.base_url))  # the two ways know of each other's steps
     error: Exception | None = None
-    out = midstream.produce(key=KEY, take_up=True)
+    out = midstream.produce(way, key=KEY, take_up=True)
     try:
         async with out:
             await out.once("pay", STEP, pay, unknown=unknown)
@@ -133,15 +141,16 @@ async def test_a_block_that_goes_on_after_an_unknown_step_writes_nothing(client:
     assert await outcome_of(client, out.id) == ("interrupted", "step_unknown", "")
 
 
-async def test_a_key_is_taken_up_so_many_times(client: httpx2.AsyncClient, redis: Redis) -> None:
+async def test_a_key_is_taken_up_so_many_times(client: httpx2.AsyncClient, redis: Redis, way: str | None) -> None:
     """Produce/Taken up."""
-    streams = [await lost("after", take_up=True) for _ in range(3)]
+    streams = [await lost("after", way, take_up=True) for _ in range(3)]
     assert [await outcome_of(client, each) for each in streams] == [
         ("interrupted", "producer_lost", "I look. Paid: 1. ")
     ] * 3
     await redis.delete(*(f"ms:{{{streams[0]}}}:{part}" for part in ("state", "log")))  # as if it had expired
-    with pytest.raises(midstream.ProduceError, match="attempts_exhausted"):
-        await midstream.produce(key=KEY, take_up=True).__aenter__()
+    for take_up, code in ((True, "attempts_exhausted"), (False, "already_produced")):
+        with pytest.raises(midstream.ProduceError, match=code):
+            await midstream.produce(way, key=KEY, take_up=take_up).__aenter__()
 
 
 async def test_steps_of_streams_that_are_gone(client: httpx2.AsyncClient) -> None:
@@ -163,7 +172,7 @@ async def test_steps_of_streams_that_are_gone(client: httpx2.AsyncClient) -> Non
     assert till == [1]
 
 
-async def test_steps_of_threads_and_of_producers_by_a_broker(client: httpx2.AsyncClient) -> None:
+async def test_steps_of_threads(client: httpx2.AsyncClient) -> None:
     """Step/Producer, Produce/Threads."""
 
     def produced() -> str:
@@ -177,13 +186,6 @@ async def test_steps_of_threads_and_of_producers_by_a_broker(client: httpx2.Asyn
         return out.id
 
     assert (await outcome_of(client, await asyncio.to_thread(produced)))[2] == "[1, 1]"
-    url = str(client.base_url)
-    refused: list[Callable[[], Any]] = [lambda: midstream.produce(url, key=KEY, take_up=True).__aenter__()]
-    async with midstream.produce(url) as out:
-        refused.append(lambda: out.once("pay", STEP, pay))
-        for each in refused:
-            with pytest.raises(midstream.ProduceError, match="needs_redis"):
-                await each()
     async with midstream.produce() as out:
         for arguments in ({"more": "x" * 70_000}, {"till": object()}):
             with pytest.raises(midstream.UnfitStepError):

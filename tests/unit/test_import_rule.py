@@ -68,6 +68,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "midstream.embedded.own_address",
         *("midstream.lifecycle", "midstream.requests", "midstream.settings"),
         *("midstream.service.start_limits", "midstream.service.allowed_starts", "midstream.service.new_stream"),
+        *("midstream.service.producer_refusal", "midstream.service.taken_up"),
     ),
     "midstream.operate": (
         *("midstream.access", "midstream.counters", "midstream.journal", "midstream.log", *GROUND),

@@ -11,17 +11,19 @@ from typing import Any, Final, Literal, Protocol
 import orjson
 
 from midstream.attempts.delta import SourceError
-from midstream.log.entries import STEP, Entry, Json
+from midstream.log.entries import FAILED, INTERRUPTED, STEP, Entry, Json
 
 Unknown = Literal["ask", "retry", "fail"]
 """What becomes of a step that was begun and whose result is unknown."""
 UNKNOWN: Final = ("ask", "retry", "fail")
 STEP_UNKNOWN: Final = "step_unknown"
 STEP_FAILED: Final = "step_failed"
+STEP_CODES: Final = {STEP_UNKNOWN: INTERRUPTED, STEP_FAILED: FAILED}
+"""The outcome of a stream that ends by an unknown step, by its code."""
 MOST_NAME_CHARS: Final = 128
 KEY_CHARS: Final = 32
-_BEGUN: Final = "begun"
-_DONE: Final = "done"
+BEGUN: Final = "begun"
+DONE: Final = "done"
 
 
 class UnfitStepError(Exception):
@@ -118,13 +120,13 @@ class Steps:
         await lock.acquire()
         try:
             before = (await self._last_entries()).get(key)
-            if before is not None and before["state"] == _DONE:
+            if before is not None and before["state"] == DONE:
                 step = _done(before)
             else:
                 if before is not None and unknown != "retry":
                     self._refuse(name, unknown)
                 self.has_begun = True
-                begun = fields | {"key": key, "state": _BEGUN}
+                begun = fields | {"key": key, "state": BEGUN}
                 await self._write(Entry(STEP, begun), durably=True)
                 (await self._last_entries())[key] = begun
         except BaseException:
@@ -140,7 +142,7 @@ class Steps:
         Raises:
             UnfitStepError: It cannot be logged. The log says that the step was done, so that nothing does it again.
         """
-        fields: Json = {"name": step.name, "key": step.key, "state": _DONE}
+        fields: Json = {"name": step.name, "key": step.key, "state": DONE}
         try:
             try:
                 fields["result"] = self._as_json(result, "result")

@@ -31,8 +31,8 @@ from midstream.requests.provider_objects import ProviderObjectError
 from midstream.requests.remote_files import RemoteFileError
 from midstream.requests.request import UnfitRequestError
 from midstream.service.entry_lines import BadEntryError
-from midstream.service.external_producer import ProducerRefusedError
 from midstream.service.intake import NoWorkerError, OverloadedError
+from midstream.service.producer_refusal import ProducerRefusedError
 
 RETRY_AFTER_S: Final = 1
 ERRORS_NAMED: Final = 20
@@ -147,8 +147,8 @@ _PROBLEMS: Final[dict[type[Exception], Callable[[Any], Problem]]] = {
     Problem: lambda problem: problem,
     StreamAbsent: lambda _: Problem(404, "stream_not_found", "There is no such stream."),
     ThreadAbsent: lambda _: Problem(404, "thread_not_found", "There is no such thread."),
-    StreamDeleted: lambda _: Problem(
-        410, "stream_deleted", "The stream that this idempotency key started was deleted."
+    StreamDeleted: lambda e: Problem(
+        410, "stream_deleted", str(e) or "The stream that this idempotency key started was deleted."
     ),
     IdempotencyMismatch: lambda _: Problem(
         422, "idempotency_mismatch", "This idempotency key was used before with another body."

@@ -15,10 +15,9 @@ from midstream.attempts.attempt_parts import AttemptParts
 from midstream.attempts.conclusion import Stop
 from midstream.attempts.lease import Stoppable
 from midstream.attempts.write_delays import WriteDelays
-from midstream.log.entries import Entry
+from midstream.log.entries import STEP, Entry
 from midstream.log.errors import LogUnavailable
 from midstream.producer.http_log import HttpLog
-from midstream.producer.produce_errors import ProduceError
 from midstream.requests.request import GenerationRequest
 from midstream.settings import Settings
 
@@ -26,7 +25,6 @@ CONNECT_TIMEOUT_S: Final = 10.0
 REPLY_TIMEOUT_S: Final = 30.0
 RENEWALS_PER_LEASE: Final = 3
 AGAIN_S: Final = 0.25
-NEEDS_REDIS: Final = "A key is taken up, and steps are done, by the address of Redis and not by a broker."
 NO_LIMIT: Final = {"max_output_bytes": 2**53, "stream_entries": 0, "generation_timeout_s": 1e8}
 """The broker's limits hold."""
 
@@ -43,6 +41,7 @@ class HttpLink:
     def __init__(self, settings: Settings, http: httpx2.AsyncClient) -> None:
         self.settings = settings.model_copy(update=NO_LIMIT)
         self._http = http
+        self._log: HttpLog
         self._task: asyncio.Task[None] | None = None
 
     async def begin(
@@ -54,22 +53,17 @@ class HttpLink:
         take_up: bool,
     ) -> tuple[Attempt, str]:
         """Start a stream; return its attempt and its id. The tenant is that of the API key."""
-        if take_up:
-            raise ProduceError("needs_redis", NEEDS_REDIS)
         body = request.model_dump(mode="json", exclude_none=True)
-        log = HttpLog(self._http, body, key or secrets.token_hex())
+        log = self._log = HttpLog(self._http, body, key or secrets.token_hex(), take_up=take_up)
         parts = AttemptParts(self.settings, log, log, _NoDisk(), WriteDelays())
         claim = await log.claim("", secrets.token_hex(), 0)
         stream_id = claim.state.thread
         return Attempt(parts, stream_id, claim.state, claim.fence), stream_id
 
-    def earlier_entries(self) -> AsyncIterator[Entry]:
-        """Raise: a producer by a broker does no steps, because it may lack the right to read what was done.
-
-        Raises:
-            ProduceError: `needs_redis`.
-        """
-        raise ProduceError("needs_redis", NEEDS_REDIS)
+    async def earlier_entries(self) -> AsyncIterator[Entry]:
+        """Yield the steps of the streams whose key was taken up, as the broker told them at the start."""
+        for step in self._log.steps:
+            yield Entry(STEP, step)
 
     def keep(self, producer: Stoppable) -> None:
         """Renew the producer's lease until the link is closed."""

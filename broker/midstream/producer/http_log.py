@@ -6,7 +6,8 @@ from typing import Any, Final, NoReturn
 import httpx2
 import orjson
 
-from midstream.log.entries import CANCELLED, decode
+from midstream.attempts.steps import STEP_CODES
+from midstream.log.entries import CANCELLED, Json, decode
 from midstream.log.errors import (
     IdempotencyMismatch,
     LogFull,
@@ -34,12 +35,18 @@ class HttpLog:
         http: Sends to the broker.
         body: The start's body.
         key: The start's idempotency key.
+        take_up: Whether that key is taken up.
+
+    Attributes:
+        steps: What the key's earlier streams have done, where it was taken up.
     """
 
-    def __init__(self, http: httpx2.AsyncClient, body: Mapping[str, Any], key: str) -> None:
+    def __init__(self, http: httpx2.AsyncClient, body: Mapping[str, Any], key: str, *, take_up: bool) -> None:
         self._http = http
         self._body = dict(body)
         self._key = key
+        self._take_up = {"Stream-Take-Up": "true"} if take_up else {}
+        self.steps: list[Json] = []
         self._path = ""
 
     async def claim(self, stream_id: str, owner: str, lease_ms: int) -> Claim:  # noqa: ARG002 - as of `Log`
@@ -48,9 +55,10 @@ class HttpLog:
         Raises:
             ProduceError: The broker refuses the start for good.
         """
-        headers = {"Idempotency-Key": self._key, "Stream-Owner": owner}
+        headers = {"Idempotency-Key": self._key, "Stream-Owner": owner, **self._take_up}
         row = await self._post("/v1/streams", json=self._body, headers=headers)
         self._path = f"/v1/streams/{row['id']}"
+        self.steps = row.get("steps", [])
         state = State(
             status="running",
             epoch=row["epoch"],
@@ -106,6 +114,8 @@ class HttpLog:
         tail = await self.append(stream_id, fence, tail, contents)
         end = decode(last, 0, 0).data
         body = {"outcome": ending.outcome, "usage": end["usage"], "message": (end["error"] or {}).get("message", "")}
+        if (end["error"] or {}).get("code") in STEP_CODES:
+            body["code"] = end["error"]["code"]
         if end["finish_reason"]:
             body["finish_reason"] = end["finish_reason"]
         answer = await self._post(f"{self._path}/seal", json=body, headers=_headers(fence, tail))

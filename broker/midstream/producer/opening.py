@@ -4,14 +4,12 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, NoReturn
+from typing import NoReturn
 
 from midstream.access.allowance import EVERYTHING, Allowances
 from midstream.access.grant import Grant, Scope
-from midstream.access.ids import derived_id
 from midstream.attempts.attempt import Attempt
 from midstream.lifecycle.verdict import look_again_ms
-from midstream.log.entries import INTERRUPTED
 from midstream.log.errors import (
     IdempotencyMismatch,
     LogError,
@@ -31,11 +29,11 @@ from midstream.producer.produce_errors import ProduceError
 from midstream.requests.request import GenerationRequest
 from midstream.service.allowed_starts import start_of
 from midstream.service.new_stream import new_stream_of
+from midstream.service.producer_refusal import ProducerRefusedError
 from midstream.service.start_limits import refusal_of
+from midstream.service.taken_up import Place, place_of
 
 logger = logging.getLogger(__name__)
-
-EARLIER_GONE: Final = "An earlier stream of this key is gone, and nobody knows which steps it has done."
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,40 +58,16 @@ async def opened(
         ProduceError: Nothing was started; its code says why.
     """
     grant = Grant(tenant, request.user, frozenset({Scope.SEND}))
-    stream_id, earlier = new_id(), list[str]()
+    place, most = Place(new_id()), link.settings.max_attempts
     try:
         if key is not None:
-            stream_id, earlier = await _place_of(link, grant, key, link.settings.max_attempts if take_up else 1)
-        return Opened(await _created_and_claimed(link, request, grant, stream_id), earlier)
+            secret = await link.secret()
+            place = await place_of(link.log, secret, grant, key, request, most=most, take_up=take_up)
+        return Opened(await _created_and_claimed(link, request, grant, place.stream_id), place.earlier)
+    except ProducerRefusedError as error:
+        raise ProduceError(error.code, str(error), stream_id=error.facts["id"]) from None
     except LogError as error:
-        refuse(error, stream_id)
-
-
-def taken_up_id(secret: bytes, owner: str, key: str, number: int) -> str:
-    """Return the id of the stream by which an owner's key is produced for the time `number`."""
-    return derived_id(secret, "key", owner, key) if number == 1 else derived_id(secret, f"key {number}", owner, key)
-
-
-async def _place_of(link: LogLink, grant: Grant, key: str, most: int) -> tuple[str, list[str]]:
-    """Return the id of the stream that a key is to be produced by, and the names of those whose producers were lost.
-
-    All ids are looked at, because the first stream may have expired while a later one is there.
-    """
-    secret = await link.secret()
-    ids = [taken_up_id(secret, grant.owner, key, number) for number in range(1, most + 1)]
-    if most == 1:
-        return ids[0], []
-    names = [stream_name(grant.tenant, each) for each in ids]
-    states = await link.log.states(names)
-    last = max((at for at, state in enumerate(states) if state is not None), default=0)
-    state = states[last]
-    at = last + 1 if state is not None and state.outcome == INTERRUPTED else last
-    if at == most:
-        message = f"The key's {most} streams have all lost their producers (MIDSTREAM_MAX_ATTEMPTS)."
-        raise ProduceError("attempts_exhausted", message, stream_id=ids[last])
-    if None in states[:at]:
-        raise ProduceError("stream_deleted", EARLIER_GONE, stream_id=ids[last])
-    return ids[at], names[:at]
+        refuse(error, place.stream_id)
 
 
 async def _created_and_claimed(link: LogLink, request: GenerationRequest, grant: Grant, stream_id: str) -> Attempt:
@@ -137,7 +111,8 @@ def refuse(error: LogError, stream_id: str | None) -> NoReturn:
             message = "This key has begun a stream with other fields."
             raise ProduceError("idempotency_mismatch", message, stream_id=stream_id) from error
         case StreamDeleted():
-            raise ProduceError("stream_deleted", "This key's stream was deleted.", stream_id=stream_id) from error
+            message = str(error) or "This key's stream was deleted."
+            raise ProduceError("stream_deleted", message, stream_id=stream_id) from error
         case LogFull():
             raise ProduceError("log_full", "The server is out of memory.") from error
     raise ProduceError("log_unavailable", str(error)) from error

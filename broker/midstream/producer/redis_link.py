@@ -5,13 +5,14 @@ from contextlib import asynccontextmanager
 
 from midstream.attempts.attempt import Attempt
 from midstream.attempts.lease import Stoppable
-from midstream.log.entries import END, Entry, decode
+from midstream.log.entries import Entry
+from midstream.log.errors import StreamDeleted
 from midstream.log.keys import id_of
-from midstream.log.reading import read_entries
 from midstream.producer.log_link import LogLink, linked
-from midstream.producer.opening import EARLIER_GONE, opened
+from midstream.producer.opening import opened
 from midstream.producer.produce_errors import ProduceError
 from midstream.requests.request import GenerationRequest
+from midstream.service.taken_up import earlier_entries
 from midstream.settings import Settings
 
 
@@ -36,16 +37,14 @@ class RedisLink:
         """Yield the entries of the streams whose key was taken up.
 
         Raises:
-            LogTrimmed: Some are gone, so nobody knows which steps were done.
             ProduceError: `stream_deleted`: a stream has been deleted or has expired meanwhile.
             LogUnavailable: Redis did not answer.
         """
-        for name in self._earlier:
-            entry: Entry | None = None
-            async for stored in read_entries(self._shared.log, name):
-                yield (entry := decode(stored.content, stored.offset, stored.epoch))
-            if entry is None or entry.type != END:
-                raise ProduceError("stream_deleted", EARLIER_GONE, stream_id=id_of(name))
+        try:
+            async for entry in earlier_entries(self._shared.log, self._earlier):
+                yield entry
+        except StreamDeleted as error:
+            raise ProduceError("stream_deleted", str(error), stream_id=id_of(self._earlier[-1])) from None
 
     def keep(self, producer: Stoppable) -> None:
         """Renew the producer's lease until the link is closed."""

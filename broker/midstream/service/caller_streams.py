@@ -27,6 +27,7 @@ from midstream.service.room import Room
 from midstream.service.start_checks import runnable_model
 from midstream.service.start_counts import count_start
 from midstream.service.stream_handle import StreamHandle
+from midstream.service.taken_up import Place, place_of, steps_of
 
 
 class CallerStreams:
@@ -96,31 +97,40 @@ class CallerStreams:
                 "An external producer starts its stream by POST /v1/streams, or by `produce` on a WebSocket."
             )
         self._grant.require(Scope.START)
-        return await self._start(request, idempotency_key, stream_id, origin, pointer)
+        if idempotency_key is not None:
+            stream_id = self.derived_id(idempotency_key, self.acting_for(request.user))
+        return await self._start(request, stream_id or new_id(), idempotency_key, origin, pointer)
 
     async def produce(
-        self, request: GenerationRequest, idempotency_key: str | None, owner: str
-    ) -> tuple[StreamHandle, bool]:
-        """Start a stream that the caller appends to, and claim it by the word `owner`; return whether it is new.
+        self, request: GenerationRequest, idempotency_key: str | None, owner: str, *, take_up: bool = False
+    ) -> tuple[StreamHandle, bool, list[Json]]:
+        """Start a stream that the caller appends to, and claim it by the word `owner`.
+
+        Return it, whether it is new, and the steps of the key's earlier streams where that is taken up.
 
         Raises as `start`, and:
-            ProducerRefusedError: Another producer has the stream of this key.
+            ProducerRefusedError: Another producer has the stream of this key, or it is taken up no more.
         """
         self._grant.require(Scope.SEND)
-        stream, is_new = await self._start(request, idempotency_key)
+        place, log = Place(new_id()), self._resources.log
+        if idempotency_key is not None:
+            secret, most = self._resources.secret.value, self._resources.settings.max_attempts
+            grant = self.acting_for(request.user)
+            place = await place_of(log, secret, grant, idempotency_key, request, most=most, take_up=take_up)
+        steps = await steps_of(log, place.earlier)
+        stream, is_new = await self._start(request, place.stream_id, idempotency_key)
         await stream.claim(owner)
-        return stream, is_new
+        return stream, is_new, steps
 
     async def _start(
         self,
         request: GenerationRequest,
+        stream_id: str,
         idempotency_key: str | None,
-        stream_id: str | None = None,
         origin: Json | None = None,
         pointer: str = "",
     ) -> tuple[StreamHandle, bool]:
         grant = self.acting_for(request.user)
-        stream_id = (stream_id or new_id()) if idempotency_key is None else self.derived_id(idempotency_key, grant)
         with self._resources.tracing.start(self._asker.traceparent) as trace:
             allowances = self._resources.credentials.allowances(grant)
             model = self.model_for(request)

@@ -8,7 +8,8 @@ import orjson
 from midstream.attempts.app_items import UnfitItemError, checked
 from midstream.attempts.delta import Delta, Other, Reasoning, Text, ToolCall, ToolInput, Usage
 from midstream.attempts.delta_entry import entry_of
-from midstream.log.entries import Entry
+from midstream.attempts.steps import BEGUN, DONE, MOST_NAME_CHARS, written
+from midstream.log.entries import STEP, Entry, Json
 
 _FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "text": ("text",),
@@ -34,8 +35,8 @@ class BadEntryError(Exception):
         self.index = index
 
 
-def entries_of(lines: list[Any]) -> list[Entry]:
-    """Return the entries of a batch.
+def entries_of(lines: list[Any], step_bytes: int) -> list[Entry]:
+    """Return the entries of a batch; `step_bytes` is how large a step's arguments and its result may each be.
 
     Raises:
         BadEntryError: One of them does not fit.
@@ -43,10 +44,33 @@ def entries_of(lines: list[Any]) -> list[Entry]:
     entries = []
     for index, line in enumerate(lines):
         try:
-            entries.append(entry_of(checked(_delta(line))))
+            is_step = isinstance(line, dict) and line.get("type") == STEP
+            entries.append(_step(line, step_bytes) if is_step else entry_of(checked(_delta(line))))
         except UnfitItemError as error:
             raise BadEntryError(index, str(error)) from None
     return entries
+
+
+def _step(line: Json, most_bytes: int) -> Entry:
+    fields = {name: value for name, value in line.items() if name != "type"}
+    texts = [fields.get("name"), fields.get("key")]
+    kept = {BEGUN: {"arguments"}, DONE: {"result", "unfit"}}.get(str(fields.get("state")), set())
+    rest = {name: value for name, value in fields.items() if name not in ("name", "key", "state")}
+    if len(rest) != 1 or not rest.keys() <= kept or not all(map(_is_name, texts)):
+        raise UnfitItemError(
+            f"a `step` has a `name` and a `key` of 1 to {MOST_NAME_CHARS} characters, "
+            "and the state `begun` with `arguments`, or `done` with `result` or `unfit`"
+        )
+    try:
+        for value in rest.values():
+            written(value, most_bytes)
+    except ValueError as error:
+        raise UnfitItemError(f"the {next(iter(rest))} of a step {error} (MIDSTREAM_STEP_BYTES)") from None
+    return Entry(STEP, fields)
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= MOST_NAME_CHARS
 
 
 def _delta(line: Any) -> Delta:

@@ -1,38 +1,27 @@
 """A producer that appends by HTTP: its fence and what it expects come with each request (PROTOCOL: Produce/Http)."""
 
 import time
-from typing import Any, Final
+from typing import Final
 
 from midstream import counters
 from midstream.attempts.delta import MESSAGE_CHARS
+from midstream.attempts.steps import BEGUN, STEP_CODES
 from midstream.journal.plain_text import brief
 from midstream.lifecycle.ending import end_entry
 from midstream.lifecycle.verdict import PRODUCER_LOST, Seal
-from midstream.log.entries import CANCELLED, FAILED, INTERRUPTED, Entry, Json, encode
-from midstream.log.errors import StaleEpoch, StreamAbsent, StreamSealed, TailMismatch
+from midstream.log.entries import CANCELLED, FAILED, INTERRUPTED, STEP, Entry, Json, encode
+from midstream.log.errors import StaleEpoch, StreamAbsent, StreamSealed, TailMismatch, UnfitServer
 from midstream.log.keys import id_of
 from midstream.log.state import EXTERNAL, State
 from midstream.log.values import Ending, Fence
 from midstream.money.prices import Cost
+from midstream.requests.request import UnfitRequestError
+from midstream.service.producer_refusal import ProducerRefusedError
 from midstream.service.resources import Resources
 from midstream.service.stopping import cost_so_far
 
 _CODES: Final = {FAILED: "source_error", INTERRUPTED: PRODUCER_LOST.code}
 TOO_LARGE: Final = Seal(FAILED, "output_too_large", "The output is larger than a stream may be.")
-
-
-class ProducerRefusedError(Exception):
-    """The producer may not do this, as the stream is now.
-
-    Attributes:
-        code: `already_produced`, `stale_epoch`, `tail_mismatch` or `stream_ended`.
-        facts: What the stream is like instead.
-    """
-
-    def __init__(self, code: str, detail: str, **facts: Any) -> None:
-        super().__init__(detail)
-        self.code = code
-        self.facts = facts
 
 
 async def claim_external(resources: Resources, name: str, owner: str) -> State:
@@ -83,6 +72,8 @@ class ExternalProducer:
                 raise _moved(mismatch.actual) from None
         except (StaleEpoch, StreamSealed) as error:
             raise self._refusal(error) from None
+        if self._resources.settings.durable_intent and any(_begins_step(entry) for entry in entries):
+            await self._until_on_disk()
         await self.renew()
         return new_tail, repeated
 
@@ -96,10 +87,12 @@ class ExternalProducer:
         return self._state.tail
 
     async def seal_as(
-        self, outcome: str, tail: int, message: str, finish_reason: str | None, usage: Json | None
+        self, outcome: str, tail: int, message: str, finish_reason: str | None, usage: Json | None, code: str | None
     ) -> State:
         """End the stream after offset `tail`; the same end again is no error. Return its state."""
-        seal = Seal(outcome, _CODES.get(outcome, ""), brief(message, MESSAGE_CHARS))
+        if code is not None and STEP_CODES[code] != outcome:
+            raise UnfitRequestError(f"`{code}` is for a stream that ends as `{STEP_CODES[code]}`.")
+        seal = Seal(outcome, code or _CODES.get(outcome, ""), brief(message, MESSAGE_CHARS))
         is_repeated = self._state.ended and (self._state.outcome, *self._of()) == (seal.outcome, *self._whose())
         if not is_repeated:
             await self._check()
@@ -108,6 +101,13 @@ class ExternalProducer:
         if state is None:
             raise StreamAbsent(id_of(self._name))
         return state
+
+    async def _until_on_disk(self) -> None:
+        """Return when what was appended is on the server's disk, as the mark of a paid call (Step/Once)."""
+        try:
+            await self._resources.disk.wait()
+        except UnfitServer as error:
+            raise ProducerRefusedError("unfit_server", str(error)) from None
 
     async def _check(self) -> None:
         """Do nothing where the stream is still the producer's; a cancel and a limit end it here."""
@@ -173,6 +173,10 @@ class ExternalProducer:
     @staticmethod
     def _refusal(error: StaleEpoch | StreamSealed) -> ProducerRefusedError:
         return _stale(error.current) if isinstance(error, StaleEpoch) else _ended(error.outcome)
+
+
+def _begins_step(entry: Entry) -> bool:
+    return entry.type == STEP and entry.data["state"] == BEGUN
 
 
 def _stale(epoch: int) -> ProducerRefusedError:

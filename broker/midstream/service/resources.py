@@ -24,6 +24,7 @@ from midstream.log.durability import examine, refuse_unfit
 from midstream.log.facts import FactReader
 from midstream.log.installation import installation_secret
 from midstream.log.log import Log
+from midstream.log.proven_disk import ProvenDisk
 from midstream.log.registry import Registry
 from midstream.log.saved import SavedStates
 from midstream.log.threads import Threads
@@ -68,6 +69,7 @@ class Resources:
     webhooks: Webhooks
     saved: SavedStates
     threads: Threads
+    disk: ProvenDisk
     waits: TenantCounts = field(default_factory=TenantCounts)
     sockets: TenantCounts = field(default_factory=TenantCounts)
     bodies_bytes: TenantCounts = field(default_factory=TenantCounts)
@@ -117,7 +119,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         yield Resources(
             *(settings, secret, credentials, grant_ends, log, registry, admission, chats, retries, slips, hub),
             *(lists, finder, Trail(redis, prefix), tracing, operations, webhooks),
-            *(SavedStates(redis, prefix), Threads(redis, prefix)),
+            *(SavedStates(redis, prefix), Threads(redis, prefix), ProvenDisk(redis, prefix)),
         )
     finally:
         finder.close()

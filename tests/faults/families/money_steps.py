@@ -10,7 +10,7 @@ from typing import Any
 
 from midstream.access.ids import OPEN_SECRET, derived_id
 from midstream.log.entries import Entry
-from midstream.producer.opening import taken_up_id
+from midstream.service.taken_up import taken_up_id
 from midstream.testing.provider.script import Script
 from tests.faults import stage, stepping, till
 from tests.faults.families.worker_killed import kill

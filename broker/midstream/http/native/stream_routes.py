@@ -12,12 +12,12 @@ from midstream.http.json_response import JsonResponse
 from midstream.http.json_route import JsonRoute
 from midstream.http.native.events_route import cursor, events
 from midstream.http.prefix import address_of
-from midstream.http.producing import OWNER, begin
+from midstream.http.producing import OWNER, Facts, begin
 from midstream.log.entries import decode, fields_for_clients
 from midstream.log.errors import LogTrimmed
 from midstream.requests.request import GenerationRequest, UnfitRequestError
-from midstream.service.caller import Caller
 from midstream.service.listing import Filter
+from midstream.service.stream_handle import StreamHandle
 
 router = APIRouter(prefix="/v1/streams", tags=["streams"], route_class=JsonRoute)
 
@@ -78,6 +78,9 @@ async def post_stream(
         str | None,
         Header(pattern=OWNER, description="An external producer's random word, by which it may send its start again."),
     ] = None,
+    stream_take_up: Annotated[
+        bool, Header(description="An external producer begins another stream where the key's last one was lost.")
+    ] = False,
 ) -> Response:
     """Start a generation, or a stream that you append to yourself (`"producer": "external"`)."""
     request = GenerationRequest.model_validate(body.model_dump(exclude={"stream", "read_token"}))
@@ -86,7 +89,12 @@ async def post_stream(
     if body.stream:
         caller.streams.require_room()
     if request.producer is not None:
-        return await _produced(http, caller, body, request, idempotency_key or None, stream_owner)
+        if body.stream or body.read_token:
+            raise UnfitRequestError("`stream` and `read_token` are not for an external producer.")
+        key = idempotency_key or None
+        return _produced(http, *await begin(caller, request, key, stream_owner, take_up=stream_take_up))
+    if stream_take_up:
+        raise UnfitRequestError("`Stream-Take-Up` is for an external producer.")
     stream, is_new = await caller.streams.start(request, idempotency_key or None)
     status = 201 if is_new else 200
     headers = {"Location": address_of(http.scope, stream.id), "Stream-Id": stream.id}
@@ -101,13 +109,8 @@ async def post_stream(
     return JsonResponse(document | {"read_token": token, "read_token_expires_s": expires_s}, status, headers)
 
 
-async def _produced(
-    http: Request, caller: Caller, body: StartRequest, request: GenerationRequest, key: str | None, owner: str | None
-) -> Response:
-    """Start a stream of an external producer, and answer with its fence."""
-    if body.stream or body.read_token:
-        raise UnfitRequestError("`stream` and `read_token` are not for an external producer.")
-    stream, is_new, fence = await begin(caller, request, key, owner)
+def _produced(http: Request, stream: StreamHandle, is_new: bool, fence: Facts) -> Response:
+    """Answer an external producer with its stream and its fence."""
     headers = {"Location": address_of(http.scope, stream.id), "Stream-Id": stream.id, "Cache-Control": "no-store"}
     return JsonResponse(stream.summary() | fence, 201 if is_new else 200, headers)
 

@@ -61,6 +61,7 @@ class Produce(_Message):
     request: GenerationRequest = GenerationRequest(producer="external")
     idempotency_key: str | None = Field(default=None, max_length=255)
     owner: Owner | None = Field(default=None, description="a random word, by which the start may be sent again")
+    take_up: bool = Field(default=False, description="begin another stream where the key's last producer was lost")
 
     @model_validator(mode="after")
     def _is_external(self) -> Self:

@@ -11,7 +11,9 @@ async def act(caller: Caller, message: Producing) -> dict[str, Any]:
     """Do what a producer asks, and return the answer; raises what the routes of `/v1/streams/{id}` raise."""
     match message:
         case Produce():
-            stream, is_new, fence = await begin(caller, message.request, message.idempotency_key or None, message.owner)
+            key = message.idempotency_key or None
+            start = begin(caller, message.request, key, message.owner, take_up=message.take_up)
+            stream, is_new, fence = await start
             state = stream.state
             facts = {"created": is_new, "epoch": state.epoch, "tail": state.tail, "status": state.status}
             return {"type": "producing", "id": stream.id, **facts, **fence, "ref": message.ref}
