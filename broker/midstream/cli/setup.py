@@ -18,7 +18,7 @@ from midstream.access.secret_files import SUFFIX, SecretFileError
 from midstream.cli.terminal import echo
 from midstream.embedded import data_folder
 from midstream.ends.webhook_file import WebhooksFileError, webhooks_of
-from midstream.http.listener import bound_unsent
+from midstream.http.listener import BACKLOG, bound_unsent
 from midstream.requests.catalogue import LOCAL_MODEL, MissingProviderKey, UnknownModel, resolve
 from midstream.settings import PREFIX, Settings, secret_variables, variable_of
 
@@ -28,7 +28,6 @@ TYPO_LIKENESS: Final = 0.75
 KUBERNETES: Final = "SERVICE_"
 """How the names of variables begin, after our prefix, that Kubernetes makes up for a service called midstream."""
 """How similar an unknown name must be to a setting's to count as a typing error (`difflib`): a letter or two apart."""
-BACKLOG: Final = 2_048
 
 
 class SetupError(click.ClickException):

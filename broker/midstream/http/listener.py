@@ -8,6 +8,11 @@ UNSENT_BYTES: Final = 131_072
 
 Without this limit the kernel accepts 2.8 MB for a client that never reads before the broker can notice.
 """
+BACKLOG: Final = 65_535
+"""Clients that the kernel keeps until the broker accepts them, of which it takes at most `net.core.somaxconn`.
+
+A client for which there is no room tries again after 1 s: so long 5,000 that came at once had to wait for 2,048 places.
+"""
 
 
 def bound_unsent(listener: socket.socket) -> None:

@@ -9,6 +9,7 @@ from starlette.types import ASGIApp
 from midstream.http.fast_path.connections import Bounds, Connections
 from midstream.http.fast_path.open_files import most_files
 from midstream.http.fast_path.tested_uvicorn import why_not
+from midstream.http.listener import BACKLOG
 from midstream.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ def server_config(app: ASGIApp, settings: Settings, **options: Any) -> uvicorn.C
         options["h11_max_incomplete_event_size"] = settings.max_head_bytes
     # A compressed message would be decompressed before it is counted (PROTOCOL: Http/Encoding).
     options["ws_per_message_deflate"] = False
+    options["backlog"] = BACKLOG
     return uvicorn.Config(
         app, access_log=False, server_header=False, proxy_headers=False, ws_max_size=settings.max_body_bytes, **options
     )
