@@ -6,9 +6,12 @@ import gc
 import pytest
 from redis.asyncio import Redis
 
+from midstream import counters
 from midstream.hub.hub import Hub
+from midstream.log.connect import connect
 from midstream.log.errors import StreamAbsent
 from midstream.log.keys import new_id
+from midstream.log.log import Log
 from tests.contract.producer_and_sink import Producer, join
 from tests.loop_alarm import frozen_after
 
@@ -111,3 +114,28 @@ async def test_the_last_tail_out_leaves_nothing(hub: Hub, producer: Producer, re
             await asyncio.sleep(0.01)
     assert hub.tails == 0
     assert hub._window.size_bytes == 0
+
+
+async def test_streams_that_are_opened_at_once_are_read_by_one_connection(hub: Hub, log: Log, redis_url: str) -> None:
+    """Read/Openings. Some have more entries than their part of a batch, and one is absent: all are read as alone."""
+    producers = [Producer(log) for _ in range(100)]
+    for producer in producers:
+        await producer.begin()
+    await producers[7].write(50)
+    absent = new_id()
+    connects = counters.counts()["redis_connects",]
+    async with connect(redis_url, 2, 1) as own:
+        before = (await own.info("stats"))["total_reads_processed"]
+        opened = await asyncio.gather(
+            *(join(hub, each) for each in [producer.id for producer in producers] + [absent]), return_exceptions=True
+        )
+        reads = (await own.info("stats"))["total_reads_processed"] - before
+    *joined, error = opened
+    assert isinstance(error, StreamAbsent)
+    books = [each[0] for each in joined if not isinstance(each, BaseException)]
+    assert [book.ids for book in books] == [list(range(1, producer.tail + 1)) for producer in producers]
+    assert books[7].ids[-1] == 51
+    assert reads < 1.25 * len(producers)  # a subscription each, and few batches
+    assert counters.counts()["redis_connects",] - connects <= 3  # this test's own, the batches', and the long log's
+    for producer in producers:
+        await producer.end()

@@ -262,7 +262,7 @@ class Follower:
         self.frames.drop_chunks()
 
     async def _read_page(self, after: int) -> tuple[State | None, list[Stored]]:
-        return await self._log.read(self.stream_id, after, PAGE_ENTRIES)
+        return await self._log.read_together(self.stream_id, after, PAGE_ENTRIES)
 
     def _start_reading(self) -> None:
         self._reading = self.run(self._read())
@@ -292,7 +292,7 @@ class Follower:
         start = start_of(index)
         page: list[Stored] = []
         try:
-            state, page = await self._read_page(start - 1)
+            state, page = await self._log.read(self.stream_id, start - 1, PAGE_ENTRIES)
         except LogError as error:
             logger.debug(
                 "%s could not be read, and will be again: %s", self.stream_id, error, extra={"stream": self.stream_id}

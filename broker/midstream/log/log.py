@@ -9,11 +9,12 @@ from redis.asyncio import Redis
 
 from midstream.log import calls
 from midstream.log.deletion import Deletion
-from midstream.log.entries import Row, Stored, Timed, stored_rows, timed_entries
-from midstream.log.errors import LeaseHeld, StaleEpoch, StreamAbsent, StreamSealed, TailMismatch
+from midstream.log.entries import Stored, Timed, timed_entries
+from midstream.log.errors import LeaseHeld, LogError, StaleEpoch, StreamAbsent, StreamSealed, TailMismatch
 from midstream.log.gathered import Gathered
 from midstream.log.keys import Keys, id_of
 from midstream.log.many import Many
+from midstream.log.page_reads import Page, PageReads, Read, as_page, as_pages, commands, is_cut, is_incomplete
 from midstream.log.past import PastAttempt
 from midstream.log.registry import INDEX_LIMIT, Registry
 from midstream.log.scripts import Scripts, accepted
@@ -35,6 +36,7 @@ class Log:
         self._scripts = Scripts(redis)
         self._appends = Gathered(self._scripts)
         self._registry = Registry(redis, prefix)
+        self._first_pages = PageReads(self._pages)
         self.many = Many(self._scripts, self.keys, self._registry)
 
     async def create(self, stream_id: str, new: NewStream, *, look_in_ms: int, life_s: float = 0.0) -> int | None:
@@ -248,36 +250,37 @@ class Log:
         state, entries, _ = await self._read(stream_id, after, limit)
         return state, entries
 
+    async def read_together(self, stream_id: str, after: int, limit: int) -> tuple[State | None, list[Stored]]:
+        """Do as `read`, in one round trip with what others ask for at this moment; for few entries of many streams."""
+        state, entries, _ = await self._first_pages.page(Read(stream_id, after, limit))
+        if state is None or not is_cut(state, entries, after, limit):
+            return state, entries
+        return await self.read(stream_id, after, limit)
+
     async def read_timed(self, stream_id: str, after: int, limit: int) -> tuple[State | None, list[Timed]]:
         """Do as `read`, for people who look at the log: each entry with the time of its append."""
         state, entries, rows = await self._read(stream_id, after, limit)
         return state, [] if state is None else timed_entries(entries, rows, state.created_ms)
 
-    async def _read(self, stream_id: str, after: int, limit: int) -> tuple[State | None, list[Stored], list[Row]]:
+    async def _read(self, stream_id: str, after: int, limit: int) -> Page:
         page = await self._page(stream_id, after, limit)
         state, entries, _ = page
-        if state is not None and _is_incomplete(state, entries, after):
+        if state is not None and is_incomplete(state, entries, after):
             # The log was deleted, trimmed or expired just after its state was read: read both as they are now.
             page = await self._page(stream_id, after, limit)
         return page
 
-    async def _page(self, stream_id: str, after: int, limit: int) -> tuple[State | None, list[Stored], list[Row]]:
+    async def _page(self, stream_id: str, after: int, limit: int) -> Page:
         """Read the state, then the entries; what was appended between the two reads is left out.
 
         They are not read in MULTI, because Redis 7.0 refuses whatever is queued in one while it is full, even reads.
         The commands of one connection run in order, and a log only grows after its tail, so the entries up to the tail
         of a state that was read before them are those of that moment.
         """
-        values, rows = await self._scripts.in_order(
-            ("HMGET", self.keys.state(stream_id), *FIELDS),
-            ("XRANGE", self.keys.log(stream_id), after + 1, "+", "COUNT", limit),
-        )
-        state, entries = State.parse(values), stored_rows(rows)
-        if state is None:
-            return None, [], []
-        while entries and entries[-1].offset > state.tail:
-            entries.pop()
-        return state, entries, rows
+        return as_page(*await self._scripts.in_order(*commands(self.keys, [Read(stream_id, after, limit)])))
+
+    async def _pages(self, reads: Sequence[Read]) -> list[Page | LogError]:
+        return as_pages(await self._scripts.each(*commands(self.keys, reads)))
 
     async def used_bytes(self, stream_id: str) -> int:
         """Return what the log takes of the server's memory; 0 where the server does not tell."""
@@ -310,9 +313,3 @@ class Log:
 def _look(due_ms: bytes | None, time: list[bytes]) -> Look:
     seconds, microseconds = map(int, time)
     return Look(seconds * 1000 + microseconds // 1000, None if due_ms is None else int(float(due_ms)))
-
-
-def _is_incomplete(state: State, entries: list[Stored], after: int) -> bool:
-    """Tell whether entries are missing that should be there by the state."""
-    first = max(after + 1, state.first)
-    return first <= state.tail and (not entries or entries[0].offset != first)
