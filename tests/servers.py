@@ -41,9 +41,12 @@ async def http_server(url: str, words: Sequence[str | Path], log: Path, **option
 
 
 class SentinelProcess(ValkeyProcess):
-    """A Sentinel that watches nothing."""
+    """A Sentinel; `lines` of its configuration say what it watches."""
+
+    lines: Sequence[str] = ()
 
     def _command(self) -> list[str]:
         words = self.directory / "sentinel.conf"
-        words.write_text(f"bind 127.0.0.1\nport {self.port}\nlogfile {self.directory / 'server.log'}\n")
+        own = ("bind 127.0.0.1", f"port {self.port}", f"logfile {self.directory / 'server.log'}")
+        words.write_text("\n".join((*own, *self.lines, "")))
         return [self._binary, str(words), "--sentinel"]

@@ -20,7 +20,7 @@ from midstream.log.log import Log
 from midstream.settings import Settings
 from tests import inside
 from tests.faults.proxy import Proxy
-from tests.servers import SERVER_KINDS, ValkeyProcess, free_port
+from tests.servers import SERVER_KINDS, SentinelProcess, ValkeyProcess, free_port
 
 TIMEOUT_S = 5.0
 
@@ -90,6 +90,18 @@ async def test_tls_is_spoken_where_the_url_says_so(tmp_path: Path) -> None:
             connection = await redis.connection_pool.get_connection()
             assert isinstance(connection._writer.get_extra_info("ssl_object"), ssl.SSLObject)
             await redis.connection_pool.release(connection)
+        (tmp_path / "sentinel").mkdir()
+        watched = SentinelProcess(tmp_path / "sentinel", binary=SERVER_KINDS.get("redis", ""))
+        tls_port = free_port()
+        watched.lines = (
+            *(f"tls-port {tls_port}", "tls-replication yes", "tls-auth-clients no", f"tls-ca-cert-file {certificate}"),
+            *(f"tls-cert-file {certificate}", f"tls-key-file {key}", f"sentinel monitor main 127.0.0.1 {port} 1"),
+        )
+        with watched:  # Log/Sentinel: the Sentinels are spoken to over TLS as well
+            url = f"rediss+sentinel://127.0.0.1:{free_port()},127.0.0.1:{tls_port}/main/0?ssl_ca_certs={certificate}"
+            async with connected(url) as redis:
+                assert await redis.ping()
+                assert await received(redis) == [b"news"]
     finally:
         server.kill()
 
@@ -110,7 +122,10 @@ def test_the_url_chooses_the_connection(url: str, kind: type) -> None:
     [
         ("127.0.0.1:6379", "redis://"),
         ("http://127.0.0.1", "redis://"),
-        ("redis+sentinel://a:26379/main", "redis://"),
+        ("redis+sentinel://a:26379", "service"),
+        ("redis+sentinel://a:26379/main/zero", "database"),
+        ("redis+sentinel://a:26379,:1/main", "Sentinel without a host"),
+        ("rediss+sentinel://a:x/main", "port"),
         ("redis+cluster://a", "redis://"),
         ("unix://", "host"),
         ("redis://host:port", "port"),

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from midstream.log.durability import examine
+from midstream.log.durability import examine, replicas_to_wait_for
+from midstream.log.errors import UnfitServer
 from tests.servers import SERVER_KINDS, ValkeyProcess
 
 
@@ -41,3 +42,15 @@ async def test_what_the_server_does_not_tell_is_not_taken_for_safe(admin: Any) -
     await admin.execute_command("ACL", "SETUSER", "default", "-config")
     (sentence,) = await examine(admin)
     assert "does not tell" in sentence
+
+
+async def test_a_user_who_may_not_wait_for_replicas_makes_no_durable_promise(admin: Any) -> None:
+    """Intent/Durable, Log/Failover."""
+    assert await replicas_to_wait_for(admin, must_wait=True) == 0
+    await admin.config_set("min-replicas-to-write", 2)
+    assert await replicas_to_wait_for(admin, must_wait=True) == 2
+    assert "bounds that to about 10 s" in "".join(await examine(admin))
+    await admin.execute_command("ACL", "SETUSER", "default", "-wait")
+    assert await replicas_to_wait_for(admin, must_wait=False) == 0
+    with pytest.raises(UnfitServer, match="may not run WAIT"):
+        await replicas_to_wait_for(admin, must_wait=True)

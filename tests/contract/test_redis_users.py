@@ -32,6 +32,7 @@ RARE = {
     "xtrim": "an operator who trims a log",
     "xrevrange": "an operator who reads the audit",
     "hlen": "a table of prices",
+    "wait": "a worker or a producer whose server has replicas",
 }
 """Commands that are allowed although a round does not need them, with their use."""
 

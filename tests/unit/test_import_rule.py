@@ -15,7 +15,8 @@ GROUND = ("midstream.settings", "midstream.requests", "midstream.lifecycle", "mi
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "midstream.counters": (),
     "midstream.file_watch": (),
-    "midstream.access": (),
+    "midstream.redis_address": (),
+    "midstream.access": ("midstream.redis_address",),
     "midstream.metrics": ("midstream.counters", "midstream.access.host_names"),
     "midstream.journal": (),
     "midstream.money": (),
@@ -31,7 +32,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "midstream.app_registry": ("midstream.access.access_settings", "midstream.settings"),
     "midstream.embedded": ("midstream.settings",),
-    "midstream.log": ("midstream.counters",),
+    "midstream.log": ("midstream.counters", "midstream.redis_address"),
     "midstream.requests": ("midstream.access.provider_settings", "midstream.log", "midstream.settings"),
     "midstream.lifecycle": (
         *("midstream.counters", "midstream.traces", "midstream.log", "midstream.requests", "midstream.settings"),

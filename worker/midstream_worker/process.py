@@ -20,7 +20,7 @@ from midstream.lifecycle.queue_road import QUEUE_VARIABLE, queue_client
 from midstream.lifecycle.reaper import Reaper
 from midstream.log.connect import connect, pool_readings
 from midstream.log.disk_proof import prove_disk
-from midstream.log.durability import examine, refuse_unfit
+from midstream.log.durability import examine, refuse_unfit, replicas_to_wait_for
 from midstream.log.errors import LogUnavailable
 from midstream.log.feed import Feed
 from midstream.log.roll import Roll
@@ -153,6 +153,9 @@ class Process:
                 await self._parts.slips.waiting()
                 if self._settings.durable_intent:
                     await prove_disk(self._redis, self._parts.fsync)
+                self._parts.fsync.replicas = await replicas_to_wait_for(
+                    self._redis, must_wait=self._settings.durable_intent
+                )
                 break
             except LogUnavailable as error:
                 logger.warning("waiting for Redis: %s", error)

@@ -10,8 +10,9 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_va
 from pydantic_settings import BaseSettings
 
 from midstream.access.provider_settings import check_url
+from midstream.redis_address import SENTINEL_SCHEMES, SentinelAddress
 
-REDIS_SCHEMES: Final = ("redis", "rediss", "unix")
+REDIS_SCHEMES: Final = ("redis", "rediss", "unix", *SENTINEL_SCHEMES)
 PASSWORDS: Final = {"redis_url": "redis_password", "queue_redis_url": "queue_redis_password"}
 
 
@@ -24,7 +25,8 @@ class RedisSettings(BaseSettings):
 
     redis_url: SecretStr = Field(
         default=SecretStr("redis://127.0.0.1:6379/0"),
-        description="address of the Redis or Valkey server that holds the log",
+        description="address of the Redis or Valkey server that holds the log, or of its Sentinels: "
+        "`redis+sentinel://host:26379,…/<service>/<db>`",
     )
     redis_password: SecretStr = Field(
         default=SecretStr(""), description="password of that server, where the address has none"
@@ -45,6 +47,8 @@ class RedisSettings(BaseSettings):
     def _redis_url(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
         url = value.get_secret_value()
         if not url and info.field_name == "queue_redis_url":
+            return value
+        if SentinelAddress.of(url) is not None:
             return value
         check_url(url, REDIS_SCHEMES)
         parts = urlsplit(url)

@@ -11,11 +11,13 @@ import hiredis
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from midstream import counters
 from midstream.log.redis_errors import DEMOTED, code_of
+from midstream.log.sentinels import Sentinels
+from midstream.redis_address import SentinelAddress
 
 REDIAL_S: Final = 1.0
 """The shortest time between two rounds of dialling, while the address still leads to a server that was demoted."""
@@ -26,23 +28,36 @@ class Address:
 
     A planned failover leaves the old connections open, but their server is a read-only replica from then on; only a
     new connection leads to the new primary. When one connection gets such an answer, all of them are dialled anew,
-    whichever pool or thread they belong to: connections that only read never get it.
+    whichever pool or thread they belong to: connections that only read never get it. So they are when Sentinels name
+    another primary to one that dials: the server of the others may be silent or cut off.
     """
 
     def __init__(self) -> None:
         self.round = 0
+        self._place: tuple[str, int] | None = None
         self._begun_s = -REDIAL_S
         self._handed_over: weakref.WeakSet[Bounded] = weakref.WeakSet()
 
     def demoted(self, connection: "Bounded") -> None:
         """Begin a new round, because the server of a connection of the present one is not the primary."""
+        if connection.dialled_in == self.round:
+            self._begin()
+
+    def leads_to(self, place: tuple[str, int]) -> None:
+        """Note host and port of the primary, as Sentinels name them; begin a new round if it has moved."""
+        if place != self._place and (self._place is None or self._begin()):
+            self._place = place
+
+    def _begin(self) -> bool:
+        """Begin a new round, and return whether the last one is so old that this is right."""
         now_s = time.monotonic()
-        if connection.dialled_in != self.round or now_s - self._begun_s < REDIAL_S:
-            return
+        if now_s - self._begun_s < REDIAL_S:
+            return False
         self.round += 1
         self._begun_s = now_s
         for other in tuple(self._handed_over):
             other.abort()
+        return True
 
     def handed_over(self, connection: "Bounded") -> None:
         """Note a connection that no pool looks after any more, so that a new round can break it."""
@@ -61,14 +76,33 @@ class Bounded(AbstractConnection):
 
     timeout_s: float
     address: Address
+    sentinels: Sentinels | None
     dialled_in: int = 0
     _loop: asyncio.AbstractEventLoop
 
     async def _connect(self) -> None:
-        self.dialled_in = self.address.round
         counters.count("redis_connects")
         self._loop = asyncio.get_running_loop()
-        await super()._connect()  # type: ignore[safe-super, no-untyped-call]  # of the class that the URL chose
+        if self.sentinels is not None:
+            self.host, self.port = place = await self.sentinels.primary()
+            self.address.leads_to(place)
+        self.dialled_in = self.address.round
+        try:
+            await super()._connect()  # type: ignore[safe-super, no-untyped-call]  # of the class that the URL chose
+        except (OSError, RedisError):
+            if self.sentinels is not None:
+                self.sentinels.doubt()
+            raise
+
+    async def on_connect(self) -> None:
+        """Greet the server, and refuse one that Sentinels have named although it is a replica: they may be late."""
+        await super().on_connect()
+        if self.sentinels is None:
+            return
+        await self.send_command("INFO", "replication", check_health=False)
+        if b"role:master" not in await self.read_response():
+            self.sentinels.doubt()
+            raise RedisConnectionError(f"{self.host}:{self.port} is a replica, and the Sentinels name no other primary")
 
     async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
         """Send a command.
@@ -182,14 +216,23 @@ def pool_readings(*clients: Redis) -> dict[str, int]:
     }
 
 
+def has_sentinels(redis: Redis) -> bool:
+    """Tell whether Sentinels name this client's server, so that another one may take its place."""
+    return getattr(redis.connection_pool.connection_class, "sentinels", None) is not None
+
+
 def connect(url: str, timeout_s: float, connections: int) -> Redis:
     """Return a client whose waits and whose pool are bounded; redis-py bounds neither (docs/findings.md: redis-py).
 
     Nothing is repeated here: a write whose reply was lost would count twice.
+
+    Raises:
+        ValueError: The URL of Sentinels lacks something.
     """
     options: dict[str, Any] = {} if urlsplit(url).scheme == "unix" else {"socket_keepalive": True}
+    sentinel_address = SentinelAddress.of(url)
     pool = _Pool.from_url(
-        url,
+        sentinel_address.primary_url if sentinel_address else url,
         max_connections=connections,
         timeout=timeout_s,
         socket_connect_timeout=timeout_s,
@@ -200,6 +243,10 @@ def connect(url: str, timeout_s: float, connections: int) -> Redis:
     )
     # The URL has chosen a class: plain, TLS or a Unix socket. That class connects, so it comes after ours in the order
     # of bases.
-    shared = {"timeout_s": timeout_s, "address": _addresses.setdefault(url, Address())}
+    shared = {
+        "timeout_s": timeout_s,
+        "address": _addresses.setdefault(url, Address()),
+        "sentinels": Sentinels(sentinel_address, timeout_s) if sentinel_address else None,
+    }
     pool.connection_class = type("Bounded", (Bounded, pool.connection_class), shared)
     return Redis.from_pool(pool)

@@ -7,20 +7,23 @@ import logging
 from typing import Any, Final
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
+from midstream.log.connect import has_sentinels
 from midstream.log.errors import LogUnavailable, UnfitServer
 from midstream.log.redis_errors import log_errors
 
 logger = logging.getLogger(__name__)
 
+LEAST_REPLICAS: Final = "min-replicas-to-write"
 LOG_VARIABLE: Final = "MIDSTREAM_REDIS_URL"
+_MAY_NOT_WAIT: Final = "the user of Redis may not run WAIT; deploy/users.acl allows it."
 OLDEST: Final = (7, 0)
 """Script flags, by which the terminal entry is written to a full server, came with Redis 7.0."""
 
 _UNFIT: Final = {
     "cluster": "leads to a Redis Cluster, which is not supported; give it a server without cluster mode",
-    "sentinel": "leads to a Sentinel, which is not supported; give it the address of the primary itself",
+    "sentinel": "leads to a Sentinel; write redis+sentinel://host:port,host:port/<service>, with the primary's name",
 }
 
 
@@ -46,11 +49,62 @@ async def examine(redis: Redis) -> list[str]:
     try:
         persistence: dict[str, Any] = await redis.info("persistence")
         server: dict[str, Any] = await redis.info("server")
+        replication: dict[str, Any] = await redis.info("replication")
+        least, lag_s = await setting(redis, LEAST_REPLICAS), await setting(redis, "min-replicas-max-lag")
         fsync = await setting(redis, "appendfsync")
         policy = await setting(redis, "maxmemory-policy")
     except (RedisError, OSError) as error:
         return [f"The server's persistence could not be read: {error}."]
-    return [*_about_disk(persistence, fsync), *_about_memory(policy), *_about_version(server)]
+    return [
+        *_about_disk(persistence, fsync),
+        *_about_memory(policy),
+        *_about_version(server),
+        *(_about_failover(least, lag_s) if _replicas(redis, replication, least) else []),
+    ]
+
+
+async def replicas_to_wait_for(redis: Redis, *, must_wait: bool) -> int:
+    """Return how many replicas have to have a write, so that a failover keeps it; 0: nothing takes the server's place.
+
+    Also 0, with a warning, where the user may not wait for them, as with an older `users.acl`, unless it `must_wait`.
+
+    Raises:
+        LogUnavailable: Redis did not answer.
+        UnfitServer: It `must_wait`, and may not.
+    """
+    with log_errors:
+        number = _replicas(redis, await redis.info("replication"), await setting(redis, LEAST_REPLICAS))
+        if not number:
+            return 0
+        try:
+            await redis.execute_command("WAIT", 0, 1)  # type: ignore[no-untyped-call]
+        except NoPermissionError:
+            if must_wait:
+                raise UnfitServer(f"MIDSTREAM_DURABLE_INTENT cannot hold here: {_MAY_NOT_WAIT}") from None
+            logger.warning("A failover may lose ends: %s", _MAY_NOT_WAIT)
+            return 0
+    return number
+
+
+def _replicas(redis: Redis, replication: dict[str, Any], least: str) -> int:
+    has_replicas = int(replication.get("connected_slaves", 0)) > 0
+    return max(int(least or 0), int(has_replicas or has_sentinels(redis)))
+
+
+def _about_failover(least: str, lag_s: str) -> list[str]:
+    if not least:
+        bound = "how many, the server does not tell"
+    elif int(least):
+        bound = f"min-replicas-to-write bounds that to about {lag_s} s"
+    else:
+        bound = "min-replicas-to-write is 0, so a primary that was cut off accepts more of them; set it to 1"
+    return [
+        (
+            f"A failover loses the last writes that the replica had not got yet ({bound}). Clients ahead of the log "
+            "are then told `reset`, and a call begun in that time could be made again; MIDSTREAM_DURABLE_INTENT=true "
+            "waits for a replica before each call."
+        )
+    ]
 
 
 def _about_disk(persistence: dict[str, Any], fsync: str) -> list[str]:

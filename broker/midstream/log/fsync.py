@@ -1,21 +1,21 @@
-"""Waiting until writes are on the server's disk, where it can say so (WAITAOF: Redis 7.2, Valkey).
+"""Waiting until writes are on the server's disk, where it can say so (WAITAOF: Redis 7.2, Valkey), and on replicas.
 
-One marker at a time is written and waited for, on behalf of all callers: the append-only file keeps the order of
-writes, so what was written before the marker is on disk when the marker is.
+One marker at a time is written and waited for, on behalf of all callers: the append-only file and the replicas keep the
+order of writes, so what was written before the marker is kept when the marker is.
 """
 
 import asyncio
-from typing import Final
+from typing import Any, Final
 
 from redis.asyncio import Redis
 
 from midstream.log import calls
 from midstream.log.errors import LogUnavailable
 from midstream.log.keys import Keys
-from midstream.log.scripts import Scripts
+from midstream.log.scripts import Command, Scripts
 
 WAIT_MS: Final = 2_000
-"""Longest wait for one fsync; `appendfsync everysec` takes up to about 1 s."""
+"""Longest wait for one fsync, and for the replicas; `appendfsync everysec` takes up to about 1 s."""
 MARKER_TTL_S: Final = 60
 _UNABLE: Final = ("unknown command", "appendonly is disabled")
 """The errors of a server that can never say so: it is too old, or has no append-only file."""
@@ -25,8 +25,9 @@ class Fsync:
     """Group commit over one connection.
 
     Attributes:
-        each_write: The server answers no write before it is on disk (`appendfsync always`), so there is nothing to
-            wait for.
+        each_write: The server answers no write before it is on disk (`appendfsync always`), so that the disk need not
+            be waited for.
+        replicas: How many replicas have to have a write, so that a failover keeps it.
     """
 
     def __init__(self, redis: Redis, prefix: str) -> None:
@@ -34,33 +35,42 @@ class Fsync:
         self._keys = Keys(prefix)
         self._scripts = Scripts(redis)
         self.each_write = False
+        self.replicas = 0
         self._able = True
         self._round: asyncio.Task[bool] | None = None
         self._next: asyncio.Task[bool] | None = None
 
     async def wait(self) -> bool:
-        """Return True once all that was written before is on disk, False if the server did not say so in time.
+        """Return True once all that was written before is on disk and replicas, False if that is not said in time.
 
         Raises:
             LogUnavailable: The server went away meanwhile, so what was written before may be lost.
         """
-        if self.each_write or not self._able:
+        if not self._waits_for_disk and not self.replicas:
             return self.each_write
         # The caller joins the next round: one under way may have written its marker before the caller's write.
         if self._next is None:
             self._next = asyncio.create_task(self._commit(self._round), name="fsync")
         return await asyncio.shield(self._next)
 
+    @property
+    def _waits_for_disk(self) -> bool:
+        return self._able and not self.each_write
+
     async def _commit(self, before: "asyncio.Task[bool] | None") -> bool:
         if before is not None:
             await asyncio.wait([before])
         self._round, self._next = asyncio.current_task(), None
         mark = calls.Mark(marker=self._keys.marker, ttl_s=MARKER_TTL_S)
+        waits: list[Command] = [("WAITAOF", 1, 0, WAIT_MS)] if self._waits_for_disk else []
+        waits += [("WAIT", self.replicas, WAIT_MS)] if self.replicas else []
         try:
-            on_disk = await self._scripts.run_before(mark, ("WAITAOF", 1, 0, WAIT_MS))
+            answers: list[Any] = await self._scripts.run_before(mark, *waits)
         except LogUnavailable as error:
             if not any(words in str(error) for words in _UNABLE):
                 raise
             self._able = False  # the log file has said so since the start, see durability.py
             return False
-        return bool(on_disk[0])
+        has_copies = not self.replicas or answers.pop() >= self.replicas
+        is_on_disk = bool(answers[0][0]) if answers else self.each_write
+        return has_copies and is_on_disk

@@ -61,15 +61,15 @@ class Scripts:
                 raise answer
         return cast("list[list[Any]]", answers)
 
-    async def run_before(self, call: Call, command: Command) -> Any:
-        """Run a script and then a plain command on the same connection; return the command's answer. Raises as `run`.
+    async def run_before(self, call: Call, *commands: Command) -> list[Any]:
+        """Run a script and then plain commands on the same connection; return their answers. Raises as `run`.
 
-        Both are sent anew where the server does not know the script: the command may be about this connection.
+        All are sent anew where the server does not know the script: they may be about this connection.
         """
         for is_loaded in (False, True):
             async with self._redis.pipeline(transaction=False) as pipe:
                 self._put(pipe, call)
-                _put(pipe, [command])
+                _put(pipe, commands)
                 with log_errors:
                     answers = await pipe.execute(raise_on_error=False)
             if is_loaded or not isinstance(answers[0], NoScriptError):
@@ -78,7 +78,7 @@ class Scripts:
         for answer in answers:
             if isinstance(answer, RedisError):
                 raise log_error(answer) from answer
-        return answers[1]
+        return answers[1:]
 
     async def run_after(self, commands: Sequence[Command], call: Call) -> tuple[list[Any], list[Any]]:
         """Run plain commands and then one script, in one round trip; return their answers and its. Raises as `run`."""

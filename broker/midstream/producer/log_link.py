@@ -15,7 +15,7 @@ from midstream.attempts.write_delays import WriteDelays
 from midstream.lifecycle.presence import new_process_name
 from midstream.log.connect import connect
 from midstream.log.disk_proof import prove_disk
-from midstream.log.durability import refuse_unfit
+from midstream.log.durability import refuse_unfit, replicas_to_wait_for
 from midstream.log.feed import Feed
 from midstream.log.fsync import Fsync
 from midstream.log.installation import kept_secret
@@ -82,6 +82,7 @@ class LogLink:
                 await self.registry.ping()
                 if self.settings.durable_intent:
                     await prove_disk(self._redis, self._fsync)
+                self._fsync.replicas = await replicas_to_wait_for(self._redis, must_wait=self.settings.durable_intent)
                 self._feed.start()
                 await self._feed.subscribe(self.log.keys.control)
                 self.leases.start()
