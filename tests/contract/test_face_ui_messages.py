@@ -87,11 +87,11 @@ async def test_every_cut_resumes_by_its_cursor_to_the_same_parts(client: httpx2.
 async def test_a_second_tab_gets_all_of_it_under_the_same_message_and_a_boundary(client: httpx2.AsyncClient) -> None:
     """Chat/Resume, Chat/Boundary."""
     async with running(client) as first:
-        second = asyncio.create_task(resume(client))
+        second = asyncio.create_task(resume(client, query="catchup=plain"))
         async for part in first:
             if part.id.endswith(".30"):
                 break
-        third = asyncio.create_task(resume(client, after=part.id))
+        third = asyncio.create_task(resume(client, after=part.id, query="catchup=plain"))
         await asyncio.sleep(0.05)
         assert (await stop(client))[0] == 202
         rest = [part] + [it async for it in first]

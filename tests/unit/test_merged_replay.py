@@ -132,6 +132,23 @@ def test_from_every_cursor_the_client_has_the_log(name: str, window_bytes: int) 
 
 
 @pytest.mark.parametrize("name", FACES)
+def test_segments_that_merge_little_are_sent_as_to_all_others(name: str) -> None:
+    """I5; their frames are made once for all tails, as on the plain way."""
+    face, read = FACES[name]
+    singles = [Entry("data", {"kind": "k", "n": number}) for number in range(600)]
+    log = LogInMemory(LARGE, [*MIXED, *singles, *words(500), END])
+    expected = plain(face, log.entries, 0, log.sync.tail)
+    for after in (0, 5, 300, 768, 769, 1_000, 1_024, 1_030, 1_303, 1_500):
+        sink = AllSink()
+        merged_replay(log, face, after, None, None).begin(sink)
+        whole = plain(face, log.entries, 0, after) + sink.sent
+        assert read(documents_of_events(whole)) == read(documents_of_events(expected))
+        data = plain(face, log.entries[:1_280], max(after, 768), 1_280)
+        assert data in sink.sent
+        assert len(ids(sink.sent)) < 800
+
+
+@pytest.mark.parametrize("name", FACES)
 def test_what_comes_later_is_sent_as_to_all_others(name: str) -> None:
     face, _ = FACES[name]
     log = LogInMemory(LARGE, MIXED)

@@ -60,16 +60,22 @@ class MergedReplay:
             self.tail.read_through(self._follower)
             return frames.chunk(face, after, target)
         target = min(target, self._upto)
-        made = frames.merged_chunk((face, after, target))
-        if made is None:
-            gathering = self._gathering
-            if gathering is None or gathering.after != after:
-                gathering = self._gathering = _Gathering(frames, self._face, after)
-            made = gathering.chunk(target)
-            frames.keep_merged_chunk((face, after, target), *made)
-        if made[1] >= self._upto:
+        chunk, last = frames.merged_chunk((face, after, target)) or self._made(after, target)
+        if last >= self._upto:
             self.tail.read_through(self._follower)
-        return made
+        return chunk, last
+
+    def _made(self, after: int, target: int) -> tuple[bytes, int]:
+        frames, face, gathering = self._follower.frames, self._face, self._gathering
+        if gathering is None or gathering.after != after or gathering.is_between_chunks:
+            segment = frames.segment_after(after)
+            if segment.merges_little:
+                return frames.chunk(face, after, min(target, segment.last))
+        if gathering is None or gathering.after != after:
+            gathering = self._gathering = _Gathering(frames, face, after)
+        chunk, last = gathering.chunk(target)
+        frames.keep_merged_chunk((face, after, target), chunk, last)
+        return chunk, last
 
     def load(self, index: int, tail: Tail) -> None:
         """As of the follower."""
@@ -99,6 +105,8 @@ class _Gathering:
     A face that remembers something has a state after `after`, which is made of what comes before. It goes the same
     way, unsent. Its state before the segment in which the tail goes on is kept, because it would otherwise be made
     there of all earlier entries one by one.
+
+    It stops before a segment that merges little, unless it is only on its way to `after`.
 
     Attributes:
         after: The offset after which the next chunk begins.
@@ -132,9 +140,16 @@ class _Gathering:
         self.after = self._framed
         return chunk, self._framed
 
+    @property
+    def is_between_chunks(self) -> bool:
+        """Whether it has come to `after`, and has gathered nothing of what comes next."""
+        return self._framed == self.after and not self._entries
+
     def _gather(self, upto: int) -> None:
         while self._gathered < upto and self._size_bytes < CHUNK_BYTES:
             segment = self._frames.segment_after(self._gathered)
+            if self._framed == self.after and self._entries and segment.merges_little:
+                return
             for entry in segment.merged(self._gathered, min(segment.last, upto)):
                 self._entries.append(entry)
                 self._gathered = entry.offset

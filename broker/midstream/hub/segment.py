@@ -9,6 +9,8 @@ from midstream.log.merging import merge
 
 SEGMENT_ENTRIES: Final = 256
 """Entries of one segment."""
+MERGED_SHARE: Final = 8
+"""A full segment is sent in merged entries if at most one in so many of its entries is left."""
 OVERHEAD_BYTES: Final = 150
 """What an entry costs besides its content, roughly."""
 FRAME_BYTES: Final = 41
@@ -94,6 +96,12 @@ class Segment:
             self._grow(_merged_bytes(longer) - _merged_bytes(merged))
             merged = longer
         return merged
+
+    @property
+    def merges_little(self) -> bool:
+        """Whether it is full, and merging leaves so much of it that its frames, which all tails share, cost less."""
+        count = len(self.entries)
+        return count == SEGMENT_ENTRIES and len(self.merged(self.first - 1, self.last)) > count // MERGED_SHARE
 
     @property
     def text_bytes(self) -> int:
