@@ -20,6 +20,7 @@ from midstream.log.roll import Kind, Roll
 
 logger = logging.getLogger(__name__)
 
+VERSION: Final = version("midstream")
 SIGN_S: Final = 2.0
 """The time between two signs of a process."""
 HOST_CHARS: Final = 32
@@ -65,7 +66,7 @@ class Presence:
         self._lasting = {  # read once: the version is in a file
             "host": socket.gethostname(),
             "pid": os.getpid(),
-            "version": version("midstream"),
+            "version": VERSION,
             "python": platform.python_version(),
             "started_ms": time.time_ns() // 1_000_000,
         }
