@@ -15,6 +15,7 @@ What is sent to the server is made of the script's file once, when this module i
 So names cost a server nothing. Functions and tables that were made for each call took 1 us of the 7 for an append.
 """
 
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -42,9 +43,14 @@ class Call:
         grows: The script makes a log longer. A server that is out of memory refuses it, and no other one (PROTOCOL:
             Seal/OOM).
         file: The script's file, if it is not named as the call is.
+
+    Attributes:
+        name: The script's name.
+        script_sha: The name that a server gives to the script's source.
     """
 
     name: ClassVar[str]
+    script_sha: ClassVar[str]
     _number_of_keys: ClassVar[int]
     _ends_in_sequence: ClassVar[bool]
 
@@ -67,7 +73,9 @@ class Call:
                 _local(f"{name}, {name}_first", f"ARGV, {number}") if is_sequence else _local(name, f"ARGV[{number}]")
             )
         head = "#!lua" if grows else "#!lua flags=allow-oom"
-        SOURCES[cls.name] = "\n".join((head, *variables, _with_positions(_script(file or cls.name))))
+        source = "\n".join((head, *variables, _with_positions(_script(file or cls.name))))
+        SOURCES[cls.name] = source
+        cls.script_sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
 
     def words(self) -> tuple[list[Key], list[Argument]]:
         """Return the keys and the arguments in their order."""
