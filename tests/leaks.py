@@ -22,6 +22,13 @@ RUN_TAG = f"{RUN_VARIABLE}={os.getpid()}".encode()
 # Processes that live as long as the test run; what they fork counts as ours.
 LASTING: set[int] = set()
 
+IS_KERNELS = 0x0020_0000
+"""The flag of a thread of the kernel in `/proc/<pid>/stat`."""
+
+# Processes that no test has started, by id and by the inode of their folder, which another one of that id has not.
+# To read at each test what every process is would take most of the time of a short one.
+_FOREIGN: set[tuple[int, int]] = set()
+
 _STREAM_KEY = re.compile(rb"^(?P<stream>.+:\{[^}]+\}):(state|log)$")
 _OVER = (b"ended", b"deleted")
 
@@ -100,20 +107,32 @@ def leftovers(before: Belongings) -> list[str]:
 def _processes() -> dict[int, str]:
     """Return our children, those of `LASTING`, and orphaned descendants.
 
-    Orphans still carry the run's tag in their environment; only theirs is read, for that is what takes time here.
-    The children of those are not named: a browser that tests share starts and ends its own at any time.
+    Orphans still carry the run's tag in their environment. The children of those are not named: a browser that tests
+    share starts and ends its own at any time.
     """
     ours, parents_of_ours, adopters = {}, {os.getpid(), *LASTING}, _ancestors()
-    for directory in Path("/proc").iterdir():
-        if not directory.name.isdecimal() or int(directory.name) in parents_of_ours:
+    with os.scandir("/proc") as entries:
+        others = [
+            (int(entry.name), entry.inode())
+            for entry in entries
+            if entry.name.isdecimal() and (int(entry.name), entry.inode()) not in _FOREIGN
+        ]
+    for pid, inode in others:
+        if pid in parents_of_ours:
             continue
+        directory = Path("/proc", str(pid))
         with suppress(OSError):  # it ended while we looked
-            parent = int((directory / "stat").read_bytes().rpartition(b")")[2].split()[1])
-            if parent in parents_of_ours or (
-                parent in adopters and RUN_TAG in (directory / "environ").read_bytes().split(b"\0")
-            ):
+            fields = (directory / "stat").read_bytes().rpartition(b")")[2].split()
+            parent = int(fields[1])
+            if int(fields[6]) & IS_KERNELS:
+                _FOREIGN.add((pid, inode))
+                continue
+            environment = b"" if parent in parents_of_ours else (directory / "environ").read_bytes()
+            if parent in parents_of_ours or (parent in adopters and RUN_TAG in environment.split(b"\0")):
                 command = (directory / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                ours[int(directory.name)] = command.strip() or "not waited for"
+                ours[pid] = command.strip() or "not waited for"
+            elif environment and RUN_TAG not in environment.split(b"\0"):  # it is empty while a program is loaded
+                _FOREIGN.add((pid, inode))
     # The tracker lives as long as the interpreter.
     return {pid: command for pid, command in ours.items() if "multiprocessing.resource_tracker" not in command}
 

@@ -45,7 +45,11 @@ def test_leftovers_are_a_child_and_an_orphan_and_a_listening_socket() -> None:
     before = leaks.Belongings.now()
     orphaned = "import subprocess as s; print(s.Popen(['sleep', '60'], stdout=s.DEVNULL, stderr=s.DEVNULL).pid)"
     orphan = int(subprocess.run([sys.executable, "-c", orphaned], check=True, capture_output=True, text=True).stdout)
-    with socket.socket() as listener, subprocess.Popen(["sleep", "61"]) as child:
+    waiting = "print(flush=True); import time; time.sleep(61)"  # until it says so, it can be without a command
+    child_of_ours = [sys.executable, "-c", waiting]
+    with socket.socket() as listener, subprocess.Popen(child_of_ours, stdout=subprocess.PIPE) as child:
+        assert child.stdout
+        child.stdout.readline()
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         left = leaks.leftovers(before)
@@ -53,7 +57,11 @@ def test_leftovers_are_a_child_and_an_orphan_and_a_listening_socket() -> None:
         subprocess.run(["kill", str(orphan)], check=True)
 
     assert sorted(left) == sorted(
-        [f"process {child.pid}: sleep 61", f"process {orphan}: sleep 60", f"socket: port {left[-1].split()[2]} to 0"]
+        [
+            f"process {child.pid}: {' '.join(child_of_ours)}",
+            f"process {orphan}: sleep 60",
+            f"socket: port {left[-1].split()[2]} to 0",
+        ]
     )
 
 
