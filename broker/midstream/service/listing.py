@@ -20,7 +20,10 @@ __all__ = ["Filter", "Listed", "Lists", "summary"]
 T = TypeVar("T")
 
 SLICE_ROWS: Final = 100
-"""Streams that are looked at in one round trip: Redis, and then this process, does nothing else for some 0.3 ms."""
+"""Streams that are looked at in one round trip. Redis, and then this process, does nothing else for 0.2 ms each.
+
+Where all facts of so many are read, it is 0.5 ms each.
+"""
 LISTS_AT_ONCE: Final = 4
 """Lists of all tenants that are made at once: each holds one of the process's connections."""
 
