@@ -88,8 +88,8 @@ async def caller_with(scope: Scope, *credentials: str) -> Caller:
     Raises:
         AccessError: None of them is valid.
     """
-    caller = await services_of(scope).caller(asker_of(scope), *credentials)
-    scope[CALLER] = caller
+    services: Services = scope["app"].services
+    caller = scope[CALLER] = await services.caller(asker_of(scope), *credentials)
     return caller
 
 

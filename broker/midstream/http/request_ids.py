@@ -21,7 +21,7 @@ def request_id(scope: Scope) -> str:
 
 def headers_of(scope: Scope) -> list[tuple[bytes, bytes]]:
     """Return the headers that name a request."""
-    value = request_id(scope).encode()
+    value = (scope.get(_ID) or request_id(scope)).encode()  # each tail has one by now
     return [(HEADERS[0], value), (HEADERS[1], value)]
 
 
