@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -168,8 +169,13 @@ def within(name: str, rooms: tuple[str, ...]) -> bool:
     return any(name == room or name.startswith(f"{room}.") for room in rooms)
 
 
-def imports(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield line and full name of everything that a file imports, wherever in it."""
+@cache
+def imports(path: Path) -> tuple[tuple[int, str], ...]:
+    """Return line and full name of everything that a file imports, wherever in it."""
+    return tuple(_imports(path))
+
+
+def _imports(path: Path) -> Iterator[tuple[int, str]]:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
@@ -178,6 +184,13 @@ def imports(path: Path) -> Iterator[tuple[int, str]]:
             base = [*package[: len(package) - node.level + 1]] if node.level else []
             module = ".".join([*base, *([node.module] if node.module else [])])
             yield from ((node.lineno, f"{module}.{alias.name}") for alias in node.names)
+
+
+@cache
+def calls(path: Path) -> frozenset[str]:
+    """Return the names of all functions, methods and classes that a file calls."""
+    called = (node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call))
+    return frozenset(getattr(func, "attr", getattr(func, "id", "")) for func in called)
 
 
 def test_every_file_belongs_to_a_room_of_the_table() -> None:
@@ -228,12 +241,7 @@ def test_a_package_stays_in_its_rooms(package: str) -> None:
 @pytest.mark.parametrize("name", MADE_ONLY_IN)
 def test_access_to_streams_is_given_in_one_place(name: str) -> None:
     """I7."""
-    makers = {
-        module
-        for path, module in FILES.items()
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) == name
-    }
+    makers = {module for path, module in FILES.items() if name in calls(path)}
     assert makers == {MADE_ONLY_IN[name]}
 
 
