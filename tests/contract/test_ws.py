@@ -46,6 +46,23 @@ async def test_the_same_entries_as_by_sse(client: httpx2.AsyncClient, talk: Talk
     assert entries == [{"offset": event.id, **event.data} for event in events]
 
 
+async def test_what_is_logged_comes_in_merged_entries_on_request(talk: Talk) -> None:
+    """Read/Coalesced, I5: for all k."""
+    await talk.say(type="start", request=START)
+    stream_id = (await talk.hear("started"))["id"]
+    entries = (await talk.entries(stream_id))[stream_id]
+    whole = "".join(entry.get("text", "") for entry in entries)
+    for after in range(len(entries)):
+        await talk.say(type="tail", id=stream_id, after=after, catchup="coalesced")
+        merged = (await talk.entries(stream_id))[stream_id]
+        before = "".join(entry.get("text", "") for entry in entries[:after])
+        assert before + "".join(entry.get("text", "") for entry in merged) == whole
+        assert len(merged) <= 4
+        assert next(entry.get("first", entry["offset"]) for entry in merged) == after + 1
+    await talk.say(type="tail", id=stream_id, catchup="all")
+    assert (await talk.hear("error"))["code"] == "bad_message"
+
+
 async def test_many_streams_on_one_socket_each_in_order(talk: Talk) -> None:
     """Ws/Messages."""
     ids = []

@@ -201,7 +201,7 @@ class _Conversation:
             case Start():
                 await self._start(caller, message)
             case Follow(id=stream_id, ref=ref):
-                await self._follow(caller, stream_id, message.after, {"type": "tailing", "id": stream_id, "ref": ref})
+                await self._follow(caller, message, {"type": "tailing", "id": stream_id, "ref": ref})
             case About(type="leave", id=stream_id):
                 if sink := self._sinks.pop(stream_id, None):
                     sink.drop()
@@ -219,11 +219,12 @@ class _Conversation:
         stream, is_new = await caller.streams.start(message.request, message.idempotency_key or None)
         answer = {"type": "started", "id": stream.id, "created": is_new, "ref": message.ref}
         if message.tail:
-            await self._follow(caller, stream.id, 0, answer)
+            await self._follow(caller, Follow(type="tail", id=stream.id), answer)
         else:
             await self._outbox.answer(**answer)
 
-    async def _follow(self, caller: Caller, stream_id: str, after: int, answer: dict[str, Any]) -> None:
+    async def _follow(self, caller: Caller, message: Follow, answer: dict[str, Any]) -> None:
+        stream_id, after = message.id, message.after
         self._check_room(stream_id)
         sink = SocketSink(self._outbox, stream_id, lambda sink: self._forget(stream_id, sink))
         async with caller.streams.follow(stream_id, after) as follower:
@@ -231,7 +232,8 @@ class _Conversation:
                 detail = f"The entries before offset {follower.first} are gone."
                 raise Problem(410, "cursor_trimmed", detail, id=stream_id, first_offset=follower.first)
             ahead = after > follower.tail
-            sink.tail = follower.join(OBJECTS, after)
+            join = follower.join_merged if message.catchup == "coalesced" else follower.join
+            sink.tail = join(OBJECTS, after)
         previous = self._sinks.get(stream_id)
         self._sinks[stream_id] = sink
         if previous is not None:

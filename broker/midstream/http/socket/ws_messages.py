@@ -45,6 +45,7 @@ class Follow(_Message):
     type: Literal["tail"]
     id: str
     after: int = Field(default=0, ge=0, le=10**15 - 1)
+    catchup: Literal["plain", "coalesced"] = Field(default="plain", description="how what is logged now is sent")
 
 
 class About(_Message):
