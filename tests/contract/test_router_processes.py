@@ -66,6 +66,26 @@ async def test_processes_share_one_server(tmp_path: Path) -> None:
             pass
 
 
+async def test_the_server_outlives_the_process_that_runs_it_until_the_others_have_left(tmp_path: Path) -> None:
+    """Router/Embedded."""
+    settings = Settings(data_dir=tmp_path)
+    first, second = own_server(settings), own_server(settings)
+    address = await first.__aenter__()
+    await second.__aenter__()
+    leaving = asyncio.create_task(first.__aexit__(None, None, None))
+    async with midstream.produce(address) as out:
+        await out.text("I have not ended yet.")
+    assert not leaving.done()
+    await second.__aexit__(None, None, None)
+    await leaving
+    async with own_server(settings.model_copy(update={"drain_s": 0.0, "broker_drain_ms": 1})):
+        third = own_server(settings)
+        await third.__aenter__()
+    await third.__aexit__(None, None, None)  # it was not waited for any longer
+    with pytest.raises(midstream.ProduceError, match="log_unavailable"):
+        await midstream.produce(address).__aenter__()
+
+
 async def test_the_page_works_as_printed(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Produce/Address."""
     monkeypatch.setenv("MIDSTREAM_REDIS_URL", redis_url)

@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 from typing import Final
 
+USERS: Final = "users"
+"""The file whose lock each process shares that uses the folder's server."""
 PRIVATE: Final = 0o700
 PRIVATE_FILE: Final = 0o600
 
@@ -40,3 +42,39 @@ def lock(directory: Path) -> int:
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
     return descriptor
+
+
+class Users:
+    """One process' part in a lock that all users of the folder's server share; whoever runs it can wait for the rest.
+
+    Args:
+        directory: The data folder, which is there.
+
+    Raises:
+        FolderError: It cannot be written.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        try:
+            self._file = os.open(directory / USERS, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
+        except OSError as error:
+            raise FolderError(f"MIDSTREAM_DATA_DIR={directory}: {error.strerror}") from None
+
+    def join(self) -> bool:
+        """Take part in the lock; return False if the server is being stopped."""
+        return self._lock(fcntl.LOCK_SH)
+
+    def are_gone(self) -> bool:
+        """Tell whether nobody else takes part; then nobody can join any more until this one leaves."""
+        return self._lock(fcntl.LOCK_EX)
+
+    def leave(self) -> None:
+        """Take part no longer."""
+        os.close(self._file)
+
+    def _lock(self, kind: int) -> bool:
+        try:
+            fcntl.flock(self._file, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True

@@ -5,13 +5,13 @@ import logging
 import os
 import subprocess
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
 from midstream.embedded.awaited_reply import POLL_S, replies
-from midstream.embedded.data_folder import FolderError, FolderTakenError, lock
+from midstream.embedded.data_folder import FolderError, FolderTakenError, Users, lock
 from midstream.embedded.dying_child import dying_with_this_process
 from midstream.embedded.valkey_words import LONGEST_SOCKET_PATH, OWNER_ALONE, PING, valkey_words
 from midstream.settings import Settings
@@ -42,33 +42,52 @@ async def own_server(settings: Settings) -> AsyncIterator[str]:
     path = str(settings.data_dir.absolute() / "valkey" / "socket")
     if len(os.fsencode(path)) > LONGEST_SOCKET_PATH:
         raise FolderError(f"MIDSTREAM_DATA_DIR: {path} is too long for the path of a socket")
-    try:
-        async with asyncio.timeout(START_S):
-            descriptor = await _locked(settings.data_dir, path)
-    except TimeoutError:
-        raise ServerError(f"the process that has {settings.data_dir} serves no log at {path}") from None
     address = f"unix://{quote(path)}"
-    if descriptor is None:
-        logger.warning("MIDSTREAM_REDIS_URL is not set: the server that has %s is used", settings.data_dir)
-        yield address
-        return
-    try:
-        async with _running(settings, path, descriptor):
-            logger.warning("MIDSTREAM_REDIS_URL is not set: this process runs a server in %s", settings.data_dir)
-            yield address
-    finally:
-        os.close(descriptor)
-
-
-async def _locked(folder: Path, path: str) -> int | None:
-    """Return the lock of the folder, or None as soon as the one who has it serves."""
-    while True:
+    async with AsyncExitStack() as stack:
         try:
-            return lock(folder)
-        except FolderTakenError:
-            if await replies(lambda: asyncio.open_unix_connection(path), *PING):
-                return None
+            async with asyncio.timeout(START_S):
+                descriptor, users = await _locked(settings.data_dir, path)
+        except TimeoutError:
+            raise ServerError(f"the process that has {settings.data_dir} serves no log at {path}") from None
+        if descriptor is not None:
+            stack.callback(os.close, descriptor)
+        stack.callback(users.leave)  # before the folder is anybody else's
+        if descriptor is None:
+            logger.warning("MIDSTREAM_REDIS_URL is not set: the server that has %s is used", settings.data_dir)
+        else:
+            await stack.enter_async_context(_running(settings, path, descriptor))
+            stack.push_async_callback(_until_alone, users, settings.drain_s + settings.broker_drain_ms / 1_000)
+            logger.warning("MIDSTREAM_REDIS_URL is not set: this process runs a server in %s", settings.data_dir)
+        yield address
+
+
+async def _locked(folder: Path, path: str) -> tuple[int | None, Users]:
+    """Return the lock of the folder, or None as soon as the one who has it serves; and a part in the server's use."""
+    users: Users | None = None
+    try:
+        while True:
+            descriptor: int | None = None
+            with suppress(FolderTakenError):
+                descriptor = lock(folder)
+            users = users or Users(folder)
+            is_joined = users.join()
+            if descriptor is not None:
+                return descriptor, users
+            if is_joined and await replies(lambda: asyncio.open_unix_connection(path), *PING):
+                return None, users
             await asyncio.sleep(POLL_S)
+    except BaseException:
+        if users is not None:
+            users.leave()
+        raise
+
+
+async def _until_alone(users: Users, limit_s: float) -> None:
+    """Return when no other process uses the server, or after so long."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(limit_s):
+            while not users.are_gone():  # noqa: ASYNC110 - no event comes from other processes
+                await asyncio.sleep(POLL_S)
 
 
 @asynccontextmanager
