@@ -40,6 +40,14 @@ def test_what_is_divided_is_divided_in_the_whole_text(last_break: Callable[[str]
     assert ends <= WORDS
 
 
+@settings(max_examples=200)
+@given(text=st.text("aB. \n!?\u3002)\u0301\u200d3"), cut=st.integers(0, 60))
+def test_what_was_looked_at_is_not_looked_at_again(text: str, cut: int) -> None:
+    """Nor is a sentence missed by that."""
+    if not sentence_break(text[:cut]):
+        assert sentence_break(text, min(cut, len(text))) == sentence_break(text)
+
+
 def test_words_and_sentences_come_as_soon_as_they_are_whole() -> None:
     every = set(range(1, len(TEXT)))
     words, sentences = (

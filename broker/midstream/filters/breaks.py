@@ -23,6 +23,8 @@ _SENTENCE: Final = regex.compile(
     r"(?=[^\s\p{M}\p{Cf}\p{SB=ST}\p{SB=AT}])"
 )
 """The end of a sentence, with the space after it, and something that begins the next one."""
+_BETWEEN: Final = regex.compile(r"[\s\p{SB=ST}\p{SB=AT}\p{SB=CL}\p{M}\p{Cf}]")
+"""What may stand between the last letter of a sentence and the first one of the next."""
 _LOOK_BACK_CHARS: Final = 512
 """Longest part of a text's end in which a break between words is looked for at first."""
 
@@ -39,10 +41,17 @@ def word_break(text: str) -> int:
     return 0
 
 
-def sentence_break(text: str) -> int:
-    """Return the last place between two sentences; 0: there is none."""
+def sentence_break(text: str, seen: int = 0) -> int:
+    """Return the last place between two sentences; 0: there is none.
+
+    Args:
+        text: What may be divided.
+        seen: So many of its first characters have no such place among them, so they are not looked at again.
+    """
+    while seen and _BETWEEN.match(text[seen - 1]):
+        seen -= 1  # the end of a sentence may have begun there
     at = 0
-    for match in _SENTENCE.finditer(text):
+    for match in _SENTENCE.finditer(text, seen):
         at = match.end()
     return at
 
@@ -55,7 +64,11 @@ def grapheme_break(text: str) -> int:
     return at
 
 
-_BREAKS: Final[dict[Mode, Callable[[str], int]]] = {"word": word_break, "sentence": sentence_break}
+_BREAKS: Final[dict[Mode, Callable[[str, int], int]]] = {
+    "word": lambda text, _: word_break(text),
+    "sentence": sentence_break,
+}
+_HELD: Final = "held"
 
 
 def forced_break(text: str) -> int:
@@ -68,12 +81,14 @@ def chunker(mode: Mode, hold_bytes: int) -> Filter:
     last_break = _BREAKS[mode]
 
     def chunking(delta: Delta, context: FilterContext) -> Delta | list[Delta | Hold]:
+        held = context.memory.pop(_HELD, "")
         if context.is_last or not isinstance(delta, Text | Reasoning):
             return delta
         text = delta.text
-        at = last_break(text)
+        at = last_break(text, len(held) if text.startswith(held) else 0)
         while len((rest := text[at:]).encode()) > hold_bytes:
             at += forced_break(rest) or len(rest)
+        context.memory[_HELD] = rest
         return [with_string(delta, text[:at]), Hold(with_string(delta, text[at:]))]
 
     return chunking
