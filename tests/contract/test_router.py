@@ -78,7 +78,7 @@ async def test_one_user_never_meets_another(client: httpx2.AsyncClient) -> None:
         assert (await talk.hear("error"))["code"] == "stream_not_found"
         for key in ("any", ""):
             await talk.say(type="auth", key=key)
-            assert (await talk.hear("error"))["code"] == "unauthorized"
+            assert (await talk.hear("error"))["code"] == "named_by_app"
     named = await client.post("/v1/streams", json=EXTERNAL | {"user": "bob"})
     assert named.status_code == 400
     await ended(client, stream_id)
@@ -204,7 +204,7 @@ async def test_keys_and_tokens_of_a_broker_count_for_nothing(redis_url: str, mon
         async with dial(client, additional_headers=ADA | key) as talk:
             await talk.hear("ready")
             await talk.say(type="auth", key="a-key-of-a-broker-of-the-same-redis")
-            assert (await talk.hear())["code"] == "unauthorized"
+            assert (await talk.hear())["code"] == "named_by_app"
         del client.headers["X-User"]
         assert (await client.get("/v1/streams", headers=key)).status_code == 401
 

@@ -30,8 +30,8 @@ class LiveText:
             case "reasoning":
                 echo(data["text"], dim=True, nl=False, err=True)
                 self._in_line = not data["text"].endswith("\n")
-            case "start" | "usage" | "tool_input":
-                pass  # the end, or the whole call, repeats it
+            case "start" | "usage" | "tool_input" | "step":
+                pass  # the end, or the whole call, repeats it; what a step holds is for operators
             case "end":
                 self._note(_ending(data))
             case "reset":

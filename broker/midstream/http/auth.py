@@ -15,6 +15,8 @@ from midstream.operate.operator import Operator
 from midstream.service.caller import Caller
 from midstream.service.services import Services
 
+BY_APP: Final = "midstream.by_app"
+"""Whether a request's scope says that an app has named its sender."""
 REFUSAL: Final = "midstream.refusal"
 """Where a request's scope holds the problem by which an app refuses its sender."""
 IN_URLS: Final = ("token", "access_token", "key", "api_key")
@@ -99,6 +101,7 @@ def admit(scope: Scope, services: Services, word: AppCaller | Problem) -> None:
         scope[REFUSAL] = word
     else:
         scope[CALLER] = services.trusted_caller(word.grant, asker_of(scope))
+        scope[BY_APP] = True
 
 
 async def _services(connection: HTTPConnection) -> Services:

@@ -13,7 +13,7 @@ from midstream import counters
 from midstream.access.grant import Scope
 from midstream.access.refusals import AccessError, LimitExceededError
 from midstream.faces.objects import ObjectsFace
-from midstream.http.auth import caller_of, caller_with, services_of
+from midstream.http.auth import BY_APP, caller_of, caller_with, services_of
 from midstream.http.cors import is_foreign
 from midstream.http.fast_path.wire import SOCKET_EXTENSION
 from midstream.http.noted_errors import noted
@@ -191,9 +191,8 @@ class _Conversation:
         if not isinstance(message, Auth):
             caller.check()
         match message:
-            case Auth(ref=ref):
-                self.credential.admit(await caller_with(self._scope, message.key))
-                await self._outbox.answer(type="ready", ref=ref)
+            case Auth():
+                await self._renew(message)
             case Ping(ref=ref):
                 await self._outbox.answer(type="pong", ref=ref)
             case Produce() | Append() | Lease() | Seal():
@@ -210,6 +209,12 @@ class _Conversation:
                 state = await (await caller.streams.find(stream_id, Scope.STOP)).cancel()
                 facts = {"status": state.status, "outcome": state.outcome or None}
                 await self._outbox.answer(type="cancelling", id=stream_id, ref=ref, **facts)
+
+    async def _renew(self, message: Auth) -> None:
+        if BY_APP in self._scope:
+            raise Problem(403, "named_by_app", "The app says who you are: to be somebody else, open a socket.")
+        self.credential.admit(await caller_with(self._scope, message.key))
+        await self._outbox.answer(type="ready", ref=message.ref)
 
     async def _start(self, caller: Caller, message: Start) -> None:
         self._check_room("")
