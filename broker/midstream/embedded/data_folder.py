@@ -45,7 +45,7 @@ def lock(directory: Path) -> int:
 
 
 class Users:
-    """One process' part in a lock that all users of the folder's server share; whoever runs it can wait for the rest.
+    """One process' part in a lock that all users of the folder's server share, so that its owner can wait for them.
 
     Args:
         directory: The data folder, which is there.

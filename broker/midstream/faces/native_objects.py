@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from midstream.faces.delegating import DelegatingFace
+from midstream.faces.face_base import FaceBase
 from midstream.faces.growing_json import GrowingJson
 from midstream.faces.native import NativeFace
 from midstream.log.entries import Stored, decode
@@ -10,7 +10,7 @@ from midstream.log.entries import Stored, decode
 _DATA_END: Final = b"}\n\n"
 
 
-class NativeObjectsFace(DelegatingFace[NativeFace]):
+class NativeObjectsFace(FaceBase[NativeFace]):
     """The frames of the native face; those of a text and the end may have `partial` as well."""
 
     def begin(self) -> GrowingJson:

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from midstream.faces.delegating import DelegatingFace
+from midstream.faces.face_base import FaceBase
 from midstream.faces.growing_json import GrowingJson
 from midstream.faces.sse_frames import sse_frame
 from midstream.faces.ui_messages import UiMessagesFace, UiMessagesState
@@ -14,7 +14,7 @@ PART: Final = b'{"type":"data-object","id":"object","data":%b}'
 State = tuple[UiMessagesState, GrowingJson]
 
 
-class UiObjectsFace(DelegatingFace[UiMessagesFace]):
+class UiObjectsFace(FaceBase[UiMessagesFace]):
     """The frames of a message's face, with a part before those of a text or the end."""
 
     def begin(self) -> State:

@@ -11,7 +11,7 @@ Inner = TypeVar("Inner", NativeFace, UiMessagesFace)
 
 
 @dataclass(frozen=True)
-class DelegatingFace(Generic[Inner]):
+class FaceBase(Generic[Inner]):
     """The part that the faces with the growing value of an answer in JSON have in common.
 
     Attributes:
