@@ -32,6 +32,7 @@ IMPORTS = (
     "midstream.cli.main",
     "midstream.cli.serve",
     "midstream.producer.entrance",
+    "httpcore2",  # which a command of the command line imports with its first request
 )
 ROOT = Path(__file__).parents[1]
 PROGRAMS = {
@@ -45,9 +46,10 @@ PROGRAMS = {
 
 
 class Wish(TypedDict):
-    """What to start: `python -m` a name of `PROGRAMS`, with further arguments; both output streams go to `log`."""
+    """What to start: `python -m` a name of `PROGRAMS`, with further arguments; output goes to `log` and `errors`."""
 
     log: str
+    errors: str
     environment: dict[str, str]
     arguments: list[str]
     folder: str
@@ -140,10 +142,32 @@ class ForkServer:
         """Start a process in `folder`."""
         loop = asyncio.get_running_loop()
         transport, forked = await loop.create_unix_connection(Forked, self._path)
-        wish = Wish(log=str(log), environment=environment, arguments=arguments, folder=str(folder))
+        wish = Wish(log=str(log), errors="", environment=environment, arguments=arguments, folder=str(folder))
         transport.write(json.dumps(wish).encode() + b"\n")
         await forked.started
         return forked
+
+    def run(self, arguments: list[str], timeout_s: float) -> "subprocess.CompletedProcess[str]":
+        """Run a process to its end, in this environment and folder.
+
+        Raises:
+            TimeoutError: It still runs; the end of the server kills it.
+        """
+        with tempfile.TemporaryDirectory() as name, socket.socket(socket.AF_UNIX) as server:
+            log, errors = Path(name, "log"), Path(name, "errors")
+            wish = Wish(
+                log=str(log),
+                errors=str(errors),
+                environment=dict(os.environ),
+                arguments=arguments,
+                folder=str(Path.cwd()),
+            )
+            server.settimeout(timeout_s)
+            server.connect(self._path)
+            server.sendall(json.dumps(wish).encode() + b"\n")
+            with server.makefile() as answers:
+                (_, code) = (int(line.split()[1]) for line in answers)
+            return subprocess.CompletedProcess(arguments, code, log.read_text(), errors.read_text())
 
     def close(self) -> None:
         """Kill it and all that it has forked."""
@@ -235,8 +259,9 @@ def _become(wish: Wish) -> None:
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     log = os.open(wish["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    errors = os.open(wish["errors"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC) if wish["errors"] else log
     nothing = os.open(os.devnull, os.O_RDONLY)
-    for new, old in ((nothing, 0), (log, 1), (log, 2)):
+    for new, old in ((nothing, 0), (log, 1), (errors, 2)):
         os.dup2(new, old)
     os.environ.clear()
     os.environ.update(wish["environment"])

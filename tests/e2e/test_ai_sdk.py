@@ -36,7 +36,8 @@ async def run(node: str, system: System, major: int, *options: str, **environmen
 
 
 def test_the_modules_types_hold_under_strict(node: str) -> None:
-    flags = ("--strict", "--noEmit", "--target", "ES2022", "--module", "nodenext")
+    # TypeScript's own files for browsers need no check by us.
+    flags = ("--strict", "--noEmit", "--skipDefaultLibCheck", "--target", "ES2022", "--module", "nodenext")
     checked = subprocess.run(
         [node, "node_modules/typescript/bin/tsc", *flags, "midstream.types.ts"],
         cwd=FOLDER,

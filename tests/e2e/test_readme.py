@@ -200,14 +200,10 @@ def test_the_first_screen(tmp_path: Path) -> None:
         up.end(signal.SIGINT)
 
 
-def test_the_greeting_is_what_it_prints(tmp_path: Path) -> None:
+def test_the_greeting_is_what_it_prints(up: Up) -> None:
     example = re.search(r"^midstream is up.*?Ctrl-C$", README, re.MULTILINE | re.DOTALL)
     assert example
-    running = Up(tmp_path / "data")
-    try:
-        printed = running.greeting.replace(running.url, ADDRESS).replace(str(tmp_path / "data"), ".midstream")
-    finally:
-        running.end(signal.SIGINT)
+    printed = up.greeting.replace(up.url, ADDRESS).replace(str(up.data_dir), ".midstream")
     assert printed.replace("demo/story", "local/smollm2").strip() == example.group()
 
 
