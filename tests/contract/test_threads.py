@@ -8,6 +8,7 @@ import httpx2
 import pytest
 from redis.asyncio import Redis
 
+from midstream.log.entries import Json
 from midstream.log.keys import Keys, new_id
 from midstream.log.log import Log
 from midstream.log.threads import Threads
@@ -138,3 +139,39 @@ async def test_of_many_starts_at_once_each_has_a_place_after_those_before(redis:
     assert [row.stream_id for row in await threads.next("acme", "t", 0, 100)][:40] == [
         row.stream_id for row in reversed(before)
     ]
+
+
+async def echo(messages: list[Json], _: Json) -> AsyncIterator[str]:
+    """Answer with what was sent."""
+    yield " | ".join(f"{message['role']}: {message['content']}" for message in messages)
+
+
+async def test_a_start_goes_on_with_its_thread(settings: Settings) -> None:
+    """Threads/Continue, Create/Idempotent."""
+    with_app = settings.model_copy(update={"apps": {"echo": f"{__name__}:echo"}})
+    async with served(with_app) as client:
+
+        async def turn(text: str, key: str | None = None, **more: Any) -> tuple[str, str]:
+            body = {"model": "app/echo", "thread": "t", "input": text} | more
+            headers = ADMIN | ({"Idempotency-Key": key} if key else {})
+            answer = await client.post("/v1/streams", json=body, headers=headers)
+            assert answer.is_success, answer.text
+            stream_id: str = answer.json()["id"]
+            state = await get(client, f"/v1/streams/{stream_id}", wait=10)
+            sent = " | ".join(f"{message['role']}: {message['content']}" for message in state["messages"])
+            assert state["output"]["text"] == sent, "what was sent can be read back"
+            return stream_id, sent
+
+        system = [{"role": "system", "content": "be kind"}, {"role": "user", "content": "one"}]
+        _, first = await turn("", messages=system, input=None)
+        _, second = await turn("two", continue_thread=True)
+        assert second == f"{first} | assistant: {first} | user: two"
+        third_id, third = await turn("three", "key", continue_thread=True, trim={"max_messages": 4})
+        assert third == f"system: be kind | user: two | assistant: {second} | user: three"
+        assert await turn("three", "key", continue_thread=True, trim={"max_messages": 4}) == (third_id, third)
+        thread = await get(client, "/v1/threads/t")
+        assert [row["content"] for row in thread["data"] if row["role"] == "user"] == ["one", "two", "three"]
+        body = {"model": "app/echo", "thread": "t", "input": "x" * 200, "continue_thread": True}
+        for faulty in ({"trim": {"max_chars": 100}}, {"thread": None}, {"continue_thread": False, "trim": {}}):
+            refused = await client.post("/v1/streams", json=body | faulty, headers=ADMIN)
+            assert (refused.status_code, refused.json()["code"]) == (400, "bad_request"), faulty

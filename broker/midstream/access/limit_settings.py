@@ -117,6 +117,12 @@ class LimitSettings(BaseSettings):
         le=MOST,
         description="a page of a thread's messages ends with the stream that makes it longer than this, in characters",
     )
+    thread_context_chars: int = Field(
+        default=200_000,
+        ge=1_000,
+        le=MOST,
+        description="most characters of a conversation that a start with `continue_thread` sends, as JSON",
+    )
     retention_s: int = Field(default=86_400, ge=1, le=LONGEST_S, description="how long an ended stream is kept")
     completed_retention_s: int = Field(default=0, ge=0, le=LONGEST_S, description=_OF_OUTCOME.format("completed"))
     failed_retention_s: int = Field(default=0, ge=0, le=LONGEST_S, description=_OF_OUTCOME.format("failed"))

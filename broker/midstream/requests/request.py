@@ -68,6 +68,15 @@ class Chunking(BaseModel):
     )
 
 
+class Trim(BaseModel):
+    """How much of a conversation is sent when a start goes on with its thread; see `requests/continuation.py`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_messages: int | None = Field(default=None, ge=1, description="The most messages.")
+    max_chars: int | None = Field(default=None, ge=1, description="The most characters of the messages as JSON.")
+
+
 class GenerationRequest(BaseModel):
     """One generation to run: which model, what to say to it, and how its stream behaves."""
 
@@ -111,6 +120,10 @@ class GenerationRequest(BaseModel):
     thread: str | None = Field(
         default=None, max_length=200, description="The conversation that the stream belongs to, for lists."
     )
+    continue_thread: bool | None = Field(
+        default=None, description="`true`: send the conversation of the thread so far before the prompt."
+    )
+    trim: Trim | None = Field(default=None, description="How much is sent with `continue_thread`.")
     user: str | None = Field(
         default=None,
         min_length=1,
@@ -131,6 +144,14 @@ class GenerationRequest(BaseModel):
         if not (self.input or self.messages):
             raise ValueError("the prompt is empty")
         self.as_messages()  # a summary that cannot be read is refused where it comes in
+        return self
+
+    @model_validator(mode="after")
+    def _goes_on_with_a_thread(self) -> Self:
+        if self.continue_thread and (not self.thread or self.producer == EXTERNAL):
+            raise ValueError("`continue_thread` needs a `thread`, and is not for external producers")
+        if self.trim is not None and not self.continue_thread:
+            raise ValueError("`trim` needs `continue_thread`")
         return self
 
     @field_validator("model")

@@ -28,6 +28,7 @@ from midstream.service.start_checks import runnable_model
 from midstream.service.start_counts import count_start
 from midstream.service.stream_handle import StreamHandle
 from midstream.service.taken_up import Place, place_of, steps_of
+from midstream.service.thread_history import with_history
 
 
 class CallerStreams:
@@ -133,9 +134,10 @@ class CallerStreams:
         grant = self.acting_for(request.user)
         with self._resources.tracing.start(self._asker.traceparent) as trace:
             allowances = self._resources.credentials.allowances(grant)
-            model = self.model_for(request)
+            sent = await with_history(self._resources, grant, request)
             new = new_stream_of(
-                *(request, model, grant, allowances),
+                *(request, self.model_for(sent), grant, allowances),
+                sent=sent,
                 origin=origin,
                 pointer=pointer,
                 trace=trace.context,

@@ -20,17 +20,20 @@ def new_stream_of(
     grant: Grant,
     allowances: Allowances,
     *,
+    sent: GenerationRequest | None = None,
     origin: Json | None = None,
     pointer: str = "",
     trace: str = "",
     idempotency_key: str | None = None,
 ) -> NewStream:
-    """Return the stream that a request of this model asks for.
+    """Return the stream that a request of this model asks for; `sent` is what is stored, where it is another request.
 
     Raises:
         UnwritableRequestError: It holds text that is no Unicode.
     """
     body, stored_origin, digest = encoded(request, origin)
+    if sent is not None and sent is not request:  # equal starts have the digest of what was asked for in common
+        body, _, _ = encoded(sent, origin)
     ttls_s = {outcome: request.ttl_s or allowances.retention_s(outcome) for outcome in OUTCOMES}
     return NewStream(
         digest=digest,

@@ -1,0 +1,105 @@
+"""What is sent of a conversation that goes on: as much of its end as a budget permits (PROTOCOL: Threads/Continue)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import orjson
+
+from midstream.log.entries import Json
+from midstream.requests.request import UnfitRequestError
+from midstream.requests.turns import Result, read_turn
+
+
+class TrimError(UnfitRequestError):
+    """What must be sent exceeds the budget."""
+
+    at = "trim"
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How much may be sent: messages (None: any number), and characters of their JSON."""
+
+    messages: int | None
+    chars: int
+
+    def fits(self, messages: Sequence[Json]) -> bool:
+        """Tell whether messages are within the budget."""
+        return (self.messages is None or len(messages) <= self.messages) and chars_of(messages) <= self.chars
+
+
+@dataclass(slots=True)
+class _Unit:
+    """Messages that are sent together or not at all: a message with calls, and the results of these calls."""
+
+    messages: list[Json] = field(default_factory=list)
+    is_new: bool = False
+
+    @property
+    def may_be_first(self) -> bool:
+        turn = read_turn(self.messages[0])
+        return self.is_new or (turn.role == "user" and not any(isinstance(part, Result) for part in turn.parts))
+
+
+def chars_of(messages: Sequence[Json]) -> int:
+    """Return the characters of messages as JSON."""
+    return sum(len(orjson.dumps(message).decode()) for message in messages)
+
+
+def continued(system: Sequence[Json], history: Sequence[Json], new: Sequence[Json], budget: Budget) -> list[Json]:
+    """Return the system messages, the end of a history that fits, and the new messages, all of which are sent.
+
+    Calls without results, and results without calls, are left out of the history. What is left of it begins with a
+    message of the user's.
+
+    Raises:
+        TrimError: What must be sent does not fit.
+    """
+    units = _units(history, new)
+    kept = [unit for unit in units if unit.is_new]
+    sent = [*system, *(message for unit in kept for message in unit.messages)]
+    if not budget.fits(sent):
+        raise TrimError(
+            f"Without any history {len(sent)} messages of {chars_of(sent)} characters are to be sent. Permitted are "
+            f"{budget.messages or 'any number'} of {budget.chars} (`trim`, MIDSTREAM_THREAD_CONTEXT_CHARS)."
+        )
+    for unit in reversed([unit for unit in units if not unit.is_new]):
+        longer = [*sent, *unit.messages]
+        if not budget.fits(longer):
+            break
+        sent = longer
+        kept.insert(0, unit)
+    while kept and not kept[0].may_be_first:
+        kept.pop(0)
+    return [*system, *(message for unit in kept for message in unit.messages)]
+
+
+def _units(history: Sequence[Json], new: Sequence[Json]) -> list[_Unit]:
+    units: list[_Unit] = []
+    open_ids: set[str] = set()  # of the calls of the last message
+    for at, message in enumerate([*history, *new]):
+        is_new = at >= len(history)
+        ids = {part.call_id for part in read_turn(message).parts if isinstance(part, Result)}
+        if ids and ids <= open_ids:
+            units[-1].messages.append(message)
+            units[-1].is_new |= is_new
+        elif is_new or not ids:
+            units.append(_Unit([message], is_new))
+            open_ids = set() if is_new else _call_ids(message)
+    return [each for unit in units if (each := _with_answered_calls(unit)).messages]
+
+
+def _call_ids(message: Json) -> set[str]:
+    return {call["id"] for call in message.get("tool_calls", ())}
+
+
+def _with_answered_calls(unit: _Unit) -> _Unit:
+    first, *results = unit.messages
+    calls = _call_ids(first) if first.get("role") == "assistant" else set()
+    answered = {part.call_id for each in results for part in read_turn(each).parts if isinstance(part, Result)}
+    if not calls or calls == answered or (unit.is_new and not results):
+        return unit
+    left = [call for call in first["tool_calls"] if call["id"] in answered]
+    bare = {name: value for name, value in first.items() if name != "tool_calls"}
+    message = bare | ({"tool_calls": left} if left else {})
+    return _Unit([message, *results] if left or bare.get("content") else results, unit.is_new)

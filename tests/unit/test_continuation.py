@@ -1,0 +1,79 @@
+"""How a conversation is trimmed: Threads/Continue."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from midstream.requests.continuation import Budget, TrimError, chars_of, continued
+
+Messages = list[dict[str, Any]]
+SYSTEM = {"role": "system", "content": "be kind"}
+NEW = {"role": "user", "content": "and now?"}
+
+
+def calling(*ids: str, content: str = "") -> dict[str, Any]:
+    calls = [{"id": each, "type": "function", "function": {"name": "f", "arguments": "{}"}} for each in ids]
+    return {"role": "assistant", "content": content, "tool_calls": calls}
+
+
+def result(call_id: str) -> dict[str, Any]:
+    return {"role": "tool", "tool_call_id": call_id, "content": "7"}
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> Messages:
+    """Draw turns: a message of the user's, and some of the model's, with calls of which some have results."""
+    history: Messages = []
+    number = 0
+    for _ in range(draw(st.integers(0, 6))):
+        history.append({"role": "user", "content": draw(st.text(max_size=20))})
+        for _ in range(draw(st.integers(0, 2))):
+            ids = [f"c{number + each}" for each in range(draw(st.integers(0, 3)))]
+            number += len(ids)
+            content = draw(st.text(max_size=20))
+            history.append(calling(*ids, content=content) if ids else {"role": "assistant", "content": content})
+            history += [result(each) for each in ids if draw(st.booleans())]
+    return history[draw(st.integers(0, 3)) :]
+
+
+def calls_and_results(messages: Messages) -> tuple[list[str], list[str]]:
+    calls = [call["id"] for message in messages for call in message.get("tool_calls", ())]
+    return calls, [message["tool_call_id"] for message in messages if message["role"] == "tool"]
+
+
+@given(history=histories(), most=st.none() | st.integers(1, 20), chars=st.integers(1, 1_500), has_system=st.booleans())
+def test_a_budget_is_kept_and_no_call_loses_its_result(
+    history: Messages, most: int | None, chars: int, has_system: bool
+) -> None:
+    """Threads/Continue."""
+    system, budget = [SYSTEM] * has_system, Budget(most, chars)
+    try:
+        sent = continued(system, history, [NEW], budget)
+    except TrimError:
+        assert not budget.fits([*system, NEW])
+        return
+    assert len(sent) <= (most or len(sent))
+    assert chars_of(sent) <= chars
+    assert sent[: len(system)] == system
+    assert sent[-1] == NEW
+    assert sent[len(system)]["role"] == "user"
+    calls, results = calls_and_results(sent)
+    assert sorted(calls) == sorted(results)
+    contents = [(each["role"], each["content"]) for each in sent[len(system) : -1]]
+    everything = [(each["role"], each["content"]) for each in history]
+    positions = iter(everything)
+    assert all(each in positions for each in contents), "in their order"
+    whole = continued(system, history, [NEW], Budget(None, 10**9))
+    assert sent[len(system) :] == whole[len(whole) - len(sent) + len(system) :], "the end of what could be sent"
+
+
+def test_results_that_the_start_brings_stay_with_the_calls_that_they_answer() -> None:
+    """Threads/Continue."""
+    old = [{"role": "user", "content": "x" * 500}, {"role": "user", "content": "add"}]
+    new = [result("a"), NEW]
+    whole = continued([], [*old, calling("a", "b")], new, Budget(None, 300))
+    assert whole == [{"role": "user", "content": "add"}, calling("a"), *new]
+    with pytest.raises(TrimError):
+        continued([], [*old, calling("a", "b")], new, Budget(2, 10_000))
