@@ -290,3 +290,14 @@ async def test_a_socket_starts_none(client: httpx2.AsyncClient) -> None:
         answer = await talk.hear("error")
     assert answer["code"] == "bad_request"
     assert (await client.get("/v1/streams")).json()["data"] == []
+
+
+async def test_an_intent_that_the_server_could_lose_is_not_logged(settings: Settings) -> None:
+    """Step/Producer: the server of the tests confirms sooner than it writes to its disk."""
+    begins = {"type": "step", "name": "pay", "key": "k1", "state": "begun", "arguments": {}}
+    async with inside.broker(settings.model_copy(update={"durable_intent": True})) as client:
+        producer = await begun(client)
+        assert refused(await producer.send(begins)) == (409, "unfit_server")
+        await producer.append(HI)
+        await producer.seal()
+        assert (await producer.ended())["tail"] == 3

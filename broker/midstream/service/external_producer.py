@@ -63,6 +63,9 @@ class ExternalProducer:
         """Append entries after offset `tail`, and renew the lease; return the new tail, and whether they were there."""
         await self._check()
         await self._check_room(len(entries))
+        is_durable = self._resources.settings.durable_intent and any(map(_begins_step, entries))
+        if is_durable:
+            await self._prove_disk()
         contents = [encode(entry) for entry in entries]
         try:
             new_tail, repeated = await self._resources.log.append(self._name, self._fence, tail, contents), False
@@ -72,8 +75,8 @@ class ExternalProducer:
                 raise _moved(mismatch.actual) from None
         except (StaleEpoch, StreamSealed) as error:
             raise self._refusal(error) from None
-        if self._resources.settings.durable_intent and any(_begins_step(entry) for entry in entries):
-            await self._until_on_disk()
+        if is_durable:
+            await self._resources.disk.wait()
         await self.renew()
         return new_tail, repeated
 
@@ -102,10 +105,10 @@ class ExternalProducer:
             raise StreamAbsent(id_of(self._name))
         return state
 
-    async def _until_on_disk(self) -> None:
-        """Return when what was appended is on the server's disk, as the mark of a paid call (Step/Once)."""
+    async def _prove_disk(self) -> None:
+        """Return if the intent of a step can be on the server's disk, as the mark of a paid call (Step/Once)."""
         try:
-            await self._resources.disk.wait()
+            await self._resources.disk.prove()
         except UnfitServer as error:
             raise ProducerRefusedError("unfit_server", str(error)) from None
 
