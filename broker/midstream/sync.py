@@ -111,6 +111,14 @@ class Midstream:
         """Return a page of streams, the newest first; see `midstream.Midstream.list`."""
         return self._run(self._client.list(status=status, thread=thread, limit=limit, cursor=cursor))
 
+    def threads(self, *, limit: int | None = None, cursor: str | None = None) -> dict[str, Any]:
+        """Return a page of threads; see `midstream.Midstream.threads`."""
+        return self._run(self._client.threads(limit=limit, cursor=cursor))
+
+    def thread(self, thread: str, *, limit: int | None = None, cursor: str | None = None) -> dict[str, Any]:
+        """Return a thread's messages; see `midstream.Midstream.thread`."""
+        return self._run(self._client.thread(thread, limit=limit, cursor=cursor))
+
     def cancel(self, stream_id: str) -> dict[str, Any]:
         """Stop a stream and return its state; see `midstream.Midstream.cancel`."""
         return self._run(self._client.cancel(stream_id))

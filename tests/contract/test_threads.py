@@ -8,6 +8,7 @@ import httpx2
 import pytest
 from redis.asyncio import Redis
 
+from midstream.client.client import Midstream
 from midstream.log.entries import Json
 from midstream.log.keys import Keys, new_id
 from midstream.log.log import Log
@@ -51,6 +52,9 @@ async def test_threads_are_listed_by_their_last_starts(client: httpx2.AsyncClien
         "active_ms": rivers["active_ms"],
     }
     rest = await get(client, "/v1/threads", cursor=listed["next_cursor"])
+    async with Midstream(str(client.base_url), "admin") as midstream:
+        assert await midstream.threads(limit=1) == listed
+        assert await midstream.thread("a/b?c d") == await get(client, "/v1/threads/a%2Fb%3Fc%20d")
     assert [row["id"] for row in rest["data"]] == ["a/b?c d"]
     assert rest["next_cursor"] is None
 

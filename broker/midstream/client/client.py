@@ -185,6 +185,22 @@ class Midstream:
         filters = {name: value for name, value in params.items() if value is not None}
         return await self._object("GET", "/v1/streams", params=filters)
 
+    async def threads(self, *, limit: int | None = None, cursor: str | None = None) -> dict[str, Any]:
+        """Return a page of threads, the last one first: `data` and `next_cursor`. Raises as `list`."""
+        params = {"limit": limit, "cursor": cursor}
+        options = {name: value for name, value in params.items() if value is not None}
+        return await self._object("GET", "/v1/threads", params=options)
+
+    async def thread(self, thread: str, *, limit: int | None = None, cursor: str | None = None) -> dict[str, Any]:
+        """Return a thread's messages: those of its last streams, or of the ones before a `next_cursor`.
+
+        Raises:
+            MidstreamError: There is no such thread, or the broker cannot be reached.
+        """
+        params = {"limit": limit, "cursor": cursor}
+        options = {name: value for name, value in params.items() if value is not None}
+        return await self._object("GET", f"/v1/threads/{quote(thread, safe='')}", params=options)
+
     async def cancel(self, stream_id: str) -> dict[str, Any]:
         """Stop a stream and return its state. A stream that has ended stays as it is.
 
