@@ -43,6 +43,11 @@ async def test_the_next_reader_needs_no_entry_of_the_log(hub: Hub, producer: Pro
     assert len(hub._resting) == 1
 
 
+async def test_a_log_whose_end_is_sent_right_after_a_page_was_read_rests_too(hub: Hub, producer: Producer) -> None:
+    await replayed(hub, producer.id, await ended(producer, 2_200))
+    assert len(hub._resting) == 1
+
+
 async def test_a_stream_that_was_deleted_meanwhile_is_absent(hub: Hub, log: Log, producer: Producer) -> None:
     await replayed(hub, producer.id, await ended(producer))
     await log.delete(producer.id, 1)

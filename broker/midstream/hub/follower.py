@@ -253,7 +253,8 @@ class Follower:
     @property
     def may_rest(self) -> bool:
         """Whether nobody uses it, and nothing that it knows can be outdated by a publication."""
-        is_unused = not (self.tails or self.waits or self._pins or self._tasks)
+        is_at_work = any(not task.done() for task in self._tasks)  # a task that has just sent the last entries is done
+        is_unused = not (self.tails or self.waits or self._pins or is_at_work)
         return is_unused and self.sync.ended and self.sync.phase is Phase.FOLLOWING
 
     def rest(self) -> None:
