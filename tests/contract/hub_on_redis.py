@@ -9,9 +9,7 @@ from midstream.hub.hub import Hub
 from midstream.log.connect import connect
 from midstream.log.errors import StreamAbsent
 from midstream.log.log import Log
-from tests.contract.producer_and_sink import Producer
-
-WINDOW_BYTES = 400_000
+from tests.contract.producer_and_sink import WINDOW_BYTES, Producer
 
 
 @pytest.fixture

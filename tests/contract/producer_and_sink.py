@@ -12,6 +12,7 @@ from midstream.log.log import Log
 from midstream.log.values import Ending, Fence
 from tests.contract.new_streams import create
 
+WINDOW_BYTES = 400_000
 END = encode(Entry(entries.END, {"outcome": "completed"}))
 FACE = NativeFace()
 

@@ -20,8 +20,7 @@ from midstream.hub.window import CHUNKS_SHARE
 from midstream.log.connect import connect
 from midstream.settings import Settings
 from tests import inside, sse
-from tests.contract.hub_on_redis import WINDOW_BYTES
-from tests.contract.producer_and_sink import Producer, RecordingSink
+from tests.contract.producer_and_sink import WINDOW_BYTES, Producer, RecordingSink
 from tests.contract.raw_connections import LONG, unread_tail
 
 pytest_plugins = ("tests.contract.hub_on_redis",)

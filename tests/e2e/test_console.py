@@ -99,9 +99,8 @@ async def test_a_stream_is_watched_paused_and_read_without_harm(tabs: "Tabs", br
     assert await page.locator("pre:visible").count() == 0
     await page.get_by_role("button", name="Show its content").click()
     seventh = (await broker.get(f"/v1/streams/{stream_id}/entries", params={"after": 6, "limit": 1})).json()["data"][0]
-    assert (
-        int(seventh["data"]["text"].split()[0]) >= 5
-    )  # a worker that is late merges words, here and in entries before
+    # A worker that is late merges words, in this entry and in those before it.
+    assert int(seventh["data"]["text"].split()[0]) >= 5
     await expect(page.locator("pre:visible")).to_have_text(seventh["data"]["text"])
     await page.get_by_text("The answer so far").click()
     await expect(page.locator(".panel[open] pre")).to_contain_text("1 2 3 4 5 ")
