@@ -1,5 +1,6 @@
 """Merged entries say what the log says, in fewer words. PROTOCOL: Read/Coalesced."""
 
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -81,3 +82,18 @@ def test_what_is_too_large_for_one_entry_is_divided_between_deltas(kind: str) ->
     large = [encode(Entry(kind, {field: "é" * MERGED_BYTES}))]
     assert [one.content for one in merged if len(one.content) > MERGED_BYTES] == large
     assert len(merged) < len(log)
+
+
+@pytest.mark.parametrize("kind", ["text", "tool_input"])
+def test_what_is_too_large_for_one_entry_is_not_joined_first(kind: str) -> None:
+    """Read/Memory."""
+    field = "text" if kind == "text" else "delta"
+    log = stored([Entry(kind, {field: "x" * MERGED_BYTES})] * 64)
+    tracemalloc.start()
+    try:
+        merged = merge(log)
+        most_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert merged == log
+    assert most_bytes < 6 * MERGED_BYTES

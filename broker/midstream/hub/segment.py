@@ -1,11 +1,15 @@
 """A run of a stream's entries in memory, with the frames made of them so far."""
 
+from bisect import bisect_right
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any, Final
 
 from midstream.faces.face import Face
 from midstream.log.entries import Stored
 from midstream.log.merging import merge
+
+_OFFSET: Final = attrgetter("offset")
 
 SEGMENT_ENTRIES: Final = 256
 """Entries of one segment."""
@@ -85,10 +89,23 @@ class Segment:
     def merged(self, after: int, upto: int) -> list[Stored]:
         """Return what the offsets after `after` up to `upto` hold, both within the segment, in merged entries.
 
-        Those of the whole segment are kept for all tails. As it grows, only what is new is merged with the last one.
+        Those of the whole segment are kept for all tails. Only those that `after` and `upto` cut are made anew.
         """
-        if after >= self.first or upto < self.last:
-            return merge(self.entries[after + 1 - self.first : upto + 1 - self.first])
+        merged = self._whole_merged()
+        begin, end = (bisect_right(merged, offset, key=_OFFSET) for offset in (after, upto))
+        if begin == end:
+            return merge(self._between(after, upto))
+        before, last = merged[begin - 1].offset if begin else self.first - 1, merged[end - 1].offset
+        if before < after:
+            front, begin = merge(self._between(after, merged[begin].offset)), begin + 1
+            return front + merged[begin:end] + merge(self._between(last, upto))
+        return merged[begin:end] + merge(self._between(last, upto))
+
+    def _between(self, after: int, upto: int) -> list[Stored]:
+        return self.entries[after + 1 - self.first : upto + 1 - self.first]
+
+    def _whole_merged(self) -> list[Stored]:
+        """Return the whole segment in merged entries. As it grows, only what is new is merged with the last one."""
         count, merged = self._merged
         if count < len(self.entries):
             longer = merged[:-1] + merge(merged[-1:] + self.entries[count:])
@@ -101,7 +118,7 @@ class Segment:
     def merges_little(self) -> bool:
         """Whether it is full, and merging leaves so much of it that its frames, which all tails share, cost less."""
         count = len(self.entries)
-        return count == SEGMENT_ENTRIES and len(self.merged(self.first - 1, self.last)) > count // MERGED_SHARE
+        return count == SEGMENT_ENTRIES and len(self._whole_merged()) > count // MERGED_SHARE
 
     @property
     def text_bytes(self) -> int:

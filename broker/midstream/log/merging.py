@@ -30,25 +30,31 @@ def merge(entries: list[Stored]) -> list[Stored]:
         while end < count and entries[end][2][0] == kind:  # by number: by name it takes twice as long
             end += 1
         if kind in _TEXTS:
-            run = entries[start:end]
-            merged += _joined(run, [content[1:] for _, _, content in run], run[0].content[:1])
+            merged += [_merged_text(run) for run in _fitting(entries[start:end])]
         elif kind == _INPUT:
-            merged += _merged_input(entries[start:end])
+            for run in _fitting(entries[start:end]):
+                merged += _merged_input(run) if len(run) > 1 else run
         else:
             merged += entries[start:end]
         start = end
     return merged
 
 
-def _joined(run: list[Stored], pieces: list[bytes], head: bytes, foot: bytes = b"") -> list[Stored]:
-    """Return a run of deltas of one part as one entry, or as several where it is too large for one."""
-    if len(run) == 1:
-        return run
-    content = head + b"".join(pieces) + foot
-    if len(content) <= MERGED_BYTES:
-        return [Stored(run[-1].offset, run[-1].epoch, content)]
+def _fitting(run: list[Stored]) -> list[list[Stored]]:
+    """Return a run in pieces that fit into one entry each, or are one. Nothing is copied before that is known."""
+    if len(run) == 1 or sum([len(content) for _, _, content in run]) <= MERGED_BYTES:
+        return [run]
     half = len(run) // 2
-    return _joined(run[:half], pieces[:half], head, foot) + _joined(run[half:], pieces[half:], head, foot)
+    return _fitting(run[:half]) + _fitting(run[half:])
+
+
+def _joined(run: list[Stored], pieces: list[bytes], head: bytes, foot: bytes = b"") -> Stored:
+    """Return deltas of one part as one entry."""
+    return run[0] if len(run) == 1 else Stored(run[-1].offset, run[-1].epoch, head + b"".join(pieces) + foot)
+
+
+def _merged_text(run: list[Stored]) -> Stored:
+    return _joined(run, [content[1:] for _, _, content in run], run[0].content[:1])
 
 
 def _merged_input(entries: list[Stored]) -> list[Stored]:
@@ -62,7 +68,7 @@ def _merged_input(entries: list[Stored]) -> list[Stored]:
             merged += stored
         else:  # texts can be joined as JSON writes them, without their quotes
             head = encode(Entry(TOOL_INPUT, call | {"delta": ""}))[: -len(_FOOT)]
-            merged += _joined(stored, [orjson.dumps(delta)[1:-1] for _, _, delta in run], head, _FOOT)
+            merged.append(_joined(stored, [orjson.dumps(delta)[1:-1] for _, _, delta in run], head, _FOOT))
     return merged
 
 
