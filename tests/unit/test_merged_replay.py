@@ -12,13 +12,14 @@ from midstream.hub.frames import CHUNK_BYTES, Frames
 from midstream.hub.lagging import Lagging
 from midstream.hub.log_sync import Event, LogSync
 from midstream.hub.merged_replay import merged_replay
-from midstream.hub.segment import Segment, start_of
+from midstream.hub.segment import Segment, index_of, start_of
 from midstream.hub.tail import Tail
 from midstream.hub.window import Window
 from midstream.log.entries import Entry, Stored, encode
 from midstream.log.merging import MERGED_BYTES
 from midstream.log.state import State
 from tests.unit.face_readers import Documents, Reading, documents_of_events, read_entries, read_ui_messages
+from tests.unit.random_answers import stored
 
 SMALL, LARGE = 20_000, 10_000_000
 """Bytes of a window: a segment of the logs below takes about 40,000 with its frames."""
@@ -146,6 +147,53 @@ def test_segments_that_merge_little_are_sent_as_to_all_others(name: str) -> None
         data = plain(face, log.entries[:1_280], max(after, 768), 1_280)
         assert data in sink.sent
         assert len(ids(sink.sent)) < 800
+
+
+SEGMENT_ONLY = 1
+"""A window that keeps one segment, as any does whose segments are larger than half of it."""
+
+
+@pytest.mark.parametrize("merges", [False, True])
+def test_a_window_of_one_segment_is_enough_wherever_a_tail_begins(merges: bool) -> None:
+    """Read/Memory: what a face's state is made of takes the place of what is sent next, which is read again."""
+    face, read = FACES["AI SDK"]
+    singles = [Entry("data", {"kind": "k", "n": number}) for number in range(600)]
+    for after in (0, 100, 300, 600, 1_100, 1_300):
+        log = LogInMemory(SEGMENT_ONLY, [*MIXED, *singles, *words(100), END])
+        sink = AllSink()
+        (merged_replay if merges else Tail)(log, face, after, None, None).begin(sink)
+        expected = plain(face, log.entries, 0, log.sync.tail)
+        whole = plain(face, log.entries, 0, after) + sink.sent
+        assert read(documents_of_events(whole)) == read(documents_of_events(expected))
+        assert len(log.loads) <= 3 * (index_of(log.sync.tail) + 1)
+
+
+def test_a_state_is_made_of_whole_segments() -> None:
+    """One that was read while more was appended may end early."""
+    face, _ = FACES["AI SDK"]
+    log = LogInMemory(LARGE, [*words(250), Entry("data", {"kind": "k"}), *words(50, "reasoning")])
+    log.window.forget("s")
+    short = Segment(0)
+    short.extend(log.entries[:200])
+    log.window.put("s", short)
+    sink = AllSink()
+    Tail(log, face, 256, None, None).begin(sink)
+    assert sink.sent == plain(face, log.entries, 256, log.sync.tail)
+
+
+def test_cursors_share_what_a_segment_merges_to() -> None:
+    """Read/Coalesced: what a cut leaves whole is not merged again for each cursor."""
+    segment = Segment(0)
+    log = [Entry("text", {"text": "x" * 20_000})] * 200 + [Entry("data", {"kind": "k"}), *words(20)]
+    segment.extend(stored(log))
+    kept = {id(one) for one in (*segment.merged(0, 221), *segment.entries)}
+    for after in range(0, 222, 13):
+        for upto in range(after, 222, 29):
+            merged = segment.merged(after, upto)
+            text = b"".join(content[1:] for _, _, content in merged)
+            assert text == b"".join(content[1:] for _, _, content in segment.entries[after:upto])
+            assert [one.offset for one in merged][-1:] == ([upto] if after < upto else [])
+            assert sum(id(one) not in kept for one in merged) <= 2, "what is left of the first one, and of the last"
 
 
 @pytest.mark.parametrize("name", FACES)

@@ -70,13 +70,14 @@ class Frames:
         size_bytes = 0
         while after < target and size_bytes < CHUNK_BYTES:
             index = index_of(after + 1)
+            before = self._state_before(face, index)  # first: to make it, segments may be read that this one yields to
             segment = self._window.get(self._sync.stream_id, index)
             if segment is None or not segment.first <= after + 1 <= segment.last:
                 if parts:
                     break
                 raise NotInMemory(index)
             upto = min(segment.last, target)
-            frames = segment.frames(face, self._state_before(face, index), after, upto)
+            frames = segment.frames(face, before, after, upto)
             frames_bytes = sum(map(len, frames))
             if size_bytes + frames_bytes > CHUNK_BYTES:
                 frames = _up_to(frames, CHUNK_BYTES - size_bytes)
@@ -93,7 +94,7 @@ class Frames:
         nearest, state = self._nearest_state(face, index)
         for earlier in range(nearest, index):
             segment = self._window.get(self._sync.stream_id, earlier)
-            if segment is None:
+            if segment is None or segment.last + 1 < start_of(earlier + 1):
                 raise NotInMemory(earlier)
             state = self._states[face, earlier + 1] = segment.state_after(face, state)
             if face.remembers_text:

@@ -38,6 +38,7 @@ class MergedReplay:
         self._upto = upto
         self._history = follower.frames.histories
         self._gathering: _Gathering | None = None
+        self._shared_upto = 0  # the last offset of a segment that merges little, once one was met
 
     @property
     def sync(self) -> Readable:
@@ -67,9 +68,12 @@ class MergedReplay:
 
     def _made(self, after: int, target: int) -> tuple[bytes, int]:
         frames, face, gathering = self._follower.frames, self._face, self._gathering
+        if after < self._shared_upto:
+            return frames.chunk(face, after, min(target, self._shared_upto))
         if gathering is None or gathering.after != after or gathering.is_between_chunks:
             segment = frames.segment_after(after)
             if segment.merges_little:
+                self._shared_upto = segment.last
                 return frames.chunk(face, after, min(target, segment.last))
         if gathering is None or gathering.after != after:
             gathering = self._gathering = _Gathering(frames, face, after)
