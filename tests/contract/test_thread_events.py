@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from midstream.http.app import create_app
+from midstream.hub.tail import Tail as StreamTail
 from midstream.settings import Settings
 from tests import inside
 from tests.contract.access_calls import ADMIN, bearer, read_token, served, started
@@ -163,3 +164,20 @@ async def test_a_wait_ends_with_its_credential_and_its_broker(settings: Settings
             assert (await tail.frame()).startswith("retry: ")
             with pytest.raises(StopAsyncIteration):
                 await tail.frame()
+
+
+async def test_a_stream_has_not_ended_because_its_tail_was_told_to_come_back(settings: Settings) -> None:
+    """Threads/Events, Read/Truthful: a drain reaches the tail of the stream before the reader of the thread."""
+    app = create_app(settings)
+    async with inside.worker(settings), inside.served(settings, app) as client:
+        body = {"model": "demo/count", "input": "x", "params": {"words": 900, "delay_ms": 50}, "thread": "t"}
+        stream_id = (await client.post("/v1/streams", json=body)).json()["id"]
+        async with followed(client, headers={}) as response:
+            tail = Tail(response)
+            await tail.until("text")
+            for one in app.services._resources.hub.tails_and_waits():
+                if isinstance(one, StreamTail):
+                    one.part(500)
+            with pytest.raises(StopAsyncIteration):
+                await tail.until("stream_ended")
+        assert (await client.delete(f"/v1/streams/{stream_id}")).status_code == 204

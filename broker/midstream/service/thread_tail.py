@@ -152,8 +152,9 @@ class ThreadTail:
                 return False
             if follower.ended and inner.cursor >= follower.tail:
                 end = {"outcome": await self._streams.outcome(stream_id)}
-            elif not self._follows or self._wait.is_over:
-                return False  # it is at the tail, or was told to come back
+            else:
+                await self._streams.outcome(stream_id)  # raises StreamAbsent where the tail ended with its stream
+                return False  # it is at the tail, or was told to come back, perhaps before this reader was
         except StreamAbsent:
             self._inner = None  # it has expired, or was deleted
         await self._send(face.ended(end))
