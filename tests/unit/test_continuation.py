@@ -1,11 +1,14 @@
 """How a conversation is trimmed: Threads/Continue."""
 
+from types import SimpleNamespace
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from midstream.requests import continuation
 from midstream.requests.continuation import Budget, TrimError, chars_of, continued
 
 Messages = list[dict[str, Any]]
@@ -52,7 +55,7 @@ def test_a_budget_is_kept_and_no_call_loses_its_result(
     try:
         sent = continued(system, history, [NEW], budget)
     except TrimError:
-        assert not budget.fits([*system, NEW])
+        assert not budget.permits(len(system) + 1, chars_of([*system, NEW]))
         return
     assert len(sent) <= (most or len(sent))
     assert chars_of(sent) <= chars
@@ -77,3 +80,26 @@ def test_results_that_the_start_brings_stay_with_the_calls_that_they_answer() ->
     assert whole == [{"role": "user", "content": "add"}, calling("a"), *new]
     with pytest.raises(TrimError):
         continued([], [*old, calling("a", "b")], new, Budget(2, 10_000))
+
+
+@pytest.mark.parametrize("calls", [None, [{"type": "function"}], "none"])
+def test_what_clients_write_for_calls_is_left_to_the_provider(calls: object) -> None:
+    """Threads/Continue: clients also write `"tool_calls": null`."""
+    odd = {"role": "assistant", "content": "hi", "tool_calls": calls}
+    old = {"role": "user", "content": "hello", "tool_calls": calls}
+    assert continued([], [old], [odd, NEW], Budget(None, 1_000)) == [old, odd, NEW]
+
+
+def test_the_work_grows_with_the_history_and_not_with_its_square(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads/Continue: a long thread of one user's does not hold up the others of the process."""
+    dumped = 0
+
+    def dumps(message: Any) -> bytes:
+        nonlocal dumped
+        dumped += 1
+        return orjson.dumps(message)
+
+    monkeypatch.setattr(continuation, "orjson", SimpleNamespace(dumps=dumps))
+    history = [{"role": "user", "content": "x"}] * 500
+    assert continued([], history, [NEW], Budget(None, 10**9)) == [*history, NEW]
+    assert dumped < 3 * len(history)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import orjson
 
 from midstream.log.entries import Json
+from midstream.requests.conversation import MODEL
 from midstream.requests.request import UnfitRequestError
 from midstream.requests.turns import Result, read_turn
 
@@ -23,9 +24,9 @@ class Budget:
     messages: int | None
     chars: int
 
-    def fits(self, messages: Sequence[Json]) -> bool:
-        """Tell whether messages are within the budget."""
-        return (self.messages is None or len(messages) <= self.messages) and chars_of(messages) <= self.chars
+    def permits(self, messages: int, chars: int) -> bool:
+        """Tell whether so many messages of so many characters in all are within the budget."""
+        return (self.messages is None or messages <= self.messages) and chars <= self.chars
 
 
 @dataclass(slots=True)
@@ -58,17 +59,20 @@ def continued(system: Sequence[Json], history: Sequence[Json], new: Sequence[Jso
     units = _units(history, new)
     kept = [unit for unit in units if unit.is_new]
     sent = [*system, *(message for unit in kept for message in unit.messages)]
-    if not budget.fits(sent):
+    if not budget.permits(len(sent), chars_of(sent)):
         raise TrimError(
             f"Without any history {len(sent)} messages of {chars_of(sent)} characters are to be sent. Permitted are "
             f"{budget.messages or 'any number'} of {budget.chars} (`trim`, MIDSTREAM_THREAD_CONTEXT_CHARS)."
         )
+    older: list[_Unit] = []
+    sent_messages, sent_chars = len(sent), chars_of(sent)
     for unit in reversed([unit for unit in units if not unit.is_new]):
-        longer = [*sent, *unit.messages]
-        if not budget.fits(longer):
+        sent_messages += len(unit.messages)
+        sent_chars += chars_of(unit.messages)
+        if not budget.permits(sent_messages, sent_chars):
             break
-        sent = longer
-        kept.insert(0, unit)
+        older.append(unit)
+    kept = [*reversed(older), *kept]
     while kept and not kept[0].may_be_first:
         kept.pop(0)
     return [*system, *(message for unit in kept for message in unit.messages)]
@@ -90,14 +94,17 @@ def _units(history: Sequence[Json], new: Sequence[Json]) -> list[_Unit]:
 
 
 def _call_ids(message: Json) -> set[str]:
-    return {call["id"] for call in message.get("tool_calls", ())}
+    """Return the ids of the calls of a message of the history; those of the model's are well-formed there."""
+    return {call["id"] for call in message.get("tool_calls", ())} if message.get("role") == MODEL else set()
 
 
 def _with_answered_calls(unit: _Unit) -> _Unit:
     first, *results = unit.messages
-    calls = _call_ids(first) if first.get("role") == "assistant" else set()
+    if unit.is_new and not results:
+        return unit  # it is sent as the client wrote it
+    calls = _call_ids(first)
     answered = {part.call_id for each in results for part in read_turn(each).parts if isinstance(part, Result)}
-    if not calls or calls == answered or (unit.is_new and not results):
+    if not calls or calls == answered:
         return unit
     left = [call for call in first["tool_calls"] if call["id"] in answered]
     bare = {name: value for name, value in first.items() if name != "tool_calls"}

@@ -46,6 +46,7 @@ async def _history(resources: Resources, grant: Grant, thread: str, budget: Budg
     """Return the system messages of the last completed stream that has any, and at least what the budget permits."""
     system: list[Json] = []
     history: list[Json] = []
+    history_chars = 0
     before: int | None = None
     while rows := await resources.threads.last(grant.owner, thread, before, ROWS):
         before = rows[-1].created_ms
@@ -58,8 +59,10 @@ async def _history(resources: Resources, grant: Grant, thread: str, budget: Budg
             except (LogTrimmed, StreamAbsent):
                 continue
             system = system or [item for item in prompt if read_turn(item).role == SYSTEM]
-            history = [*new_messages(prompt), *answer, *history]
-            if chars_of(history) > budget.chars or (budget.messages or len(history)) < len(history):
+            added = [*new_messages(prompt), *answer]
+            history = [*added, *history]
+            history_chars += chars_of(added)
+            if not budget.permits(len(history), history_chars):
                 return system, history
     return system, history
 
