@@ -73,14 +73,22 @@ async def one_start(system: System, seen: Seen) -> None:
 
 
 async def _tail(client: httpx2.AsyncClient, stream_id: str, seen: Seen) -> list[sse.Event]:
-    """Read a stream to its end; as a client does, come back where the broker has no room for the connection."""
+    """Read a stream to its end; as a client does, come back where the broker has no room for the connection.
+
+    The start's connection is idle by then, and may be closed to make room while the request is on its way. An answer
+    that has begun is not cut.
+    """
     while True:
+        has_begun = False
         try:
             async with client.stream("GET", f"/v1/streams/{stream_id}/events") as answer:
+                has_begun = True
                 if answer.status_code == 200:
                     return [event async for event in sse.parse(answer)]
                 assert answer.status_code == 503, answer.status_code
-        except httpx2.RemoteProtocolError:  # the start's connection was idle, and was closed to make room
+        except (httpx2.RemoteProtocolError, httpx2.ReadError):  # closed before, or while the request came: a reset
+            if has_begun:
+                raise
             continue
         seen.refused += 1
         await asyncio.sleep(int(answer.headers["retry-after"]))

@@ -98,9 +98,16 @@ async def use_every_route(system: System, stream_id: str, credential: str) -> No
             request["url"] + "?follow=false&wait=0&q=swordfish",
             request["url"] + "?token=swordfish",
         ):
-            await system.http.request(method, url, content=content, headers=headers)
-        await system.http.request(method, request["url"], headers={"Cookie": "midstream=swordfish-cookie"})
-        await system.http.request(method, request["url"], content=f'{{"{PROMPT}": ', headers=headers)
+            await ask(system, method, url, content=content, headers=headers)
+        await ask(system, method, request["url"], headers={"Cookie": "midstream=swordfish-cookie"})
+        await ask(system, method, request["url"], content=f'{{"{PROMPT}": ', headers=headers)
+
+
+async def ask(system: System, method: str, url: str, **words: Any) -> None:
+    """Send a request and read its answer; of a thread's tail, which has no end, the head."""
+    async with system.http.stream(method, url, **words) as answer:
+        if not answer.headers.get("content-type", "").startswith("text/event-stream") or "/threads/" not in url:
+            await answer.aread()
 
 
 async def use_every_verb(system: System, stream_id: str, credential: str) -> None:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.async_api import Request, expect
@@ -58,7 +59,7 @@ async def test_the_example_page_reads_an_answer_over_tokens_that_end(
         enough = asyncio.Event()
 
         async def note(request: Request) -> None:
-            if request.url.endswith("/events"):
+            if urlsplit(request.url).path.endswith("/events"):
                 tokens.add((await request.all_headers())["authorization"])
                 if len(tokens) >= 3:
                     enough.set()

@@ -130,6 +130,7 @@ async def test_a_wrong_key_is_told_in_words_and_a_joining_tab_needs_none(
         await expect(page.get_by_role("alert")).to_have_text("This broker does not know that key.")
         await page.keyboard.type(API_KEY)
         await page.keyboard.press("Enter")
+        await expect(page.get_by_label("API key")).to_be_hidden()
         await ask(page, "Tell me a story.")
         await expect(outcome(page)).to_contain_text("Completed")
         async with page.expect_popup() as opened:
