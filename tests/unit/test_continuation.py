@@ -103,3 +103,13 @@ def test_the_work_grows_with_the_history_and_not_with_its_square(monkeypatch: py
     history = [{"role": "user", "content": "x"}] * 500
     assert continued([], history, [NEW], Budget(None, 10**9)) == [*history, NEW]
     assert dumped < 3 * len(history)
+
+
+@pytest.mark.parametrize("call_id", [{"a": 1}, ["c1"], None, 7])
+def test_a_result_whose_id_is_no_text_answers_no_call(call_id: object) -> None:
+    """Threads/Continue."""
+    odd = {"role": "tool", "tool_call_id": call_id, "content": "7"}
+    user = {"role": "user", "content": "x"}
+    roomy = Budget(None, 10_000)
+    assert continued([], [user, calling("c1"), odd], [NEW], roomy) == [user, NEW]
+    assert continued([], [user], [odd, NEW], roomy) == [user, odd, NEW]

@@ -83,7 +83,7 @@ def _units(history: Sequence[Json], new: Sequence[Json]) -> list[_Unit]:
     open_ids: set[str] = set()  # of the calls of the last message
     for at, message in enumerate([*history, *new]):
         is_new = at >= len(history)
-        ids = {part.call_id for part in read_turn(message).parts if isinstance(part, Result)}
+        ids = _result_ids(message)
         if ids and ids <= open_ids:
             units[-1].messages.append(message)
             units[-1].is_new |= is_new
@@ -98,12 +98,17 @@ def _call_ids(message: Json) -> set[str]:
     return {call["id"] for call in message.get("tool_calls", ())} if message.get("role") == MODEL else set()
 
 
+def _result_ids(message: Json) -> set[str]:
+    """Return the ids of the results in a message as text; what a client wrote that is no text answers no call."""
+    return {str(part.call_id) for part in read_turn(message).parts if isinstance(part, Result)}
+
+
 def _with_answered_calls(unit: _Unit) -> _Unit:
     first, *results = unit.messages
     if unit.is_new and not results:
         return unit  # it is sent as the client wrote it
     calls = _call_ids(first)
-    answered = {part.call_id for each in results for part in read_turn(each).parts if isinstance(part, Result)}
+    answered = {each for message in results for each in _result_ids(message)}
     if not calls or calls == answered:
         return unit
     left = [call for call in first["tool_calls"] if call["id"] in answered]
