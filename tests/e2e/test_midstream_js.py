@@ -49,6 +49,33 @@ async def test_eight_tabs_on_http_1_follow_by_one_connection(
     assert len(await provider.calls()) == 1
 
 
+LEAD = """(name) => new Promise((led) => navigator.locks.request(name, () => {
+  const channel = new BroadcastChannel(name);
+  window.lead = (message) => channel.postMessage(message);
+  led();
+  return new Promise((resolve) => (window.stop = resolve));
+}))"""
+
+
+async def test_a_merged_entry_of_another_tab_doubles_nothing(
+    tabs: "Tabs", system: System, provider: ProviderServer
+) -> None:
+    """Read/Coalesced, I2: the leading tab's cursor was elsewhere, so its merged entry overlaps with what was read."""
+    script = Script(words=9, hold_at=6)
+    stream_id = await system.post(input=directive(script), model="openai/gpt")
+    leading, page = await tabs.open(system.url), await tabs.open(system.url)
+    await leading.evaluate(LEAD, f"midstream:/v1/streams/{stream_id}/events")
+    await page.evaluate(FOLLOW, [stream_id, {}])
+    await begun(page, "w5 ")
+    cursor = await page.evaluate("read.offsets.at(-1)")
+    overlap = {"type": "text", "text": "twice ", "first": cursor - 1, "offset": cursor + 1}
+    async with page.expect_request(lambda request: "follow=false" in request.url):
+        await leading.evaluate("(message) => lead(message)", {"entry": overlap, "after": cursor - 2})
+    await provider.release()
+    await leading.evaluate("stop()")
+    assert (await read(page))["text"] == script.text()
+
+
 async def test_five_seconds_offline_lose_nothing(tabs: "Tabs", system: System, provider: ProviderServer) -> None:
     script = Script(words=400, delay_ms=20)
     stream_id = await system.post(input=directive(script), model="openai/gpt")

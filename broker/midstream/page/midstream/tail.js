@@ -81,10 +81,10 @@ export class Tail {
     }
   }
 
-  async #receive({ entry, connection }) {
+  async #receive({ entry, after, connection }) {
     if (connection) this.#onConnection(connection);
     // Entries that are still missing after this are read when this tab leads.
-    else if (!this.#take(entry)) await this.#fill().catch(() => {});
+    else if (!this.#take(entry, after)) await this.#fill().catch(() => {});
     if (this.#ended) this.#group.close();
   }
 
@@ -102,7 +102,8 @@ export class Tail {
 
   #attempt(signal, { follow = true } = {}) {
     const headers = { ...this.#headers, Accept: "text/event-stream" };
-    if (this.cursor > 0) headers["Last-Event-ID"] = String(this.cursor);
+    const after = this.cursor;
+    if (after > 0) headers["Last-Event-ID"] = String(after);
     const url = addressOf(this.#url, follow);
     return withConnection(signal, this.#pauses, async (connection) => {
       try {
@@ -110,33 +111,39 @@ export class Tail {
         const response = await ask(fetch, url, init, this.#pauses, this.#token);
         if (response.status === 204) this.#ended = true;
         else if (!response.ok) throw new Refused(response.status, await response.json().catch(() => ({})));
-        else await this.#read(response, connection);
+        else await this.#read(response, connection, after);
       } catch (error) {
         if (!(error instanceof Cut)) throw error;
       }
     });
   }
 
-  #read(response, connection) {
+  /** Reads a response that begins after `after`. The tab's own cursor may be moved by another tab meanwhile. */
+  #read(response, connection, after) {
     this.#report("live");
     return readEvents(response, connection, this.#pauses, ({ id, type, data }) => {
       if (type === "parting") return; // the token has ended: the next connection asks for another
-      if (!this.#take({ ...JSON.parse(data), offset: Number(id) })) throw new Cut("an offset was skipped");
+      const entry = { ...JSON.parse(data), offset: Number(id) };
+      const isMerged = MERGED.has(type) && entry.first === after + 1;
+      if (!this.#take(entry, isMerged ? after : undefined)) throw new Cut("an offset was skipped");
+      after = entry.offset;
     });
   }
 
-  /** Takes an entry if it is the next one. Returns false if entries before it are missing, or a merged one overlaps. */
-  #take(entry) {
+  /**
+   * Takes an entry that stands for all offsets after `after` up to its own. Returns false if entries before it are
+   * missing, or if a merged one stands for some that were taken already: another tab's cursor was elsewhere.
+   */
+  #take(entry, after = entry.offset - 1) {
     if (this.#done) return true;
     // This reset is not in the log. The broker sends it to declare everything void that was read so far.
     const outsideLog = entry.type === "reset" && entry.offset === 0;
     if (!outsideLog && entry.offset <= this.cursor) return true;
-    const begins = [entry.offset, MERGED.has(entry.type) ? entry.first : undefined];
-    if (!outsideLog && !begins.includes(this.cursor + 1)) return false;
+    if (!outsideLog && after !== this.cursor) return false;
+    this.#group?.send({ entry, after: this.cursor });
     this.cursor = entry.offset;
     this.#pauses.succeeded();
     this.#ended = entry.type === "end";
-    this.#group?.send({ entry });
     this.#onEntry(entry);
     return true;
   }
