@@ -128,7 +128,7 @@ WATCHED: Final = Benchmark(
     title="A broker that is looked at",
     note=f"CPU of a broker with one stream to 1,000 tails at 50 entries/s: alone, while Prometheus asks every "
     f"{SCRAPE_EVERY_S:g} s, and while each page of the console asks as often as in a browser. Phases of 10 s, "
-    f"each between two without an onlooker, {ROUNDS} times; a difference below 1 % is noise.",
+    f"each between two without an onlooker, {ROUNDS} times; single runs differ by 2 %.",
     systems={OURS: _run},
     ratio=None,
     plotted=(BUSY,),
