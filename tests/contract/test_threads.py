@@ -179,3 +179,7 @@ async def test_a_start_goes_on_with_its_thread(settings: Settings) -> None:
         for faulty in ({"trim": {"max_chars": 100}}, {"thread": None}, {"continue_thread": False, "trim": {}}):
             refused = await client.post("/v1/streams", json=body | faulty, headers=ADMIN)
             assert (refused.status_code, refused.json()["code"]) == (400, "bad_request"), faulty
+        # A repeat finds its stream, although what must be sent by now would exceed its budget.
+        kept = await turn("four", "other", continue_thread=True, trim={"max_chars": 2_000})
+        await turn("", messages=[{"role": "system", "content": "x" * 3_000}, system[1]], input=None)
+        assert await turn("four", "other", continue_thread=True, trim={"max_chars": 2_000}) == kept

@@ -134,7 +134,10 @@ class CallerStreams:
         grant = self.acting_for(request.user)
         with self._resources.tracing.start(self._asker.traceparent) as trace:
             allowances = self._resources.credentials.allowances(grant)
-            sent = await with_history(self._resources, grant, request)
+            is_keyed = request.continue_thread and idempotency_key is not None
+            # A repeat finds its stream, whatever has been added to the thread since, so it needs no history.
+            is_repeat = is_keyed and await self._resources.log.state(self._name(stream_id)) is not None
+            sent = request if is_repeat else await with_history(self._resources, grant, request)
             new = new_stream_of(
                 *(request, self.model_for(sent), grant, allowances),
                 sent=sent,
