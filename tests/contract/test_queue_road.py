@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from midstream.lifecycle.queue_road import queue_client
+from midstream.lifecycle.slips import Slips
 from midstream.settings import Settings
 from midstream.testing.provider.script import Script
 from tests import inside
@@ -69,6 +70,20 @@ async def test_a_wiped_queue_loses_no_stream(
                 ends = [(await read(client, each)).end for each in ids]
     assert ends == [("completed", None)] * len(ids)
     assert len(await provider.calls()) == len(ids)
+
+
+async def test_a_slip_takes_the_place_of_that_of_the_attempt_before(queue: Any) -> None:
+    """Queue/Replaced: a worker was killed between its claim and the end of its job."""
+    slips = Slips(queue, "ms", 60)
+    for epochs in ({"one": 0, "many": 0}, {"one": 1, "many": 1}):
+        await slips.write("one", epochs["one"])
+        taken = [f"arq:{part}:{name}.{epoch}" for name, epoch in epochs.items() for part in ("in-progress", "retry")]
+        await slips.write_many(epochs)
+        await asyncio.gather(*(queue.set(key, 1) for key in taken))
+    await slips.write("one", 2)
+    await slips.write_many({"many": 2})
+    assert await queue.zrange("ms:queue", 0, -1) == [b"many.2", b"one.2"]
+    assert await keys(queue) == {b"ms:queue", b"arq:job:many.2", b"arq:job:one.2"}
 
 
 async def test_an_absent_queue_delays_only_what_waits_in_it(

@@ -64,35 +64,27 @@ class Slips:
         Raises:
             LogUnavailable: Redis did not answer; the reaper will write the slip.
         """
-        job_id = f"{stream_id}.{epoch}"
-        now_ms = timestamp_ms()
-        job = serialize_job(GENERATE, (stream_id,), {}, None, now_ms, serializer=serialize)
-        is_queued = not new and not await self._missing([job_id])
+        is_queued = not new and not await self._missing([f"{stream_id}.{epoch}"])
         async with self._redis.pipeline(transaction=True) as pipe:
             if not is_queued:
-                pipe.set(job_key_prefix + job_id, job, px=self._expires_ms)
-                pipe.zadd(self._keys.queue, {job_id: now_ms - CLOCKS_APART_MS})
+                self._queue(pipe, stream_id, epoch)
             pipe.publish(self._keys.control, WAKE)
             await execute(pipe)
 
     async def write_many(self, epochs: Mapping[str, int]) -> None:
         """Do as `write` for many streams with their epochs, in two round trips. Raises as `write`."""
         missing = await self._missing([f"{stream_id}.{epoch}" for stream_id, epoch in epochs.items()])
-        now_ms = timestamp_ms()
         async with self._redis.pipeline(transaction=False) as pipe:
-            for job_id in missing:
-                job = serialize_job(GENERATE, (job_id.partition(".")[0],), {}, None, now_ms, serializer=serialize)
-                pipe.set(job_key_prefix + job_id, job, px=self._expires_ms)
-                pipe.zadd(self._keys.queue, {job_id: now_ms - CLOCKS_APART_MS})
+            for stream_id, _, epoch in (job_id.rpartition(".") for job_id in missing):
+                self._queue(pipe, stream_id, int(epoch))
             pipe.publish(self._keys.control, WAKE)
             await execute(pipe)
 
     async def drop(self, stream_id: str, epoch: int) -> None:
         """Remove all that the queue holds of a stream whose last attempt has this epoch. Raises as `write`."""
         async with self._redis.pipeline(transaction=False) as pipe:
-            for job_id in (f"{stream_id}.{number}" for number in range(epoch + 1)):
-                pipe.zrem(self._keys.queue, job_id)
-                pipe.delete(*(prefix + job_id for prefix in JOB_KEYS))
+            for number in range(epoch + 1):
+                self._remove(pipe, stream_id, number)
             await execute(pipe)
 
     async def waiting(self) -> tuple[int, float]:
@@ -143,6 +135,24 @@ class Slips:
             pipe.zrank(self._keys.queue, f"{stream_id}.{epoch}")
             (rank,) = await execute(pipe)
         return None if rank is None else int(rank)
+
+    def _queue(self, pipe: Any, stream_id: str, epoch: int) -> None:
+        """Write a slip, in place of that of the attempt before.
+
+        A worker that was killed right after its claim has left its slip, on which arq's mark lies for as long as a job
+        may run. Nobody needs it any more, and it would be counted as a stream that waits.
+        """
+        if epoch:
+            self._remove(pipe, stream_id, epoch - 1)
+        job_id, now_ms = f"{stream_id}.{epoch}", timestamp_ms()
+        job = serialize_job(GENERATE, (stream_id,), {}, None, now_ms, serializer=serialize)
+        pipe.set(job_key_prefix + job_id, job, px=self._expires_ms)
+        pipe.zadd(self._keys.queue, {job_id: now_ms - CLOCKS_APART_MS})
+
+    def _remove(self, pipe: Any, stream_id: str, epoch: int) -> None:
+        job_id = f"{stream_id}.{epoch}"
+        pipe.zrem(self._keys.queue, job_id)
+        pipe.delete(*(prefix + job_id for prefix in JOB_KEYS))
 
     async def _missing(self, job_ids: list[str]) -> list[str]:
         """Return those slips that no worker can take.
