@@ -2,10 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
 
 import httpx2
-import orjson
 import pytest
 
 from midstream.http.app import create_app
@@ -13,51 +11,7 @@ from midstream.hub.tail import Tail as StreamTail
 from midstream.settings import Settings
 from tests import inside
 from tests.contract.access_calls import ADMIN, bearer, read_token, served, started
-
-PATH = "/v1/threads/t/events"
-Event = tuple[str, str, dict[str, Any]]
-"""Its id, its type, and its data."""
-
-
-def event_of(frame: str) -> Event | None:
-    """Return the event of a frame; None for a heartbeat, or a frame that only says when to come back."""
-    fields = dict(line.split(": ", 1) for line in frame.split("\n") if ": " in line)
-    return (fields.get("id", ""), fields["event"], orjson.loads(fields["data"])) if "event" in fields else None
-
-
-async def replay(client: httpx2.AsyncClient, last: str = "", headers: dict[str, str] = ADMIN) -> list[Event]:
-    """Return what there is after a cursor."""
-    named = {"Last-Event-ID": last} if last else {}
-    answer = await client.get(PATH, params={"follow": False}, headers=headers | named)
-    assert answer.status_code == 200, answer.text
-    return [event for frame in answer.text.split("\n\n") if (event := event_of(frame))]
-
-
-class Tail:
-    """A tail that is open."""
-
-    def __init__(self, response: httpx2.Response) -> None:
-        self._lines = response.aiter_lines()
-
-    async def frame(self) -> str:
-        """Return the next frame; raises StopAsyncIteration at the end of the response."""
-        lines: list[str] = []
-        async with asyncio.timeout(10):
-            while line := await anext(self._lines):
-                lines.append(line)
-        return "\n".join(lines)
-
-    async def until(self, kind: str) -> list[Event]:
-        """Return the events up to the next one of a type."""
-        events: list[Event] = []
-        while not events or events[-1][1] != kind:
-            if event := event_of(await self.frame()):
-                events.append(event)
-        return events
-
-
-def followed(client: httpx2.AsyncClient, last: str = "", headers: dict[str, str] = ADMIN) -> Any:
-    return client.stream("GET", PATH, params={"after": last}, headers=headers)
+from tests.contract.thread_tails import PATH, Event, Tail, event_of, followed, replay
 
 
 @pytest.fixture(params=["auto", "off"])
@@ -66,8 +20,21 @@ async def client(settings: Settings, request: pytest.FixtureRequest) -> AsyncIte
         yield client
 
 
+def concatenated(events: list[Event]) -> list[str | Event]:
+    """Return what a client has of these events: each run of text as one."""
+    parts: list[str | Event] = []
+    for event in events:
+        if event[1] != "text":
+            parts.append(event)
+        elif parts and isinstance(parts[-1], str):
+            parts[-1] += event[2]["text"]
+        else:
+            parts.append(event[2]["text"])
+    return parts
+
+
 async def test_from_each_event_on_the_rest_follows_exactly(client: httpx2.AsyncClient) -> None:
-    """Threads/Events, I1, I2."""
+    """Threads/Events, Read/Coalesced, I1, I2, I5: plain, and with merged entries."""
     ids = [await started(client, ADMIN, thread="t", input=f"turn {number}") for number in range(3)]
     canonical = await replay(client)
     expected = []
@@ -77,6 +44,12 @@ async def test_from_each_event_on_the_rest_follows_exactly(client: httpx2.AsyncC
     assert [event[0] for event in canonical] == expected
     for k, (event_id, _, _) in enumerate(canonical, 1):
         assert canonical[:k] + await replay(client, event_id) == canonical, event_id
+    merged = await replay(client, catchup="coalesced")
+    assert len(merged) < len(canonical)
+    places = {event_id: k for k, (event_id, _, _) in enumerate(canonical, 1)}
+    for k, (event_id, _, _) in enumerate(merged, 1):
+        assert canonical[: places[event_id]] + await replay(client, event_id) == canonical, event_id
+        assert concatenated(merged[:k] + await replay(client, event_id, catchup="coalesced")) == concatenated(canonical)
     markers = [data for _, kind, data in canonical if kind.startswith("stream_")]
     assert markers[2]["messages"] == [{"role": "user", "content": "turn 1"}]
     assert markers[3] == {"type": "stream_ended", "stream_id": ids[1], "outcome": "completed"}

@@ -33,7 +33,11 @@ class ThreadFace:
 
     def frame(self, entry: Stored, state: None) -> tuple[bytes, None]:
         """Return the SSE event of an entry."""
-        return b"id: %b.%b" % (self.stream_id.encode(), _NATIVE.frame(entry, None)[0][_ID:]), state
+        return self._named(_NATIVE.frame(entry, None)[0]), state
+
+    def merged_frame(self, first: int, entry: Stored, state: None) -> tuple[bytes, None]:
+        """Return the SSE event of an entry that stands for several; its data has the `first` offset of them."""
+        return self._named(_NATIVE.merged_frame(first, entry, None)[0]), state
 
     def broker_stop(self, retry_ms: int) -> bytes:
         """Return a `retry` field: an EventSource waits that long before it reconnects."""
@@ -54,6 +58,9 @@ class ThreadFace:
     def ended(self, facts: Json) -> bytes:
         """Return the marker after the stream's last entry."""
         return self._marked(AFTER_END, "stream_ended", {"stream_id": self.stream_id, **facts})
+
+    def _named(self, frame: bytes) -> bytes:
+        return b"id: %b.%b" % (self.stream_id.encode(), frame[_ID:])
 
     def _marked(self, offset: str, kind: str, data: Json) -> bytes:
         return with_id(f"{self.stream_id}.{offset}", sse_frame(orjson.dumps({"type": kind, **data}), kind))

@@ -139,8 +139,8 @@ class Slips:
     def _queue(self, pipe: Any, stream_id: str, epoch: int) -> None:
         """Write a slip, in place of that of the attempt before.
 
-        A worker that was killed right after its claim has left its slip, on which arq's mark lies for as long as a job
-        may run. Nobody needs it any more, and it would be counted as a stream that waits.
+        A worker that was killed right after its claim has left its slip, which arq keeps marked as in progress for as
+        long as a job may run. Nobody needs it any more, and it would be counted as a stream that waits.
         """
         if epoch:
             self._remove(pipe, stream_id, epoch - 1)

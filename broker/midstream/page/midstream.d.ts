@@ -69,6 +69,54 @@ export class Tail {
   close(): void;
 }
 
+/** What a thread's reader gets: the entries of its streams, markers between them, and resets of what it has. */
+export type ThreadEntry =
+  | Entry
+  | {
+      type: "stream_started";
+      offset: 0;
+      stream_id: string;
+      model: string;
+      created_ms: number;
+      /** The user's new messages; null if they are large: `GET /v1/threads/{thread}` shows them. */
+      messages: Record<string, unknown>[] | null;
+    }
+  /** `outcome` is null if the stream was deleted or has expired. Of a `trimmed` one nothing is shown. */
+  | { type: "stream_ended"; stream_id: string; outcome: string | null; trimmed?: boolean };
+
+/** Where an entry of a thread stands. `stream_id` is "" for a reset of the whole thread. */
+export interface ThreadPlace {
+  stream_id: string;
+  /** To go on after this entry: `<stream id>.<offset>`. */
+  cursor: string;
+}
+
+export interface ThreadOptions extends Omit<TailOptions, "onEntry" | "after"> {
+  /**
+   * Gets each entry and marker once, stream after stream in the order of their starts. A `reset` makes void what came of its
+   * stream, or of the whole thread if its `stream_id` is "". With offset 0 it is no entry: the stream follows from its start.
+   */
+  onEntry(entry: ThreadEntry, place: ThreadPlace): void;
+  /** The cursor that you have, of an entry or of `GET /v1/threads/{thread}`; default: the thread's start. */
+  after?: string | null;
+}
+
+/**
+ * Reads all streams of a thread and each one that anybody starts in it, and reconnects by itself. Resolves with the last
+ * cursor when `signal` stops it: a thread has no end.
+ * @param url of the thread's events, `/v1/threads/{thread}/events`
+ * @throws {Refused} no key, or no such thread
+ */
+export function thread(url: string, options: ThreadOptions & { signal?: AbortSignal }): Promise<string>;
+
+/** One live reader of one thread; `thread` is the short form. */
+export class ThreadTail {
+  constructor(url: string, options: ThreadOptions);
+  readonly cursor: string;
+  follow(): Promise<void>;
+  close(): void;
+}
+
 export interface ResumableFetchOptions {
   /** The `fetch` that sends the requests; default: the global one. */
   fetch?: typeof globalThis.fetch;

@@ -8,3 +8,4 @@ export { resumableFetch } from "./midstream/chat.js";
 export { Refused } from "./midstream/network.js";
 export { EventStreamParser } from "./midstream/sse.js";
 export { Tail, tail } from "./midstream/tail.js";
+export { ThreadTail, thread } from "./midstream/thread.js";

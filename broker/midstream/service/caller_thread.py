@@ -63,10 +63,11 @@ class CallerThread:
             "next_cursor": str(taken[-1].place) if has_more else None,
         }
 
-    async def tail(self, last: tuple[str, int | None] | None, *, follows: bool) -> ThreadTail:
+    async def tail(self, last: tuple[str, int | None] | None, *, follows: bool, merges: bool = False) -> ThreadTail:
         """Return a tail of the thread, which sends nothing before it begins.
 
-        `last` is what the client has read last: a stream, and an offset of it, None for all of it.
+        `last` is what the client has read last: a stream, and an offset of it, None for all of it. Where the tail
+        `merges`, what is logged of a stream when it is reached is sent in merged entries.
 
         Raises:
             LimitExceededError: The tenant has as many tails as it may have in this process.
@@ -81,7 +82,7 @@ class CallerThread:
         self._streams.require_room()
         self._resources.credentials.check(self._grant)
         thread = ThreadStreams(self._resources, self._grant, self._streams, self._thread)
-        return ThreadTail(thread, place, follows=follows)
+        return ThreadTail(thread, place, follows=follows, merges=merges)
 
     async def delete(self) -> None:
         """Delete all streams that the thread has when this begins, each as by itself, and what apps saved in it."""

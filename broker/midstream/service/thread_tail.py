@@ -28,13 +28,15 @@ class ThreadTail:
         streams: The thread.
         place: The place to begin after; None: at the start, because the client's cursor is in no stream of the thread.
         follows: Whether it waits for more; otherwise it ends with what there is.
+        merges: Whether what is logged of a stream when it is reached is sent in merged entries.
     """
 
-    def __init__(self, streams: ThreadStreams, place: ThreadPlace | None, *, follows: bool) -> None:
+    def __init__(self, streams: ThreadStreams, place: ThreadPlace | None, *, follows: bool, merges: bool) -> None:
         self._streams = streams
         self._is_lost = place is None
         self._place = place or ThreadPlace(0)
         self._follows = follows
+        self._merges = merges
         self._sink: Sink | None = None
         self._inner: Tail | None = None
         self._task: asyncio.Task[None] | None = None
@@ -142,7 +144,8 @@ class ThreadTail:
                     return True
                 until = None if self._follows else follower.tail
                 self._count(is_counted=False)  # in the same turn of the loop as the tail counts
-                inner = self._inner = follower.join(face, after, until)
+                join = follower.join_merged if self._merges else follower.join
+                inner = self._inner = join(face, after, until)
                 closing = _StreamSink(self)
                 inner.begin(closing, "cursor_ahead" if after > follower.tail else None)
                 await closing.closed.wait()

@@ -1,7 +1,7 @@
 """`/v1/threads`: conversations, made of the logs of their streams (PROTOCOL: Threads)."""
 
 import re
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter, Header, Path, Query, Response
 
@@ -40,9 +40,13 @@ async def get_thread_events(
     after: Annotated[str | None, Query(description="The last cursor that you have: `<stream id>.<offset>`.")] = None,
     last_event_id: Annotated[str | None, Header(description="The same. It wins over `after`.")] = None,
     follow: Annotated[bool, Query(description="`false`: stop at the tail instead of waiting for more.")] = True,
+    catchup: Annotated[
+        Literal["plain", "coalesced"], Query(description="`coalesced`: what is logged comes in merged entries.")
+    ] = "plain",
 ) -> Response:
     """Tail a thread: replay its streams after the cursor, then follow them and each one that is started."""
-    tail = await caller.thread(thread).tail(_last(last_event_id or after), follows=follow)
+    last, merges = _last(last_event_id or after), catchup == "coalesced"
+    tail = await caller.thread(thread).tail(last, follows=follow, merges=merges)
     settings = caller.settings
     return EventResponse(tail, opening=with_retry(settings.retry_ms), send_timeout_s=settings.send_timeout_ms / 1000)
 
