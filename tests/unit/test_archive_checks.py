@@ -8,6 +8,7 @@ import orjson
 import pytest
 
 from midstream.log.entries import END, Entry, encode
+from midstream.log.state import FORMAT
 from midstream.log.whole import WholeState
 from midstream.operate.archive.archive_file import ArchiveReader
 from midstream.operate.archive.archive_lines import (
@@ -105,6 +106,12 @@ def test_an_archive_of_two_streams_is_read() -> None:
 def test_entries_that_no_stream_could_have_are_refused(rows: Any) -> None:
     bounds = Bounds(line_bytes=3_000_000, all_bytes=9_000_000, stream_entries=5, stream_bytes=2_000, now_ms=NOW_MS)
     assert code_of(archive(stream(rows)), bounds) == "bad_stream"
+
+
+def test_a_stream_of_a_newer_format_is_refused() -> None:
+    """State/Format, Archive/Checks."""
+    assert code_of(archive(stream(format=str(FORMAT)))) == ""
+    assert code_of(archive(stream(format=str(FORMAT + 1)))) == "archive_version"
 
 
 def test_a_stream_of_too_many_entries_is_refused() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from midstream.log import calls, import_calls, script_call  # noqa: F401 - a module adds its calls when it is imported
 from midstream.log.keys import Key
+from midstream.log.state import FORMAT, format_fields
 
 FOLDER = Path(calls.__file__).parent / "lua"
 CALLS = {call.name: call for call in (*calls.Call.__subclasses__(), *calls.Append.__subclasses__())}
@@ -61,6 +62,12 @@ def test_names_and_shared_lines_are_resolved_before_a_server_sees_them() -> None
     assert "local notes, notes_first = ARGV, 4\n" in source
     assert SHARED["clock"] in source
     assert "--- include" not in "".join(calls.SOURCES.values())
+
+
+def test_scripts_know_the_formats_that_the_process_knows() -> None:
+    """State/Format: a stream of the first format has no field for it, so that a start costs nothing more."""
+    assert re.findall(r"> (\d+)", SHARED["newer"]) == [str(FORMAT)]
+    assert [format_fields(number) for number in (1, 2)] == [(), ("format", 2)]
 
 
 def test_every_file_belongs_to_a_call_or_is_shared() -> None:

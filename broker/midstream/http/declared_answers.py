@@ -26,8 +26,8 @@ _MEANINGS: Final = {
     431: "`head_too_large`",
     500: "`internal`",
     502: "The provider failed, or `compaction_incomplete`",
-    503: "`log_unavailable`, `log_full`, `overloaded`, `busy`, `stopping` or `stream_moved`, or the provider is "
-    "overloaded",
+    503: "`log_unavailable`, `log_full`, `newer_format`, `overloaded`, `busy`, `stopping` or `stream_moved`, or the "
+    "provider is overloaded",
     504: "`still_running`, or the provider or the queue took too long; `Retry-After`",
 }
 _ANY: Final = (400, 408, 421, 431, 500, 503)

@@ -20,6 +20,7 @@ from midstream.log.errors import (
     LogFull,
     LogTrimmed,
     LogUnavailable,
+    NewerFormat,
     StreamAbsent,
     StreamDeleted,
     ThreadAbsent,
@@ -93,6 +94,11 @@ def _trimmed(error: LogTrimmed) -> Problem:
 def _full(_: LogFull) -> Problem:
     why = "The log's server is out of memory: what is there can be read, nothing can be started."
     return Problem(503, "log_full", why, headers=_RETRY)
+
+
+def _newer(_: NewerFormat) -> Problem:
+    why = "A newer version has written this stream; a broker of that version answers the same request."
+    return Problem(503, "newer_format", why, headers=_RETRY)
 
 
 def _refused(error: AccessError) -> Problem:
@@ -172,6 +178,7 @@ _PROBLEMS: Final[dict[type[Exception], Callable[[Any], Problem]]] = {
     BadEntryError: lambda e: Problem(400, "bad_entry", str(e), index=e.index),
     LogUnavailable: _unavailable,
     LogFull: _full,
+    NewerFormat: _newer,
     UnfitRequestError: _unfit,
     WhereError: _unclear,
     RequestValidationError: lambda e: misfit(e.errors()),

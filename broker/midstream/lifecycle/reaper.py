@@ -24,6 +24,7 @@ from midstream.log.errors import (
     LeaseHeld,
     LogError,
     LogUnavailable,
+    NewerFormat,
     StaleEpoch,
     StreamAbsent,
     StreamSealed,
@@ -92,6 +93,7 @@ class Reaper:
         self._rest_s = SHORTEST_REST_S
         self._task: asyncio.Task[None] | None = None
         self._answered_s = 0.0
+        self._has_left_newer = False
         self._patient_until_s = 0.0
         """Until then no running stream is judged: its owner may be about to renew."""
 
@@ -163,8 +165,7 @@ class Reaper:
         patient = time.monotonic() < self._patient_until_s
         for stream_id, state in zip(due_ms, await self._log.many.states([*due_ms]), strict=True):
             if isinstance(state, LogError):
-                # A stream that cannot be read, such as a key of somebody else's, keeps no other stream waiting.
-                logger.warning("reaper: %s: %s", stream_id, state, extra={"stream": stream_id})
+                self._leave(stream_id, state)
             elif state is None or state.ended:
                 over[stream_id] = NOTHING_LEFT if state is None else state.left
             elif state.status == "running" and patient:
@@ -197,6 +198,16 @@ class Reaper:
             queued_for_ms=self._clock.age_ms(state.queued_ms, now_ms),
             unwatched_ms=self._clock.age_ms(since_ms, now_ms),
         )
+
+    def _leave(self, stream_id: str, error: LogError) -> None:
+        """Leave a stream that this process cannot read, so that it keeps no other one waiting; it is handed out again.
+
+        It may be a key of somebody else's. One of a newer format is left to the processes that know it, which is said
+        once (PROTOCOL: State/Format).
+        """
+        level = logging.DEBUG if self._has_left_newer and isinstance(error, NewerFormat) else logging.WARNING
+        self._has_left_newer |= isinstance(error, NewerFormat)
+        logger.log(level, "reaper: %s: %s", stream_id, error, extra={"stream": stream_id})
 
     async def _seal(self, to_seal: Mapping[str, tuple[State, Seal]], now_ms: int) -> None:
         endings: dict[str, tuple[State, Ending]] = {}

@@ -94,5 +94,19 @@ class UnfitServer(LogError):
     """The server can hold no log, now or later; the text says what to change."""
 
 
+class NewerFormat(LogUnavailable):
+    """A newer version has written the stream in a format that this process does not know (PROTOCOL: State/Format).
+
+    To try again helps, because another process may know it. The attributes say whose stream it is, as far as it is
+    known: what the credential does not open is absent to it, whatever its format.
+    """
+
+    def __init__(self, number: int, *, tenant: str = "", user: str = "", thread: str = "") -> None:
+        super().__init__(f"the stream has format {number}, which this version does not know", "newer_format")
+        self.tenant = tenant
+        self.user = user
+        self.thread = thread
+
+
 class LogFull(LogUnavailable):
     """Redis is out of memory and refused the write; nothing was written."""

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 from midstream.log.entries import Row, Stored, stored_rows
-from midstream.log.errors import LogError
+from midstream.log.errors import LogError, NewerFormat
 from midstream.log.keys import Keys
 from midstream.log.scripts import Command
 from midstream.log.state import FIELDS, State
@@ -47,10 +47,18 @@ def commands(keys: Keys, reads: Sequence[Read]) -> list[Command]:
 
 def as_pages(answers: Sequence[Any]) -> list[Page | LogError]:
     """Make pages of the answers to `commands`, or of each the error that came in its place."""
-    return [
-        next((each for each in pair if isinstance(each, LogError)), None) or as_page(*pair)
-        for pair in zip(answers[::2], answers[1::2], strict=True)
-    ]
+    return [_page_or_error(*pair) for pair in zip(answers[::2], answers[1::2], strict=True)]
+
+
+def _page_or_error(values: list[bytes | None] | LogError, rows: list[Row] | LogError) -> Page | LogError:
+    if isinstance(values, LogError):
+        return values
+    if isinstance(rows, LogError):
+        return rows
+    try:
+        return as_page(values, rows)
+    except NewerFormat as error:
+        return error
 
 
 def as_page(values: list[bytes | None], rows: list[Row]) -> Page:

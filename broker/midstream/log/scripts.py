@@ -12,6 +12,7 @@ from midstream.log.errors import (
     IdempotencyMismatch,
     LeaseHeld,
     LogError,
+    NewerFormat,
     StaleEpoch,
     StreamAbsent,
     StreamDeleted,
@@ -186,4 +187,6 @@ def refusal(stream_id: str, answer: list[Any]) -> LogError | None:
             return IdempotencyMismatch(stream_id)
         case [b"deleted"]:
             return StreamDeleted(stream_id)
+        case [b"newer", number]:
+            return NewerFormat(int(number))
     raise AssertionError(f"a script gave an unknown answer: {answer!r}")

@@ -3,6 +3,15 @@
 from dataclasses import dataclass, fields
 from typing import Any, Final, Literal, Self
 
+from midstream.log.errors import NewerFormat
+
+FIRST_FORMAT: Final = 1
+"""The format of a stream whose state names none (PROTOCOL: State/Format)."""
+FORMAT: Final = 1
+"""The format in which streams are created here. Older ones are known too, and newer ones are left alone.
+
+Who raises it raises the number in `lua/shared/newer.lua` as well.
+"""
 EXTERNAL: Final = "external"
 """The policy of a stream whose producer is no worker: it is never queued, and never run again."""
 Status = Literal["queued", "running", "ended"]
@@ -72,6 +81,8 @@ class State:
     """The code of the failure that ended it (PROTOCOL: Errors/Failures); empty: none, or an older version's end."""
     trace: str = ""
     """The trace that every process goes on with, as a `traceparent`; empty: there is none."""
+    format: int = FIRST_FORMAT
+    """The format of the stream, at most `FORMAT`."""
 
     @property
     def left(self) -> "Left":
@@ -90,9 +101,15 @@ class State:
 
     @classmethod
     def parse(cls, values: list[bytes | None]) -> Self | None:
-        """Return the state from its hash's values in the order of `FIELDS`; None where there is no stream."""
+        """Return the state from its hash's values in the order of `FIELDS`; None where there is no stream.
+
+        Raises:
+            NewerFormat: Only a newer version knows its format.
+        """
         if values[_STATUS] in (None, b"deleted"):
             return None
+        if (number := values[_FORMAT]) is not None and int(number) > FORMAT:
+            raise NewerFormat(int(number), **{name: (values[at] or b"").decode() for name, at in _OWNERS.items()})
         present: dict[str, Any] = {
             name: int(value) if kind is int else value.decode()
             for (name, kind), value in zip(_KINDS, values, strict=True)
@@ -104,3 +121,10 @@ class State:
 _KINDS: Final = tuple((f.name, int if f.type in (int, "int") else str) for f in fields(State))
 FIELDS: Final = tuple(name for name, _ in _KINDS)
 _STATUS: Final = FIELDS.index("status")
+_FORMAT: Final = FIELDS.index("format")
+_OWNERS: Final = {name: FIELDS.index(name) for name in ("tenant", "user", "thread")}
+
+
+def format_fields(number: int = FORMAT) -> tuple[str | int, ...]:
+    """Return the name and the value by which a new stream's state names its format; the first one is not named."""
+    return ("format", number) if number > FIRST_FORMAT else ()

@@ -7,7 +7,7 @@ from typing import Any, Final, Self
 
 from midstream.log.calls import Argument
 from midstream.log.entries import FAILED, INTERRUPTED, decode
-from midstream.log.state import State
+from midstream.log.state import State, format_fields
 
 FAILURES: Final = (FAILED, INTERRUPTED)
 """The outcomes that come with an error."""
@@ -85,6 +85,7 @@ class NewStream:
     def fields(self) -> list[Argument]:
         """Return names and values, in turn, of all but the digest."""
         words: list[Argument] = [word for name in _NEW_FIELDS for word in (name, getattr(self, name))]
+        words += format_fields()
         for outcome, ttl_s in self.outcome_ttls_s.items():
             words += (f"ttl_s_{outcome}", ttl_s) if ttl_s != self.ttl_s else ()
         if self.upstream_id:  # an attempt of the other stream marked the intent

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from midstream.journal import audit
 from midstream.log.entries import Json
-from midstream.log.errors import StreamAbsent
+from midstream.log.errors import NewerFormat, StreamAbsent
 from midstream.log.registry import Listed
 from midstream.operate.act import Act, ActName, ActRefusedError, CountChangedError
 from midstream.operate.acts import Acts
@@ -126,6 +126,8 @@ class ActsOnMany:
                 tally.refuse(row, error.code)
             except StreamAbsent:
                 tally.refuse(row, "stream_not_found")
+            except NewerFormat as error:
+                tally.refuse(row, error.code)
             else:
                 tally.done += 1
 

@@ -15,6 +15,7 @@ from midstream.log.errors import (
     LogError,
     LogFull,
     LogUnavailable,
+    NewerFormat,
     StaleEpoch,
     StreamDeleted,
     StreamSealed,
@@ -113,6 +114,8 @@ def refuse(error: LogError, stream_id: str | None) -> NoReturn:
         case StreamDeleted():
             message = str(error) or "This key's stream was deleted."
             raise ProduceError("stream_deleted", message, stream_id=stream_id) from error
+        case NewerFormat():
+            raise ProduceError(error.code, str(error), stream_id=stream_id) from error
         case LogFull():
             raise ProduceError("log_full", "The server is out of memory.") from error
     raise ProduceError("log_unavailable", str(error)) from error

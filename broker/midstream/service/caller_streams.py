@@ -26,6 +26,7 @@ from midstream.service.resources import Resources
 from midstream.service.room import Room
 from midstream.service.start_checks import runnable_model
 from midstream.service.start_counts import count_start
+from midstream.service.state_for_caller import state_for_caller
 from midstream.service.stream_handle import StreamHandle
 from midstream.service.taken_up import Place, place_of, steps_of
 from midstream.service.thread_history import with_history
@@ -136,7 +137,7 @@ class CallerStreams:
             allowances = self._resources.credentials.allowances(grant)
             is_keyed = request.continue_thread and idempotency_key is not None
             # A repeat finds its stream, whatever has been added to the thread since, so it needs no history.
-            is_repeat = is_keyed and await self._resources.log.state(self._name(stream_id)) is not None
+            is_repeat = is_keyed and await state_for_caller(self._resources.log, self._grant, stream_id) is not None
             sent = request if is_repeat else await with_history(self._resources, grant, request)
             new = new_stream_of(
                 *(request, self.model_for(sent), grant, allowances),
@@ -161,7 +162,7 @@ class CallerStreams:
         self._started = stream_id
         count_start(new.model, is_new=created_ms is not None)
         if created_ms is None:
-            return self._opened(stream_id, await self._resources.log.state(self._name(stream_id))), False
+            return self._opened(stream_id, await state_for_caller(self._resources.log, self._grant, stream_id)), False
         await register(self._resources, grant, stream_id, created_ms, new)
         audit.done("start", self._asker, **grant.names, stream=stream_id)
         return StreamHandle(self._resources, grant, self._asker, stream_id, new.as_state(created_ms)), True
@@ -198,7 +199,7 @@ class CallerStreams:
             StreamAbsent: There is none, or the credential does not open it.
         """
         self._grant.require(scope)
-        return self._opened(stream_id, await self._resources.log.state(self._name(stream_id)))
+        return self._opened(stream_id, await state_for_caller(self._resources.log, self._grant, stream_id))
 
     async def find_each(self, stream_ids: Sequence[str], scope: Scope = Scope.READ) -> list[StreamHandle | None]:
         """Return these streams in one round trip; None for one that is absent to the caller.
@@ -302,7 +303,7 @@ class CallerStreams:
         could meet one that it does not open.
         """
         if not self._grant.is_of_whole_tenant:
-            self._owned(stream_id, await self._resources.log.state(self._name(stream_id)))
+            self._owned(stream_id, await state_for_caller(self._resources.log, self._grant, stream_id))
 
     def _name(self, stream_id: str) -> str:
         return stream_name(self._grant.tenant, stream_id)

@@ -1,4 +1,6 @@
 -- Raise the epoch, take the lease and append `start` (PROTOCOL: Claim/Fence); answer with fields of the new state.
+local format = stream.format
+--- include newer
 --- include closed
 if stream.status ~= 'queued' then return {'stale', stream.epoch} end
 --- include clock

@@ -1,6 +1,7 @@
 -- Create a stream, or find the one that the same start created before (PROTOCOL: Create/Atomic, Create/Idempotent).
 -- A new stream of a thread is put into its lists, and those that wait for the thread's next stream are told.
-local status, first_digest = unpack(redis.call('HMGET', state, 'status', 'digest'))
+local status, first_digest, format = unpack(redis.call('HMGET', state, 'status', 'digest', 'format'))
+--- include newer
 if status == 'deleted' then return {'deleted'} end
 if status and first_digest ~= digest then return {'mismatch', status} end
 if status then return {'found', status} end

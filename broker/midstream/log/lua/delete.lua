@@ -1,4 +1,6 @@
 -- Forget a stream, but leave a tombstone, so that nothing creates it again or writes to it (PROTOCOL: Delete/Tombstone).
+local format = stream.format
+--- include newer
 --- include absent
 if thread_lists ~= '' then
   --- include thread

@@ -1,4 +1,6 @@
 -- Give a running stream back to the queue: its owner hands it over, or a reaper takes it from a lost one.
+local format = stream.format
+--- include newer
 --- include closed
 if stream.status ~= 'running' then return {'stale', stream.epoch} end
 --- include fenced

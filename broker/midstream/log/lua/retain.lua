@@ -1,4 +1,6 @@
 -- Keep a stream for `ttl_s` after its end, whatever the end is or was (PROTOCOL: Retention/Change).
+local format = stream.format
+--- include newer
 --- include absent
 redis.call('HDEL', state, 'ttl_s_completed', 'ttl_s_failed', 'ttl_s_cancelled', 'ttl_s_interrupted')
 redis.call('HSET', state, 'ttl_s', ttl_s)

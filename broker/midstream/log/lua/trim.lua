@@ -1,5 +1,7 @@
 -- Drop the entries of an ended stream before an offset, but never the last one (PROTOCOL: Read/Trimmed).
 -- A live log is not trimmed, because faces need its beginning (docs/findings.md: Clients).
+local format = stream.format
+--- include newer
 --- include absent
 if stream.status ~= 'ended' then return {'stale', stream.epoch} end
 local first = tonumber(stream.first)

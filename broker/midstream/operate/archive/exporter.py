@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Final
 
 from midstream.log.entries import OUTCOMES
-from midstream.log.errors import StreamAbsent
+from midstream.log.errors import LogError, NewerFormat, StreamAbsent
 from midstream.log.log import Log
 from midstream.log.state import State
 from midstream.log.whole import WholeState, WholeStreams
@@ -72,7 +72,7 @@ class Exported:
         there: Streams that the archive had already.
         running: Streams that have not ended, and so were left out.
         gone: Streams that were deleted, trimmed or expired while they were read.
-        unreadable: Names of streams whose log holds what no version of ours writes.
+        unreadable: Names of streams whose log holds what no version of ours writes, or a newer one in its own format.
     """
 
     streams: int = 0
@@ -112,9 +112,13 @@ class Exporter:
         names = await self._names()
         for done in range(0, len(names), STATES):
             page = names[done : done + STATES]
-            for number, (name, state) in enumerate(zip(page, await self._log.states(page), strict=True), done + 1):
+            for number, (name, state) in enumerate(zip(page, await self._log.many.states(page), strict=True), done + 1):
                 if name in self._there:
                     result.there += 1
+                elif isinstance(state, NewerFormat):
+                    result.unreadable += [name] if selection.tenant in ("", state.tenant) else []
+                elif isinstance(state, LogError):
+                    raise state
                 elif state is not None and not state.ended:
                     result.running += selection.tenant in ("", state.tenant)
                 elif state is not None and selection.fits(state):

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapte
 
 from midstream.access.limit_settings import LONGEST_S
 from midstream.log.entries import CALL_FIELDS, END, OUTCOMES, decode
+from midstream.log.errors import NewerFormat
 from midstream.log.keys import tenant_of
 from midstream.log.past import PastAttempt
 from midstream.log.state import FIELDS, State
@@ -145,12 +146,14 @@ def opened_stream(value: Any, bounds: Bounds) -> StreamCheck:
         state = _state(line, bounds)
     except ValueError as error:
         raise ArchiveError("bad_stream", f"The stream {line.name}: {error}.") from None
+    except NewerFormat as error:
+        raise ArchiveError("archive_version", f"The stream {line.name}: {error}.") from None
     chat = line.chat.model_dump() if line.chat else {}
     return StreamCheck(WholeState(line.name, line.state, chat), state, bounds)
 
 
 def _state(line: _Stream, bounds: Bounds) -> State:
-    """Return a stream's state. Raises `ValueError` where it cannot be."""
+    """Return a stream's state. Raises `ValueError` where it cannot be, and `NewerFormat`."""
     fields = line.state
     try:
         state = State.parse([fields[each].encode() if each in fields else None for each in FIELDS])

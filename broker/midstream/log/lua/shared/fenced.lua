@@ -2,7 +2,8 @@
 if stream.epoch ~= epoch then return {'stale', stream.epoch} end
 if owner == '' then
   --- include clock
-  local lease_until_ms = redis.call('HGET', state, 'lease_until_ms')
+  local lease_until_ms, format = unpack(redis.call('HMGET', state, 'lease_until_ms', 'format'))
+  --- include newer
   if stream.status == 'running' and tonumber(lease_until_ms) > now_ms then return {'leased', lease_until_ms} end
 elseif stream.owner ~= owner then
   return {'stale', stream.epoch}
