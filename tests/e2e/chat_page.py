@@ -22,5 +22,8 @@ def outcome(page: Page) -> Locator:
 
 
 async def text_of(page: Page) -> str:
-    """The answer's text to the last character, line ends as the log has them."""
-    return await answer(page).locator(".text").text_content() or ""
+    """The answer's text to the last character, line ends as the log has them; the page shows the same words."""
+    source: str = await answer(page).evaluate("(it) => it.source()")
+    words = await answer(page).locator(".text").inner_text()
+    assert words.split() == source.split()
+    return source

@@ -23,7 +23,7 @@ UNPROVEN = {
 
 MOST_COLUMNS = 120
 SUFFIXES = ("py", "lua", "js", "mjs", "ts", "md")
-FOREIGN = ("node_modules", "swagger_ui", "evidence")
+FOREIGN = ("node_modules", "swagger_ui", "vendor", "evidence")
 CITATION = re.compile(rf"\b(?:{'|'.join(sorted(ROOMS))})/(?=[A-Z])")
 _NAMES = "|".join(re.escape(name) for name in sorted(CLAUSES, key=len, reverse=True))
 CLAUSE = re.compile(rf"(?:{_NAMES})(?!\w)")

@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("broker", "worker", "tests", "scripts", "examples", "docs")
 KINDS = ("", ".py", ".lua", ".js", ".mjs", ".ts", ".tsx", ".html", ".md")
-FOREIGN = {"swagger_ui", "node_modules", "evidence", "older_scripts", "__pycache__", "test_plain_words.py"}
+FOREIGN = {"swagger_ui", "vendor", "node_modules", "evidence", "older_scripts", "__pycache__", "test_plain_words.py"}
 
 # A name has none of these parts, except after a verb or a negation, as in `is_known` and `NotFound`.
 NOT_IN_NAMES = {"said", "given", "told", "known", "found", "shown", "wanted", "asked", "heard"}

@@ -17,7 +17,12 @@ PAGE: Final = Path(__file__).parent.parent / "page"
 PUBLIC: Final = REVALIDATED | {"Access-Control-Allow-Origin": "*"}
 """Other origins may import the module: it holds nothing that is not public."""
 CONSOLE: Final = Path(__file__).parent.parent / "console"
-POLICY: Final = b"default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+POLICY: Final = (
+    b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    b"frame-ancestors 'none'; base-uri 'none'; form-action 'none'; "
+    b"require-trusted-types-for 'script'; trusted-types dompurify"
+)
+"""The page makes markup of models' Markdown by the purifier alone, and nothing on it comes from another host."""
 CONSOLE_POLICY: Final = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     b"frame-ancestors 'none'; base-uri 'none'; form-action 'none'; "

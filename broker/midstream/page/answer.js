@@ -1,6 +1,7 @@
 /** Shows one answer while it is being written. */
 
 import { element } from "./dom.js";
+import { GrowingText } from "./growing_text.js";
 
 const TITLES = {
   completed: "Completed",
@@ -22,9 +23,12 @@ export function outcomeTitle(outcome) {
   return TITLES[outcome] ?? outcome;
 }
 
+/** After a frame that took so many ms to show, the page is left to its reader for as many more, times this. */
+const REST = 1;
+
 /**
  * An answer's element. Entries are queued, and appended once per animation frame, so that nothing on the page is rendered
- * twice. Text is inserted as text, never as markup.
+ * twice. The model's text is Markdown; all else is inserted as text, never as markup.
  */
 export class Answer {
   element = element("article", { className: "answer", ariaLabel: "Answer", ariaBusy: "true" });
@@ -34,6 +38,7 @@ export class Answer {
   #notes = element("div", { className: "notes" });
   #queue = [];
   #frame = 0;
+  #restUntilMs = 0;
   #block = null;
   #tools = new Map();
   #texts = [];
@@ -44,9 +49,10 @@ export class Answer {
     this.#around = around;
     this.element.append(this.#body, this.#notes);
     this.element.classList.add("live");
+    this.element.source = () => this.text;
   }
 
-  /** The answer's text so far. */
+  /** The answer's text so far, as the model wrote it. */
   get text() {
     return this.#texts.join("");
   }
@@ -66,10 +72,17 @@ export class Answer {
   }
 
   #flush() {
-    this.#frame = 0;
+    const beganMs = performance.now();
+    this.#frame = beganMs < this.#restUntilMs ? requestAnimationFrame(() => this.#flush()) : 0;
+    if (this.#frame) return;
     const entries = joined(this.#queue);
     this.#queue = [];
-    this.#around(() => entries.forEach((entry) => this.#show(entry)));
+    this.#around(() => {
+      entries.forEach((entry) => this.#show(entry));
+      this.#block?.markdown?.draw();
+    });
+    const endMs = performance.now();
+    this.#restUntilMs = endMs + REST * (endMs - beganMs);
   }
 
   #show(entry) {
@@ -79,9 +92,9 @@ export class Answer {
       case "step": // of which clients are told only that it is there
         return;
       case "text":
-        return this.#run("text").append(entry.text);
+        return this.#run("text").markdown.append(entry.text);
       case "reasoning":
-        return this.#run("reasoning").append(entry.text);
+        return this.#run("reasoning").target.append(entry.text);
       case "tool_input":
         return this.#tool(entry).append(entry.delta);
       case "tool_call":
@@ -89,7 +102,7 @@ export class Answer {
       case "status":
         return this.#note(`${sentence(entry.state)}${entry.reason ? `: ${sentence(entry.reason).toLowerCase()}` : ""}`, entry.paid);
       case "data":
-        if (entry.kind === "refusal") return this.#run("refusal").append(entry.text);
+        if (entry.kind === "refusal") return this.#run("refusal").target.append(entry.text);
         return this.#other(entry);
       case "reset":
         return this.#reset(entry);
@@ -100,15 +113,22 @@ export class Answer {
     }
   }
 
-  /** The element to which text of this kind is appended. After another kind it is a new one. */
+  /** The block to which text of this kind is appended. After another kind it is a new one. */
   #run(kind) {
     if (this.#block?.kind !== kind) {
+      this.#close();
       const target = element("div", { className: kind, dir: "auto" });
       const fold = () => element("details", { className: "fold" }, element("summary", {}, "Reasoning"), target);
       this.#body.append(kind === "reasoning" ? fold() : target);
-      this.#block = { kind, target };
+      this.#block = { kind, target, markdown: kind === "text" ? new GrowingText(target) : null };
     }
-    return this.#block.target;
+    return this.#block;
+  }
+
+  /** Shows the last block as it stays. */
+  #close() {
+    this.#block?.markdown?.finish();
+    this.#block = null;
   }
 
   #tool({ id, name }) {
@@ -129,8 +149,8 @@ export class Answer {
   }
 
   #append(node) {
+    this.#close();
     this.#body.append(node);
-    this.#block = null;
   }
 
   #reset({ reason }) {
@@ -158,6 +178,7 @@ export class Answer {
   }
 
   #settle() {
+    this.#close();
     this.element.classList.remove("live");
     this.element.ariaBusy = "false";
   }

@@ -2,6 +2,7 @@
 
 import { Answer, outcomeTitle } from "./answer.js";
 import { byId, element } from "./dom.js";
+import { GrowingText } from "./growing_text.js";
 
 /** A reader who is closer to the end than this, in px, is kept at the end. */
 const NEAR_PX = 48;
@@ -22,11 +23,21 @@ export function addMessage({ role, content }) {
   const text = textOf(content);
   const label = { user: "You", assistant: "Answer" }[role] ?? role;
   const name = role === "assistant" ? "answer" : "prompt";
-  const inner = element("div", { className: role === "assistant" ? "text" : "bubble", dir: "auto" }, text);
-  const turn = element("article", { className: name, ariaLabel: label }, inner);
+  const turn = element("article", { className: name, ariaLabel: label }, role === "assistant" ? asMarkdown(text) : bubble(text));
   turn.dataset.role = role;
   turns.append(turn);
   toEnd();
+}
+
+function bubble(text) {
+  return element("div", { className: "bubble", dir: "auto" }, text);
+}
+
+function asMarkdown(text) {
+  const growing = new GrowingText(element("div", { className: "text", dir: "auto" }));
+  growing.append(text);
+  growing.finish();
+  return growing.element;
 }
 
 /** Adds an empty answer and returns it. `onFrame` is called after each frame that has shown something. */
