@@ -17,17 +17,17 @@ import functools
 import os
 import threading
 import weakref
-from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping, Sequence
 from concurrent import futures
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from midstream.client import client
-from midstream.client.client import ClientEntry, MidstreamError
+from midstream.client.client import ClientEntry, MidstreamError, ThreadEntry
 
 if TYPE_CHECKING:
     from midstream.producer.blocking_producer import BlockingProducer
 
-__all__ = ["ClientEntry", "Midstream", "MidstreamError", "produce"]
+__all__ = ["ClientEntry", "Midstream", "MidstreamError", "ThreadEntry", "produce"]
 
 Result = TypeVar("Result")
 
@@ -84,13 +84,7 @@ class Midstream:
 
     def tail(self, stream_id: str, after: int = 0) -> Generator[ClientEntry, None, None]:
         """Yield the entries after offset `after`, up to the `end` entry; see `midstream.Midstream.tail`."""
-        entries = self._client.tail(stream_id, after)
-        try:
-            while (entry := self._run(_next(entries))) is not None:
-                yield entry
-        finally:
-            if self._close.alive:  # otherwise its connection is closed already
-                self._run(_close(entries))
+        yield from self._each(self._client.tail(stream_id, after))
 
     def state(self, stream_id: str, wait_s: float | None = None) -> dict[str, Any]:
         """Return a stream's state, or wait for its end first; see `midstream.Midstream.state`."""
@@ -119,6 +113,14 @@ class Midstream:
         """Return a thread's messages; see `midstream.Midstream.thread`."""
         return self._run(self._client.thread(thread, limit=limit, cursor=cursor))
 
+    def tail_thread(self, thread: str, after: str | None = None) -> Generator[ThreadEntry, None, None]:
+        """Yield what came in a thread after a cursor, and what comes; see `midstream.Midstream.tail_thread`."""
+        yield from self._each(self._client.tail_thread(thread, after))
+
+    def delete_thread(self, thread: str) -> None:
+        """Delete all streams of a thread; see `midstream.Midstream.delete_thread`."""
+        self._run(self._client.delete_thread(thread))
+
     def cancel(self, stream_id: str) -> dict[str, Any]:
         """Stop a stream and return its state; see `midstream.Midstream.cancel`."""
         return self._run(self._client.cancel(stream_id))
@@ -138,6 +140,14 @@ class Midstream:
     def operate(self, path: str, method: str = "GET", **options: Any) -> dict[str, Any]:
         """Ask or do what an operator may; see `midstream.Midstream.operate`."""
         return self._run(self._client.operate(path, method, **options))
+
+    def _each(self, entries: AsyncGenerator[Result, None]) -> Generator[Result, None, None]:
+        try:
+            while (entry := self._run(_next(entries))) is not None:
+                yield entry
+        finally:
+            if self._close.alive:  # otherwise its connection is closed already
+                self._run(entries.aclose())
 
     def _run(self, work: Coroutine[Any, Any, Result]) -> Result:
         if not self._close.alive:
@@ -197,9 +207,5 @@ class _LoopThread:
         await self._closing.wait()
 
 
-async def _next(entries: Any) -> ClientEntry | None:
+async def _next(entries: AsyncGenerator[Result, None]) -> Result | None:
     return await anext(entries, None)
-
-
-async def _close(entries: Any) -> None:
-    await entries.aclose()

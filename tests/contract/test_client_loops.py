@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import inspect
+import itertools
 import subprocess
 import sys
 import threading
@@ -81,7 +82,12 @@ async def test_without_a_loop(url: str) -> None:
             assert [row["id"] for row in midstream.list(thread="t")["data"]] == [stream_id]
             assert midstream.cancel(stream_id)["outcome"] == "completed"
             assert "demo/story" in [model["id"] for model in midstream.models()]
-            midstream.delete(stream_id)
+            whole = [("stream_started", 0), *((entry.type, entry.offset) for entry in entries), ("stream_ended", 0)]
+            came = list(itertools.islice(midstream.tail_thread("t"), len(whole)))
+            assert [(entry.type, entry.offset) for entry in came] == whole
+            assert {entry.stream_id for entry in came} == {stream_id}
+            assert next(midstream.tail_thread("t", came[-2].cursor)) == came[-1]
+            midstream.delete_thread("t")
             with pytest.raises(sync.MidstreamError) as caught:
                 midstream.state(stream_id)
             assert caught.value.status == 404

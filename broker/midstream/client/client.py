@@ -1,7 +1,7 @@
 """The Python client: starts streams, and reads them through any number of cuts.
 
-It needs only `httpx2` and the files `client_tail.py` and `sse_parser.py` beside it, so these three files can be copied
-into another program. `midstream.sync` is the same client for programs without an event loop.
+It needs only `httpx2` and the files beside it, so this folder can be copied into another program. `midstream.sync` is
+the same client for programs without an event loop.
 
     async with Midstream("http://127.0.0.1:8080") as midstream:
         stream = await midstream.start("Tell me of rivers")
@@ -11,25 +11,30 @@ into another program. `midstream.sync` is the same client for programs without a
 
 import asyncio
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, Final, Self
 from urllib.parse import quote
 
 import httpx2
 
+from midstream.client.client_bearer import BearerAuth, Token
 from midstream.client.client_tail import (
     CONNECT_TIMEOUT_S,
     RETRY_MS,
     ClientEntry,
+    Item_co,
     MidstreamError,
+    Position,
     RefusedForNowError,
+    StreamPosition,
     Tail,
     backoff_s,
     path_of,
     raise_for_problem,
 )
+from midstream.client.client_thread import ThreadEntry, ThreadPosition, path_of_thread
 
-__all__ = ["ClientEntry", "Midstream", "MidstreamError"]
+__all__ = ["ClientEntry", "Midstream", "MidstreamError", "ThreadEntry"]
 
 DEFAULT_URL: Final = "http://127.0.0.1:8080"
 HEARTBEAT_S: Final = 15.0
@@ -38,30 +43,6 @@ REPLY_TIMEOUT_S: Final = 30.0
 MAX_FAILURES: Final = 20
 """Connections in a row without anything new before `tail` gives up: about two minutes of back-off."""
 REQUEST_TRIES: Final = 4
-UNAUTHORIZED: Final = 401
-
-Token = str | Callable[[], str | Awaitable[str]]
-
-
-class BearerAuth(httpx2.Auth):
-    """Sends a token with each request; one that the broker refuses (401) is asked for anew, once for each request."""
-
-    def __init__(self, token: Token) -> None:
-        self._token = token
-
-    async def async_auth_flow(self, request: httpx2.Request) -> AsyncGenerator[httpx2.Request, httpx2.Response]:
-        """Yield a request, and once more where its token was refused."""
-        await self._sign(request)
-        response = yield request
-        if response.status_code == UNAUTHORIZED and callable(self._token):
-            await self._sign(request)
-            yield request
-
-    async def _sign(self, request: httpx2.Request) -> None:
-        token = self._token() if callable(self._token) else self._token
-        if not isinstance(token, str):
-            token = await token
-        request.headers["Authorization"] = f"Bearer {token}"
 
 
 class Midstream:
@@ -146,8 +127,7 @@ class Midstream:
             MidstreamError: There is no such stream, its past is gone (`cursor_trimmed`), or `max_failures` connections
                 in a row brought nothing (`unreachable`).
         """
-        tail = Tail(stream_id, after, heartbeat_s=self._heartbeat_s, max_failures=self._max_failures)
-        return tail.entries(self._http)
+        return self._tail(path_of(stream_id), StreamPosition(after))
 
     async def state(self, stream_id: str, wait_s: float | None = None) -> dict[str, Any]:
         """Return a stream's state. With `wait_s`, wait for its end first, for at most so many seconds.
@@ -199,7 +179,31 @@ class Midstream:
         """
         params = {"limit": limit, "cursor": cursor}
         options = {name: value for name, value in params.items() if value is not None}
-        return await self._object("GET", f"/v1/threads/{quote(thread, safe='')}", params=options)
+        return await self._object("GET", path_of_thread(thread), params=options)
+
+    def tail_thread(self, thread: str, after: str | None = None) -> AsyncGenerator[ThreadEntry, None]:
+        """Yield what came in a thread after a cursor, and what comes: the entries of its streams, one after the other.
+
+        Before a stream's entries comes `stream_started`, with the user's new `messages`, and after them `stream_ended`.
+        What anybody starts in the thread later comes as well, so there is no end: leave the loop, and close the
+        generator (`contextlib.aclosing`). It connects again as `tail` does.
+
+        Args:
+            thread: The thread's name.
+            after: The `cursor` of an entry, or of `thread`'s answer; None: the thread's start.
+
+        Raises:
+            MidstreamError: There is no such thread, or `max_failures` connections in a row brought nothing.
+        """
+        return self._tail(path_of_thread(thread), ThreadPosition(after))
+
+    async def delete_thread(self, thread: str) -> None:
+        """Delete all streams of a thread. Those that still run are stopped first.
+
+        Raises:
+            MidstreamError: There is no such thread, or the broker cannot be reached.
+        """
+        await self._request("DELETE", path_of_thread(thread), tries=1)  # as for `delete`
 
     async def cancel(self, stream_id: str) -> dict[str, Any]:
         """Stop a stream and return its state. A stream that has ended stays as it is.
@@ -253,6 +257,10 @@ class Midstream:
         response = await self._request(method, f"/v1/operate/{path}", tries=tries, **options)
         answer: dict[str, Any] = response.json() if response.content else {}
         return answer
+
+    def _tail(self, path: str, position: Position[Item_co]) -> AsyncGenerator[Item_co, None]:
+        tail = Tail(path, position, heartbeat_s=self._heartbeat_s, max_failures=self._max_failures)
+        return tail.entries(self._http)
 
     async def _http(self) -> httpx2.AsyncClient:
         """Return the connections of the running loop, because those of another loop cannot be used in it."""

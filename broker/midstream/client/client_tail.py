@@ -6,7 +6,7 @@ import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Generic, Protocol, TypeVar
 from urllib.parse import quote
 
 import httpx2
@@ -70,26 +70,87 @@ class ClientEntry:
     data: dict[str, Any]
 
 
-class Tail:
-    """One reader of one stream. It knows what it has delivered, and goes on after that.
+Item_co = TypeVar("Item_co", covariant=True)
+
+
+class Position(Protocol[Item_co]):
+    """What a reader has delivered, and what has to come next."""
+
+    @property
+    def cursor(self) -> str:
+        """The last event that was delivered, for the broker."""
+        ...
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more comes."""
+        ...
+
+    def accept(self, event: ServerSentEvent) -> Item_co | None:
+        """Return what to deliver of an event, and go on after it; None if it was delivered before.
+
+        Raises:
+            ValueError: The event is not a broker's, or something is missing before it. The caller connects again.
+        """
+        ...
+
+
+class StreamPosition:
+    """The position in one stream: the offset of the last entry."""
+
+    def __init__(self, after: int) -> None:
+        self._offset = after
+        self.is_over = False
+
+    @property
+    def cursor(self) -> str:
+        """The last offset."""
+        return str(self._offset)
+
+    def accept(self, event: ServerSentEvent) -> ClientEntry | None:
+        """As of `Position`."""
+        data = data_of(event)
+        offset = int(event.id or 0)
+        if event.type == "reset" and offset != self._offset + 1:
+            # This is a message to this connection and no entry. Id 0 means that the log is sent again from its start.
+            self._offset = min(self._offset, offset)
+            return ClientEntry(0, event.type, data)
+        if offset <= self._offset:
+            return None
+        if offset != self._offset + 1:
+            raise ValueError(f"entry {offset} came after entry {self._offset}")
+        self._offset = offset
+        self.is_over = event.type == "end"
+        return ClientEntry(offset, event.type, data)
+
+
+def data_of(event: ServerSentEvent) -> dict[str, Any]:
+    """Return the data of an event without its type; raises ValueError where it is no JSON."""
+    data: dict[str, Any] = json.loads(event.data)
+    data.pop("type", None)
+    return data
+
+
+class Tail(Generic[Item_co]):
+    """One reader of events. It goes on after what it has delivered.
 
     Args:
-        stream_id: The stream.
-        after: The offset after which to begin.
+        path: The path of what has `/events`.
+        position: Where it begins, which it moves.
         heartbeat_s: The broker's heartbeat, in seconds.
         max_failures: Connections in a row without anything new before it gives up.
     """
 
-    def __init__(self, stream_id: str, after: int, *, heartbeat_s: float, max_failures: int) -> None:
-        self._stream_id = stream_id
-        self._cursor = after
+    def __init__(self, path: str, position: Position[Item_co], *, heartbeat_s: float, max_failures: int) -> None:
+        self._path = path
+        self._position = position
         self._heartbeat_s = heartbeat_s
         self._max_failures = max_failures
         self._retry_ms = RETRY_MS
         self._is_over = False
 
-    async def entries(self, client: Callable[[], Awaitable[httpx2.AsyncClient]]) -> AsyncGenerator[ClientEntry, None]:
-        """Yield the entries up to the `end` entry, over as many connections as it takes.
+    async def entries(self, client: Callable[[], Awaitable[httpx2.AsyncClient]]) -> AsyncGenerator[Item_co, None]:
+        """Yield what comes until it is over, over as many connections as it takes.
 
         Args:
             client: Returns the HTTP client of the running loop.
@@ -100,7 +161,7 @@ class Tail:
         now_s = asyncio.get_running_loop().time
         failures = 0
         while True:
-            first_cursor, began_s = self._cursor, now_s()
+            first_cursor, began_s = self._position.cursor, now_s()
             reason, wait_s = "the connection was cut", 0.0
             try:
                 async with aclosing(self._one_connection(await client())) as entries:
@@ -112,18 +173,19 @@ class Tail:
                 reason = f"{type(error).__name__}: {error}"
             if self._is_over:
                 return
-            has_progress = self._cursor != first_cursor or now_s() - began_s > self._heartbeat_s
+            has_progress = self._position.cursor != first_cursor or now_s() - began_s > self._heartbeat_s
             failures = 0 if has_progress else failures + 1
             if failures >= self._max_failures:
                 raise MidstreamError("unreachable", 0, f"{failures} connections in a row brought nothing; {reason}")
             await asyncio.sleep(max(wait_s, backoff_s(failures, self._retry_ms)))
 
-    async def _one_connection(self, http: httpx2.AsyncClient) -> AsyncGenerator[ClientEntry, None]:
+    async def _one_connection(self, http: httpx2.AsyncClient) -> AsyncGenerator[Item_co, None]:
+        headers = {"Accept": "text/event-stream", "Last-Event-ID": self._position.cursor}
         request = http.build_request(
             "GET",
-            f"{path_of(self._stream_id)}/events",
+            f"{self._path}/events",
             # A proxy that compresses also buffers.
-            headers={"Accept": "text/event-stream", "Accept-Encoding": "identity", "Last-Event-ID": str(self._cursor)},
+            headers={"Accept-Encoding": "identity", **headers},
             timeout=httpx2.Timeout(SILENT_HEARTBEATS * self._heartbeat_s, connect=CONNECT_TIMEOUT_S),
         )
         response = await http.send(request, stream=True)
@@ -133,35 +195,15 @@ class Tail:
             parser = EventStreamParser()
             async for chunk in response.aiter_bytes():
                 for event in parser.feed(chunk):
-                    if entry := self._accept(event):
+                    if entry := self._position.accept(event):
                         yield entry
+                    self._is_over = self._position.is_over
                     if self._is_over:
                         return
                 if parser.retry_ms is not None:
                     self._retry_ms = parser.retry_ms
         finally:
             await response.aclose()
-
-    def _accept(self, event: ServerSentEvent) -> ClientEntry | None:
-        """Return the entry to deliver, and move the cursor to it; None for an entry that was delivered before.
-
-        Raises:
-            ValueError: The frame is not a broker's, or entries are missing before it. The caller connects again.
-        """
-        data = json.loads(event.data)
-        data.pop("type", None)
-        offset = int(event.id or 0)
-        if event.type == "reset" and offset != self._cursor + 1:
-            # This is a message to this connection and no entry. Id 0 means that the log is sent again from its start.
-            self._cursor = min(self._cursor, offset)
-            return ClientEntry(0, event.type, data)
-        if offset <= self._cursor:
-            return None
-        if offset != self._cursor + 1:
-            raise ValueError(f"entry {offset} came after entry {self._cursor}")
-        self._cursor = offset
-        self._is_over = event.type == "end"
-        return ClientEntry(offset, event.type, data)
 
 
 async def raise_for_problem(response: httpx2.Response) -> None:
