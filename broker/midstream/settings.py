@@ -113,7 +113,14 @@ class Settings(
         description="longest wait of an SDK's streamed answer for its first word, so that a failure has its status",
     )
     retry_ms: int = Field(default=1_000, ge=0, description="delay after which clients are asked to reconnect")
-    broker_drain_ms: int = Field(default=2_000, ge=0, description="time that a broker gives open tails after SIGTERM")
+    broker_unready_ms: int = Field(
+        default=0,
+        ge=0,
+        description="after SIGTERM a broker serves on for so long while `/readyz` is 503, so that proxies turn away",
+    )
+    broker_drain_ms: int = Field(
+        default=5_000, ge=0, description="time over which a broker that stops spreads the partings from its tails"
+    )
     loop_stall_ms: int = Field(
         default=10_000,
         ge=500,
@@ -234,6 +241,11 @@ class Settings(
                 f"(of {', '.join(short)}); `midstream keys new` makes one that cannot be guessed"
             )
         return None
+
+    @property
+    def broker_stop_s(self) -> float:
+        """How long a broker that was told to stop may serve on and part from its tails."""
+        return (self.broker_unready_ms + self.broker_drain_ms) / 1_000
 
     @property
     def longest_life_s(self) -> float:

@@ -1,4 +1,7 @@
-"""A broker that is told to stop parts from its tails, which another one carries on. PROTOCOL: Read/Truthful."""
+"""A broker that is told to stop parts from its tails, which another one carries on.
+
+PROTOCOL: Read/Truthful, Drain/Ready, Drain/Spread.
+"""
 
 import asyncio
 import signal
@@ -13,15 +16,17 @@ from tests.system import System
 
 pytestmark = pytest.mark.both_ways
 
+UNREADY_MS = 400
 DRAIN_MS = 500
 STOP_S = 6.0
-"""The drain, rounded up, what requests get after it, and a slow machine."""
+"""The time until the drain, the drain, rounded up, what requests get after it, and a slow machine."""
 PACED = {"model": "demo/count", "input": "x", "params": {"words": 120, "delay_ms": 50}}
 
 
 async def test_tails_are_parted_from_and_go_on_elsewhere(redis_url: str, tmp_path: Path, fast_path: str) -> None:
-    """Read/Truthful."""
-    async with System(redis_url, tmp_path, fast_path=fast_path, broker_drain_ms=DRAIN_MS) as system:
+    """Read/Truthful; Drain/Ready: what comes while proxies learn of the stop is served, and parted from later."""
+    system = System(redis_url, tmp_path, fast_path=fast_path, broker_unready_ms=UNREADY_MS, broker_drain_ms=DRAIN_MS)
+    async with system:
         await system.start()
         stream_id = await system.post(**PACED)
         async with httpx2.AsyncClient(base_url=system.url) as client:
@@ -33,6 +38,13 @@ async def test_tails_are_parted_from_and_go_on_elsewhere(redis_url: str, tmp_pat
             await asyncio.get_running_loop().sock_recv(lagging, 1)
         began_s = time.monotonic()
         system.brokers[0].send_signal(signal.SIGTERM)
+        while (ready := await system.http.get("/readyz")).status_code == 200:
+            await asyncio.sleep(0.02)
+        assert (ready.status_code, ready.json()["code"], "retry-after" in ready.headers) == (503, "stopping", True)
+        late = await system.http.get(f"/v1/streams/{stream_id}/events")
+        assert "event: text" in late.text
+        assert "event: end" not in late.text
+        assert time.monotonic() - began_s > UNREADY_MS / 1_000
         _, body = await next_answer(reader)  # complete, though the stream is not
         assert body.count(b"retry: ") == 2
         assert b"event: end" not in body

@@ -189,19 +189,22 @@ async def test_a_thousand_tails_of_one_stream_leave_one(client: httpx2.AsyncClie
 
 
 async def test_a_stopping_broker_says_so_and_another_one_goes_on(redis_url: str, tmp_path: Path) -> None:
-    """Ws/Drain."""
+    """Ws/Drain; Drain/Spread: a socket with tails is left open until one of them is parted from."""
     async with System(redis_url, tmp_path) as system:
         await system.start()
         other = free_port()
         await system.start_broker(other)
-        async with dial(system.http) as talk:
+        async with dial(system.http) as talk, dial(system.http) as idle:
+            await idle.hear("ready")
             await talk.say(type="start", request={**START, "params": {"words": 60, "delay_ms": 20}})
             stream_id = (await talk.hear("started"))["id"]
             read = (await talk.hear("entries"))["entries"]
             stopping = asyncio.create_task(processes.stop(system.brokers[0]))
-            code = await talk.until_closed(read)
+            rest: list[dict[str, Any]] = []
+            codes = [await talk.until_closed(read, rest), await idle.until_closed([])]
             await stopping
-        assert code == 1012
+        assert codes == [1012, 1012]
+        assert [entry["type"] for entry in rest] == ["parting"]
         async with (
             httpx2.AsyncClient(base_url=f"http://127.0.0.1:{other}") as client,
             dial(client) as talk,

@@ -47,10 +47,14 @@ class Talk:
                 read[message["id"]] += message["entries"]
         return read
 
-    async def until_closed(self, read: list[dict[str, Any]]) -> int | None:
-        """Add the entries that still come to those read; return the code that the socket is closed with."""
+    async def until_closed(self, read: list[dict[str, Any]], others: list[dict[str, Any]] | None = None) -> int | None:
+        """Add the entries that still come to those read, and to `others` what comes without an offset.
+
+        Return the code that the socket is closed with.
+        """
         try:
             while True:
-                read += [entry for entry in (await self.hear("entries"))["entries"] if "offset" in entry]
+                for entry in (await self.hear("entries"))["entries"]:
+                    (read if "offset" in entry else others if others is not None else []).append(entry)
         except ConnectionClosed as closed:
             return closed.rcvd.code if closed.rcvd else None

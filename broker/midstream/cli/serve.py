@@ -6,6 +6,7 @@ import gc
 import math
 import socket
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -32,15 +33,19 @@ STOP_MARGIN_S: Final = 2
 
 
 class DrainingServer(uvicorn.Server):
-    """Parts from its tails within `broker_drain_ms` of being told to stop; uvicorn alone waits for their streams' ends.
+    """Parts from its tails when it is told to stop; uvicorn alone waits for their streams' ends.
 
-    A tail that is parted from has no `end`: its client comes back, to the process that listens here then.
+    For `broker_unready_ms` it serves on, while `/readyz` turns proxies away. Then it takes no connection any more, and
+    parts from its tails within `broker_drain_ms`. A tail that is parted from has no `end`: its client comes back, to a
+    process that listens then.
     """
 
     def __init__(self, app: BrokerApp, settings: Settings, metrics: socket.socket | None = None) -> None:
         self._app = app
         self._metrics_socket = metrics
         self._metrics: MetricsListener | None = None
+        self._unready_s = settings.broker_unready_ms / 1_000
+        self._unready_until_s: float | None = None
         self._drain_s = settings.broker_drain_ms / 1_000
         self._stall_s = settings.loop_stall_ms / 1_000
         super().__init__(
@@ -57,6 +62,19 @@ class DrainingServer(uvicorn.Server):
         """Serve until told to stop; a process whose loop stands still meanwhile is ended."""
         with watched(self._stall_s):
             await super().serve(sockets)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Do as uvicorn, and return whether the time is over for which a stop is put off (PROTOCOL: Drain/Ready).
+
+        A second SIGINT ends that time.
+        """
+        if not await super().on_tick(counter):
+            return False
+        now_s = time.monotonic()
+        if self._unready_until_s is None:
+            self._app.services.leave()
+            self._unready_until_s = now_s + self._unready_s
+        return self.force_exit or now_s >= self._unready_until_s
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Open the app and listen; what is in memory by then stays, so no collection need walk it again.
@@ -107,7 +125,7 @@ def serve_many(settings: Settings, processes: int) -> int:
             Command(
                 f"broker {number}",
                 (sys.executable, "-P", "-m", "midstream.cli", "broker", "--fd", str(descriptor)),
-                stop_timeout_s=settings.broker_drain_ms / 1_000 + settings.traces_exit_s + STOP_MARGIN_S + 1,
+                stop_timeout_s=settings.broker_stop_s + settings.traces_exit_s + STOP_MARGIN_S + 1,
                 environment={
                     "MIDSTREAM_HOST": settings.host,
                     "MIDSTREAM_PORT": str(settings.port),

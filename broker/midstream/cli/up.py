@@ -118,7 +118,7 @@ class _Up:
         broker = Command(
             "broker",
             (sys.executable, "-P", "-m", "midstream.cli", "broker", "--fd", str(self._listener.fileno())),
-            stop_timeout_s=self._settings.broker_drain_ms / 1_000 + self._settings.traces_exit_s + STOP_MARGIN_S,
+            stop_timeout_s=self._settings.broker_stop_s + self._settings.traces_exit_s + STOP_MARGIN_S,
             ending="to part from its tails",
             ready=lambda: _serves(host, port, "/readyz"),
             environment=self._environment | self._settings.metrics_of(0),

@@ -22,6 +22,6 @@ async def readyz(
     services: AServices,
     need: Annotated[Literal["worker"] | None, Query(description="`worker`: one has to live, too.")] = None,
 ) -> Response:
-    """Answer 200 if generations can be started, otherwise 503 `log_unavailable`, `log_full` or `no_worker`."""
+    """Answer 200 if this broker serves newcomers, else 503 `stopping`, `log_unavailable`, `log_full` or `no_worker`."""
     await services.check_ready(needs_worker=need is not None)
     return JsonResponse({"status": "ok", "model": resolve(None, services.settings)})

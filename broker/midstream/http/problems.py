@@ -34,6 +34,7 @@ from midstream.requests.request import UnfitRequestError
 from midstream.service.entry_lines import BadEntryError
 from midstream.service.intake import NoWorkerError, OverloadedError
 from midstream.service.producer_refusal import ProducerRefusedError
+from midstream.service.services import StoppingError
 
 RETRY_AFTER_S: Final = 1
 ERRORS_NAMED: Final = 20
@@ -169,6 +170,7 @@ _PROBLEMS: Final[dict[type[Exception], Callable[[Any], Problem]]] = {
     LimitExceededError: _limited,
     BudgetExceededError: _over_budget,
     OverloadedError: _overloaded,
+    StoppingError: lambda e: Problem(503, "stopping", str(e), headers=_RETRY),
     NoWorkerError: lambda e: Problem(503, "no_worker", str(e), headers=_RETRY),
     LogTrimmed: _trimmed,
     ProcessAbsentError: lambda _: Problem(404, "process_not_found", "There is no such process on the roll."),

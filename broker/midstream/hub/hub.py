@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import itertools
 import logging
-import random
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
@@ -14,6 +13,7 @@ from redis.exceptions import RedisError
 from midstream.hub.follower import Follower
 from midstream.hub.lagging import DEFAULT_LIMIT_BYTES, Lagging
 from midstream.hub.log_sync import Phase
+from midstream.hub.partings import part_from_all
 from midstream.hub.resting import REST_S, Resting
 from midstream.hub.tail import Tail
 from midstream.hub.tenant_counts import TenantCounts
@@ -30,10 +30,6 @@ logger = logging.getLogger(__name__)
 
 DELETED: Final = b"deleted"
 TRIMMED: Final = b"trimmed"
-DRAIN_STEP: Final = 20
-"""Tails and waits that are parted from at a time."""
-LATECOMERS_S: Final = 0.05
-"""How often a draining hub looks for tails and waits that got in late."""
 LOOK_PAGE: Final = 250
 """So many streams are looked at in one round trip."""
 BEATS_PER_SILENCE: Final = 4
@@ -46,6 +42,7 @@ class Hub:
     In this room a `stream_id` is a stream's name (`log/keys.py`).
 
     Attributes:
+        stopping: This process has been told to stop.
         draining: Every tail is parted from, and those that still get in will be.
         lagging: The clients of this process that lag.
         thread_waits: Those that read a thread.
@@ -63,6 +60,7 @@ class Hub:
         timeout_s: float,
         unsent_bytes: int = DEFAULT_LIMIT_BYTES,
     ) -> None:
+        self.stopping = False
         self.draining = False
         self.tenant_tails = TenantCounts()
         self.deliveries = 0
@@ -90,7 +88,7 @@ class Hub:
         """What an operator wants to know of this process' tails and memory, by name and labels."""
         lags = [follower.tail - tail.cursor for follower in self._followers.values() for tail in follower.tails]
         return {
-            ("draining",): self.draining,
+            ("draining",): self.stopping,
             ("tails",): len(lags),
             ("followed_streams",): len(self._followers),
             ("slowest_tail_lag_entries",): max(0, *lags, 0),
@@ -143,21 +141,9 @@ class Hub:
         await self._feed.stop()
 
     async def drain(self, drain_s: float, retry_ms: int) -> None:
-        """Part from every tail and wait, spread over `drain_s`, each tail with another time to come back: no storm.
-
-        Does not return: those who still get in after that are parted from at once. Cancel it when all are gone.
-        """
-        self.draining = True
-        leaving = self.tails_and_waits()
-        random.shuffle(leaving)
-        for number, one in enumerate(leaving):
-            one.part(round(retry_ms * random.uniform(0.5, 1.5)))  # noqa: S311
-            if number % DRAIN_STEP == DRAIN_STEP - 1:
-                await asyncio.sleep(drain_s * DRAIN_STEP / len(leaving))
-        while True:
-            for latecomer in self.tails_and_waits():
-                latecomer.part(retry_ms)
-            await asyncio.sleep(LATECOMERS_S)
+        """Part from every tail and wait, as `part_from_all`: it does not return."""
+        self.stopping = self.draining = True
+        await part_from_all(self.tails_and_waits, drain_s, retry_ms)
 
     def tails_and_waits(self) -> list[Tail | Wait | ThreadWait]:
         """Return everything here that waits for a stream's log to grow."""

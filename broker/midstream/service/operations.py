@@ -77,7 +77,7 @@ class Operations:
         readings = {"_".join(name): value for name, value in self._hub.readings.items()}
         return {
             **readings,
-            "draining": self._hub.draining,
+            "draining": self._hub.stopping,
             "window_max_bytes": self._settings.window_bytes,
             "lease_ms": self._settings.lease_ms,
             "port": self._settings.port,

@@ -19,6 +19,13 @@ PART_LOOK_S: Final = 0.01
 """How often it is looked whether all tails have ended."""
 
 
+class StoppingError(Exception):
+    """This process has been told to stop."""
+
+    def __init__(self) -> None:
+        super().__init__("This broker is stopping; another one answers.")
+
+
 class Services:
     """The service layer of one process.
 
@@ -50,9 +57,12 @@ class Services:
         """Return if generations can be started now.
 
         Raises:
+            StoppingError: This process stops.
             LogUnavailable, LogFull: They cannot be.
             NoWorkerError: `needs_worker`, and none lives.
         """
+        if self._resources.hub.stopping:
+            raise StoppingError
         await self._resources.registry.ready()
         if needs_worker:
             await self._resources.admission.intake.require_worker()
@@ -74,6 +84,10 @@ class Services:
         finally:
             draining.cancel()
             await asyncio.wait((draining,))
+
+    def leave(self) -> None:
+        """Be ready no more, and serve on."""
+        self._resources.hub.stopping = True
 
     async def drain(self, drain_s: float) -> None:
         """Part from every tail, spread over `drain_s`. Does not return: cancel it when all tails are gone."""

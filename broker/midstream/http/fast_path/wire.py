@@ -70,8 +70,8 @@ class Wire(Protocol):
 class Socket(Protocol):
     """The connection of a WebSocket."""
 
-    def admit(self) -> None:
-        """Take messages of any allowed size from now on."""
+    def admit(self, has_tails: Callable[[], bool]) -> None:
+        """Take messages of any allowed size from now on. While it `has_tails`, a stop of the server leaves it open."""
         ...
 
 

@@ -1,6 +1,7 @@
 """uvicorn's WebSockets, whose messages are small until the client has shown a key (PROTOCOL: Ws/Key)."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -16,6 +17,7 @@ class WsProtocol(WebSocketsSansIOProtocol):
     auth_bytes = 4_096
     all_connections: Connections
     waits_in: Queue | None = None
+    has_tails: Callable[[], bool] | None = None
 
     @classmethod
     def bounded(cls, auth_bytes: int, all_connections: Connections) -> type["WsProtocol"]:
@@ -49,8 +51,15 @@ class WsProtocol(WebSocketsSansIOProtocol):
         """The conversation is over. Its scope refers to us: else all would wait for the garbage collector."""
         super().on_task_complete(task)
         self.scope.clear()  # type: ignore[attr-defined]
+        self.has_tails = None
 
-    def admit(self) -> None:
-        """Take messages of any allowed size from now on, of a client that is known."""
+    def shutdown(self) -> None:
+        """Uvicorn stops. A socket with tails is closed when the hub parts from one of them: not all in one moment."""
+        if self.has_tails is None or not self.has_tails():
+            super().shutdown()
+
+    def admit(self, has_tails: Callable[[], bool]) -> None:
+        """Take messages of any allowed size from now on, of a client that is let in."""
+        self.has_tails = has_tails
         self.all_connections.proceed(self)
         self.conn.max_message_size = self.config.ws_max_size

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+from collections.abc import Callable
 from typing import Any, Final
 
 from fastapi import APIRouter, WebSocket
@@ -47,6 +48,7 @@ TOO_LARGE: Final = 1009
 TRY_AGAIN_LATER: Final = 1013
 NORMAL: Final = 1000
 INTERNAL: Final = 1011
+SERVICE_RESTART: Final = 1012
 
 
 @router.websocket("/v1/ws")
@@ -64,13 +66,17 @@ async def serve(socket: WebSocket) -> None:
     sending = asyncio.create_task(outbox.run(), name="socket out")
     receiving = asyncio.create_task(conversation.run(socket), name="socket in")
     try:
-        await asyncio.wait((sending, receiving, conversation.credential.refused), return_when=asyncio.FIRST_COMPLETED)
+        over = (sending, receiving, conversation.credential.refused, conversation.parted)
+        await asyncio.wait(over, return_when=asyncio.FIRST_COMPLETED)
     finally:
         conversation.drop()
         for task in (sending, receiving):
             task.cancel()
         await asyncio.wait((sending, receiving))  # not `gather`, whose cancel an app's test client does not know again
-    close_code = UNAUTHORIZED if conversation.credential.refused.done() else _code_of(receiving, sending)
+    if conversation.credential.refused.done():
+        close_code = UNAUTHORIZED
+    else:
+        close_code = SERVICE_RESTART if conversation.parted.done() else _code_of(receiving, sending)
     with contextlib.suppress(RuntimeError, WebSocketDisconnect, OSError):
         await socket.close(close_code)
 
@@ -89,6 +95,7 @@ class _Conversation:
 
     Attributes:
         credential: Who the client is, and until when.
+        parted: Done when this process stops, and the first of the tails is over.
     """
 
     def __init__(self, scope: HttpScope, settings: Settings, outbox: Outbox) -> None:
@@ -97,6 +104,7 @@ class _Conversation:
         self._outbox = outbox
         self._sinks: dict[str, SocketSink] = {}
         self.credential = SocketCredential(outbox, self._sinks)
+        self.parted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._room = contextlib.ExitStack()
         self._pace = Pace(self._settings.socket_messages_per_second)
 
@@ -155,7 +163,7 @@ class _Conversation:
         except LimitExceededError as error:
             await self._refuse(noted(error, self._scope), message)
             return TRY_AGAIN_LATER
-        _allow_large(socket)
+        _let_in(socket, lambda: bool(self._sinks))
         self.credential.admit(caller)
         await self._outbox.answer(type="ready", ref=message.ref if message else None)
         return None
@@ -257,16 +265,18 @@ class _Conversation:
         if self._sinks.get(stream_id) is sink:
             del self._sinks[stream_id]
             self.credential.end_if_due()
+            if self.credential.caller.is_stopping and not self.parted.done():
+                self.parted.set_result(None)
 
     async def _refuse(self, problem: Problem, message: Message | None = None) -> None:
         facts = {"id": getattr(message, "id", None), "ref": message.ref if message else None} | problem.facts
         await self._outbox.answer(type="error", code=problem.code, message=problem.detail, **facts)
 
 
-def _allow_large(socket: WebSocket) -> None:
+def _let_in(socket: WebSocket, has_tails: Callable[[], bool]) -> None:
     protocol = socket.scope.get("extensions", {}).get(SOCKET_EXTENSION)
     if protocol is not None:
-        protocol.admit()
+        protocol.admit(has_tails)
 
 
 async def _receive(socket: WebSocket) -> str | bytes | None:
