@@ -17,7 +17,6 @@ import redis as redis_sync
 # Processes that end within this time of the test's end are on their way out, no leftovers.
 GRACE_S = 1.0
 RUN_VARIABLE = "TEST_RUN"
-RUN_TAG = f"{RUN_VARIABLE}={os.getpid()}".encode()
 
 # Processes that live as long as the test run; what they fork counts as ours.
 LASTING: set[int] = set()
@@ -111,6 +110,7 @@ def _processes() -> dict[int, str]:
     share starts and ends its own at any time.
     """
     ours, parents_of_ours, adopters = {}, {os.getpid(), *LASTING}, _ancestors()
+    run_tag = f"{RUN_VARIABLE}={os.getpid()}".encode()
     with os.scandir("/proc") as entries:
         others = [
             (int(entry.name), entry.inode())
@@ -128,10 +128,10 @@ def _processes() -> dict[int, str]:
                 _FOREIGN.add((pid, inode))
                 continue
             environment = b"" if parent in parents_of_ours else (directory / "environ").read_bytes()
-            if parent in parents_of_ours or (parent in adopters and RUN_TAG in environment.split(b"\0")):
+            if parent in parents_of_ours or (parent in adopters and run_tag in environment.split(b"\0")):
                 command = (directory / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
                 ours[pid] = command.strip() or "not waited for"
-            elif environment and RUN_TAG not in environment.split(b"\0"):  # it is empty while a program is loaded
+            elif environment and run_tag not in environment.split(b"\0"):  # it is empty while a program is loaded
                 _FOREIGN.add((pid, inode))
     # The tracker lives as long as the interpreter.
     return {pid: command for pid, command in ours.items() if "multiprocessing.resource_tracker" not in command}

@@ -72,7 +72,7 @@ async def _run(plan: Plan, seed: int, servers: Sequence[str]) -> int:
     print(f"seed {seed}")  # noqa: T201
     runs: dict[str, list[Trial]] = {}
     left: list[str] = []
-    with provider_process("tests.provider") as provider_url:
+    with provider_process("provider") as provider_url:
         for server in servers:
             runner = Runner(seed, lambda sentence: print(sentence, flush=True), server, provider_url)  # noqa: T201
             runs[server] = runner.trials

@@ -1,16 +1,16 @@
 """The fake provider as a test sees it."""
 
-import subprocess
-import sys
+import os
+import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import httpx2
 
+from tests import fork_server
+
 Json = dict[str, Any]
-ROOT = Path(__file__).parents[2]
 
 
 class ProviderServer:
@@ -57,13 +57,13 @@ class ProviderServer:
 
 
 @contextmanager
-def provider_process(module: str) -> Iterator[str]:
-    """Run a module that prints its URL, and yield that."""
-    with subprocess.Popen([sys.executable, "-m", module], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+def provider_process(program: str) -> Iterator[str]:
+    """Run a program of the fork server that prints its URL, and yield that."""
+    with fork_server.running(fork_server.shared().path, program) as (pid, output):
         try:
-            assert process.stdout
-            url = process.stdout.readline().strip()
+            url = output.readline().strip()
             assert url.startswith("http"), "the fake provider did not start"
             yield url
         finally:
-            process.kill()
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)

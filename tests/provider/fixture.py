@@ -11,7 +11,7 @@ from tests.provider.client import ProviderServer, provider_process
 @pytest.fixture(scope="session")
 def provider_url() -> Iterator[str]:
     """URL of the provider's process, which lives as long as the test run."""
-    with provider_process("tests.provider") as url:
+    with provider_process("provider") as url:
         yield url
 
 
@@ -27,5 +27,5 @@ async def provider(provider_url: str) -> AsyncIterator[ProviderServer]:
 @pytest.fixture(scope="session")
 def hostile_url() -> Iterator[str]:
     """URL of the provider that means harm, a process that lives as long as the test run."""
-    with provider_process("tests.provider.hostile") as url:
+    with provider_process("hostile") as url:
         yield url

@@ -1,6 +1,6 @@
 """A provider that means harm: a real server on loopback; the name of the model says what it does.
 
-`python -m tests.provider.hostile` prints its URL. `GET /followed` tells how many requests have come by its redirect.
+Its process prints its URL. `GET /followed` tells how many requests have come by its redirect.
 """
 
 import asyncio
@@ -265,5 +265,6 @@ async def _main() -> None:
     await server.serve_forever()
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Serve until killed; the first line on stdout is the URL."""
     asyncio.run(_main())
