@@ -10,7 +10,7 @@ RUN python -m venv /build && /build/bin/pip install --no-cache-dir --require-has
  && python -m venv --without-pip /opt/midstream \
  && /build/bin/pip --python /opt/midstream/bin/python install --no-cache-dir --require-hashes \
       --requirement requirements/server.txt --requirement requirements/otel.txt
-COPY pyproject.toml README.md ./
+COPY pyproject.toml LICENSE ./
 COPY broker ./broker
 COPY worker ./worker
 RUN /build/bin/python -m hatchling build --target wheel --directory /dist \

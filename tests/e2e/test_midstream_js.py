@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # pytest itself imports the plugins
 pytest_plugins = ("tests.e2e.browser",)
 pytestmark = pytest.mark.browser
 
-EXPORTS = "EventStreamParser,Refused,Tail,ThreadTail,resumableFetch,tail,thread"
+EXPORTS = "EventStreamParser,Refused,Tail,ThreadTail,resumableFetch,streamStore,tail,thread,threadStore"
 
 
 @pytest.fixture

@@ -74,8 +74,9 @@ def test_a_lock_has_versions_that_the_project_allows(lock: str) -> None:
 
 def test_the_locks_have_one_version_of_each_and_those_that_are_tested() -> None:
     tested = pins("dev")
-    for lock in ("up", "server", "build", *BESIDE):
-        pinned = {name: pin.specifier for name, pin in pins(lock).items() if name in tested or lock not in BESIDE}
+    for lock in ("up", "server", "build", "publish", *BESIDE):
+        others = lock in ("publish", *BESIDE)
+        pinned = {name: pin.specifier for name, pin in pins(lock).items() if name in tested or not others}
         assert {name: pin for name, pin in pinned.items() if pin != tested[name].specifier} == {}
     installed: dict[str, str] = {canonicalize_name(each.name): each.version for each in metadata.distributions()}
     assert {
@@ -87,7 +88,7 @@ def is_pin(pin: Requirement, version: str) -> bool:
     return pin.specifier.contains(version, prereleases=True)
 
 
-@pytest.mark.parametrize("lock", [*LOCKS, "build", "audit", "local-model"])
+@pytest.mark.parametrize("lock", [*LOCKS, "build", "publish", "audit", "local-model"])
 def test_every_line_of_a_lock_is_a_pin_with_hashes(lock: str) -> None:
     text = (ROOT / "requirements" / f"{lock}.txt").read_text()
     rest = PIN.sub("", re.sub(r"^#.*\n", "", text, flags=re.MULTILINE))

@@ -141,3 +141,68 @@ export class EventStreamParser {
   constructor(onEvent: (event: { id: string; type: string; data: string }) => void, onRetry?: (ms: number) => void);
   feed(piece: string): void;
 }
+
+/** A call of a tool: its arguments as far as they have come, as JSON text, and the `tool_result` entry, or null. */
+export interface Call {
+  readonly id: string;
+  readonly name: string;
+  readonly arguments: string;
+  readonly result: Extract<Entry, { type: "tool_result" }> | null;
+}
+
+/** An answer as far as it has come. Each change makes a new object. */
+export interface Answer {
+  readonly text: string;
+  readonly reasoning: string;
+  readonly calls: readonly Call[];
+  /** The stream's last entry, with its outcome; null while more may come. */
+  readonly end: Extract<Entry, { type: "end" }> | null;
+}
+
+export interface StreamSnapshot extends Answer {
+  /** `idle`: nobody has listened yet, or there is no stream. */
+  readonly connection: Connection | "idle";
+  /** Why nothing more is read: `Refused`, or an error of the page's own `token`. */
+  readonly error: Error | null;
+}
+
+/** A value that is kept up to date while somebody listens; made for `useSyncExternalStore` and its like. */
+export interface Store<Snapshot> {
+  /** The value: the same object until listeners are called, which is once a frame at most. */
+  getSnapshot(): Snapshot;
+  /** Calls `listener` after each change. Returns the function that takes it away; without listeners nothing is read. */
+  subscribe(listener: () => void): () => void;
+}
+
+/** Options of `tail`, except `after`: a store holds the whole answer. */
+export type StoreOptions = Partial<Omit<TailOptions, "after">>;
+
+/**
+ * A stream's answer for any framework. It is read while somebody listens, and goes on after its last entry when somebody
+ * listens again.
+ * @param url of the stream's events, or null for a page that has no stream yet
+ */
+export function streamStore(url: string | null, options?: StoreOptions): Store<StreamSnapshot>;
+
+/** A stream of a thread: its answer, and how it began and ended. */
+export interface ThreadStream extends Answer {
+  readonly stream_id: string;
+  readonly model: string | null;
+  /** The user's new messages; null if they are large: `GET /v1/threads/{thread}` shows them. */
+  readonly messages: readonly Record<string, unknown>[] | null;
+  readonly isOver: boolean;
+  /** Null while the stream is not over, and if it was deleted or has expired. */
+  readonly outcome: string | null;
+}
+
+export interface ThreadSnapshot {
+  readonly streams: readonly ThreadStream[];
+  readonly connection: Connection | "idle";
+  readonly error: Error | null;
+}
+
+/** Options of `thread`, except `after`: a store holds the whole thread. */
+export type ThreadStoreOptions = Partial<Omit<ThreadOptions, "after">>;
+
+/** A thread's streams for any framework; it reads as `streamStore` does. */
+export function threadStore(url: string | null, options?: ThreadStoreOptions): Store<ThreadSnapshot>;

@@ -7,5 +7,6 @@
 export { resumableFetch } from "./midstream/chat.js";
 export { Refused } from "./midstream/network.js";
 export { EventStreamParser } from "./midstream/sse.js";
+export { streamStore, threadStore } from "./midstream/store.js";
 export { Tail, tail } from "./midstream/tail.js";
 export { ThreadTail, thread } from "./midstream/thread.js";

@@ -1,6 +1,7 @@
 /** The module's types as an app uses them: checked by `tsc --strict`, never run. */
 
-import { Refused, Tail, resumableFetch, tail, type Connection, type Entry } from "midstream-client";
+import { Refused, Tail, resumableFetch, streamStore, tail, type Connection, type Entry } from "midstream-client";
+import { useStream, useThread } from "midstream-client/react";
 
 export async function read(url: string, signal: AbortSignal): Promise<string> {
   let text = "";
@@ -26,9 +27,22 @@ export const following: Promise<void> = reader.follow();
 /** What `DefaultChatTransport` takes. */
 export const chatFetch: typeof globalThis.fetch = resumableFetch({ major: 7, share: false, token: () => "t" });
 
+/** What a component shows, and what a page without React does. */
+export function lineOf(id: string | null): string {
+  const { text, calls, end, error } = useStream(id && `/v1/streams/${id}/events`, { token: "t" });
+  const { streams } = useThread("/v1/threads/t/events", { onEntry: (_entry, { cursor }) => void cursor });
+  return `${text} ${calls[0]?.arguments} ${end?.outcome ?? error?.message} ${streams[0]?.text} ${streams.at(-1)?.outcome}`;
+}
+const store = streamStore(null);
+export const leave: () => void = store.subscribe(() => void store.getSnapshot().text.length);
+
 // @ts-expect-error an entry's offset is a number
 export const wrong: string = ({} as Entry).offset;
 // @ts-expect-error there is no such option
 export const unknown = resumableFetch({ patience: 3 });
 // @ts-expect-error the cursor is read, not set
 reader.cursor = 3;
+// @ts-expect-error a store holds the whole answer
+streamStore("/v1/streams/x/events", { after: 3 });
+// @ts-expect-error a snapshot is read, not written
+store.getSnapshot().text = "";
