@@ -76,7 +76,6 @@ def _console(stream: str) -> dict[str, dict[str, float]]:
         "the console's page of the stream": {
             of_stream: 2.0,
             f"{of_stream}/entries?after=100&limit=100": 1.0,
-            f"{of_stream}/entries?after=1&limit=1": 1.0,
             f"{of_stream}/shape": 5.0,
         },
     }

@@ -44,10 +44,16 @@ export class EntryPages {
     this.#pages.clear();
   }
 
-  /** Asks for the log's present end. @returns {Promise<boolean>} whether the stream has ended */
+  /**
+   * Asks for the log's present end, and in the same request for what is new, if the end is on view.
+   * @returns {Promise<boolean>} whether the stream has ended
+   */
   async look() {
     const after = Math.max(this.tail, this.first - 1);
-    const { first, tail, status } = await this.#read(after, 1, false);
+    const number = numberOf(after + 1);
+    const isOnView = this.#missing.includes(numberOf(Math.max(after, 1)));
+    const isShorter = this.#pages.get(number)?.upto > after; // than it was
+    const { first, tail, status } = await (isOnView && !isShorter ? this.#load(number) : this.#read(after, 1, false));
     this.bound(first, tail);
     return status === "ended";
   }
@@ -98,19 +104,21 @@ export class EntryPages {
     // One entry before the page tells how long the first one of the page was waited for.
     const after = Math.max(page.upto || number * PAGE - 1, this.first - 1);
     const limit = (number + 1) * PAGE - after;
-    const { data, tail } = await this.#read(after, limit, withContent);
-    if (withContent !== this.#withContent) return;
+    const answer = await this.#read(after, limit, withContent);
+    const { data, tail } = answer;
+    if (withContent !== this.#withContent) return answer;
     if (!data.length) this.tail = Math.min(this.tail, tail); // the log is shorter than it was
     let before = page.rows.get(after);
     for (const entry of data) {
       const gapMs = before && entry.written_ms != null && before.written_ms != null ? entry.written_ms - before.written_ms : null;
       page.rows.set(entry.offset, { ...entry, data: undefined, gapMs, content: contentOf(entry) });
       before = entry;
-      page.upto = entry.offset;
+      page.upto = Math.max(page.upto, entry.offset);
     }
     this.#pages.delete(number);
     this.#pages.set(number, page);
     for (const old of this.#pages.keys()) if (this.#pages.size > MOST_PAGES) this.#pages.delete(old);
+    return answer;
   }
 
   #read(after, limit, withContent) {
