@@ -134,8 +134,8 @@ async def test_of_a_long_log_beginning_and_end_are_read(
     client: httpx2.AsyncClient, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Operate/Stream."""
-    monkeypatch.setattr(stream_report, "PAGE", 10)
-    monkeypatch.setattr(stream_report, "PAGES", 3)
+    monkeypatch.setattr(stream_report, "FIRST", 20)
+    monkeypatch.setattr(stream_report, "LAST", 10)
     log = Log(redis, "ms")
     new = NewStream(digest="d", tenant="default", model="demo/count", ttl_s=60, request=b'{"input":"hi"}')
     await log.create("s1", new, look_in_ms=60_000)

@@ -50,10 +50,10 @@ export class EntryPages {
    */
   async look() {
     const after = Math.max(this.tail, this.first - 1);
-    const number = numberOf(after + 1);
     const isOnView = this.#missing.includes(numberOf(Math.max(after, 1)));
-    const isShorter = this.#pages.get(number)?.upto > after; // than it was
-    const { first, tail, status } = await (isOnView && !isShorter ? this.#load(number) : this.#read(after, 1, false));
+    let number = numberOf(after + 1);
+    if (this.#pages.get(number)?.upto === (number + 1) * PAGE) number += 1; // it was filled since the last look
+    const { first, tail, status } = await (isOnView ? this.#load(number) : this.#read(after, 1, false));
     this.bound(first, tail);
     return status === "ended";
   }

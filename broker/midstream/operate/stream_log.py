@@ -1,8 +1,10 @@
 """A stream's entries as operators see them: what each is, when it came, how large it is (PROTOCOL: Operate/Entries)."""
 
 import bisect
+import itertools
 import math
-from collections.abc import AsyncIterator
+from array import array
+from collections.abc import Iterable
 from typing import Final
 
 from midstream.access.refusals import ContentForbiddenError
@@ -12,7 +14,6 @@ from midstream.log.state import State
 from midstream.operate.operator import Operator
 from midstream.service import stopping
 
-PAGE: Final = 1_000
 SLICES: Final = 120
 """Into so many equal times is a stream's life divided."""
 GAPS_MS: Final = (10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000)
@@ -64,62 +65,50 @@ async def shape(operator: Operator, tenant: str, stream_id: str) -> Json:
     """
     name = operator.name_of(tenant, stream_id)
     state = await stopping.present(operator.resources, name)
-    counted = _Shape(state)
-    async for page in _pages(operator, name, state.first - 1, state.tail):
-        counted.add(page)
-    return counted.document()
+    shape = await operator.resources.operations.folds.fold(Shape, name, state, state.tail)
+    return shape.document(state)
 
 
-async def _pages(operator: Operator, name: str, after: int, upto: int) -> AsyncIterator[list[Timed]]:
-    while after < upto:
-        _, page = await operator.resources.log.read_timed(name, after, min(PAGE, upto - after))
-        if not page:
-            return
-        yield page
-        after = page[-1].entry.offset
+class Shape:
+    """What is counted of a stream's entries, and when each was written."""
 
-
-class _Shape:
-    """What is counted of a stream's entries."""
-
-    def __init__(self, state: State) -> None:
-        self._began_ms = state.created_ms
-        until_ms = state.last_entry_ms or state.ended_ms or state.created_ms
-        self._slice_ms = max(1, math.ceil((until_ms + 1 - state.created_ms) / SLICES))
-        self._slices = [0] * SLICES
+    def __init__(self) -> None:
+        self._times_ms = array("q")
         self._gaps = [0] * (len(GAPS_MS) + 1)
         self._stalls: list[tuple[int, int, int]] = []
-        self._timed = self._untimed = self._bytes = 0
-        self._last_ms: int | None = None
+        self._untimed = self._bytes = 0
 
-    def add(self, page: list[Timed]) -> None:
+    def add(self, page: Iterable[Timed]) -> None:
         """Count entries, in their order."""
         for (offset, _, content), written_ms in page:
             self._bytes += len(content)
             if written_ms is None:
                 self._untimed += 1
                 continue
-            self._timed += 1
-            number = (written_ms - self._began_ms) // self._slice_ms
-            self._slices[min(max(number, 0), SLICES - 1)] += 1
-            if self._last_ms is not None:
-                self._note_gap(offset, written_ms - self._last_ms)
-            self._last_ms = written_ms
+            last_ms = self._times_ms[-1] if self._times_ms else None
+            if last_ms is not None:
+                self._note_gap(offset, last_ms, written_ms - last_ms)
+            # A new primary's clock may be slow; then the entry counts as written with the last one.
+            self._times_ms.append(written_ms if last_ms is None else max(last_ms, written_ms))
 
-    def _note_gap(self, offset: int, gap_ms: int) -> None:
+    def _note_gap(self, offset: int, last_ms: int, gap_ms: int) -> None:
         self._gaps[bisect.bisect_left(GAPS_MS, gap_ms)] += 1
         if gap_ms >= STALL_MS:
-            self._stalls.append((gap_ms, offset, self._last_ms or 0))
+            self._stalls.append((gap_ms, offset, last_ms))
             if len(self._stalls) > MOST_STALLS:
                 self._stalls.remove(min(self._stalls))
 
-    def document(self) -> Json:
-        """Return what was counted."""
+    def document(self, state: State) -> Json:
+        """Return what was counted of the stream with this state."""
+        until_ms = state.last_entry_ms or state.ended_ms or state.created_ms
+        slice_ms = max(1, math.ceil((until_ms + 1 - state.created_ms) / SLICES))
+        ends_ms = [state.created_ms + slice_ms * number for number in range(1, SLICES)]
+        bounds = [0, *(bisect.bisect_left(self._times_ms, end_ms) for end_ms in ends_ms), len(self._times_ms)]
         stalls = sorted(self._stalls, key=lambda stall: stall[1])
         return {
-            "began_ms": self._began_ms,
-            "slice_ms": self._slice_ms,
-            "slices": self._slices,
+            "began_ms": state.created_ms,
+            "slice_ms": slice_ms,
+            "slices": [end - begin for begin, end in itertools.pairwise(bounds)],
             "gaps": [
                 {"upto_ms": upto_ms, "number": number}
                 for upto_ms, number in zip((*GAPS_MS, None), self._gaps, strict=True)
@@ -127,7 +116,7 @@ class _Shape:
             "stalls": [
                 {"before_offset": offset, "began_ms": began_ms, "gap_ms": gap_ms} for gap_ms, offset, began_ms in stalls
             ],
-            "entries": self._timed + self._untimed,
+            "entries": len(self._times_ms) + self._untimed,
             "untimed": self._untimed,
             "bytes": self._bytes,
         }

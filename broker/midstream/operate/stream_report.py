@@ -15,10 +15,10 @@ from midstream.operate.why import Candidate, Evidence, why
 from midstream.service import stopping
 from midstream.service.listing import summary
 
-PAGE: Final = 500
-"""Entries that are read in one round trip: about 5 ms in which this process does nothing else."""
-PAGES: Final = 20
-"""How many pages of entries are read: from the start, and the last one from the end."""
+FIRST: Final = 9_500
+"""Entries that are read from the beginning of a log."""
+LAST: Final = 500
+"""Entries that are read from the end of a longer one."""
 
 TRACE_ID: Final = slice(3, 35)
 """Where a `traceparent` has the trace's id."""
@@ -85,16 +85,11 @@ async def stream_report(operator: Operator, tenant: str, stream_id: str) -> Json
 
 async def _course(operator: Operator, name: str, state: State) -> Course:
     """Read a stream's entries; of a long one the first ones, and the last ones, which tell of its end."""
-    course, log = Course(), operator.resources.log
-    after = state.first - 1
-    for number in range(PAGES):
-        if number == PAGES - 1:
-            after = max(after, state.tail - PAGE)
-        _, page = await log.read_timed(name, after, PAGE)
+    course = await operator.resources.operations.folds.fold(Course, name, state, FIRST)
+    last_read = state.first - 1 + course.entries_read
+    if last_read < state.tail:
+        _, page = await operator.resources.log.read_timed(name, max(last_read, state.tail - LAST), LAST)
         course.add(page)
-        if len(page) < PAGE:
-            break
-        after = page[-1].entry.offset
     return course
 
 

@@ -15,6 +15,8 @@ from midstream.log.census import MOST_TAILS, Census
 from midstream.log.connect import pool_readings
 from midstream.log.costs import Costs
 from midstream.log.errors import LogUnavailable
+from midstream.log.folds import Folds
+from midstream.log.log import Log
 from midstream.log.memory import Memory
 from midstream.log.roll import Roll
 from midstream.settings import Settings
@@ -40,9 +42,10 @@ class Operations:
         census: Asks all brokers for the tails of a stream.
         memory: The server's memory in the last hours.
         costs: The sums of what streams have cost.
+        folds: What the logs of the streams tell that were looked at last.
     """
 
-    def __init__(self, redis: Redis, queue_redis: Redis, hub: Hub, settings: Settings) -> None:
+    def __init__(self, redis: Redis, queue_redis: Redis, log: Log, hub: Hub, settings: Settings) -> None:
         prefix = settings.key_prefix
         self.name = new_process_name()
         self.redis = redis
@@ -50,6 +53,7 @@ class Operations:
         self.census = Census(redis, prefix)
         self.memory = Memory(redis, prefix)
         self.costs = Costs(redis, prefix)
+        self.folds = Folds(log)
         self._hub = hub
         self._settings = settings
         self._listening = False

@@ -95,7 +95,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     facts = FactReader(redis, prefix)
     lists, finder = Lists(facts, registry, settings), Finder(facts, registry, Changes(redis, prefix), settings)
     admission, chats = Admission(settings, redis, log, registry, slips), Chats(redis, prefix)
-    operations, webhooks = Operations(redis, queue_redis, hub, settings), Webhooks(redis, log, settings)
+    operations, webhooks = Operations(redis, queue_redis, log, hub, settings), Webhooks(redis, log, settings)
     prices = FileWatch(settings.prices_file, settings.price_table.read_again)
     credentials: Credentials | None = None
     grant_ends: GrantEnds | None = None
