@@ -27,6 +27,7 @@ from typing import Final, Protocol
 
 from midstream import counters
 from midstream.http.fast_path.addresses import Addresses
+from midstream.http.fast_path.turns import Turns
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +97,11 @@ class Bounds:
 
 
 class Connections:
-    """Counts connections, and closes those that wait for too long."""
+    """Counts connections, and closes those that wait for too long.
+
+    Attributes:
+        turns: How the requests of all connections begin.
+    """
 
     def __init__(self, bounds: Bounds) -> None:
         self.heads = Queue(bounds.head_timeout_s)
@@ -104,6 +109,7 @@ class Connections:
         self.bodies = Queue(bounds.body_timeout_s)
         self.sockets = Queue(float("inf"))
         self.refused = Queue(LINGER_S)
+        self.turns = Turns()
         self._bounds = bounds
         self._count = 0
         self._addresses = Addresses(bounds.trusted_proxies)

@@ -5,10 +5,13 @@ for a key; so these bounds belong here and not to the app.
 """
 
 import asyncio
+import functools
 from http import HTTPStatus
 from typing import Any, Final
 
 import orjson
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from midstream import counters
 from midstream.http.fast_path.connection_start import QuickStart
@@ -90,6 +93,14 @@ class BoundedHeads(QuickStart):
         super().on_headers_complete()
         if self.cycle is not before:  # none is made for a WebSocket, whose headers are read once more
             self.headers = []  # trailers have no reader: they must not come into the request's scope
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        """Have a request answered, in this turn of the event loop or in one of the next."""
+        turns = self.all_connections.turns
+        if turns.admits(cycle.scope["method"]):
+            super()._start_asgi_task(cycle, app)
+        else:
+            turns.put_off(cycle.scope, functools.partial(super()._start_asgi_task, cycle, app))
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of a body."""

@@ -16,7 +16,7 @@ NEEDS: Final = {
         *("config", "cycle", "flow", "headers", "loop", "parser", "pipeline", "scope", "tasks", "transport", "url"),
         *("connection_made", "data_received", "eof_received", "connection_lost", "pause_writing", "resume_writing"),
         *("on_headers_complete", "on_body", "on_message_complete", "on_response_complete"),
-        *("send_400_response", "handle_websocket_upgrade", "client", "shutdown"),
+        *("send_400_response", "handle_websocket_upgrade", "client", "shutdown", "_start_asgi_task"),
     ),
     "uvicorn.protocols.http.httptools_impl:RequestResponseCycle": (
         *("chunked_encoding", "default_headers", "disconnected", "keep_alive", "message_event", "more_body"),
