@@ -91,6 +91,11 @@ class Tabs:
         await page.goto(url)
         return page
 
+    async def close(self) -> None:
+        """Close all tabs, before what they are connected to ends: a conversation is followed until its page is left."""
+        for page in self.context.pages:
+            await page.close()
+
 
 @pytest.fixture(scope="session")
 def browser_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:

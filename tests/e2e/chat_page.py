@@ -4,11 +4,13 @@ from playwright.async_api import Locator, Page, expect
 
 
 async def ask(page: Page, prompt: str) -> None:
-    """Send a prompt, and wait until the address is that of its stream."""
-    before = page.url
+    """Send a prompt, and wait until it is in the conversation that the address names."""
+    prompts = page.get_by_role("article", name="You")
+    before = await prompts.count()
     await page.get_by_label("Your message").fill(prompt)
     await page.get_by_label("Your message").press("Enter")
-    await expect(page).not_to_have_url(before)
+    await expect(prompts).to_have_count(before + 1)
+    assert "?thread=" in page.url
 
 
 def answer(page: Page) -> Locator:
@@ -19,6 +21,11 @@ def answer(page: Page) -> Locator:
 def outcome(page: Page) -> Locator:
     """What is said below the last answer when it has ended."""
     return answer(page).locator(".outcome")
+
+
+async def stream_of(page: Page) -> str:
+    """The id of the last answer's stream."""
+    return await page.locator(".turn").last.get_attribute("data-stream") or ""
 
 
 async def text_of(page: Page) -> str:

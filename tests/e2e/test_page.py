@@ -8,7 +8,7 @@ import pytest
 from playwright.async_api import expect
 
 from midstream.testing.provider.script import Script, directive
-from tests.e2e.chat_page import answer, ask, outcome, text_of
+from tests.e2e.chat_page import answer, ask, outcome, stream_of, text_of
 from tests.provider.client import ProviderServer
 from tests.system import System
 
@@ -63,9 +63,10 @@ SET_HIDDEN = """(hidden) => {
 
 
 @pytest.fixture
-async def system(redis_url: str, tmp_path: Path, provider: ProviderServer) -> AsyncIterator[System]:
+async def system(redis_url: str, tmp_path: Path, provider: ProviderServer, tabs: "Tabs") -> AsyncIterator[System]:
     async with System(redis_url, tmp_path, provider.url) as running:
         yield await running.start()
+        await tabs.close()
 
 
 async def test_a_reload_and_a_second_tab_join_the_same_generation_which_is_paid_once(
@@ -87,7 +88,7 @@ async def test_a_reload_and_a_second_tab_join_the_same_generation_which_is_paid_
         assert await text_of(page) == script.text()
         await expect(page.get_by_role("article", name="You")).to_have_text(directive(script))
         await expect(page.locator("#state")).to_have_text("ended: completed")
-        await expect(page.locator("#connection")).to_have_text("ended")
+        await expect(page.locator("#connection")).to_have_text("live")  # a conversation has no end
         await expect(page.locator("#epoch")).to_have_text("1")
     assert len(await provider.calls()) == 1
     await second.close()
@@ -141,26 +142,33 @@ async def test_a_follow_up_sends_the_conversation_and_a_reload_shows_all_of_it(
     broken, whole = Script(words=8, fail="failed_event", fail_at=5), Script(words=3)
     prompts = [directive(broken), "And then?", directive(whole)]
     page = await tabs.open(system.url)
-    urls = []
+    streams = []
     for prompt in prompts:
         await ask(page, prompt)
-        urls.append(page.url)
+        streams.append(await stream_of(page))
         await expect(outcome(page)).to_be_visible()
     sent = (await provider.calls())[-1]["body"]["input"]
-    assert [item["role"] for item in sent] == ["user", "assistant", "user", "assistant", "user"]
+    # A conversation goes on with what was completed in it (Threads/Continue).
+    assert [item["role"] for item in sent] == ["user", "assistant", "user"]
 
     await page.reload()
     await expect(page.get_by_role("article", name="You")).to_have_text(prompts)
     answers = page.get_by_role("article", name="Answer")
     await expect(answers).to_contain_text([Script(words=5).text(), Script().text(), whole.text()])
-    # The first answer was cut, and a message in a history does not tell: the page still does.
-    await expect(page.locator(".conversation > .outcome")).to_have_text(["Failed: this was not a whole answer."])
-    states = [(await system.http.get(f"/v1/streams/{url.partition('=')[2]}")).json() for url in urls]
+    # The first answer was cut, and the messages of a history do not tell: the page still does.
+    failed = answers.first.locator(".outcome")
+    await expect(failed).to_have_text("Failed: this was not a whole answer.")
+    states = [(await system.http.get(f"/v1/streams/{stream_id}")).json() for stream_id in streams]
     assert len({state["thread"] for state in states}) == 1
 
+    first = page.url
+    await page.get_by_role("button", name="New chat").click()
+    await ask(page, "Another one")
+    await expect(page.get_by_role("link", name="Another one")).to_have_attribute("aria-current", "page")
     await page.go_back()
-    await expect(page).to_have_url(urls[1])
-    await expect(page.get_by_role("article", name="You")).to_have_text(prompts[:2])
+    await page.go_back()
+    await expect(page).to_have_url(first)
+    await expect(page.get_by_role("article", name="You")).to_have_text(prompts)
 
 
 async def test_a_lost_connection_is_told_and_made_up_for(
@@ -187,7 +195,7 @@ async def test_a_hidden_tab_gives_its_connection_back_and_catches_up_when_seen(t
     await expect(answer(page)).to_contain_text("w10 ")
     await page.evaluate(SET_HIDDEN, arg=True)
     await expect(page.locator("#connection")).to_have_text("paused")
-    state = (await system.http.get(f"/v1/streams/{page.url.partition('=')[2]}")).json()
+    state = (await system.http.get(f"/v1/streams/{await stream_of(page)}")).json()
     assert (state["status"], state["tails"]) == ("running", 0)
     await page.evaluate(SET_HIDDEN, arg=False)
     await expect(page.locator("#connection")).to_have_text("live")
@@ -276,6 +284,7 @@ async def test_a_broker_with_keys_is_given_one_by_hand(tabs: "Tabs", redis_url: 
         await expect(outcome(page)).to_contain_text("Completed")
         await page.reload()
         await expect(outcome(page)).to_contain_text("Completed")
+        await tabs.close()
     refused = "Failed to load resource: the server responded with a status of 401 (Unauthorized)"
     assert tabs.errors == [refused] * 2
     tabs.errors.clear()

@@ -108,6 +108,7 @@ async def test_markdown_is_shown_and_is_the_same_in_whatever_pieces_it_comes(tab
         made = await page.evaluate(IN_PIECES, [SAMPLE, [1, 2, 3, 7, 20]])
         assert "<h1>Setext</h1>" in made["whole"]
         assert made["others"] == []
+        await tabs.close()
 
 
 async def test_hostile_markdown_is_harmless(tabs: "Tabs", settings: Settings) -> None:
@@ -135,4 +136,5 @@ async def test_hostile_markdown_is_harmless(tabs: "Tabs", settings: Settings) ->
         await page.evaluate(
             "document.body.append(Object.assign(new Image(), { src: 'https://example.org/pixel.png' }))"
         )
+        await tabs.close()
     tabs.expected |= {"Content Security Policy", "TrustedHTML", "This document requires"}

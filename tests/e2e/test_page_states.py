@@ -23,10 +23,11 @@ API_KEY = "key-of-the-test-which-is-long-enough"
 
 
 @pytest.fixture
-async def system(redis_url: str, tmp_path: Path, provider: ProviderServer) -> AsyncIterator[System]:
+async def system(redis_url: str, tmp_path: Path, provider: ProviderServer, tabs: "Tabs") -> AsyncIterator[System]:
     # Chromium's processes take what the worker needs to renew a shorter lease.
     async with System(redis_url, tmp_path, provider.url, lease_ms=3_000) as running:
         yield await running.start()
+        await tabs.close()
 
 
 async def test_a_refusal_reads_as_text_and_a_cut_has_no_tick(tabs: "Tabs", system: System) -> None:
@@ -138,6 +139,7 @@ async def test_a_wrong_key_is_told_in_words_and_a_joining_tab_needs_none(
         joined = await opened.value
         await expect(outcome(joined)).to_contain_text("Completed")
         await expect(joined.get_by_label("API key")).to_be_hidden()
+        await tabs.close()
     tabs.expected.add("401")
 
 
@@ -170,6 +172,7 @@ async def test_the_page_signs_in_by_a_cookie_and_forgets_the_key(tabs: "Tabs", r
         await expect(page.get_by_label("API key")).to_be_focused()
         await expect(page.get_by_role("button", name="Sign out")).to_be_hidden()
         assert await tabs.context.cookies() == []
+        await tabs.close()
     tabs.expected.add("401")
 
 
@@ -193,4 +196,5 @@ async def test_a_page_whose_session_is_over_asks_for_the_key_again(
         await page.get_by_role("button", name="Sign in").click()
         await expect(page.get_by_role("alert")).to_be_hidden()
         await expect(outcome(page)).to_contain_text("Completed")
+        await tabs.close()
     tabs.expected.add("401")

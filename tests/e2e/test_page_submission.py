@@ -22,9 +22,10 @@ pytestmark = pytest.mark.browser
 
 
 @pytest.fixture
-async def system(redis_url: str, tmp_path: Path, provider: ProviderServer) -> AsyncIterator[System]:
+async def system(redis_url: str, tmp_path: Path, provider: ProviderServer, tabs: "Tabs") -> AsyncIterator[System]:
     async with System(redis_url, tmp_path, provider.url) as running:
         yield await running.start()
+        await tabs.close()
 
 
 async def test_a_double_click_is_one_submission_and_paid_once(

@@ -65,6 +65,16 @@ export class Answer {
     this.#frame ||= requestAnimationFrame(() => this.#flush());
   }
 
+  /** Shows an answer of the past at once. */
+  recall(entries, outcome) {
+    for (const entry of entries) {
+      if (entry.type === "text") this.#texts.push(entry.text);
+      this.#show(entry);
+    }
+    this.outcome = outcome;
+    this.#settle();
+  }
+
   /** Shows why nothing more will come although the answer has no end. */
   lost(reason) {
     this.#settle();

@@ -52,6 +52,28 @@ export function cancel(id) {
   return ask("POST", `${streamUrl(id)}/cancel`);
 }
 
+export function remove(id) {
+  return ask("DELETE", streamUrl(id));
+}
+
+/** A page of the caller's threads. */
+export function threads(cursor) {
+  return ask("GET", `/v1/threads${cursor ? `?cursor=${encodeURIComponent(cursor)}` : ""}`);
+}
+
+/** A page of a thread's messages. */
+export function thread(id, cursor) {
+  return ask("GET", `${threadUrl(id)}${cursor ? `?cursor=${encodeURIComponent(cursor)}` : ""}`);
+}
+
+export function removeThread(id) {
+  return ask("DELETE", threadUrl(id));
+}
+
+export function threadUrl(id) {
+  return `/v1/threads/${encodeURIComponent(id)}`;
+}
+
 export function streamUrl(id) {
   return `/v1/streams/${encodeURIComponent(id)}`;
 }

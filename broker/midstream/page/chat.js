@@ -1,47 +1,32 @@
-/** The chat at `/`: the address names a stream, and the page shows its conversation. */
+/** The chat at `/`: the address names a thread, and the page shows its conversation. */
 
+import { bindActs } from "./acts_on_turns.js";
 import { outcomeTitle } from "./answer.js";
 import * as api from "./api.js";
+import { complain, wordsFor } from "./complaint.js";
 import * as composer from "./composer.js";
-import { addAnswer, addButton, addMessage, removeButtons, showMessages, textOf } from "./conversation.js";
-import { byId, element } from "./dom.js";
-import { Presence } from "./presence.js";
+import * as conversation from "./conversation.js";
+import { byId } from "./dom.js";
+import * as drawer from "./drawer.js";
+import * as models from "./models.js";
+import { OpenThread } from "./open_thread.js";
+import * as sending from "./sending.js";
 import * as session from "./session.js";
 import * as statusline from "./statusline.js";
-import { Refused, Tail } from "/midstream.js";
-import {
-  begin,
-  forget,
-  forgetSoon,
-  forgetAccepted,
-  leave as leaveSubmission,
-  randomWord,
-  stored,
-  whileStaying,
-} from "./submission.js";
-import { cutFrom, metadataOf, nextTurn } from "./turns.js";
+import { randomWord } from "./submission.js";
+import * as threadList from "./thread_list.js";
+import { Refused } from "/midstream.js";
 
 const { prompt } = composer;
-const picker = byId("model");
-/** Pause, in ms, before the page asks a broker that could not be reached for its models again. */
-const ASK_AGAIN_MS = 3_000;
-let catalogue = [];
-/**
- * The stream on the page: `{id, thread, messages, cut, ttlS, answer, tail, presence}`, or null. `ttlS` is null if the
- * stream had ended before.
- */
-let current = null;
+/** The thread on the page, or null. */
+let open = null;
 /** The number of navigations, so that an answer to an earlier one can be ignored. */
 let visit = 0;
-/** The submission on its way whose answer this page will show, or null. */
-let sending = null;
 
 function bind() {
   composer.bind(submit, stop);
-  byId("fresh").addEventListener("click", () => {
-    history.pushState(null, "", location.pathname);
-    navigate();
-  });
+  byId("fresh").addEventListener("click", () => go("/"));
+  byId("earlier").addEventListener("click", () => open?.openEarlier().catch(complain));
   byId("examples").addEventListener("click", ({ target }) => {
     const example = target.closest("button");
     if (!example || composer.state !== "idle") return;
@@ -49,99 +34,119 @@ function bind() {
     submit();
   });
   session.bind(enter, complain);
-  picker.addEventListener("change", showCanned);
+  threadList.bind(go);
+  drawer.bind();
+  bindActs(startInPlace);
+  sending.bind(showAccepted);
   window.addEventListener("popstate", navigate);
 }
 
-/** Shows the stream that the address names, once the broker lets this page in. */
+/** Shows the conversation that the address names, once the broker lets this page in. */
 async function enter() {
-  if (!(await loadModels())) return;
-  const sent = stored();
-  if (sent?.left) deliver(sent);
-  else if (sent && (await resend(sent))) return;
+  if (!(await models.load())) return;
+  threadList.refresh();
+  await sending.goOn((thread) => history.replaceState(null, "", addressOf(thread)));
   await route();
 }
 
-/** Sends the request again that was on its way when this tab was reloaded. */
-function resend(sent) {
-  if (sent.typed) prompt.value = textOf(sent.request.messages.at(-1).content);
-  sending = sent;
-  return deliver(sent);
+function go(address) {
+  history.pushState(null, "", address);
+  return navigate();
 }
 
 function navigate() {
   complain(null);
+  drawer.close();
   return route();
 }
 
-/** Fills the picker. Where the broker does not let this page in, asks for a key and returns false. */
-async function loadModels() {
-  try {
-    catalogue = await insistOnModels();
-  } catch (error) {
-    complain(error.status === 401 ? null : error);
-    if (error.status === 401) session.askForKey();
-    return false;
-  }
-  complain(null);
-  session.showEntered();
-  picker.replaceChildren(...catalogue.map(option));
-  picker.hidden = catalogue.length < 2;
-  byId("only-model").hidden = catalogue.length !== 1;
-  byId("only-model").textContent = catalogue[0]?.id ?? "";
-  showCanned();
-  return true;
+function addressOf(thread) {
+  return `?thread=${encodeURIComponent(thread)}`;
 }
 
-/** Asks until the broker answers, so that a page that is opened while it starts need not be reloaded. */
-async function insistOnModels() {
-  for (;;) {
-    try {
-      return await api.models((error) => complain(error, "Trying again."));
-    } catch (error) {
-      if (!api.isPassing(error)) throw error;
-      await new Promise((resolve) => {
-        setTimeout(resolve, ASK_AGAIN_MS);
-        window.addEventListener("online", resolve, { once: true });
-      });
-    }
-  }
-}
-
-function option({ id, description, default: chosen }) {
-  return element("option", { value: id, title: description ?? "", selected: chosen }, id);
-}
-
-/** The demo source is no model: its text is always the same, and the page says so. */
-function showCanned() {
-  const model = catalogue.find(({ id }) => id === picker.value);
-  byId("canned").hidden = model?.provider !== "demo";
-  byId("only-model").title = picker.title = model?.description ?? "";
-}
-
-/** Shows the stream that the address names, or an empty page. */
+/** Shows the thread or the stream that the address names, or an empty page. */
 async function route() {
   leave();
-  document.title = "midstream";
   const thisVisit = ++visit;
-  const id = new URLSearchParams(location.search).get("stream");
-  byId("welcome").hidden = Boolean(id);
-  if (!id) return prompt.focus();
+  const query = new URLSearchParams(location.search);
+  const [thread, stream] = [query.get("thread"), query.get("stream")];
+  byId("welcome").hidden = Boolean(thread || stream);
+  threadList.mark(thread);
+  if (!thread && !stream) return prompt.focus();
   try {
-    const state = await api.state(id);
-    if (thisVisit === visit) join(state);
+    if (thread) await openThread(thread);
+    else await openStream(stream, thisVisit);
   } catch (error) {
     if (thisVisit !== visit) return;
+    leave();
     byId("welcome").hidden = false;
-    complain(error.status === 404 ? new Error(absent()) : error);
+    complain(error.status === 404 ? new Error(absent()) : error, "", error.status === 404 ? null : navigate);
   }
+}
+
+/** Shows a stream alone, or the thread that it is in. */
+async function openStream(id, thisVisit) {
+  const state = await api.state(id);
+  if (thisVisit !== visit) return;
+  if (state.thread) {
+    history.replaceState(null, "", addressOf(state.thread));
+    return route();
+  }
+  if (state.ended_ms) noteExpiry(state.ended_ms, state.ttl_s);
+  open = new OpenThread(null, hooks({ ttlS: state.ended_ms ? null : state.ttl_s }));
+  models.choose(state.model);
+  statusline.address(location.href);
+  statusline.show({ state: state.status, offset: 0, epoch: 0 });
+  open.followAlone(id, state.messages, state.status !== "ended");
+}
+
+function openThread(thread) {
+  open = new OpenThread(thread, hooks({}));
+  statusline.address(location.href);
+  statusline.show({ state: "queued", offset: 0, epoch: 0 });
+  return open.open();
+}
+
+/** What the page does about news of a thread, while it is open. */
+function hooks({ ttlS = null }) {
+  return {
+    onChange: showWhatRuns,
+    onConnection: (connection) => statusline.show({ connection }),
+    onEntry: report,
+    onLost: lose,
+    onOver(turn) {
+      if (ttlS !== null) noteExpiry(Date.now(), ttlS);
+      statusline.announce(`${outcomeTitle(turn.answer.outcome)}.`);
+      threadList.refresh();
+    },
+    onTabs: (tabs) => statusline.show({ tabs }),
+  };
+}
+
+function showWhatRuns() {
+  const words = conversation.last()?.words;
+  document.title = words ? `${words.slice(0, 60)} · midstream` : "midstream";
+  byId("earlier").hidden = !open?.earlier;
+  if (composer.state !== "sending") composer.show(open?.running.size ? "running" : "idle");
+}
+
+function report({ type, offset, epoch, model, outcome }, turn) {
+  if (turn !== conversation.last()) return;
+  const facts = { offset };
+  if (type === "start") {
+    Object.assign(facts, { epoch, state: "running" });
+    models.choose(model);
+  }
+  if (type === "end") facts.state = `ended: ${outcome}`;
+  statusline.show(facts);
 }
 
 /** Why there is nothing at this address. The broker no longer knows, but this tab's history may. */
 function absent() {
   const until = history.state?.until_ms;
   if (until && until <= Date.now()) return `This stream has expired: it was kept until ${new Date(until).toLocaleString()}.`;
-  return "There is no such stream. It may have expired, because streams are kept for a limited time after their end, or it belongs to another key.";
+  const what = new URLSearchParams(location.search).has("thread") ? "conversation" : "stream";
+  return `There is no such ${what}. It may have expired, because streams are kept for a limited time after their end, or it belongs to another key.`;
 }
 
 /** Notes in the tab's history until when the stream of this address is kept. */
@@ -149,153 +154,70 @@ function noteExpiry(endedMs, ttlS) {
   history.replaceState({ until_ms: endedMs + ttlS * 1_000 }, "");
 }
 
-/** Joins an existing stream: replays it, then follows it. */
-function join({ id, status, model, thread, messages, metadata, ended_ms: endedMs, ttl_s: ttlS }) {
-  if (endedMs) noteExpiry(endedMs, ttlS);
-  const cut = cutFrom(metadata);
-  showMessages(messages, cut);
-  if (catalogue.some(({ id: listed }) => listed === model)) picker.value = model;
-  showCanned();
-  follow({ id, status, thread, messages, cut, ttlS: endedMs ? null : ttlS });
-}
-
-/** Follows a stream below the messages on the page. */
-function follow({ id, status, thread, messages, cut, ttlS }) {
-  const answer = addAnswer(() => current?.answer === answer && answer.outcome && settle());
-  const presence = new Presence(id, (tabs) => statusline.show({ tabs }));
-  const tail = new Tail(`${api.streamUrl(id)}/events`, {
-    onConnection: (connection) => statusline.show({ connection }),
-    onEntry: (entry) => {
-      answer.take(entry);
-      report(entry);
-    },
-  });
-  current = { id, thread, messages, cut, ttlS, answer, tail, presence };
-  document.title = `${textOf(messages.at(-1)?.content).slice(0, 60)} · midstream`;
-  statusline.address(location.href);
-  statusline.show({ state: status, offset: 0, epoch: 0 });
-  removeButtons();
-  composer.show("running");
-  tail.follow().catch((error) => lose(error, answer));
-}
-
-function report({ type, offset, epoch, outcome }) {
-  const facts = { offset };
-  if (type === "start") Object.assign(facts, { epoch, state: "running" });
-  if (type === "end") facts.state = `ended: ${outcome}`;
-  statusline.show(facts);
-}
-
-function settle() {
-  const { answer, messages, cut, ttlS } = current;
-  composer.show("idle");
-  if (ttlS !== null) noteExpiry(Date.now(), ttlS);
-  statusline.announce(`${outcomeTitle(answer.outcome)}.`);
-  if (answer.outcome !== "completed") addButton("Try again", () => send({ messages, cut }, false));
-}
-
 /** Shows that the broker will not go on, so that the text so far does not look like a whole answer. */
-function lose(error, answer) {
-  if (current?.answer !== answer) return;
-  answer.lost(error.status === 404 ? absent() : wordsFor(error));
+function lose(error, turn) {
+  const reason = error.status === 404 ? absent() : wordsFor(error);
+  if (turn && !turn.isOver) turn.answer.lost(reason);
+  else complain(new Error(reason), "", navigate);
   statusline.show({ connection: "refused" });
-  composer.show("idle");
+  showWhatRuns();
   if (!(error instanceof Refused)) throw error;
 }
 
 function leave() {
-  if (sending) leaveSubmission(sending);
-  if (sending?.typed) prompt.value = "";
-  sending = null;
-  forgetAccepted();
-  depart();
-  showMessages([]);
+  sending.leave();
+  open?.close();
+  open = null;
+  document.title = "midstream";
+  conversation.clear();
   statusline.hide();
+  byId("earlier").hidden = true;
   composer.show("idle");
-}
-
-function depart() {
-  current?.tail.close();
-  current?.presence.leave();
-  current = null;
 }
 
 function submit() {
   const content = prompt.value.trim();
   if (!content) return;
-  if (current) send(nextTurn(current, content), true);
-  else send({ messages: [{ role: "user", content }], cut: new Map() }, true);
+  const request = { messages: [{ role: "user", content }], thread: open?.thread ?? randomWord(), continue_thread: true };
+  sending.send({ ...request, model: models.chosen() }, { typed: true });
 }
 
-/** Starts a stream and shows it. Meanwhile further clicks send nothing. */
-function send({ messages, cut }, typed) {
-  if (composer.state !== "idle") return;
-  complain(null);
-  const thread = current?.thread ?? randomWord();
-  sending = begin({ model: picker.value || undefined, messages, thread, metadata: metadataOf(cut) }, typed);
-  deliver(sending);
+/** Starts a turn in the place of one on the page and of all after it, which are deleted once the broker has taken it. */
+async function startInPlace(turn, words) {
+  const { messages } = await api.state(turn.id);
+  if (words !== undefined) messages.findLast(({ role }) => role === "user").content = words;
+  const request = { messages, thread: open.thread ?? randomWord(), metadata: { replaces: turn.id }, model: models.chosen() };
+  await sending.send(request, { replaced: open.thread ? conversation.idsFrom(turn.id) : [] });
 }
 
-/**
- * Sends a request until the broker accepts it. If the page was left meanwhile, stops the stream. Returns whether the
- * request was accepted.
- */
-async function deliver(sent) {
-  if (!sent.left) composer.show("sending");
-  try {
-    const stream = await api.start(sent, (error) => sent.left || complain(error, "Trying again."));
-    await whileStaying();
-    if (sent.left) await api.cancel(stream.id);
-    else showAccepted(sent, stream);
-    if (sent.left) forget(sent);
-    else forgetSoon(sent);
-    return true;
-  } catch (error) {
-    complain(error);
-    forget(sent);
-    if (!sent.left) composer.show("idle");
-    return false;
-  } finally {
-    if (sending === sent) sending = null;
-  }
-}
-
-function showAccepted({ request: { thread, messages, metadata }, typed }, { id, status, ttl_s: ttlS }) {
-  const cut = cutFrom(metadata);
-  complain(null);
-  if (typed) prompt.value = "";
-  if (current && messages.length > current.messages.length) addMessage(messages.at(-1));
-  else showMessages(messages, cut);
-  depart();
+/** Shows the turn that the broker has taken. */
+function showAccepted({ request: { thread, messages }, replaced }, { id }) {
+  replaced.forEach(conversation.remove);
   byId("welcome").hidden = true;
-  const address = `?stream=${encodeURIComponent(id)}`;
-  if (location.search !== address) history.pushState(null, "", address);
-  follow({ id, status, thread, messages, cut, ttlS });
+  if (open?.thread !== thread) {
+    open?.close();
+    history.pushState(null, "", addressOf(thread));
+    conversation.clear();
+    open = new OpenThread(thread, hooks({}));
+    open.follow();
+  }
+  statusline.address(location.href);
+  if (!conversation.get(id)) statusline.show({ state: "queued", offset: 0, epoch: 0 }); // else the tail was faster
+  open.expect(id, messages.slice(messages.findLastIndex(({ role }) => role === "assistant") + 1));
+  conversation.toEnd();
+  threadList.refresh();
+  threadList.mark(thread);
 }
 
 /** Stops the generation itself. Every tab reads its end. */
 async function stop() {
   try {
-    await api.cancel(current.id);
+    await Promise.all([...open.running].map(api.cancel));
     return true;
   } catch (error) {
     complain(error);
     return false;
   }
-}
-
-function complain(error, more = "") {
-  const place = byId("problem");
-  place.hidden = error === null;
-  place.textContent = error === null ? "" : `${wordsFor(error)} ${more}`.trim();
-  if (error?.status === 401) session.askForKey();
-}
-
-/** An error in words for a reader who may never have seen an API. */
-function wordsFor(error) {
-  if (error instanceof TypeError) return "The broker cannot be reached.";
-  if (error.status === 401) return "This page's session is over.";
-  return error.message;
 }
 
 bind();

@@ -11,6 +11,7 @@ export let state = "idle";
 
 export function show(next) {
   state = next;
+  document.body.dataset.state = state;
   // The focus moves to the prompt, because a button that vanishes would take it away from the keyboard's user.
   if (state !== "running" && document.activeElement === stopButton) prompt.focus();
   stopButton.hidden = state !== "running";

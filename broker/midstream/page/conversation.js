@@ -1,85 +1,80 @@
-/** The turns on the page: prompts, earlier answers, and the answer that is being written. */
+/** The turns on the page, in order, and the place in them that their reader looks at. */
 
-import { Answer, outcomeTitle } from "./answer.js";
-import { byId, element } from "./dom.js";
-import { GrowingText } from "./growing_text.js";
+import { byId } from "./dom.js";
+import { Turn } from "./turn.js";
 
 /** A reader who is closer to the end than this, in px, is kept at the end. */
 const NEAR_PX = 48;
 const scroller = byId("scroller");
-const turns = byId("conversation");
+const place = byId("conversation");
+const turns = new Map();
+/** Whether the reader is at the end. Events say so, because a question makes the browser compute the layout. */
+let isAtEnd = true;
+scroller.addEventListener("scroll", () => {
+  isAtEnd = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < NEAR_Pscroller.scrollTop, [...turns]];
+});
+new ResizeObserver(() => isAtEnd && toEnd()).observe(scroller); // a phone's keyboard comes and goes
 
-/** Shows a request's messages in place of what is on the page. `cut` has the prompts without a whole answer. */
-export function showMessages(messages, cut = new Map()) {
-  turns.replaceChildren();
-  messages.forEach((message, index) => {
-    // The note on a cut answer belongs below it, which is before the next prompt.
-    if (message.role === "user") noteCut(cut, index - 1, messages);
-    addMessage(message);
-  });
-}
-
-export function addMessage({ role, content }) {
-  const text = textOf(content);
-  const label = { user: "You", assistant: "Answer" }[role] ?? role;
-  const name = role === "assistant" ? "answer" : "prompt";
-  const turn = element("article", { className: name, ariaLabel: label }, role === "assistant" ? asMarkdown(text) : bubble(text));
-  turn.dataset.role = role;
-  turns.append(turn);
-  toEnd();
-}
-
-function bubble(text) {
-  return element("div", { className: "bubble", dir: "auto" }, text);
-}
-
-function asMarkdown(text) {
-  const growing = new GrowingText(element("div", { className: "text", dir: "auto" }));
-  growing.append(text);
-  growing.finish();
-  return growing.element;
-}
-
-/** Adds an empty answer and returns it. `onFrame` is called after each frame that has shown something. */
-export function addAnswer(onFrame) {
-  const answer = new Answer((show) => {
-    const atEnd = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < NEAR_PX;
+/** Adds an empty turn and returns it. `onFrame` is called after each frame that has shown something of its answer. */
+export function add(id, onFrame) {
+  const turn = new Turn(id, (show) => {
     show();
-    if (atEnd) toEnd();
-    onFrame();
+    if (isAtEnd) toEnd();
+    onFrame?.(turn);
   });
-  turns.append(answer.element);
-  toEnd();
-  return answer;
+  turns.set(id, turn);
+  // What this page has just started comes after what was started before it, which its tail may not have reached yet.
+  const waiting = [...turns.values()].find((each) => !each.isPlaced && each !== turn);
+  place.insertBefore(turn.element, waiting?.element ?? null);
+  return turn;
 }
 
-export function addButton(label, onClick) {
-  const button = element("button", { type: "button", className: "quiet again" }, label);
-  button.addEventListener("click", onClick);
-  turns.lastElementChild.append(button);
-  toEnd();
+/** Shows turns of the past before those on the page, and keeps the reader's place. */
+export function addPast(pasts) {
+  const [fromEnd, newer] = [scroller.scrollHeight - scroller.scrollTop, [...turns]];
+  const made = pasts.map((past) => {
+    const turn = new Turn(past.row.id, (show) => show());
+    turn.recall(past);
+    return turn;
+  });
+  place.prepend(...made.map(({ element }) => element));
+  turns.clear();
+  for (const turn of made) turns.set(turn.id, turn);
+  for (const [id, turn] of newer) turns.set(id, turn);
+  scroller.scrollTop = scroller.scrollHeight - fromEnd;
 }
 
-/** Removes the buttons below earlier answers. */
-export function removeButtons() {
-  turns.querySelectorAll(".again").forEach((button) => button.remove());
+export function get(id) {
+  return turns.get(id);
+}
+
+/** The turn that is shown last, or undefined. */
+export function last() {
+  return turns.get(place.lastElementChild?.dataset.stream);
+}
+
+/** The turn in which an element of the page is. */
+export function turnAround(inner) {
+  return turns.get(inner.closest(".turn")?.dataset.stream);
+}
+
+/** The ids of a turn and of all that are shown after it. */
+export function idsFrom(id) {
+  const ids = [...place.children].map(({ dataset }) => dataset.stream);
+  return ids.includes(id) ? ids.slice(ids.indexOf(id)) : [];
+}
+
+export function remove(id) {
+  turns.get(id)?.element.remove();
+  turns.delete(id);
+}
+
+export function clear() {
+  turns.clear();
+  place.replaceChildren();
 }
 
 export function toEnd() {
+  isAtEnd = true;
   scroller.scrollTop = scroller.scrollHeight;
-}
-
-/** A message's text; content is a string or a list of parts. */
-export function textOf(content) {
-  if (typeof content === "string") return content;
-  return (content ?? []).map((part) => part.text ?? `[${part.type}]`).join("\n");
-}
-
-function noteCut(cut, before, messages) {
-  // An answer without text has no message, so the message before is the prompt itself.
-  const prompt = messages[before]?.role === "assistant" ? before - 1 : before;
-  const outcome = cut.get(prompt);
-  if (!outcome) return;
-  const text = `${outcomeTitle(outcome)}: this was not a whole answer.`;
-  turns.append(element("p", { className: `outcome ${outcome}` }, text));
 }

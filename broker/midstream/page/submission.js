@@ -20,9 +20,10 @@ export async function whileStaying() {
 /**
  * Makes a submission of a request.
  * @param typed whether its prompt is in the composer
+ * @param replaced the streams in whose place it is
  */
-export function begin(request, typed) {
-  return store({ key: randomWord(), request, typed, left: false });
+export function begin(request, { typed, replaced }) {
+  return store({ key: randomWord(), request, typed, replaced, left: false });
 }
 
 /** Marks a submission whose answer this page will not show. */
