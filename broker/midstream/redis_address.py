@@ -1,8 +1,9 @@
-"""What a `redis+sentinel://` URL says: the Sentinels to ask for a primary, and how both are spoken to.
+"""What a `redis+sentinel://` or a `redis+cluster://` URL says: whom to ask for servers, and how all are spoken to.
 
+    redis+cluster://[user:password@]host:port,host:port
     redis+sentinel://[user:password@]host:port,host:port/<service>[/<db>]?sentinel_user=…&sentinel_password=…
 
-With `rediss+sentinel`, servers and Sentinels are spoken to over TLS; the words `ssl_…` of the query hold for both.
+With `rediss+…`, all of them are spoken to over TLS; the words `ssl_…` of the query hold for Sentinels too.
 """
 
 from dataclasses import dataclass
@@ -13,6 +14,10 @@ SENTINEL_SCHEMES: Final = {"redis+sentinel": "redis", "rediss+sentinel": "rediss
 """The schemes, and those of redis-py by which servers and Sentinels are spoken to."""
 SENTINEL_PORT: Final = 26_379
 HOW: Final = "redis+sentinel://host:26379,host:26379/<service>/<db>"
+CLUSTER_SCHEMES: Final = {"redis+cluster": "redis", "rediss+cluster": "rediss"}
+"""The schemes of a cluster, and those of redis-py by which its nodes are spoken to."""
+REDIS_PORT: Final = 6_379
+HOW_CLUSTER: Final = "redis+cluster://host:6379,host:6379"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +59,55 @@ class SentinelAddress:
         return cls(unquote(service), primary_url, sentinel_urls)
 
 
+@dataclass(frozen=True, slots=True)
+class ClusterAddress:
+    """Where the first nodes of a cluster are.
+
+    Attributes:
+        places: Host and port of each node that the URL names.
+    """
+
+    places: tuple[tuple[str, int], ...]
+    _scheme: str
+    _credential: str
+    _query: str
+
+    @classmethod
+    def of(cls, url: str) -> Self | None:
+        """Return what a `redis+cluster://` URL says; None: it has another scheme.
+
+        Raises:
+            ValueError: It has a node without a host, a port that cannot be, or a database. The text repeats no part of
+                it.
+        """
+        parts = urlsplit(url)
+        scheme = CLUSTER_SCHEMES.get(parts.scheme)
+        if scheme is None:
+            return None
+        credential, _, hosts = parts.netloc.rpartition("@")
+        if parts.path.strip("/") not in ("", "0"):
+            raise ValueError(f"a cluster has no databases but 0; write {HOW_CLUSTER}")
+        places = tuple(_host_and_port(host, REDIS_PORT, "a node", HOW_CLUSTER) for host in hosts.split(","))
+        return cls(places, scheme, f"{credential}@" if credential else "", f"?{parts.query}" if parts.query else "")
+
+    def node_url(self, host: str, port: int) -> str:
+        """Return redis-py's URL of a node."""
+        place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return f"{self._scheme}://{self._credential}{place}/0{self._query}"
+
+
 def _place(text: str) -> str:
     """Return `host:port` of one Sentinel."""
+    host, port = _host_and_port(text, SENTINEL_PORT, "a Sentinel", HOW)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _host_and_port(text: str, usual_port: int, what: str, how: str) -> tuple[str, int]:
     try:
         parts = urlsplit(f"//{text.strip()}")
         host, port = parts.hostname, parts.port
     except ValueError:
         host, port = None, None
     if not host or port == 0:
-        raise ValueError(f"the URL names a Sentinel without a host, or with a port that cannot exist; write {HOW}")
-    return f"[{host}]:{port or SENTINEL_PORT}" if ":" in host else f"{host}:{port or SENTINEL_PORT}"
+        raise ValueError(f"the URL names {what} without a host, or with a port that cannot exist; write {how}")
+    return host, port or usual_port

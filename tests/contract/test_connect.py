@@ -126,7 +126,6 @@ def test_the_url_chooses_the_connection(url: str, kind: type) -> None:
         ("redis+sentinel://a:26379/main/zero", "database"),
         ("redis+sentinel://a:26379,:1/main", "Sentinel without a host"),
         ("rediss+sentinel://a:x/main", "port"),
-        ("redis+cluster://a", "redis://"),
         ("unix://", "host"),
         ("redis://host:port", "port"),
         ("redis://host/zero", "number"),

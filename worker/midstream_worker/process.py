@@ -18,11 +18,11 @@ from midstream.lifecycle.presence import Presence, new_process_name
 from midstream.lifecycle.queue_readings import queue_readings
 from midstream.lifecycle.queue_road import QUEUE_VARIABLE, queue_client
 from midstream.lifecycle.reaper import Reaper
+from midstream.log.cluster_feed import feed_of
 from midstream.log.connect import connect, pool_readings
 from midstream.log.disk_proof import prove_disk
 from midstream.log.durability import examine, refuse_unfit, replicas_to_wait_for
 from midstream.log.errors import LogUnavailable
-from midstream.log.feed import Feed
 from midstream.log.roll import Roll
 from midstream.settings import Settings
 from midstream_worker.on_end import OnEnd
@@ -76,11 +76,12 @@ class Process:
         )
         # The log's server publishes cancels, and the queue's that there are slips.
         regained_by = {self._queue_redis: self._pickup.wake} | {self._redis: self._catch_up}
-        self._feeds = [
-            Feed(client, self._pickup.take_messages, regained, settings.redis_timeout_s)
+        self._feeds = {
+            client: feed_of(client, self._pickup.take_messages, regained, settings.redis_timeout_s)
             for client, regained in regained_by.items()
-        ]
-        self._control = keys.control
+        }
+        self._controls = {self._queue_redis: {keys.control}}
+        self._controls.setdefault(self._redis, set()).update(shard.control for shard in keys.shards)
         self._prices = FileWatch(settings.prices_file, settings.price_table.read_again)
         self._metrics: MetricsListener | None = None
 
@@ -166,9 +167,10 @@ class Process:
         for sentence in await examine(self._redis):
             logger.warning("%s", sentence)
         await self._parts.sources.open_apps()
-        for feed in self._feeds:
+        for client, feed in self._feeds.items():
             feed.start()
-            await feed.subscribe(self._control)
+            for channel in self._controls[client]:
+                await feed.subscribe(channel)
         self._leases.start()
         self._reaper.start()
         self._presence.start()
@@ -184,7 +186,7 @@ class Process:
         await self._on_end.stop()
         await self._reaper.stop()
         await self._leases.stop()
-        for feed in self._feeds:
+        for feed in self._feeds.values():
             await feed.stop()
         for client in {self._redis, self._claims_redis, self._queue_redis}:
             await client.aclose(close_connection_pool=True)

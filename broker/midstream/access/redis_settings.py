@@ -10,9 +10,10 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_va
 from pydantic_settings import BaseSettings
 
 from midstream.access.provider_settings import check_url
-from midstream.redis_address import SENTINEL_SCHEMES, SentinelAddress
+from midstream.redis_address import CLUSTER_SCHEMES, SENTINEL_SCHEMES, ClusterAddress, SentinelAddress
 
-REDIS_SCHEMES: Final = ("redis", "rediss", "unix", *SENTINEL_SCHEMES)
+REDIS_SCHEMES: Final = ("redis", "rediss", "unix", *SENTINEL_SCHEMES, *CLUSTER_SCHEMES)
+_QUEUE: Final = "it needs a plain or Sentinel-managed server: redis://… or redis+sentinel://…"
 PASSWORDS: Final = {"redis_url": "redis_password", "queue_redis_url": "queue_redis_password"}
 
 
@@ -26,14 +27,15 @@ class RedisSettings(BaseSettings):
     redis_url: SecretStr = Field(
         default=SecretStr("redis://127.0.0.1:6379/0"),
         description="address of the Redis or Valkey server that holds the log, or of its Sentinels: "
-        "`redis+sentinel://host:26379,…/<service>/<db>`",
+        "`redis+sentinel://host:26379,…/<service>/<db>`, or of a cluster: `redis+cluster://host:6379,…`",
     )
     redis_password: SecretStr = Field(
         default=SecretStr(""), description="password of that server, where the address has none"
     )
     queue_redis_url: SecretStr = Field(
         default=SecretStr(""),
-        description="address of the Redis or Valkey server that holds the queue; empty: the log's",
+        description="address of the Redis or Valkey server that holds the queue; empty: the log's. "
+        "Beside a cluster it MUST be set, and lead to none",
     )
     queue_redis_password: SecretStr = Field(
         default=SecretStr(""), description="password of the queue's server, where the address has none"
@@ -49,6 +51,10 @@ class RedisSettings(BaseSettings):
         if not url and info.field_name == "queue_redis_url":
             return value
         if SentinelAddress.of(url) is not None:
+            return value
+        if ClusterAddress.of(url) is not None:
+            if info.field_name == "queue_redis_url":
+                raise ValueError(f"the queue cannot be on a cluster, because arq knows none; {_QUEUE}")
             return value
         check_url(url, REDIS_SCHEMES)
         parts = urlsplit(url)
@@ -66,6 +72,14 @@ class RedisSettings(BaseSettings):
             if password.get_secret_value() and urlsplit(url.get_secret_value()).password:
                 names = f"{prefix}{url_name.upper()} and {prefix}{password_name.upper()}"
                 raise ValueError(f"{names} both hold a password: leave one out")
+        return self
+
+    @model_validator(mode="after")
+    def _queue_beside_a_cluster(self) -> Self:
+        is_cluster = ClusterAddress.of(self.redis_url.get_secret_value()) is not None
+        if is_cluster and not self.queue_redis_url.get_secret_value():
+            names = [f"{self.model_config.get('env_prefix', '')}{name}_URL" for name in ("REDIS", "QUEUE_REDIS")]
+            raise ValueError(f"{names[0]} leads to a cluster, so {names[1]} has to lead to the queue; {_QUEUE}")
         return self
 
     @property

@@ -20,10 +20,10 @@ from midstream.hub.tenant_counts import TenantCounts
 from midstream.hub.thread_waits import ThreadWait, ThreadWaits
 from midstream.hub.wait import Wait
 from midstream.hub.window import Window
+from midstream.log.cluster_feed import feed_of
 from midstream.log.connect import shed
 from midstream.log.entries import parse_publication
 from midstream.log.errors import LogError, LogUnavailable, StreamAbsent
-from midstream.log.feed import Feed
 from midstream.log.log import Log
 
 logger = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ class Hub:
         self._timeout_s = timeout_s
         self._followers: dict[str, Follower] = {}  # by channel; no closed one is among them
         self._listeners: dict[str, Callable[[bytes], None]] = {}
-        self._feed = Feed(redis, self._deliver, self._regained, timeout_s)
+        self._feed = feed_of(redis, self._deliver, self._regained, timeout_s)
         self.thread_waits = ThreadWaits(self._feed, self._listeners)
         self._timer: asyncio.Task[None] | None = None
         self._look: asyncio.Task[None] | None = None

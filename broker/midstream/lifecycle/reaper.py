@@ -129,7 +129,8 @@ class Reaper:
         try:
             sent_s = time.monotonic()
             due = await self._registry.due(AGAIN_MS, PAGE, self._furthest_ms)
-            self._note_answer(due.now_ms, sent_s)
+            if due.is_whole:
+                self._note_answer(due.now_ms, sent_s)
             self._rest_s = min(max((due.next_ms - due.now_ms) / 1_000, SHORTEST_REST_S), self._longest_rest_s)
             await self._look(due.looks_ms, due.now_ms)
         except LogUnavailable as error:
@@ -137,7 +138,7 @@ class Reaper:
         except Exception:
             logger.exception("reaper: a look failed and will be repeated")
         else:
-            return len(due.looks_ms) >= PAGE
+            return due.is_full
         return False
 
     def _note_answer(self, now_ms: int, sent_s: float) -> None:

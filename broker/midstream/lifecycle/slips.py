@@ -14,6 +14,7 @@ from arq.jobs import serialize_job
 from arq.utils import timestamp_ms
 from redis.asyncio import Redis
 
+from midstream.log.connect import keys_of
 from midstream.log.keys import Keys
 from midstream.log.redis_errors import execute
 
@@ -54,6 +55,7 @@ class Slips:
         self._expires_ms = round(expires_s * 1000)
         self._redis = redis
         self._log_redis = log_redis or redis
+        self._log_keys = keys_of(self._log_redis, prefix)
 
     async def write(self, stream_id: str, epoch: int, *, new: bool = False) -> None:
         """Queue a stream for the attempt after `epoch`, unless it is queued, and wake the workers.
@@ -114,7 +116,7 @@ class Slips:
         async with self._log_redis.pipeline(transaction=False) as pipe:
             pipe.time()
             for job_id, _ in slips:
-                pipe.hmget(self._keys.state(job_id.decode().rpartition(".")[0]), ["status", "queued_ms"])
+                pipe.hmget(self._log_keys.state(job_id.decode().rpartition(".")[0]), ["status", "queued_ms"])
             (seconds, microseconds), *rows = await execute(pipe)
         now_ms = seconds * 1000 + microseconds // 1000
         since_ms = [int(queued_ms) for status, queued_ms in rows if status == b"queued" and queued_ms]

@@ -8,7 +8,7 @@ from midstream.log.script_call import SOURCES, Argument, Call
 __all__ = ["SOURCES", "Argument", "Call"]
 
 
-class Create(Call, grows=True):
+class Create(Call, grows=True, beside="state"):
     """`fields` are names and values of the state, in turn.
 
     `thread_lists` are keys of the thread's lists, two for each owner with a blank between any two; empty: it has no
@@ -106,7 +106,7 @@ class Cancel(Call):
     message: str
 
 
-class Delete(Call):
+class Delete(Call, beside="state"):
     """Leaves a tombstone for `tombstone_ms`. `thread` and `thread_lists` are as for `Create`."""
 
     state: Key
@@ -119,7 +119,7 @@ class Delete(Call):
     thread_lists: str
 
 
-class DropFromThread(Call):
+class DropFromThread(Call, beside="thread_lists"):
     """`thread` and `thread_lists` are as for `Create`."""
 
     thread: str
@@ -142,7 +142,7 @@ class Retain(Call):
     ttl_s: int
 
 
-class ReadFacts(Call):
+class ReadFacts(Call, beside="states"):
     """`names` are the fields to answer with, with spaces between, and `states` the keys of states."""
 
     names: str
@@ -158,7 +158,7 @@ class Trim(Call):
     first_kept: int
 
 
-class Watch(Call):
+class Watch(Call, beside="due"):
     """Sets a stream's first look."""
 
     due: Key
@@ -166,7 +166,7 @@ class Watch(Call):
     stream_id: str
 
 
-class Leave(Call):
+class Leave(Call, beside="due"):
     """Takes ended streams off the list that reapers go by and off those that limits count, and counts what is left.
 
     `ended` is the key of the list of ends, which gets at most `most_ended` names. `streams` are eight words for each
@@ -181,7 +181,7 @@ class Leave(Call):
     streams: Sequence[Argument]
 
 
-class Recount(Call):
+class Recount(Call, beside="stored"):
     """Counts the bytes of an ended stream by another time; `ended` and `most_ended` are as for `Leave`."""
 
     stored: Key
@@ -194,7 +194,7 @@ class Recount(Call):
     ttl_ms: int
 
 
-class Admit(Call, grows=True):
+class Admit(Call, grows=True, beside="live"):
     """Counts a start, unless a limit refuses it.
 
     An interval is that between two starts of a steady rate, and a window is the time whose starts may come at once; a
@@ -265,7 +265,7 @@ class Beat(Call):
     keep_ms: int
 
 
-class Sign(Call):
+class Sign(Call, beside="sign"):
     """Notes that a process lives. `counts` are names and numbers, in turn; each minute's key begins with `minutes`.
 
     `depth` is that of the queue; empty: the queue is on this server.

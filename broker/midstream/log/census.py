@@ -10,7 +10,8 @@ from typing import Any, Final
 import orjson
 from redis.asyncio import Redis
 
-from midstream.log.keys import Keys, new_id
+from midstream.log.connect import keys_of
+from midstream.log.keys import new_id
 from midstream.log.scripts import Scripts
 
 KEEP_MS: Final = 5_000
@@ -28,7 +29,7 @@ class Census:
     """Questions and answers under one key prefix. Raises `LogUnavailable` when Redis does not answer."""
 
     def __init__(self, redis: Redis, prefix: str) -> None:
-        self._keys = Keys(prefix)
+        self._keys = keys_of(redis, prefix)
         self._scripts = Scripts(redis)
 
     @property

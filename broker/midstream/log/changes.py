@@ -1,10 +1,12 @@
 """Which streams have changed: those that run, and those that have ended since a look (PROTOCOL: Operate/Facts)."""
 
+import asyncio
 from dataclasses import dataclass
 from typing import Final
 
 from redis.asyncio import Redis
 
+from midstream.log.connect import keys_of
 from midstream.log.keys import Keys
 from midstream.log.scripts import Scripts
 
@@ -37,14 +39,33 @@ class Changes:
     """Reads what changes under one key prefix. Raises `LogUnavailable` when Redis does not answer."""
 
     def __init__(self, redis: Redis, prefix: str) -> None:
-        self._keys = Keys(prefix)
+        self._keys = keys_of(redis, prefix)
         self._scripts = Scripts(redis)
 
     async def since(self, position: str, most_live: int) -> News:
         """Return what has happened since a position, with up to `most_live` streams that run."""
-        page = ("XRANGE", self._keys.ended, position, "+", "COUNT", PAGE)
+        if len(self._keys.shards) > 1:
+            return await self._of_shards(position, most_live)
+        return await self._of_shard(self._keys, position, most_live)
+
+    async def _of_shards(self, position: str, most_live: int) -> News:
+        """Return what has happened on a cluster, whose position is that in each shard's list, with blanks between."""
+        positions = position.split() if position != BEGINNING else [BEGINNING] * len(self._keys.shards)
+        news = await asyncio.gather(
+            *(self._of_shard(keys, each, most_live) for keys, each in zip(self._keys.shards, positions, strict=True))
+        )
+        return News(
+            min(each.now_ms for each in news),
+            frozenset().union(*(each.live for each in news)),
+            [name for each in news for name in each.ended],
+            " ".join(each.position for each in news),
+            all(each.is_complete for each in news),
+        )
+
+    async def _of_shard(self, keys: Keys, position: str, most_live: int) -> News:
+        page = ("XRANGE", keys.ended, position, "+", "COUNT", PAGE)
         (seconds, microseconds), live, rows = await self._scripts.in_order(
-            ("TIME",), ("ZRANGE", self._keys.due, 0, most_live - 1), page
+            ("TIME",), ("ZRANGE", keys.due, 0, most_live - 1), page
         )
         # The first row is the last one of the time before, unless the list was cut or lost since.
         is_complete = position == BEGINNING or bool(rows and rows[0][0].decode() == position)
@@ -54,6 +75,6 @@ class Changes:
             position = rows[-1][0].decode()
             if len(rows) < PAGE:
                 break
-            (rows,) = await self._scripts.in_order(("XRANGE", self._keys.ended, f"({position}", "+", "COUNT", PAGE))
+            (rows,) = await self._scripts.in_order(("XRANGE", keys.ended, f"({position}", "+", "COUNT", PAGE))
         now_ms = int(seconds) * 1000 + int(microseconds) // 1000
         return News(now_ms, frozenset(name.decode() for name in live), ended, position, is_complete)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from redis.asyncio import Redis
 
 from midstream.log import calls
-from midstream.log.keys import Key, Keys
+from midstream.log.connect import keys_of
+from midstream.log.keys import Key
 from midstream.log.redis_errors import execute
 from midstream.log.scripts import Scripts
 
@@ -32,7 +33,7 @@ class Chats:
 
     def __init__(self, redis: Redis, prefix: str) -> None:
         self._redis = redis
-        self._keys = Keys(prefix)
+        self._keys = keys_of(redis, prefix)
         self._scripts = Scripts(redis)
 
     def key(self, tenant: str, chat_id: str) -> Key:

@@ -4,20 +4,25 @@ import asyncio
 import time
 import weakref
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import hiredis
 from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.cluster import ClusterParser
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from midstream import counters
+from midstream.log.cluster import ClusterRedis
+from midstream.log.cluster_keys import ClusterKeys
+from midstream.log.keys import Keys
 from midstream.log.redis_errors import DEMOTED, code_of
 from midstream.log.sentinels import Sentinels
-from midstream.redis_address import SentinelAddress
+from midstream.redis_address import ClusterAddress, SentinelAddress
 
 REDIAL_S: Final = 1.0
 """The shortest time between two rounds of dialling, while the address still leads to a server that was demoted."""
@@ -199,16 +204,27 @@ class _Pool(BlockingConnectionPool):
             await self._available_connections.pop(0).disconnect()
 
 
+def servers_of(redis: Redis) -> list[Redis]:
+    """Return the client itself, or those of the nodes of a cluster that hold keys."""
+    return redis.nodes.primaries() if isinstance(redis, ClusterRedis) else [redis]
+
+
+def keys_of(redis: Redis, prefix: str) -> Keys:
+    """Return the names of keys on a client's server, under one prefix."""
+    return ClusterKeys(prefix) if isinstance(redis, ClusterRedis) else Keys(prefix)
+
+
 async def shed(redis: Redis, keep: int = 1) -> None:
     """Close a client's idle connections except `keep`, so that those of a burst do not stay."""
-    pool = redis.connection_pool
-    if isinstance(pool, _Pool):
-        await pool.shed(keep)
+    for server in servers_of(redis):
+        if isinstance(server.connection_pool, _Pool):
+            await server.connection_pool.shed(keep)
 
 
 def pool_readings(*clients: Redis) -> dict[str, int]:
     """Return how many connections of these clients are in use, how many there may be, and how often none was free."""
-    pools = [client.connection_pool for client in clients if isinstance(client.connection_pool, _Pool)]
+    servers = [server for client in clients for server in servers_of(client)]
+    pools = [server.connection_pool for server in servers if isinstance(server.connection_pool, _Pool)]
     return {
         "in_use": sum(pool.in_use for pool in pools),
         "max": sum(pool.max_connections for pool in pools),
@@ -227,8 +243,17 @@ def connect(url: str, timeout_s: float, connections: int) -> Redis:
     Nothing is repeated here: a write whose reply was lost would count twice.
 
     Raises:
-        ValueError: The URL of Sentinels lacks something.
+        ValueError: The URL of Sentinels, or that of a cluster, lacks something.
     """
+    cluster_address = ClusterAddress.of(url)
+    if cluster_address is not None:
+        # Only this parser makes errors of their own classes of MOVED, ASK and TRYAGAIN.
+        of_node = partial(_connect, timeout_s=timeout_s, connections=connections, parser_class=ClusterParser)
+        return ClusterRedis(cluster_address, of_node, timeout_s)
+    return _connect(url, timeout_s, connections)
+
+
+def _connect(url: str, timeout_s: float, connections: int, **further: Any) -> Redis:
     options: dict[str, Any] = {} if urlsplit(url).scheme == "unix" else {"socket_keepalive": True}
     sentinel_address = SentinelAddress.of(url)
     pool = _Pool.from_url(
@@ -240,6 +265,7 @@ def connect(url: str, timeout_s: float, connections: int) -> Redis:
         lib_name=None,  # Redis 7.0 has no `CLIENT SETINFO`, so no list of commands could name it
         lib_version=None,
         **options,
+        **further,
     )
     # The URL has chosen a class: plain, TLS or a Unix socket. That class connects, so it comes after ours in the order
     # of bases.

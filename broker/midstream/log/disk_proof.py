@@ -10,6 +10,7 @@ from typing import Final
 
 from redis.asyncio import Redis
 
+from midstream.log.cluster import ClusterRedis
 from midstream.log.durability import setting
 from midstream.log.errors import UnfitServer
 from midstream.log.fsync import Fsync
@@ -21,6 +22,11 @@ LEAST_S: Final = 0.5
 """Half of the time between two writes of `everysec` to the disk."""
 _INSTEAD: Final = "MIDSTREAM_DURABLE_INTENT cannot hold here: {}. Set `appendfsync always` on the server."
 
+_ON_CLUSTER: Final = (
+    "MIDSTREAM_DURABLE_INTENT is not supported on a cluster, because a slot that moves leaves the server that has "
+    "confirmed its writes. Set `appendfsync always` on every node instead."
+)
+
 
 async def prove_disk(redis: Redis, fsync: Fsync) -> None:
     """Return if `fsync.wait` returns only once writes are on disk; this takes up to three seconds.
@@ -29,6 +35,8 @@ async def prove_disk(redis: Redis, fsync: Fsync) -> None:
         UnfitServer: It returns sooner, or that cannot be found out; the text says why.
         LogUnavailable: Redis did not answer.
     """
+    if isinstance(redis, ClusterRedis):
+        raise UnfitServer(_ON_CLUSTER)
     with log_errors:
         persistence = await redis.info("persistence")
         policy = await setting(redis, "appendfsync")

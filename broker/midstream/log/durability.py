@@ -9,7 +9,8 @@ from typing import Any, Final
 from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
-from midstream.log.connect import has_sentinels
+from midstream.log.cluster import ClusterRedis
+from midstream.log.connect import has_sentinels, servers_of
 from midstream.log.errors import LogUnavailable, UnfitServer
 from midstream.log.redis_errors import log_errors
 
@@ -22,30 +23,39 @@ OLDEST: Final = (7, 0)
 """Script flags, by which the terminal entry is written to a full server, came with Redis 7.0."""
 
 _UNFIT: Final = {
-    "cluster": "leads to a Redis Cluster, which is not supported; give it a server without cluster mode",
+    "cluster": "leads to one node of a Redis Cluster; write redis+cluster://host:port,host:port for a log on a cluster",
     "sentinel": "leads to a Sentinel; write redis+sentinel://host:port,host:port/<service>, with the primary's name",
 }
+_NO_CLUSTER: Final = "cluster support disabled"
 
 
 async def refuse_unfit(redis: Redis, variable: str = LOG_VARIABLE) -> None:
     """Return if the server is of a kind that can hold a log or a queue, or if it does not answer yet.
 
     Raises:
-        UnfitServer: It is a node of a cluster, or a Sentinel; the text names the variable that leads to it.
+        UnfitServer: It is a node of a cluster, or no node where one is asked for, or a Sentinel; the text names the
+            variable that leads to it.
     """
     try:
         with log_errors:
             server: dict[str, Any] = await redis.info("server")
-    except LogUnavailable:
+    except LogUnavailable as error:
+        if _NO_CLUSTER in str(error):
+            raise UnfitServer(f"{variable} leads to a server that is no node of a cluster.") from None
         return
     mode = server.get("server_mode") or server.get("redis_mode")  # Valkey's name, and Redis'
     why = _UNFIT.get(str(mode))
-    if why:
+    if why and not isinstance(redis, ClusterRedis):
         raise UnfitServer(f"{variable} {why}.")
 
 
 async def examine(redis: Redis) -> list[str]:
-    """Return a sentence for each way in which this server may lose what it acknowledged."""
+    """Return a sentence for each way in which this server, or a node of this cluster, may lose what it acknowledged."""
+    servers = servers_of(redis)
+    return [*dict.fromkeys([sentence for server in servers for sentence in await _examine(server)])]
+
+
+async def _examine(redis: Redis) -> list[str]:
     try:
         persistence: dict[str, Any] = await redis.info("persistence")
         server: dict[str, Any] = await redis.info("server")
@@ -73,7 +83,10 @@ async def replicas_to_wait_for(redis: Redis, *, must_wait: bool) -> int:
         UnfitServer: It `must_wait`, and may not.
     """
     with log_errors:
-        number = _replicas(redis, await redis.info("replication"), await setting(redis, LEAST_REPLICAS))
+        number = 0
+        for server in servers_of(redis):
+            least = await setting(server, LEAST_REPLICAS)
+            number = max(number, _replicas(server, await server.info("replication"), least))
         if not number:
             return 0
         try:

@@ -6,7 +6,9 @@ from typing import NamedTuple, Self
 from redis.asyncio import Redis
 
 from midstream.log import calls
-from midstream.log.keys import Keys
+from midstream.log.connect import keys_of
+from midstream.log.keys import Key
+from midstream.log.registry import by_shard
 from midstream.log.scripts import Scripts
 from midstream.log.state import Status
 
@@ -73,7 +75,7 @@ class FactReader:
     """Reads facts under one key prefix."""
 
     def __init__(self, redis: Redis, prefix: str) -> None:
-        self._keys = Keys(prefix)
+        self._keys = keys_of(redis, prefix)
         self._scripts = Scripts(redis)
 
     async def read(self, stream_ids: Sequence[str]) -> list[Facts | None]:
@@ -92,5 +94,18 @@ class FactReader:
         ]
 
     async def _rows(self, names: str, stream_ids: Sequence[str]) -> list[list[bytes | None] | None]:
-        states = [self._keys.state(each) for each in stream_ids]
-        return await self._scripts.run(calls.ReadFacts(names=names, states=states))
+        if len(self._keys.shards) == 1:
+            return await self._scripts.run(calls.ReadFacts(names=names, states=self._states(stream_ids)))
+        groups = by_shard(self._keys, stream_ids)
+        answers = await self._scripts.run_in_order(
+            *(calls.ReadFacts(names=names, states=self._states(each)) for each in groups.values())
+        )
+        rows = {
+            name: row
+            for each, answer in zip(groups.values(), answers, strict=True)
+            for name, row in zip(each, answer, strict=True)
+        }
+        return [rows[name] for name in stream_ids]
+
+    def _states(self, stream_ids: Sequence[str]) -> list[Key]:
+        return [self._keys.state(each) for each in stream_ids]

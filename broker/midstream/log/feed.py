@@ -47,7 +47,7 @@ class Feed:
         self._timeout_s = timeout_s
         self._channels: set[str] = set()
         self._acks: dict[str, asyncio.Future[None]] = {}
-        self._intake: _Intake | None = None
+        self._intake: Intake | None = None
         self._missing = 0
         self._task: asyncio.Task[None] | None = None
 
@@ -71,7 +71,7 @@ class Feed:
         if ack is None:
             ack = self._acks[channel] = asyncio.get_running_loop().create_future()
             self._channels.add(channel)
-            self._send("SUBSCRIBE", channel)
+            self._ask(channel)
         try:
             async with asyncio.timeout(self._timeout_s):
                 await asyncio.shield(ack)
@@ -85,6 +85,12 @@ class Feed:
         ack = self._acks.pop(channel, None)
         if ack is not None:
             ack.cancel()
+        self._drop(channel)
+
+    def _ask(self, channel: str) -> None:
+        self._send("SUBSCRIBE", channel)
+
+    def _drop(self, channel: str) -> None:
         self._send("UNSUBSCRIBE", channel)
 
     def _send(self, *command: str) -> None:
@@ -107,17 +113,14 @@ class Feed:
                 await connection.disconnect(nowait=True)
                 if intake is not None:
                     await intake.closed()
+                self._lost()
             await asyncio.sleep(BACKOFF_S[min(failures, len(BACKOFF_S) - 1)])
             failures += 1
 
     async def _listen(self, connection: Bounded) -> None:
-        intake = self._intake = _Intake(self._take)
+        intake = self._intake = Intake(self._take)
         connection.hand_over(intake)
-        self._missing = len(self._channels)
-        if self._channels:
-            intake.send("SUBSCRIBE", *self._channels)
-        else:
-            self._regained()
+        self._begin(intake)
         while True:
             intake.is_silent = True
             await intake.wait(PING_AFTER_S)
@@ -126,6 +129,17 @@ class Feed:
                 await intake.wait(PING_AFTER_S)
                 if intake.is_silent:
                     raise NoReplyError
+
+    def _begin(self, intake: "Intake", /) -> None:
+        """Subscribe to all channels on a new connection."""
+        self._missing = len(self._channels)
+        if self._channels:
+            intake.send("SUBSCRIBE", *self._channels)
+        else:
+            self._regained()
+
+    def _lost(self) -> None:
+        """Hear that the connection is lost, or could not be made."""
 
     def _take(self, replies: list[Any]) -> None:
         messages = []
@@ -149,7 +163,7 @@ class Feed:
                 self._regained()
 
 
-class _Intake(asyncio.Protocol):
+class Intake(asyncio.Protocol):
     """Reads replies off a transport, and rests between two reads while many come, so that one wake-up serves many."""
 
     def __init__(self, take: Callable[[list[Any]], None]) -> None:

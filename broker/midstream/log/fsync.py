@@ -5,11 +5,14 @@ order of writes, so what was written before the marker is kept when the marker i
 """
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, Final
 
 from redis.asyncio import Redis
 
 from midstream.log import calls
+from midstream.log.cluster import ClusterRedis
+from midstream.log.connect import keys_of
 from midstream.log.errors import LogUnavailable
 from midstream.log.keys import Keys
 from midstream.log.scripts import Command, Scripts
@@ -32,7 +35,7 @@ class Fsync:
 
     def __init__(self, redis: Redis, prefix: str) -> None:
         self._redis = redis
-        self._keys = Keys(prefix)
+        self._keys = keys_of(redis, prefix)
         self._scripts = Scripts(redis)
         self.each_write = False
         self.replicas = 0
@@ -61,16 +64,25 @@ class Fsync:
         if before is not None:
             await asyncio.wait([before])
         self._round, self._next = asyncio.current_task(), None
-        mark = calls.Mark(marker=self._keys.marker, ttl_s=MARKER_TTL_S)
         waits: list[Command] = [("WAITAOF", 1, 0, WAIT_MS)] if self._waits_for_disk else []
         waits += [("WAIT", self.replicas, WAIT_MS)] if self.replicas else []
         try:
-            answers: list[Any] = await self._scripts.run_before(mark, *waits)
+            confirmed = await asyncio.gather(*(self._confirmed(keys, waits) for keys in self._one_for_each_node()))
         except LogUnavailable as error:
             if not any(words in str(error) for words in _UNABLE):
                 raise
             self._able = False  # the log file has said so since the start, see durability.py
             return False
+        return all(confirmed)
+
+    async def _confirmed(self, keys: Keys, waits: Sequence[Command]) -> bool:
+        mark = calls.Mark(marker=keys.marker, ttl_s=MARKER_TTL_S)
+        answers: list[Any] = await self._scripts.run_before(mark, *waits)
         has_copies = not self.replicas or answers.pop() >= self.replicas
         is_on_disk = bool(answers[0][0]) if answers else self.each_write
         return has_copies and is_on_disk
+
+    def _one_for_each_node(self) -> list[Keys]:
+        if not isinstance(self._redis, ClusterRedis):
+            return [self._keys]
+        return [*{self._redis.owner(keys.marker): keys for keys in self._keys.shards}.values()]

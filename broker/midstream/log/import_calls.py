@@ -14,7 +14,7 @@ class Stage(Call, grows=True):
     rows: Sequence[Argument]
 
 
-class Adopt(Call, grows=True):
+class Adopt(Call, grows=True, beside="state"):
     """`entries` says how many were staged. `lists` are keys of lists of streams, with a blank between two.
 
     `ended` and `most_ended` are as for `Leave`, and `thread`, `thread_lists` and `most_listed` as for `Create`. `chat`

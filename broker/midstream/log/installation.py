@@ -5,7 +5,7 @@ from typing import Final
 
 from redis.asyncio import Redis
 
-from midstream.log.keys import Keys
+from midstream.log.connect import keys_of
 from midstream.log.redis_errors import log_errors
 
 SECRET_BYTES: Final = 32
@@ -19,7 +19,7 @@ async def installation_secret(redis: Redis, prefix: str, own: bytes | None = Non
     """
     own = own or secrets.token_hex(SECRET_BYTES).encode()
     with log_errors:
-        kept: bytes | None = await redis.set(Keys(prefix).secret, own, nx=True, get=True)
+        kept: bytes | None = await redis.set(keys_of(redis, prefix).secret, own, nx=True, get=True)
     return kept or own
 
 
@@ -30,5 +30,5 @@ async def kept_secret(redis: Redis, prefix: str) -> bytes:
         LogUnavailable: Redis did not answer.
     """
     with log_errors:
-        kept: bytes | None = await redis.get(Keys(prefix).secret)
+        kept: bytes | None = await redis.get(keys_of(redis, prefix).secret)
     return kept or b""

@@ -1,4 +1,4 @@
-"""Names of keys, channels and streams. All keys of a stream share one hash tag, so that a cluster keeps them together.
+"""Names of keys, channels and streams on one server; `cluster_keys.py` has those on a cluster.
 
 A stream has an id, which clients know, and a name, `<tenant>/<id>`, which is unique on the server (`stream_name`; for
 the tenant `default` it is the id alone). What is called `stream_id` in `service/` and `http/` is the id. What is called
@@ -23,6 +23,15 @@ class Keys:
     """The names under one prefix."""
 
     prefix: str
+
+    @property
+    def shards(self) -> "tuple[Keys, ...]":
+        """The parts of the log, each with keys that are kept together. Only a cluster has more than one."""
+        return (self,)
+
+    def near(self, name: str) -> "Keys":  # noqa: ARG002 - see `ClusterKeys`
+        """Return the keys of the part that a stream is in."""
+        return self
 
     def state(self, stream_id: str) -> Key:
         """Return the state hash's key."""

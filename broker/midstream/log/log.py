@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from redis.asyncio import Redis
 
 from midstream.log import calls
+from midstream.log.connect import keys_of
 from midstream.log.deletion import Deletion
 from midstream.log.entries import Stored, Timed, timed_entries
 from midstream.log.errors import LeaseHeld, LogError, StaleEpoch, StreamAbsent, StreamSealed, TailMismatch
 from midstream.log.gathered import Gathered
-from midstream.log.keys import Keys, id_of
+from midstream.log.keys import id_of
 from midstream.log.many import Many
 from midstream.log.page_reads import Page, PageReads, Read, as_page, as_pages, commands, is_cut, is_incomplete
 from midstream.log.past import PastAttempt
@@ -32,7 +33,7 @@ class Log:
     """
 
     def __init__(self, redis: Redis, prefix: str) -> None:
-        self.keys = Keys(prefix)
+        self.keys = keys_of(redis, prefix)
         self._scripts = Scripts(redis)
         self._appends = Gathered(self._scripts)
         self._registry = Registry(redis, prefix)
@@ -51,7 +52,7 @@ class Log:
         """
         state = self.keys.state(stream_id)
         (_, is_watched_anew), answer = await self._scripts.run_in_order(
-            calls.Watch(due=self.keys.due, delay_ms=look_in_ms, stream_id=stream_id),
+            calls.Watch(due=self.keys.near(stream_id).due, delay_ms=look_in_ms, stream_id=stream_id),
             calls.Create(
                 state=state,
                 digest=new.digest,
@@ -79,7 +80,7 @@ class Log:
             StreamSealed: It has ended.
         """
         look, answer = await self._scripts.run_after(
-            (("ZSCORE", self.keys.due, stream_id), ("TIME",)),
+            (("ZSCORE", self.keys.near(stream_id).due, stream_id), ("TIME",)),
             calls.Claim(
                 state=self.keys.state(stream_id),
                 log=self.keys.log(stream_id),
@@ -180,7 +181,11 @@ class Log:
         Raises:
             StreamSealed: It has ended already.
         """
-        call = calls.Cancel(state=self.keys.state(stream_id), control=self.keys.control, message=f"cancel {stream_id}")
+        call = calls.Cancel(
+            state=self.keys.state(stream_id),
+            control=self.keys.near(stream_id).control,
+            message=f"cancel {stream_id}",
+        )
         while True:
             answer = await self._scripts.run(call)
             if answer[0] != b"queued":

@@ -4,7 +4,7 @@ from typing import Final
 
 from redis.asyncio import Redis
 
-from midstream.log.keys import Keys
+from midstream.log.connect import keys_of
 from midstream.log.redis_errors import log_errors
 from midstream.log.scripts import Scripts
 
@@ -19,7 +19,7 @@ class Memory:
 
     def __init__(self, redis: Redis, prefix: str) -> None:
         self._redis = redis
-        self._keys = Keys(prefix)
+        self._keys = keys_of(redis, prefix)
         self._scripts = Scripts(redis)
         self._step = 0
 

@@ -16,7 +16,7 @@ class NameOutlets(Call):
     named: Sequence[Argument]
 
 
-class TakeEnds(Call):
+class TakeEnds(Call, beside="prefix"):
     """Takes ends out of the outbox of outlets, for `claim_ms`; `per_outlet` are two words for each outlet."""
 
     prefix: str
@@ -25,7 +25,7 @@ class TakeEnds(Call):
     per_outlet: Sequence[Argument]
 
 
-class SettleEnd(Call):
+class SettleEnd(Call, beside="prefix"):
     """Says what became of an end: `result` is `taken`, `again` or `abandoned`."""
 
     prefix: str
@@ -39,7 +39,7 @@ class SettleEnd(Call):
     most_abandoned: int
 
 
-class SendAgain(Call):
+class SendAgain(Call, beside="prefix"):
     """Puts ends that were abandoned into the outbox again."""
 
     prefix: str

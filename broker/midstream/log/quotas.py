@@ -9,7 +9,8 @@ from redis.asyncio import Redis
 from midstream.log import calls
 from midstream.log.budgets import NO_BUDGETS, Budgets
 from midstream.log.calls import Argument
-from midstream.log.keys import Keys, tenant_of
+from midstream.log.connect import keys_of
+from midstream.log.keys import tenant_of
 from midstream.log.scripts import Scripts
 
 MINUTE_MS: Final = 60_000
@@ -91,7 +92,7 @@ class Quotas:
     """
 
     def __init__(self, redis: Redis, prefix: str, *, life_ms: int) -> None:
-        self._keys = Keys(prefix)
+        self._keys = keys_of(redis, prefix)
         self._scripts = Scripts(redis)
         self._life_ms = life_ms
 
@@ -115,7 +116,7 @@ class Quotas:
             life_ms=self._life_ms,
             size_bytes=start.size_bytes,
             tenant_bytes=start.tenant_bytes,
-            costs=self._keys.costs,
+            costs=self._keys.near(start.name).costs,
             budgets=budgets,
             owners=[word for owner, (of, quota) in start.quotas.items() for word in self._words(of, owner, quota)],
         )

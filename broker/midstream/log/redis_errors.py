@@ -62,9 +62,9 @@ MEANING: Final = {
     "NOPERM": "does not allow this user that command",
     "DENIED": "is in protected mode",
     "NOPROTO": "does not speak this version of the protocol",
-    "MOVED": "belongs to a cluster, which is not supported",
-    "ASK": "belongs to a cluster, which is not supported",
-    "CROSSSLOT": "belongs to a cluster, which is not supported",
+    "MOVED": "does not hold the keys of that slot, but another node of its cluster",
+    "ASK": "is handing the keys of that slot to another node of its cluster",
+    "CROSSSLOT": "belongs to a cluster, and holds no keys of several slots for one command",
     "WRONGTYPE": "holds a value of another kind under a key of ours",
     "ERR": "refused a command",
 }

@@ -1,11 +1,11 @@
 """Which streams there are: those that reapers still look after, and each tenant's, newest first.
 
-Neither set shares a stream's hash tag, so the stream's own scripts write neither. `due` therefore always holds at least
+The stream's own scripts write neither set. `due` therefore always holds at least
 the live streams: a stream is put there before it exists, and taken off after it has ended.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,7 +14,8 @@ from redis.asyncio.client import Pipeline
 
 from midstream.log import calls
 from midstream.log.calls import Argument
-from midstream.log.errors import LogUnavailable
+from midstream.log.connect import keys_of
+from midstream.log.errors import LogError, LogUnavailable
 from midstream.log.keys import Key, Keys, tenant_of
 from midstream.log.redis_errors import execute, log_errors
 from midstream.log.scripts import Scripts
@@ -50,11 +51,15 @@ class Due:
         now_ms: The server's time.
         looks_ms: The streams to look at now, with the times at which they were due.
         next_ms: When the next look at any stream is due.
+        is_full: Whether more streams may be due now.
+        is_whole: Whether all nodes have answered, where a cluster holds the log.
     """
 
     now_ms: int
     looks_ms: dict[str, int]
     next_ms: int
+    is_full: bool
+    is_whole: bool = True
 
 
 class Registry:
@@ -62,7 +67,7 @@ class Registry:
 
     def __init__(self, redis: Redis, prefix: str) -> None:
         self._redis = redis
-        self._keys = Keys(prefix)
+        self._keys = keys_of(redis, prefix)
         self._scripts = Scripts(redis)
 
     async def ping(self) -> None:
@@ -80,23 +85,16 @@ class Registry:
         Limits count them no more among what runs. What is left, and what they have cost, is counted once, however often
         it is noted, and each end is put into the outbox once.
         """
-        if left:
-            words = [word for name, each in left.items() for word in self._words(name, each)]
-            keys = self._keys
+        for keys, names in by_shard(self._keys, left).items():
             call = calls.Leave(
                 due=keys.due,
                 outlets=keys.outlets,
                 prefix=keys.prefix,
                 ended=keys.ended,
                 most_ended=ENDED_LIMIT,
-                streams=words,
+                streams=[word for name in names for word in _words(keys, name, left[name])],
             )
             await self._scripts.run(call)
-
-    def _words(self, name: str, left: Left) -> tuple[Argument, ...]:
-        keys, tenant = self._keys, tenant_of(name)
-        places = (keys.live(tenant), keys.places(tenant), keys.stored(tenant))
-        return (name, *places, left.stored_bytes, left.ended_ms, left.ttl_s * 1000, keys.state(name))
 
     async def unwatch_ended(self, left: Mapping[str, Left]) -> None:
         """Do as `unwatch` for streams that have just been ended, if Redis answers.
@@ -112,7 +110,7 @@ class Registry:
         """Count what is left of an ended stream, which was kept for `ttl_s_before`, by its new time."""
         call = calls.Recount(
             stored=self._keys.stored(tenant_of(name)),
-            ended=self._keys.ended,
+            ended=self._keys.near(name).ended,
             most_ended=ENDED_LIMIT,
             stream_name=name,
             bytes=left.stored_bytes,
@@ -128,23 +126,41 @@ class Registry:
         Each is handed to one caller, and to another one after `again_ms`, unless a later look was set by then. A look
         further ahead than `furthest_ms` is due too.
         """
-        call = calls.TakeDue(due=self._keys.due, again_ms=again_ms, limit=limit, furthest_ms=furthest_ms)
-        now_ms, words, next_ms = await self._scripts.run(call)
-        looks_ms = {each.decode(): int(float(time)) for each, time in zip(words[::2], words[1::2], strict=True)}
-        return Due(int(now_ms), looks_ms, int(float(next_ms)))
+        answers = await self._scripts.run_each(
+            [
+                calls.TakeDue(due=keys.due, again_ms=again_ms, limit=limit, furthest_ms=furthest_ms)
+                for keys in self._keys.shards
+            ]
+        )
+        dues: list[Due] = []
+        for answer in answers:
+            if not isinstance(answer, LogError):
+                now_ms, words, next_ms = answer
+                looks_ms = {each.decode(): int(float(time)) for each, time in zip(words[::2], words[1::2], strict=True)}
+                dues.append(Due(int(now_ms), looks_ms, int(float(next_ms)), is_full=len(looks_ms) >= limit))
+        if not dues:
+            raise next(answer for answer in answers if isinstance(answer, LogError))
+        return _together(dues, is_whole=len(dues) == len(answers))
 
     async def live(self, limit: int) -> tuple[list[str], int]:
         """Return up to `limit` streams that have not ended, the next to be looked at first, and their number."""
-        members, number = await self._scripts.in_order(
-            ("ZRANGE", self._keys.due, 0, limit - 1), ("ZCARD", self._keys.due)
+        shards = self._keys.shards
+        answers = await self._scripts.in_order(
+            *(("ZRANGE", keys.due, 0, limit - 1, "WITHSCORES") for keys in shards),
+            *(("ZCARD", keys.due) for keys in shards),
         )
-        return [member.decode() for member in members], int(number)
+        rows = [
+            (float(look_ms), member.decode())
+            for words in answers[: len(shards)]
+            for member, look_ms in zip(words[::2], words[1::2], strict=True)
+        ]
+        return [member for _, member in sorted(rows)[:limit]], sum(map(int, answers[len(shards) :]))
 
     async def watch_again(self, looks_ms: Mapping[str, int]) -> None:
         """Have reapers look at streams at these times of the server's clock; one that has left the set stays out."""
-        if looks_ms:
+        for keys, names in by_shard(self._keys, looks_ms).items():
             with log_errors:
-                await self._redis.zadd(self._keys.due, dict(looks_ms), xx=True)
+                await self._redis.zadd(keys.due, {name: looks_ms[name] for name in names}, xx=True)
 
     async def add(self, tenant: str, stream_id: str, created_ms: int, keep_s: int) -> None:
         """List a new stream; the list itself is kept at least `keep_s`."""
@@ -169,6 +185,35 @@ class Registry:
         """Take streams off the tenant's list."""
         with log_errors:
             await self._redis.zrem(self._keys.index(tenant), *stream_ids)
+
+
+def by_shard(keys: Keys, names: Iterable[str]) -> dict[Keys, list[str]]:
+    """Return the streams of each part of the log that has any of these."""
+    if len(keys.shards) == 1:
+        return {keys: each} if (each := [*names]) else {}
+    sorted_names: dict[Keys, list[str]] = {}
+    for name in names:
+        sorted_names.setdefault(keys.near(name), []).append(name)
+    return sorted_names
+
+
+def _words(keys: Keys, name: str, left: Left) -> tuple[Argument, ...]:
+    tenant = tenant_of(name)
+    places = (keys.live(tenant), keys.places(tenant), keys.stored(tenant))
+    return (name, *places, left.stored_bytes, left.ended_ms, left.ttl_s * 1000, keys.state(name))
+
+
+def _together(dues: Sequence[Due], *, is_whole: bool) -> Due:
+    """Return as one what the parts of the log have due. The time is that of the clock that is slowest."""
+    if len(dues) == 1 and is_whole:
+        return dues[0]
+    return Due(
+        min(due.now_ms for due in dues),
+        {name: look_ms for due in dues for name, look_ms in due.looks_ms.items()},
+        min(due.next_ms for due in dues),
+        any(due.is_full for due in dues),
+        is_whole,
+    )
 
 
 async def listed_after(redis: Redis, key: Key, before: Listed | None, limit: int) -> list[Listed]:

@@ -13,8 +13,8 @@ import orjson
 from redis.asyncio import Redis
 
 from midstream.log import calls
+from midstream.log.connect import keys_of
 from midstream.log.errors import LogUnavailable
-from midstream.log.keys import Keys
 from midstream.log.scripts import Scripts
 
 Kind = Literal["worker", "broker"]
@@ -57,7 +57,7 @@ class Roll:
 
     def __init__(self, redis: Redis, prefix: str, queue_redis: Redis | None = None) -> None:
         self._queue = None if queue_redis in (None, redis) else Scripts(queue_redis)
-        self._keys = Keys(prefix)
+        self._keys = keys_of(redis, prefix)
         self._scripts = Scripts(redis)
 
     async def sign(
@@ -71,7 +71,7 @@ class Roll:
             sign=self._keys.sign(name),
             drain=self._keys.drain(name),
             roll=self._keys.roll(kind),
-            queue=self._keys.queue,
+            queue=self._keys.queue if self._queue is None else self._keys.roll(kind),  # then it is not read
             minutes=self._keys.minutes,
             process=name,
             depth=await self._depth(),

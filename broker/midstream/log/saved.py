@@ -6,7 +6,8 @@ from typing import Final
 from redis.asyncio import Redis
 
 from midstream.log import calls
-from midstream.log.keys import Key, Keys, tenant_of
+from midstream.log.connect import keys_of
+from midstream.log.keys import Key, tenant_of
 from midstream.log.scripts import Scripts, accepted
 from midstream.log.values import Fence
 
@@ -17,7 +18,7 @@ class SavedStates:
     """The saved states under one key prefix. Every method raises `LogUnavailable` when Redis does not answer."""
 
     def __init__(self, redis: Redis, prefix: str) -> None:
-        self._keys = Keys(prefix)
+        self._keys = keys_of(redis, prefix)
         self._scripts = Scripts(redis)
 
     async def load(self, stream_id: str, user: str, app: str, thread: str) -> tuple[bytes | None, str | None]:

@@ -33,6 +33,8 @@ _INCLUDE: Final = re.compile(r"^ *--- include (\w+)$", re.MULTILINE)
 _FIELD: Final = re.compile(r"\bstream\.(\w+)")
 SOURCES: Final[dict[str, str]] = {}
 """What is sent to the server, by the name of the call: `append`, `begin_try`, …"""
+CALLS: "Final[dict[str, type[Call]]]" = {}
+"""The calls by the names that a server gives to their sources."""
 
 
 @dataclass_transform(kw_only_default=True)
@@ -43,18 +45,23 @@ class Call:
         grows: The script makes a log longer. A server that is out of memory refuses it, and no other one (PROTOCOL:
             Seal/OOM).
         file: The script's file, if it is not named as the call is.
+        beside: The field whose value is a key, or the beginning of keys, that the script makes names of further keys
+            from. A cluster has to know, because it finds a script's node by the keys that the call names.
 
     Attributes:
         name: The script's name.
         script_sha: The name that a server gives to the script's source.
+        beside: The position, among keys and arguments, of the field that the class argument names; None: all keys that
+            the script touches are among its fields.
     """
 
     name: ClassVar[str]
     script_sha: ClassVar[str]
+    beside: ClassVar[int | None]
     _number_of_keys: ClassVar[int]
     _ends_in_sequence: ClassVar[bool]
 
-    def __init_subclass__(cls, *, grows: bool = False, file: str = "") -> None:
+    def __init_subclass__(cls, *, grows: bool = False, file: str = "", beside: str = "") -> None:
         """Make a dataclass of it, and the source of its script."""
         dataclass(kw_only=True, eq=False)(cls)
         kinds = {field.name: field.type for field in fields(cls)}  # type: ignore[arg-type]
@@ -64,6 +71,7 @@ class Call:
         if [*kinds] != keys + arguments or sequences not in ([], arguments[-1:]):
             raise TypeError(f"{cls.__name__}: keys come first, then arguments, and only the last can be a sequence")
         cls.name = "_".join(_WORD.findall(cls.__name__)).lower()
+        cls.beside = [*kinds].index(beside) if beside else None
         cls._number_of_keys = len(keys)
         cls._ends_in_sequence = bool(sequences)
         variables = [_local(name, f"KEYS[{number}]") for number, name in enumerate(keys, 1)]
@@ -76,6 +84,7 @@ class Call:
         source = "\n".join((head, *variables, _with_positions(_script(file or cls.name))))
         SOURCES[cls.name] = source
         cls.script_sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+        CALLS[cls.script_sha] = cls
 
     def words(self) -> tuple[list[Key], list[Argument]]:
         """Return the keys and the arguments in their order."""

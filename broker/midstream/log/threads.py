@@ -11,7 +11,8 @@ from typing import Final
 from redis.asyncio import Redis
 
 from midstream.log import calls
-from midstream.log.keys import Keys, stream_name
+from midstream.log.connect import keys_of
+from midstream.log.keys import stream_name
 from midstream.log.registry import Listed, listed_after
 from midstream.log.scripts import Command, Scripts
 
@@ -48,7 +49,7 @@ class Threads:
 
     def __init__(self, redis: Redis, prefix: str) -> None:
         self._redis = redis
-        self._keys = Keys(prefix)
+        self._keys = keys_of(redis, prefix)
         self._scripts = Scripts(redis)
 
     def channel(self, owner: str, thread: str) -> str:

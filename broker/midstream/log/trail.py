@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 import orjson
 from redis.asyncio import Redis
 
-from midstream.log.keys import Keys
+from midstream.log.connect import keys_of
 from midstream.log.scripts import Scripts
 
 KEEP_S: Final = 366 * 86_400
@@ -26,7 +26,7 @@ class Trail:
     """The trail under one key prefix. Raises `LogUnavailable` when Redis does not answer."""
 
     def __init__(self, redis: Redis, prefix: str) -> None:
-        self._key = Keys(prefix).trail
+        self._key = keys_of(redis, prefix).trail
         self._scripts = Scripts(redis)
 
     async def add(self, facts: Mapping[str, Any], most: int) -> None:

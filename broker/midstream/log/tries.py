@@ -7,7 +7,8 @@ from redis.asyncio import Redis
 
 from midstream.log import calls
 from midstream.log.calls import Argument
-from midstream.log.keys import Key, Keys
+from midstream.log.connect import keys_of
+from midstream.log.keys import Key
 from midstream.log.scripts import Scripts
 
 WINDOW_MS: Final = 15_000
@@ -23,7 +24,7 @@ class Tries:
     """The tries under one key prefix. Raises `LogUnavailable` when Redis does not answer."""
 
     def __init__(self, redis: Redis, prefix: str) -> None:
-        self._keys = Keys(prefix)
+        self._keys = keys_of(redis, prefix)
         self._scripts = Scripts(redis)
 
     def key(self, digest: str) -> Key:

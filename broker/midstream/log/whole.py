@@ -8,8 +8,9 @@ from typing import Any, Final, Literal
 from redis.asyncio import Redis
 
 from midstream.log import import_calls as calls
+from midstream.log.connect import keys_of, servers_of
 from midstream.log.errors import StreamAbsent
-from midstream.log.keys import Keys, id_of
+from midstream.log.keys import id_of
 from midstream.log.redis_errors import log_errors
 from midstream.log.registry import ENDED_LIMIT, INDEX_LIMIT
 from midstream.log.scripts import Scripts
@@ -48,21 +49,23 @@ class WholeStreams:
     """The ended streams under one key prefix. Every method raises `LogUnavailable` when Redis does not answer."""
 
     def __init__(self, redis: Redis, prefix: str) -> None:
-        self.keys = Keys(prefix)
+        self.keys = keys_of(redis, prefix)
         self._redis = redis
         self._scripts = Scripts(redis)
         self._token = secrets.token_hex(8)
 
     async def names(self) -> AsyncIterator[list[str]]:
         """Yield the names of all streams, in pages; one that comes or goes meanwhile may be left out, or come twice."""
-        head, tail = self.keys.state("|").split("|")
-        cursor: Any = 0
-        while True:
-            with log_errors:
-                cursor, keys = await self._redis.scan(cursor, match=f"{head}*{tail}", count=SCAN_KEYS)
-            yield [key.decode()[len(head) : -len(tail)] for key in keys]
-            if not int(cursor):
-                return
+        head, tail = f"{self.keys.prefix}:{{", "}:state"
+        for server in servers_of(self._redis):
+            cursor: Any = 0
+            while True:
+                with log_errors:
+                    cursor, keys = await server.scan(cursor, match=f"{head}*{tail}", count=SCAN_KEYS)
+                # On a cluster the tag of a shard comes first.
+                yield [key.decode()[len(head) : -len(tail)].rpartition("}:{")[2] for key in keys]
+                if not int(cursor):
+                    break
 
     async def state(self, name: str) -> WholeState | None:
         """Return a stream's state with its chat; None where there is no stream; a tombstone is one that was deleted.
@@ -75,7 +78,7 @@ class WholeStreams:
         if not fields:
             return None
         pointer = fields.get("pointer", "")
-        if not pointer.startswith(self.keys.chat_prefix):
+        if not pointer.startswith(self.keys.near(name).chat_prefix):
             return WholeState(name, fields)
         (words,) = await self._scripts.in_order(("HGETALL", pointer))
         chat = _fields(words)
@@ -122,7 +125,7 @@ class WholeStreams:
             log=self.keys.log(name),
             staged=self.keys.staged(name, self._token),
             stored=self.keys.stored(tenant),
-            ended=self.keys.ended,
+            ended=self.keys.near(name).ended,
             most_ended=ENDED_LIMIT,
             stream_name=name,
             stream_id=id_of(name),

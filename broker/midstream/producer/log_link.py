@@ -13,10 +13,10 @@ from midstream.attempts.attempt_parts import AttemptParts
 from midstream.attempts.lease import LeaseKeeper
 from midstream.attempts.write_delays import WriteDelays
 from midstream.lifecycle.presence import new_process_name
+from midstream.log.cluster_feed import feed_of
 from midstream.log.connect import connect
 from midstream.log.disk_proof import prove_disk
 from midstream.log.durability import refuse_unfit, replicas_to_wait_for
-from midstream.log.feed import Feed
 from midstream.log.fsync import Fsync
 from midstream.log.installation import kept_secret
 from midstream.log.log import Log
@@ -55,7 +55,7 @@ class LogLink:
         self.registry = Registry(self._redis, prefix)
         self.limits = StartLimits(settings, self._redis, self.registry)
         self.leases = LeaseKeeper(settings, lambda timeout_s: self._connect(timeout_s, 1), self._give_up)
-        self._feed = Feed(self._redis, self._take_messages, self.leases.renew_all, settings.redis_timeout_s)
+        self._feed = feed_of(self._redis, self._take_messages, self.leases.renew_all, settings.redis_timeout_s)
         self._opening = asyncio.Lock()
         self._is_open = False
         self.users = 0
@@ -84,7 +84,8 @@ class LogLink:
                     await prove_disk(self._redis, self._fsync)
                 self._fsync.replicas = await replicas_to_wait_for(self._redis, must_wait=self.settings.durable_intent)
                 self._feed.start()
-                await self._feed.subscribe(self.log.keys.control)
+                for shard in self.log.keys.shards:
+                    await self._feed.subscribe(shard.control)
                 self.leases.start()
                 self._is_open = True
 

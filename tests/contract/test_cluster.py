@@ -1,0 +1,172 @@
+"""The log on a cluster: three primaries, and a replica of the first (PROTOCOL: Log/Cluster, Log/Shards, Log/Moved)."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from redis.asyncio import Redis
+from redis.crc import key_slot
+
+from midstream.client.client import Midstream
+from midstream.log.cluster import ClusterRedis
+from midstream.log.cluster_keys import ClusterKeys
+from midstream.log.connect import connect
+from midstream.log.registry import Registry
+from midstream.settings import Settings
+from midstream.testing.provider.script import Script
+from tests import inside
+from tests.contract.worker_runs import paid_by, read, start
+from tests.provider.client import ProviderServer
+from tests.servers import ClusterProcesses
+
+TENANTS = ("acme", "beta", "gamma", "delta")
+TIMEOUT_S = 20.0
+PRIMARIES = 3
+
+
+@pytest.fixture(scope="module")
+def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterProcesses]:
+    with ClusterProcesses(tmp_path_factory.mktemp("cluster"), primaries=PRIMARIES, replicas=1) as processes:
+        yield processes
+
+
+@pytest.fixture
+async def cluster(processes: ClusterProcesses) -> AsyncIterator[ClusterRedis]:
+    """A client of the cluster, which is empty."""
+    client = connect(processes.url, 2.0, 4)
+    assert isinstance(client, ClusterRedis)
+    await client.ping()
+    for node in client.nodes.primaries():
+        await node.flushall()
+    yield client
+    await client.aclose(close_connection_pool=True)
+
+
+@pytest.fixture
+def on_cluster(processes: ClusterProcesses, settings: Settings, provider: ProviderServer) -> Settings:
+    keys = ",".join(f"key-of-{tenant}:{tenant}" for tenant in TENANTS)
+    own = {"redis_url": SecretStr(processes.url), "queue_redis_url": settings.redis_url, "lease_ms": 3_000}
+    return paid_by(provider.url, settings, **own, api_keys=SecretStr(keys), tenant_generations=3)
+
+
+@asynccontextmanager
+async def clients_of(settings: Settings) -> AsyncIterator[list[Midstream]]:
+    """Yield a client of each tenant, of a broker that has one worker."""
+    async with inside.worker(settings), inside.broker(settings) as http, AsyncExitStack() as stack:
+        yield [
+            await stack.enter_async_context(Midstream(str(http.base_url), api_key=f"key-of-{tenant}"))
+            for tenant in TENANTS
+        ]
+
+
+async def all_keys(cluster: ClusterRedis) -> dict[str, Redis]:
+    return {key.decode(): node for node in cluster.nodes.primaries() async for key in node.scan_iter(count=1_000)}
+
+
+async def test_each_tenant_has_a_shard(on_cluster: Settings, cluster: ClusterRedis, provider: ProviderServer) -> None:
+    """Log/Cluster, Log/Shards: starts, tails, lists, limits and cancels are those of one server."""
+    script = Script(words=20, delay_ms=5)
+    async with asyncio.timeout(TIMEOUT_S), clients_of(on_cluster) as clients:
+        ids = await asyncio.gather(*(start(client, script, thread="talk") for client in clients))
+        for client, got in zip(clients, await asyncio.gather(*map(read, clients, ids)), strict=True):
+            assert got.end == ("completed", None)
+            assert got.joined("text") == script.text()
+            assert [row["id"] for row in (await client.list())["data"]] == [got.state["id"]]  # I7
+        assert len(await provider.calls()) == len(ids)  # I4
+        stopped = await start(clients[0], Script(words=500, delay_ms=20))
+        reading = asyncio.create_task(read(clients[0], stopped))
+        await provider.begun(len(ids))
+        await clients[0].cancel(stopped)
+        assert (await reading).end == ("cancelled", None)
+        shards = {key.split("}")[0] for key in await all_keys(cluster)}
+        keys = ClusterKeys("ms")
+        assert {keys.near(f"{tenant}/x").prefix[:-1] for tenant in TENANTS} <= shards
+        assert all(shard.startswith("ms:{") for shard in shards)
+        assert await Registry(cluster, "ms").live(10) == ([], 0)
+    assert len({cluster.owner(shard.due) for shard in keys.shards}) == PRIMARIES
+
+
+async def test_slots_move_under_load(on_cluster: Settings, cluster: ClusterRedis, provider: ProviderServer) -> None:
+    """Log/Moved: keys go one by one to another node, and on at once, while a stream of theirs is written and read."""
+    script = Script(words=150, delay_ms=20)
+    slot = key_slot(ClusterKeys("ms").near("acme/x").due.encode())
+    async with asyncio.timeout(TIMEOUT_S), clients_of(on_cluster) as (client, *_):
+        running = await start(client, script, thread="talk")
+        reading = asyncio.create_task(read(client, running))
+        await provider.begun()
+        assert await move_key_by_key(cluster, slot) >= 3
+        await goes_on(client, running)
+        await move_at_once(cluster, slot)
+        await goes_on(client, running)
+        assert not reading.done()
+        got = await reading
+        assert got.end == ("completed", None)
+        assert got.joined("text") == script.text()  # I5
+        assert len(await provider.calls()) == 1  # I4
+        assert await Registry(cluster, "ms").live(10) == ([], 0)
+
+
+async def goes_on(client: Midstream, stream_id: str) -> None:
+    tail = (await client.state(stream_id))["tail"]
+    while (await client.state(stream_id))["tail"] < tail + 5:
+        await asyncio.sleep(0.02)
+
+
+async def ends_of_move(cluster: ClusterRedis, slot: int) -> tuple[list[Any], list[str]]:
+    """Return the node that holds a slot and the next one, and their names."""
+    await cluster.nodes.refresh()
+    nodes = cluster.nodes.primaries()
+    source = cluster.nodes.client(cluster.nodes.owner(slot) or ("", 0))
+    ends: list[Any] = [source, nodes[(nodes.index(source) + 1) % len(nodes)]]
+    return ends, [(await node.execute_command(b"CLUSTER MYID")).decode() for node in ends]
+
+
+async def move_at_once(cluster: ClusterRedis, slot: int) -> None:
+    """Move a slot to the next node as Valkey 9 does it."""
+    (source, target), (_, name) = await ends_of_move(cluster, slot)
+    await source.execute_command(b"CLUSTER MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", name)
+    while cluster.nodes.client(cluster.nodes.owner(slot) or ("", 0)) is not target:
+        await asyncio.sleep(0.02)
+        await cluster.nodes.refresh()
+
+
+async def move_key_by_key(cluster: ClusterRedis, slot: int) -> int:
+    """Move a slot to the next node; return how many keys it had."""
+    (source, target), names = await ends_of_move(cluster, slot)
+    await target.execute_command(b"CLUSTER SETSLOT", slot, "IMPORTING", names[0])
+    await source.execute_command(b"CLUSTER SETSLOT", slot, "MIGRATING", names[1])
+    port = target.connection_pool.connection_kwargs["port"]
+    number = 0
+    while keys := await source.execute_command(b"CLUSTER GETKEYSINSLOT", slot, 1):
+        await source.execute_command(b"MIGRATE", "127.0.0.1", port, keys[0], 0, 5_000)
+        number += 1
+        await asyncio.sleep(0.03)
+    for node in (target, source, *cluster.nodes.primaries()):
+        await node.execute_command(b"CLUSTER SETSLOT", slot, "NODE", names[1])
+    return number
+
+
+async def test_a_killed_primary_is_an_outage(
+    on_cluster: Settings, cluster: ClusterRedis, processes: ClusterProcesses, provider: ProviderServer
+) -> None:
+    """Log/Moved, Log/Failover: the replica takes the slots, and its streams go on; those of other nodes never stop."""
+    script = Script(words=150, delay_ms=20)
+    keys = ClusterKeys("ms")
+    first = ("127.0.0.1", processes.nodes[0].port)
+    at_first = [cluster.owner(keys.near(f"{tenant}/x").due) == first for tenant in TENANTS]
+    assert len(set(at_first)) == 2
+    async with asyncio.timeout(TIMEOUT_S), clients_of(on_cluster) as clients:
+        ids = await asyncio.gather(*(start(client, script) for client in clients))
+        reading = [asyncio.create_task(read(client, each)) for client, each in zip(clients, ids, strict=True)]
+        await provider.begun(len(ids) - 1)
+        processes.nodes[0].kill()
+        for each in reading:
+            got = await each
+            assert got.end == ("completed", None)
+            assert got.joined("text") == script.text()
+        assert len(await provider.calls()) == len(ids)
+        (again,) = await asyncio.gather(start(clients[at_first.index(True)], Script(words=3)))
+        assert (await read(clients[at_first.index(True)], again)).end == ("completed", None)
