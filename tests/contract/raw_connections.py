@@ -13,13 +13,6 @@ RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 COUNT = {"model": "demo/count", "input": "x", "params": {"words": 10, "delay_ms": 20}}
 
-LONG = {
-    "model": "demo/count",
-    "input": "x",
-    "params": {"words": 60_000, "delay_ms": 0},
-    "chunking": {"flush_bytes": 64},
-}
-
 
 async def begun(client: httpx2.AsyncClient, body: Mapping[str, object]) -> str:
     stream_id: str = (await client.post("/v1/streams", json=body)).json()["id"]

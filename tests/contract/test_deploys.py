@@ -4,14 +4,17 @@ PROTOCOL: Read/Truthful, Drain/Ready, Drain/Spread.
 """
 
 import asyncio
+import json
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
 
-from tests.contract.raw_connections import LONG, next_answer, open_connection, tail_request, unread_tail
+from tests.contract.long_answers import APPS, LONG
+from tests.contract.raw_connections import next_answer, open_connection, tail_request, unread_tail
 from tests.system import System
 
 pytestmark = pytest.mark.both_ways
@@ -25,7 +28,8 @@ PACED = {"model": "demo/count", "input": "x", "params": {"words": 120, "delay_ms
 
 async def test_tails_are_parted_from_and_go_on_elsewhere(redis_url: str, tmp_path: Path, fast_path: str) -> None:
     """Read/Truthful; Drain/Ready: what comes while proxies learn of the stop is served, and parted from later."""
-    system = System(redis_url, tmp_path, fast_path=fast_path, broker_unready_ms=UNREADY_MS, broker_drain_ms=DRAIN_MS)
+    drain: dict[str, Any] = {"broker_unready_ms": UNREADY_MS, "broker_drain_ms": DRAIN_MS}
+    system = System(redis_url, tmp_path, fast_path=fast_path, apps=json.dumps(APPS), **drain)
     async with system:
         await system.start()
         stream_id = await system.post(**PACED)

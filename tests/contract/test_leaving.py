@@ -20,8 +20,8 @@ from midstream.log.log import Log
 from midstream.log.values import Ending, Fence
 from midstream.settings import Settings
 from tests import inside
+from tests.contract.long_answers import LONG, with_long
 from tests.contract.raw_connections import (
-    LONG,
     RESET_ON_CLOSE,
     open_connection,
     tail_request,
@@ -198,8 +198,9 @@ async def test_an_ended_stream_is_gone_when_it_is_deleted(client: httpx2.AsyncCl
 
 @pytest.mark.wire_only
 async def test_a_stop_waits_for_no_deaf_client(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
-    async with inside.worker(settings):
-        async with inside.broker(settings) as client:
+    long = with_long(settings)
+    async with inside.worker(long):
+        async with inside.broker(long) as client:
             logging.getLogger("uvicorn.error").addHandler(caplog.handler)  # it hands nothing up
             stream_id = (await client.post("/v1/streams", json=LONG)).json()["id"]
             await client.get(f"/v1/streams/{stream_id}", params={"wait": 10})
@@ -230,7 +231,7 @@ async def test_a_client_that_does_not_take_the_end_is_cut_too(
 @pytest.mark.wire_only
 async def test_a_client_that_reads_slowly_is_not_cut(settings: Settings) -> None:
     """Read/Left."""
-    quick = settings.model_copy(update=QUICK)
+    quick = with_long(settings, **QUICK)
     async with inside.worker(quick), inside.broker(quick) as client:
         stream_id = (await client.post("/v1/streams", json=LONG)).json()["id"]
         await client.get(f"/v1/streams/{stream_id}", params={"wait": 10})

@@ -11,9 +11,9 @@ import pytest
 
 from midstream.settings import Settings
 from tests import inside
+from tests.contract.long_answers import LONG, with_long
 from tests.contract.raw_connections import (
     COUNT,
-    LONG,
     begun,
     next_answer,
     open_connection,
@@ -89,7 +89,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.fixture
 async def secure(settings: Settings, certificate: tuple[Path, Path]) -> AsyncIterator[httpx2.AsyncClient]:
-    quick = settings.model_copy(update={"send_timeout_ms": TIMEOUT_MS})
+    quick = with_long(settings, send_timeout_ms=TIMEOUT_MS)
     key, public = certificate
     async with inside.worker(quick), inside.broker(quick, ssl_keyfile=key, ssl_certfile=public) as client:
         yield client

@@ -20,8 +20,9 @@ from midstream.hub.window import CHUNKS_SHARE
 from midstream.log.connect import connect
 from midstream.settings import Settings
 from tests import inside, sse
+from tests.contract.long_answers import LONG, with_long
 from tests.contract.producer_and_sink import WINDOW_BYTES, Producer, RecordingSink
-from tests.contract.raw_connections import LONG, unread_tail
+from tests.contract.raw_connections import unread_tail
 
 pytest_plugins = ("tests.contract.hub_on_redis",)
 
@@ -185,7 +186,7 @@ async def _most_faces(hub: Hub, asking: "asyncio.Task[httpx2.Response]") -> int:
 @pytest.mark.both_ways
 async def test_what_is_on_its_way_to_deaf_clients_is_bounded_in_sum(settings: Settings) -> None:
     limit_bytes = 1_000_000  # 20 transports hold 64 KiB each, before their last chunk
-    bounded = settings.model_copy(update={"unsent_bytes": limit_bytes})
+    bounded = with_long(settings, unsent_bytes=limit_bytes)
     app = create_app(bounded)
     async with inside.worker(bounded), inside.served(bounded, app) as client:
         stream_id = (await client.post("/v1/streams", json=LONG)).json()["id"]

@@ -14,7 +14,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from midstream.http.app import create_app
 from midstream.settings import Settings
 from tests import inside, sse
-from tests.contract.raw_connections import COUNT, LONG, begun, unread_tail, until_no_tails
+from tests.contract.long_answers import LONG, with_long
+from tests.contract.raw_connections import COUNT, begun, unread_tail, until_no_tails
 
 IN_SEND: contextvars.ContextVar[bool] = contextvars.ContextVar("in_send")
 
@@ -49,7 +50,7 @@ async def test_tails_are_sent_and_cut_under_any_middleware(
     settings: Settings, middleware: Callable[[ASGIApp], ASGIApp]
 ) -> None:
     """Read/Truthful, Read/Left."""
-    plain = settings.model_copy(update={"fast_path": "off", "send_timeout_ms": 500})
+    plain = with_long(settings, fast_path="off", send_timeout_ms=500)
     async with inside.worker(plain), inside.served(plain, middleware(create_app(plain))) as client:
         stream_id = await begun(client, COUNT)
         live = await sse.tail(client, stream_id)

@@ -6,13 +6,14 @@ import pytest
 
 from midstream.settings import Settings
 from tests import inside, sse
-from tests.contract.raw_connections import LONG, next_answer, unread_tail
+from tests.contract.long_answers import LONG, with_long
+from tests.contract.raw_connections import next_answer, unread_tail
 
 pytestmark = pytest.mark.both_ways
 
 
 async def test_a_client_that_never_reads_is_cut_and_harms_nobody(settings: Settings) -> None:
-    quick = settings.model_copy(update={"send_timeout_ms": 500})
+    quick = with_long(settings, send_timeout_ms=500)
     async with inside.worker(quick), inside.broker(quick) as client:
         stream_id = (await client.post("/v1/streams", json=LONG)).json()["id"]
         connection = await unread_tail(client, stream_id)
@@ -26,7 +27,8 @@ async def test_a_client_that_never_reads_is_cut_and_harms_nobody(settings: Setti
 
 
 async def test_a_slow_client_lags_and_still_gets_everything(settings: Settings) -> None:
-    async with inside.worker(settings), inside.broker(settings) as client:
+    long = with_long(settings)
+    async with inside.worker(long), inside.broker(long) as client:
         stream_id = (await client.post("/v1/streams", json=LONG)).json()["id"]
         connection = await unread_tail(client, stream_id)
         fast = await sse.tail(client, stream_id)

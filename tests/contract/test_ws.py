@@ -13,6 +13,8 @@ from websockets.exceptions import ConnectionClosed
 from midstream.settings import Settings
 from tests import inside, sse
 from tests import system as processes
+from tests.contract.long_answers import LONG as FLOOD
+from tests.contract.long_answers import with_long
 from tests.contract.ws_talk import START, Talk, dial
 from tests.servers import free_port
 from tests.system import System
@@ -236,12 +238,10 @@ async def test_limits_are_told(settings: Settings) -> None:
         assert closed.value.rcvd.code == 1009
 
 
-FLOOD = {**START, "params": {"words": 60_000, "delay_ms": 0}, "chunking": {"flush_bytes": 64}}
-
-
-async def test_a_slow_socket_lags_and_still_gets_everything(client: httpx2.AsyncClient) -> None:
+async def test_a_slow_socket_lags_and_still_gets_everything(settings: Settings) -> None:
     """Ws/Slow."""
-    async with dial(client, max_queue=1) as talk:
+    long = with_long(settings)
+    async with inside.worker(long), inside.broker(long) as client, dial(client, max_queue=1) as talk:
         await talk.hear("ready")
         await talk.say(type="start", request=FLOOD)
         stream_id = (await talk.hear("started"))["id"]
@@ -253,7 +253,7 @@ async def test_a_slow_socket_lags_and_still_gets_everything(client: httpx2.Async
 
 async def test_a_socket_that_never_reads_is_cut_and_harms_nobody(settings: Settings) -> None:
     """Ws/Slow."""
-    quick = settings.model_copy(update={"send_timeout_ms": 300})
+    quick = with_long(settings, send_timeout_ms=300)
     async with (
         inside.worker(quick),
         inside.broker(quick) as client,
