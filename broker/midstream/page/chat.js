@@ -20,6 +20,9 @@ import { Refused } from "/midstream.js";
 const { prompt } = composer;
 /** The thread on the page, or null. */
 let open = null;
+/** Resolves once the page shows what its address names: what is sent earlier waits for it. */
+let showsAddress;
+const ready = new Promise((resolve) => (showsAddress = resolve));
 /** The number of navigations, so that an answer to an earlier one can be ignored. */
 let visit = 0;
 
@@ -47,6 +50,7 @@ async function enter() {
   threadList.refresh();
   await sending.goOn((thread) => history.replaceState(null, "", addressOf(thread)));
   await route();
+  showsAddress();
 }
 
 function go(address) {
@@ -175,7 +179,8 @@ function leave() {
   composer.show("idle");
 }
 
-function submit() {
+async function submit() {
+  await ready;
   const content = prompt.value.trim();
   if (!content) return;
   const request = { messages: [{ role: "user", content }], thread: open?.thread ?? randomWord(), continue_thread: true };

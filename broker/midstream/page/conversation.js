@@ -11,7 +11,7 @@ const turns = new Map();
 /** Whether the reader is at the end. Events say so, because a question makes the browser compute the layout. */
 let isAtEnd = true;
 scroller.addEventListener("scroll", () => {
-  isAtEnd = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < NEAR_Pscroller.scrollTop, [...turns]];
+  isAtEnd = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < NEAR_PX;
 });
 new ResizeObserver(() => isAtEnd && toEnd()).observe(scroller); // a phone's keyboard comes and goes
 
