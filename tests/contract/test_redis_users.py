@@ -10,11 +10,14 @@ from typing import Any
 
 import pytest
 import redis as redis_sync
+from pydantic import SecretStr
 from redis.exceptions import AuthenticationError, NoPermissionError
 
 from midstream.access.api_keys import digest
 from midstream.log.calls import SOURCES
+from midstream.settings import Settings
 from midstream.testing.provider.script import Script, directive
+from tests import inside
 from tests.contract.receivers import webhooks_file
 from tests.provider.client import ProviderServer
 from tests.servers import SERVER_KINDS, ValkeyProcess, free_port
@@ -229,3 +232,31 @@ def test_nobody_may_do_more(server: Server) -> None:
                 worker.execute_command(*words.split())
         with pytest.raises(NoPermissionError):
             broker.get("other:x")
+
+
+REFUSED_BY_SERVICES = ("config", "slowlog", "memory", "wait", "waitaof")
+"""What some managed services refuse (docs/services.md)."""
+
+
+async def test_a_service_may_refuse_what_only_tells_more(redis: Any, redis_url: str, settings: Settings) -> None:
+    """Operation/Redis users."""
+    rules = "on nopass ~* &* +@all -@admin -@dangerous +info " + " ".join(f"-{name}" for name in REFUSED_BY_SERVICES)
+    await redis.execute_command("ACL", "SETUSER", "service", *rules.split())
+    url = SecretStr(redis_url.replace("//", "//service:any@"))
+    theirs = settings.model_copy(update={"redis_url": url})
+    async with inside.worker(theirs), inside.broker(theirs) as client:
+        started = await client.post("/v1/streams", json={"model": "demo/count", "input": "x"})
+        ended = await client.get(f"/v1/streams/{started.json()['id']}?wait=10")
+        assert ended.json()["outcome"] == "completed"
+    refused = {row["object"].partition("|")[0] for row in await redis.acl_log() if row["username"] == "service"}
+    await redis.execute_command("ACL", "DELUSER", "service")
+    assert refused
+    assert refused <= {*REFUSED_BY_SERVICES}, "needed, but refused by services"
+
+
+def test_the_docs_list_every_command() -> None:
+    """Operation/Redis users."""
+    text = (ROOT / "docs/services.md").read_text()
+    (listed,) = re.findall(r"<!-- commands -->\n(.*?)\n<!-- /commands -->", text, re.DOTALL)
+    needed = {name.replace("|", " ").upper() for name in allowed("broker") | allowed("worker")}
+    assert {*re.findall(r"`([A-Z ]+)`", listed)} == needed
