@@ -3,7 +3,7 @@
 import httpx2
 
 from midstream.log.log import Log
-from midstream.log.values import NewStream
+from midstream.log.values import NO_SLIP, NewStream, Slip
 
 
 async def create(
@@ -16,9 +16,10 @@ async def create(
     policy: str = "interrupt",
     request: bytes = b"{}",
     look_in_ms: int = 5_000,
+    slip: Slip = NO_SLIP,
 ) -> int | None:
     """Do as `Log.create`."""
-    new = NewStream(digest=digest, tenant=tenant, model=model, policy=policy, ttl_s=60, request=request)
+    new = NewStream(digest=digest, tenant=tenant, model=model, policy=policy, ttl_s=60, request=request, slip=slip)
     return await log.create(stream_id, new, look_in_ms=look_in_ms)
 
 

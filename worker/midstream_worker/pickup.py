@@ -1,5 +1,8 @@
 """arq's worker, changed to take jobs at once and to outlive an absent Redis (docs/findings.md: arq).
 
+A stream whose slip has just been written is claimed without arq, in one round trip (PROTOCOL: Queue/Direct). arq takes
+all slips that had to wait, and those whose message was lost.
+
 A job is short: it ends when its stream is claimed. The generation then runs as a task of our own, so arq never
 times it out, never runs it twice, and has no running job that its polling could trip over.
 """
@@ -14,8 +17,8 @@ from arq.connections import ArqRedis
 from arq.worker import Worker
 from redis.exceptions import RedisError
 
-from midstream.lifecycle.slips import GENERATE, WAKE, deserialize, serialize
-from midstream.log.errors import LogUnavailable, StaleEpoch, StreamAbsent, StreamSealed
+from midstream.lifecycle.slips import GENERATE, WAKE, WAKE_FOR, Slips, deserialize, serialize
+from midstream.log.errors import LogUnavailable, NewerFormat, StaleEpoch, StreamAbsent, StreamSealed
 from midstream.log.keys import Keys
 from midstream_worker.producers import Producers
 from midstream_worker.tested_arq import check_arq
@@ -28,6 +31,8 @@ JOB_TIMEOUT_S: Final = 10
 CLAIMS_S: Final = 2.0
 """How long a worker that stops waits for claims that are under way."""
 RETRY_S: Final = 0.5
+REMOVE_AFTER_S: Final = 0.01
+"""When the slips of streams that were claimed without arq are removed, so that no generation waits for that."""
 PRODUCERS: Final = "producers"
 
 
@@ -43,10 +48,20 @@ async def generate(ctx: dict[str, Any], stream_id: str) -> None:
 
 
 class Pickup(Worker):
-    """Polls when it is woken, for as many jobs as the process has room for; an absent Redis does not end it."""
+    """Takes as many jobs as the process has room for: those that are announced, and those that it finds by polling.
 
-    def __init__(self, redis: ArqRedis, keys: Keys, producers: Producers, **hooks: Any) -> None:
+    It polls when it is woken and every `POLL_S`. An absent Redis does not end it.
+    """
+
+    def __init__(self, redis: ArqRedis, keys: Keys, slips: Slips, producers: Producers, **hooks: Any) -> None:
+        self._slips = slips
         self._producers = producers
+        self._claims: set[asyncio.Task[None]] = set()
+        self._claimed: list[str] = []
+        self._announced: list[str] = []
+        self._removing: asyncio.Task[None] | None = None
+        self._has_seen_all = False
+        """Whether no slip may wait that is older than the next one that is announced."""
         self._polling = asyncio.Lock()
         self._woken: asyncio.Task[None] | None = None
         self._again = False
@@ -67,14 +82,13 @@ class Pickup(Worker):
             **hooks,
         )
         check_arq(self)
-        producers.when_free(self.wake)
+        producers.when_free(self._room_came)
         assert GENERATE in self.functions  # noqa: S101 - jobs are queued under this name
 
     def wake(self) -> None:
         """Poll now, or once more after a poll that is under way."""
-        if self._woken is not None and not self._woken.done():
-            self._again = True
-        elif self._open:
+        self._has_seen_all, self._again = False, True
+        if self._open and (self._woken is None or self._woken.done()):
             self._woken = self.loop.create_task(self._poll_while_woken(), name="pickup")
 
     async def main(self) -> None:
@@ -90,12 +104,14 @@ class Pickup(Worker):
         for _, message in messages:
             if message == WAKE:
                 self.wake()
+            elif message.startswith(WAKE_FOR):
+                self._take_up(message.removeprefix(WAKE_FOR).decode())
             elif message.startswith(b"cancel "):
                 self._producers.leases.cancel(message[len(b"cancel ") :].decode())
 
     async def close(self) -> None:
         """Let claims that are under way finish, then drain and close everything."""
-        tasks = [*self.tasks.values(), *([self._woken] if self._woken else [])]
+        tasks = [*self.tasks.values(), *self._claims, *filter(None, (self._woken, self._removing))]
         if tasks:
             await asyncio.wait(tasks, timeout=CLAIMS_S)
         for task in tasks:
@@ -108,16 +124,76 @@ class Pickup(Worker):
             await self.on_shutdown(self.ctx)
         await self.pool.aclose(close_connection_pool=True)  # arq's own `close` calls what redis-py deprecated
 
+    async def start_jobs(self, job_ids: list[bytes]) -> None:
+        """Start what a poll has found, and note whether that is all that there is."""
+        self._has_seen_all = len(job_ids) < self.queue_read_limit and not self._again
+        mine = {*self._claimed, *(task.get_name() for task in self._claims)}
+        await super().start_jobs([job_id for job_id in job_ids if job_id.decode() not in mine])
+
+    @property
+    def _room(self) -> int:
+        starting = sum(not task.done() for task in self.tasks.values())
+        return self._producers.free - starting - len(self._claims)
+
+    def _room_came(self) -> None:
+        if not self._has_seen_all:
+            self.wake()
+
+    def _take_up(self, job_id: str) -> None:
+        """Claim the stream of a slip that has just been written, unless older slips may wait."""
+        if not self._open:
+            return  # the slip is for others
+        if self._polling.locked() or self._again:
+            self._announced.append(job_id)  # the poll finds out if there are older ones
+        elif self._has_seen_all and self._room > 0:
+            self._start_claim(job_id)
+        else:
+            self.wake()
+
+    def _take_up_announced(self) -> None:
+        """Take up what was announced during a poll, unless the poll found it already."""
+        announced, self._announced = self._announced, []
+        for job_id in announced:
+            if not self._has_seen_all or self._room <= 0:
+                self.wake()
+                return  # all others wait in the queue
+            if job_id not in self.tasks:
+                self._start_claim(job_id)
+
+    def _start_claim(self, job_id: str) -> None:
+        task = self.loop.create_task(self._claim(job_id), name=job_id)
+        self._claims.add(task)
+        task.add_done_callback(self._claims.discard)
+
+    async def _claim(self, job_id: str) -> None:
+        stream_id = job_id.rpartition(".")[0]
+        try:
+            await self._producers.take(stream_id)
+        except (StaleEpoch, StreamSealed, StreamAbsent, NewerFormat) as error:
+            logger.debug("left to another worker: %s: %s", stream_id, error, extra={"stream": stream_id})
+        except LogUnavailable as error:
+            logger.warning("stream %s was not claimed, its slip waits: %s", stream_id, error)
+            self._has_seen_all = False
+        else:
+            self._claimed.append(job_id)
+            if self._removing is None or self._removing.done():
+                self._removing = self.loop.create_task(self._remove_claimed(), name="remove slips")
+
+    async def _remove_claimed(self) -> None:
+        while self._claimed:
+            await asyncio.sleep(REMOVE_AFTER_S)
+            job_ids, self._claimed = self._claimed, []
+            with contextlib.suppress(LogUnavailable):  # a slip that stays is taken, and found to be of no use
+                await self._slips.remove(job_ids)
+
     async def _poll_while_woken(self) -> None:
-        self._again = True
         while self._again and self._open:
             self._again = False
             await self._poll_iteration()
 
     async def _poll_iteration(self) -> None:
         async with self._polling:
-            starting = sum(not task.done() for task in self.tasks.values())
-            self.queue_read_limit = self._producers.free - starting
+            self.queue_read_limit = self._room
             try:
                 if self.queue_read_limit > 0:
                     await super()._poll_iteration()
@@ -125,6 +201,8 @@ class Pickup(Worker):
                 logger.warning("the queue could not be polled: %s", error)
             except Exception:
                 logger.exception("the queue could not be polled")  # unexpected, but no reason to stop polling
+        if not self._again:
+            self._take_up_announced()
 
 
 def arq_redis(pool: Any, keys: Keys) -> ArqRedis:

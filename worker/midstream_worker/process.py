@@ -69,6 +69,7 @@ class Process:
         self._pickup = Pickup(
             arq_redis(queue_client(settings, self._claims_redis).connection_pool, keys),
             keys,
+            parts.slips,
             self._producers,
             on_startup=self._on_startup,
             on_shutdown=self._on_shutdown,

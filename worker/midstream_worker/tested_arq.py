@@ -3,6 +3,7 @@
 import logging
 import re
 from importlib.metadata import version
+from itertools import pairwise
 from typing import Final
 
 from arq.worker import Worker
@@ -11,8 +12,8 @@ logger = logging.getLogger(__name__)
 
 TESTED: Final = ("0.28", "0.29")
 """From this version on, and before that one. `pyproject.toml` has the same bounds, and a test compares them."""
-METHODS: Final = ("main", "_poll_iteration")
-"""What we override. `main` has to call `_poll_iteration`."""
+METHODS: Final = ("main", "_poll_iteration", "start_jobs")
+"""What we override. Each has to call the next one."""
 ATTRIBUTES: Final = ("ctx", "functions", "health_check_key", "loop", "on_shutdown", "pool", "queue_read_limit", "tasks")
 """What we read. We also write `queue_read_limit`."""
 
@@ -31,8 +32,11 @@ def check_arq(worker: Worker) -> None:
     installed = version("arq")
     absent = [name for name in METHODS if not hasattr(Worker, name)]
     absent += [name for name in ATTRIBUTES if not hasattr(worker, name)]
-    if absent or METHODS[1] not in Worker.main.__code__.co_names:
-        lack = f"has no Worker.{', no Worker.'.join(absent)}" if absent else f"does not call Worker.{METHODS[1]}"
+    lack = f"has no Worker.{', no Worker.'.join(absent)}" if absent else ""
+    for caller, called in () if absent else pairwise(METHODS):
+        if called not in getattr(Worker, caller).__code__.co_names:
+            lack = f"does not call Worker.{called}"
+    if lack:
         raise UnfitArqError(f"arq {installed} is installed, and {lack}: install arq>={first},<{end}")
     if not _numbers(first) <= _numbers(installed) < _numbers(end):
         logger.warning("arq %s is installed, and this worker was tested with arq %s", installed, first)

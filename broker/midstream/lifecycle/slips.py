@@ -5,7 +5,7 @@ name, a worker that takes it must still claim the stream, and a reaper writes a 
 a server of its own, which may lose all that it holds (PROTOCOL: Queue/Road).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import orjson
@@ -17,9 +17,13 @@ from redis.asyncio import Redis
 from midstream.log.connect import keys_of
 from midstream.log.keys import Keys
 from midstream.log.redis_errors import execute
+from midstream.log.values import NO_SLIP, Slip
 
 GENERATE: Final = "generate"
 WAKE: Final = b"wake"
+"""Sent to all workers: there are slips."""
+WAKE_FOR: Final = b"wake "
+"""Sent to all workers with the name of the slip that has just been written."""
 JOB_KEYS: Final = (job_key_prefix, in_progress_key_prefix, retry_key_prefix, result_key_prefix)
 """What arq keeps of a job, by the first part of its key."""
 CLOCKS_APART_MS: Final = 86_400_000
@@ -57,6 +61,10 @@ class Slips:
         self._log_redis = log_redis or redis
         self._log_keys = keys_of(self._log_redis, prefix)
 
+    def of_new(self, stream_id: str) -> Slip:
+        """Return the slip that the creation of a stream writes; `NO_SLIP` if the queue is on a server of its own."""
+        return self._slip(stream_id, 0) if self._log_redis is self._redis else NO_SLIP
+
     async def write(self, stream_id: str, epoch: int, *, new: bool = False) -> None:
         """Queue a stream for the attempt after `epoch`, unless it is queued, and wake the workers.
 
@@ -70,7 +78,7 @@ class Slips:
         async with self._redis.pipeline(transaction=True) as pipe:
             if not is_queued:
                 self._queue(pipe, stream_id, epoch)
-            pipe.publish(self._keys.control, WAKE)
+            pipe.publish(self._keys.control, WAKE_FOR + f"{stream_id}.{epoch}".encode())
             await execute(pipe)
 
     async def write_many(self, epochs: Mapping[str, int]) -> None:
@@ -87,6 +95,13 @@ class Slips:
         async with self._redis.pipeline(transaction=False) as pipe:
             for number in range(epoch + 1):
                 self._remove(pipe, stream_id, number)
+            await execute(pipe)
+
+    async def remove(self, job_ids: Sequence[str]) -> None:
+        """Remove slips whose streams were claimed. Raises as `write`; a slip that stays is found to be of no use."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            pipe.zrem(self._keys.queue, *job_ids)
+            pipe.delete(*(prefix + job_id for job_id in job_ids for prefix in JOB_KEYS))
             await execute(pipe)
 
     async def waiting(self) -> tuple[int, float]:
@@ -146,10 +161,22 @@ class Slips:
         """
         if epoch:
             self._remove(pipe, stream_id, epoch - 1)
+        slip = self._slip(stream_id, epoch)
+        pipe.set(slip.job_key, slip.job, px=slip.keep_job_ms)
+        pipe.zadd(slip.queue, {slip.job_id: slip.score_ms})
+
+    def _slip(self, stream_id: str, epoch: int) -> Slip:
         job_id, now_ms = f"{stream_id}.{epoch}", timestamp_ms()
-        job = serialize_job(GENERATE, (stream_id,), {}, None, now_ms, serializer=serialize)
-        pipe.set(job_key_prefix + job_id, job, px=self._expires_ms)
-        pipe.zadd(self._keys.queue, {job_id: now_ms - CLOCKS_APART_MS})
+        return Slip(
+            job_id=job_id,
+            job_key=job_key_prefix + job_id,
+            job=serialize_job(GENERATE, (stream_id,), {}, None, now_ms, serializer=serialize),
+            keep_job_ms=self._expires_ms,
+            queue=self._keys.queue,
+            score_ms=now_ms - CLOCKS_APART_MS,
+            control=self._keys.control,
+            wake=WAKE_FOR + job_id.encode(),
+        )
 
     def _remove(self, pipe: Any, stream_id: str, epoch: int) -> None:
         job_id = f"{stream_id}.{epoch}"

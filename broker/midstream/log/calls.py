@@ -13,6 +13,8 @@ class Create(Call, grows=True, beside="state"):
 
     `thread_lists` are keys of the thread's lists, two for each owner with a blank between any two; empty: it has no
     thread. The lists are kept for `keep_ms` at least, and hold `most_listed` rows at most.
+
+    The words from `job_id` to `wake` are those of a `Slip` that is written with the stream; an empty `job_id`: none is.
     """
 
     state: Key
@@ -22,6 +24,14 @@ class Create(Call, grows=True, beside="state"):
     thread_lists: str
     keep_ms: int
     most_listed: int
+    job_id: str
+    job_key: str
+    job: bytes
+    keep_job_ms: int
+    queue: str
+    score_ms: int
+    control: str
+    wake: bytes
     fields: Sequence[Argument]
 
 

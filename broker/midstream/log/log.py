@@ -50,17 +50,17 @@ class Log:
             IdempotencyMismatch: It exists, and was created with another digest.
             StreamDeleted: It was deleted, and its tombstone stands.
         """
-        state = self.keys.state(stream_id)
         (_, is_watched_anew), answer = await self._scripts.run_in_order(
             calls.Watch(due=self.keys.near(stream_id).due, delay_ms=look_in_ms, stream_id=stream_id),
             calls.Create(
-                state=state,
+                state=self.keys.state(stream_id),
                 digest=new.digest,
                 stream_id=id_of(stream_id),
                 thread=new.thread,
                 thread_lists=self.keys.thread_lists(new.tenant, new.user, new.thread),
                 keep_ms=round((max(new.ttl_s, *new.outcome_ttls_s.values(), 0) + life_s) * 1000),
                 most_listed=INDEX_LIMIT,
+                **new.slip.words(),
                 fields=new.fields(),
             ),
         )

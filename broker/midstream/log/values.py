@@ -32,6 +32,38 @@ class Fence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Slip:
+    """The slip of a new stream, which the script that creates the stream writes (`lifecycle/slips.py`).
+
+    Attributes:
+        job_id: Its name on the queue; empty: no slip is written.
+        job_key: The key of what arq reads of it.
+        job: What arq reads of it.
+        keep_job_ms: How long that is kept.
+        queue: The key of the queue.
+        score_ms: Its place on the queue.
+        control: The channel on which workers are woken.
+        wake: What they are sent.
+    """
+
+    job_id: str = ""
+    job_key: str = ""
+    job: bytes = b""
+    keep_job_ms: int = 0
+    queue: str = ""
+    score_ms: int = 0
+    control: str = ""
+    wake: bytes = b""
+
+    def words(self) -> dict[str, Any]:
+        """Return the attributes by their names, as `Create` takes them."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+NO_SLIP: Final = Slip()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NewStream:
     """What a stream is created with; each attribute is stored under its name in the stream's state.
 
@@ -56,6 +88,7 @@ class NewStream:
         trace: The trace of its start, as a `traceparent`; empty: there is none, and nothing is stored.
         idempotency_key: What the start named itself by, for its app; empty: nothing, and nothing is stored.
         title: The first words of the user's last message, for the list of threads; empty: none, and nothing is stored.
+        slip: The slip that is written with the stream.
     """
 
     digest: str
@@ -76,6 +109,7 @@ class NewStream:
     trace: str = ""
     idempotency_key: str = ""
     title: str = ""
+    slip: Slip = NO_SLIP
 
     @property
     def size_bytes(self) -> int:
@@ -209,6 +243,7 @@ _NOT_ALWAYS: Final = (
     "trace",
     "idempotency_key",
     "title",
+    "slip",
 )
 _NEW_FIELDS: Final = tuple(each.name for each in fields(NewStream) if each.name not in _NOT_ALWAYS)
 _NOTES: Final = tuple(each.name for each in fields(Notes))

@@ -21,7 +21,7 @@ from midstream.requests.request import GenerationRequest, UnfitRequestError, Use
 from midstream.service.caller_follower import CallerFollower
 from midstream.service.listing import Filter, Listed
 from midstream.service.new_stream import new_stream_of
-from midstream.service.registering import register
+from midstream.service.registering import register, with_slip
 from midstream.service.resources import Resources
 from midstream.service.room import Room
 from midstream.service.start_checks import runnable_model
@@ -155,10 +155,10 @@ class CallerStreams:
         return stream, is_new
 
     async def _create(self, grant: Grant, stream_id: str, new: NewStream) -> tuple[StreamHandle, bool]:
-        settings = self._resources.settings
-        created_ms = await self._resources.log.create(
-            self._name(stream_id), new, look_in_ms=look_again_ms(settings), life_s=settings.longest_life_s
-        )
+        settings, name = self._resources.settings, self._name(stream_id)
+        new = with_slip(self._resources, name, new)
+        life_s, look_in_ms = settings.longest_life_s, look_again_ms(settings)
+        created_ms = await self._resources.log.create(name, new, look_in_ms=look_in_ms, life_s=life_s)
         self._started = stream_id
         count_start(new.model, is_new=created_ms is not None)
         if created_ms is None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from dataclasses import replace
 
 from midstream.access.grant import Grant
 from midstream.log.errors import LogUnavailable
@@ -13,12 +14,17 @@ from midstream.service.resources import Resources
 logger = logging.getLogger(__name__)
 
 
+def with_slip(resources: Resources, name: str, new: NewStream) -> NewStream:
+    """Return what a stream is created with, and the slip that is written with it, if it is to have one there."""
+    return new if new.policy == EXTERNAL else replace(new, slip=resources.slips.of_new(name))
+
+
 async def register(resources: Resources, grant: Grant, stream_id: str, created_ms: int, new: NewStream) -> None:
-    """Write a new stream's slip, unless it has a producer, and list it for its tenant and its user."""
+    """List a new stream for its tenant and its user; write its slip, if its creation wrote none and it needs one."""
     # It may run for longer than it is kept.
     keep_s = max(*new.outcome_ttls_s.values(), resources.settings.retention_s)
     name = stream_name(grant.tenant, stream_id)
-    slips = [] if new.policy == EXTERNAL else [resources.slips.write(name, 0, new=True)]
+    slips = [] if new.slip.job_id or new.policy == EXTERNAL else [resources.slips.write(name, 0, new=True)]
     try:
         lists = {grant.tenant, grant.owner}
         await asyncio.gather(*slips, *(resources.registry.add(each, stream_id, created_ms, keep_s) for each in lists))

@@ -40,6 +40,7 @@ async def run_lost(rig: Rig, trials: Sequence[Trial]) -> None:
     """Remove every slip before a worker sees it."""
     worker = await rig.worker()
     worker.freeze()
+    await rig.redis.client_kill_filter(_type="pubsub")  # or it is told of the streams, and claims them
     await stage.begin(rig, trials)
     jobs = [key async for key in rig.redis.scan_iter("arq:job:*", count=1_000)]
     await rig.redis.delete(QUEUE, *jobs)
