@@ -14,9 +14,9 @@ LONG: Final = {"model": "app/long", "input": "x"}
 APPS: Final = {"long": f"{__name__}:answer"}
 
 
-async def answer(_messages: list[dict[str, Any]], _params: dict[str, Any]) -> AsyncGenerator[str]:
-    """Yield 700 kB, slowly enough that tails follow what is written."""
-    for number in range(PARTS):
+async def answer(_messages: list[dict[str, Any]], params: dict[str, Any]) -> AsyncGenerator[str]:
+    """Yield 700 kB, or as many as `parts`, slowly enough that tails follow what is written."""
+    for number in range(params.get("parts", PARTS)):
         await asyncio.sleep(0.001)
         yield f"{number:07} " * 125
 

@@ -1,9 +1,11 @@
 """Connections that a tail has taken over, in ways that few clients use. PROTOCOL: Read/Next, Read/Bare."""
 
 import asyncio
+import socket
 import ssl
 import subprocess
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx2
@@ -116,15 +118,27 @@ async def test_a_client_by_tls_that_lags_gets_all_and_one_that_never_reads_is_cu
 ) -> None:
     """Read/Left."""
     stream_id = await begun(secure, LONG)
+    longer_id = await begun(secure, LONG | {"params": {"parts": 1_600}})  # TLS keeps 800 kB more for a client
     context = ssl.create_default_context(cafile=certificate[1])
     reader, writer = await open_connection(secure, ssl=context, limit=4_096)
-    _, deaf_writer = await open_connection(secure, ssl=context, limit=4_096)
-    deaf_writer.write(tail_request(stream_id))
+    deaf = socket.create_connection((secure.base_url.host, secure.base_url.port))  # its handshake needs some room
+    deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    deaf_reader, deaf_writer = await asyncio.open_connection(
+        sock=deaf, ssl=context, server_hostname=secure.base_url.host, limit=4_096
+    )
+    deaf_writer.write(tail_request(longer_id))
     writer.write(tail_request(stream_id))
     await secure.get(f"/v1/streams/{stream_id}", params={"wait": 10})
     _, body = await next_answer(reader)
     ids = [int(line[4:]) for line in body.split(b"\n") if line.startswith(b"id: ")]
     assert ids == list(range(1, len(ids) + 1))
-    await until_no_tails(secure, stream_id)
+    await secure.get(f"/v1/streams/{longer_id}", params={"wait": 10})
+    await until_no_tails(secure, longer_id)
+    received = b""
+    with suppress(ConnectionError, ssl.SSLError):
+        while part := await deaf_reader.read(65_536):
+            received += part
+    assert received.startswith(b"HTTP/1.1 200 OK")
+    assert b"event: end" not in received
     for each in (writer, deaf_writer):
         each.transport.abort()

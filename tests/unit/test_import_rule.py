@@ -170,13 +170,18 @@ def within(name: str, rooms: tuple[str, ...]) -> bool:
 
 
 @cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+@cache
 def imports(path: Path) -> tuple[tuple[int, str], ...]:
     """Return line and full name of everything that a file imports, wherever in it."""
     return tuple(_imports(path))
 
 
 def _imports(path: Path) -> Iterator[tuple[int, str]]:
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -189,7 +194,7 @@ def _imports(path: Path) -> Iterator[tuple[int, str]]:
 @cache
 def calls(path: Path) -> frozenset[str]:
     """Return the names of all functions, methods and classes that a file calls."""
-    called = (node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call))
+    called = (node.func for node in ast.walk(parsed(path)) if isinstance(node, ast.Call))
     return frozenset(getattr(func, "attr", getattr(func, "id", "")) for func in called)
 
 
@@ -260,7 +265,7 @@ def test_only_the_log_runs_commands_on_streams() -> None:
         f"{path.relative_to(ROOT)}:{node.lineno}"
         for path, module in FILES.items()
         if not within(module, ("midstream.log",))
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(parsed(path))
         if (isinstance(node, ast.Attribute) and node.attr.upper() in STREAM_COMMANDS)
         or (isinstance(node, ast.Constant) and str(node.value).partition(" ")[0] in STREAM_COMMANDS)
     ]
