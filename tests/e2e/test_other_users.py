@@ -6,6 +6,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
@@ -23,12 +24,34 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """A folder that everybody may enter; pytest's own ones are their owner's alone."""
+@contextmanager
+def _running(data_dir: str, *options: str) -> Iterator[Up]:
+    """Run it with its data in a folder that everybody may enter; pytest's own ones are their owner's alone."""
     with tempfile.TemporaryDirectory() as name:
-        Path(name).chmod(0o755)
-        yield Path(name)
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / data_dir).parent.mkdir(parents=True, exist_ok=True)
+        running = Up(folder / data_dir, folder=folder, program=(*MIDSTREAM, "up", *options))
+        try:
+            yield running
+        finally:
+            status = running.end(signal.SIGINT)
+        assert status == 0
+
+
+@pytest.fixture(scope="module")
+def closed() -> Iterator[Up]:
+    """One without options."""
+    with _running("data") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def opened() -> Iterator[tuple[Up, int]]:
+    """One whose server listens on a port, too, with data in a folder whose path is too long for a socket's."""
+    port = free_port()
+    with _running("/".join(["deep" * 8] * 4), "--redis-port", str(port)) as running:
+        yield running, port
 
 
 def as_nobody(*words: str) -> "subprocess.CompletedProcess[str]":
@@ -42,55 +65,41 @@ def keys_by(socket_path: Path, *before: str) -> str:
     return done.stdout + done.stderr
 
 
-def test_another_user_reads_no_file_and_reaches_no_socket(folder: Path) -> None:
+def test_another_user_reads_no_file_and_reaches_no_socket(closed: Up) -> None:
     """Operation/Own files."""
-    data_dir = folder / "data"
-    running = Up(data_dir)
-    try:
-        assert running.run("start", SECRET, "--model", "demo/story").returncode == 0
-        assert as_nobody("ls", str(data_dir)).returncode != 0
-        data_dir.chmod(0o755)  # as a folder that was there before may be
-        paths = [path for path in sorted(data_dir.rglob("*")) if not path.is_dir()]
-        holding = [path for path in paths if path.is_file() and SECRET.encode() in path.read_bytes()]
-        assert holding, "the log is in a file"
-        assert any(path.is_socket() for path in paths)
-        read = {str(path.relative_to(data_dir)) for path in paths if as_nobody("cat", str(path)).returncode == 0}
-        assert read == set()
-        private = {path.name: oct(path.stat().st_mode & 0o077) for path in paths}
-        assert private == dict.fromkeys(private, "0o0"), "though their folder be opened"
-        (socket_path,) = (path for path in paths if path.is_socket())
-        assert ":state" in keys_by(socket_path)
-        socket_path.parent.chmod(0o755)
-        assert "Permission denied" in keys_by(socket_path, *NOBODY)
-    finally:
-        running.end(signal.SIGINT)
+    data_dir = closed.data_dir
+    assert closed.run("start", SECRET, "--model", "demo/story").returncode == 0
+    assert as_nobody("ls", str(data_dir)).returncode != 0
+    data_dir.chmod(0o755)  # as a folder that was there before may be
+    paths = [path for path in sorted(data_dir.rglob("*")) if not path.is_dir()]
+    holding = [path for path in paths if path.is_file() and SECRET.encode() in path.read_bytes()]
+    assert holding, "the log is in a file"
+    assert any(path.is_socket() for path in paths)
+    read = {str(path.relative_to(data_dir)) for path in paths if as_nobody("cat", str(path)).returncode == 0}
+    assert read == set()
+    private = {path.name: oct(path.stat().st_mode & 0o077) for path in paths}
+    assert private == dict.fromkeys(private, "0o0"), "though their folder be opened"
+    (socket_path,) = (path for path in paths if path.is_socket())
+    assert ":state" in keys_by(socket_path)
+    socket_path.parent.chmod(0o755)
+    assert "Permission denied" in keys_by(socket_path, *NOBODY)
 
 
-def test_no_port_leads_to_the_server_unless_one_is_asked_for(folder: Path) -> None:
+def test_no_port_leads_to_the_server_unless_one_is_asked_for(closed: Up, opened: tuple[Up, int]) -> None:
     """Operation/Own files."""
-    running = Up(folder / "closed")
-    listening = _ports(running.children()["valkey"])
-    running.end(signal.SIGINT)
-    port = free_port()
-    opened = Up(folder / "opened", program=(*MIDSTREAM, "up", "--redis-port", str(port)))
-    listening_opened = _ports(opened.children()["valkey"])
-    opened.end(signal.SIGINT)
-    assert (listening, listening_opened) == (set(), {port})
+    running, port = opened
+    assert _ports(closed.children()["valkey"]) == set()
+    assert _ports(running.children()["valkey"]) == {port}
 
 
-def test_a_folder_with_a_long_path_will_do(folder: Path) -> None:
-    data_dir = folder.joinpath(*["deep" * 8] * 4)
-    data_dir.parent.mkdir(parents=True)
-    running = Up(data_dir, folder=folder)
-    done = running.run("start", "x", "--model", "demo/story")
-    status = running.end(signal.SIGINT)
-    assert (done.returncode, status) == (0, 0), done.stderr
+def test_a_folder_with_a_long_path_will_do(opened: tuple[Up, int]) -> None:
+    done = opened[0].run("start", "x", "--model", "demo/story")
+    assert done.returncode == 0, done.stderr
 
 
-def test_a_full_server_refuses_a_start_and_keeps_what_it_has(folder: Path) -> None:
+def test_a_full_server_refuses_a_start_and_keeps_what_it_has() -> None:
     """Operation/Own files."""
-    running = Up(folder / "data", program=(*MIDSTREAM, "up", "--maxmemory", "8mb"))
-    try:
+    with _running("data", "--maxmemory", "8mb") as running:
         first = running.run("start", "x", "--model", "demo/story")
         body = {"model": "demo/count", "params": {"words": 1}, "input": "x" * 1_000_000}
         answers = [httpx2.post(f"{running.url}/v1/streams", json=body) for _ in range(10)]
@@ -99,8 +108,6 @@ def test_a_full_server_refuses_a_start_and_keeps_what_it_has(folder: Path) -> No
         assert answers[0].status_code == 201
         assert set(refused) == {"log_full"}
         assert running.run("tail", first.stderr.split()[1]).stdout == first.stdout
-    finally:
-        running.end(signal.SIGINT)
 
 
 def _ports(pid: int) -> set[int]:
