@@ -11,6 +11,7 @@ import click
 from midstream.cli import (
     act_commands,
     archive_commands,
+    capacity_command,
     cost_command,
     list_commands,
     operate_commands,
@@ -175,7 +176,7 @@ def config(as_json: bool) -> None:
 main.add_command(keys)
 ROOMS: Final = (
     *(stream_commands, list_commands, operate_commands, act_commands),
-    *(archive_commands, outlet_commands, cost_command),
+    *(archive_commands, outlet_commands, cost_command, capacity_command),
 )
 for room in ROOMS:
     for command in room.COMMANDS:
