@@ -123,6 +123,12 @@ class LimitSettings(BaseSettings):
         le=MOST,
         description="most characters of a conversation that a start with `continue_thread` sends, as JSON",
     )
+    thread_waiting: int = Field(
+        default=10,
+        ge=1,
+        le=MOST,
+        description="most streams of a thread that wait for others of it to end, because of `if_active`",
+    )
     retention_s: int = Field(default=86_400, ge=1, le=LONGEST_S, description="how long an ended stream is kept")
     completed_retention_s: int = Field(default=0, ge=0, le=LONGEST_S, description=_OF_OUTCOME.format("completed"))
     failed_retention_s: int = Field(default=0, ge=0, le=LONGEST_S, description=_OF_OUTCOME.format("failed"))

@@ -24,6 +24,8 @@ from midstream.log.errors import (
     StreamAbsent,
     StreamDeleted,
     ThreadAbsent,
+    ThreadActive,
+    ThreadFull,
 )
 from midstream.operate.act import ActRefusedError, CountChangedError
 from midstream.operate.drain import ProcessAbsentError
@@ -37,6 +39,8 @@ from midstream.service.producer_refusal import ProducerRefusedError
 from midstream.service.services import StoppingError
 
 RETRY_AFTER_S: Final = 1
+WAITING_AGAIN_S: Final = 5
+"""When to try again where too many streams of a thread wait."""
 ERRORS_NAMED: Final = 20
 _RETRY: Final = {"Retry-After": str(RETRY_AFTER_S)}
 _CODES: Final = {404: "not_found", 405: "method_not_allowed"}
@@ -157,6 +161,10 @@ _PROBLEMS: Final[dict[type[Exception], Callable[[Any], Problem]]] = {
     StreamDeleted: lambda e: Problem(
         410, "stream_deleted", str(e) or "The stream that this idempotency key started was deleted."
     ),
+    ThreadActive: lambda e: Problem(
+        409, "thread_active", "A stream of this thread has not ended.", stream_id=e.stream_id
+    ),
+    ThreadFull: lambda _: _limited(LimitExceededError("waiting", "thread", WAITING_AGAIN_S)),
     IdempotencyMismatch: lambda _: Problem(
         422, "idempotency_mismatch", "This idempotency key was used before with another body."
     ),

@@ -18,7 +18,8 @@ from midstream.lifecycle.lost_slips import LostSlips
 from midstream.lifecycle.server_clock import ServerClock
 from midstream.lifecycle.slips import Slips
 from midstream.lifecycle.spending import NOTHING_SPENT, spendings
-from midstream.lifecycle.verdict import Requeue, Seal, Shorten, Verdict, Wait, judge, look_again_ms
+from midstream.lifecycle.thread_turns import let_start
+from midstream.lifecycle.verdict import LetStart, Requeue, Seal, Shorten, Verdict, Wait, judge, look_again_ms
 from midstream.log.entries import encode
 from midstream.log.errors import (
     LeaseHeld,
@@ -159,10 +160,7 @@ class Reaper:
         if not due_ms:
             return
         over: dict[str, Left] = {}
-        looks_ms: dict[str, int] = {}
-        to_seal: dict[str, tuple[State, Seal]] = {}
-        to_queue: dict[str, State] = {}
-        to_shorten: dict[str, State] = {}
+        judged: dict[type[Verdict], dict[str, tuple[State, Verdict]]] = {}
         patient = time.monotonic() < self._patient_until_s
         for stream_id, state in zip(due_ms, await self._log.many.states([*due_ms]), strict=True):
             if isinstance(state, LogError):
@@ -172,22 +170,32 @@ class Reaper:
             elif state.status == "running" and patient:
                 pass  # it is handed out again after `AGAIN_MS`
             else:
-                match self._judge(state, due_ms[stream_id], now_ms):
-                    case Wait(delay_ms):
-                        looks_ms[stream_id] = now_ms + delay_ms
-                    case Requeue():
-                        to_queue[stream_id] = state
-                    case Shorten():
-                        to_shorten[stream_id] = state
-                    case Seal() as seal:
-                        to_seal[stream_id] = state, seal
-        await self._seal(to_seal, now_ms)
-        await self._requeue(to_queue, now_ms)
-        looks_ms |= await self._shorten(to_shorten, now_ms)
+                verdict = self._judge(state, due_ms[stream_id], now_ms)
+                judged.setdefault(type(verdict), {})[stream_id] = state, verdict
+        looks_ms = await self._act(judged, now_ms)
         # A worker whose setting is longer holds longer leases. A look beyond the furthest would be due at once again.
         furthest_ms = now_ms + self._furthest_ms
         await self._registry.watch_again({each: min(look_ms, furthest_ms) for each, look_ms in looks_ms.items()})
         await self._registry.unwatch(over)
+
+    async def _act(
+        self, judged: Mapping[type[Verdict], Mapping[str, tuple[State, Verdict]]], now_ms: int
+    ) -> dict[str, int]:
+        """Do what verdicts say; return when to look at streams again."""
+
+        def states(kind: type[Verdict]) -> dict[str, State]:
+            return {stream_id: state for stream_id, (state, _) in judged.get(kind, {}).items()}
+
+        rows = [(stream_id, *row) for each in judged.values() for stream_id, row in each.items()]
+        looks_ms = {stream_id: now_ms + verdict.delay_ms for stream_id, _, verdict in rows if isinstance(verdict, Wait)}
+        await self._seal({each: (state, verdict) for each, state, verdict in rows if isinstance(verdict, Seal)}, now_ms)
+        to_queue = states(Requeue)
+        if to_start := states(LetStart):
+            may_run, waits_on = await let_start(self._log, to_start, self._settings.prices)
+            to_queue |= {stream_id: to_start[stream_id] for stream_id in may_run}
+            looks_ms |= dict.fromkeys(waits_on, now_ms + look_again_ms(self._settings))
+        await self._requeue(to_queue, now_ms)
+        return looks_ms | await self._shorten(states(Shorten), now_ms)
 
     def _judge(self, state: State, due_ms: int, now_ms: int) -> Verdict:
         # Where a lease ran out long ago, or a look was due long ago, no reaper and no worker was there.

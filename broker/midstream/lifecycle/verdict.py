@@ -27,6 +27,11 @@ class Requeue:
 
 
 @dataclass(frozen=True, slots=True)
+class LetStart:
+    """Let it start if all streams before it in its thread have ended, and otherwise wait (PROTOCOL: Threads/Active)."""
+
+
+@dataclass(frozen=True, slots=True)
 class Wait:
     """Nothing to do for `delay_ms`."""
 
@@ -40,7 +45,7 @@ class Shorten:
 
 PRODUCER_LOST: Final = Seal(INTERRUPTED, "producer_lost", "the producer was lost; the answer so far is kept")
 
-Verdict = Seal | Requeue | Wait | Shorten
+Verdict = Seal | Requeue | LetStart | Wait | Shorten
 
 
 def judge(
@@ -81,6 +86,13 @@ def _judge_queued(state: State, settings: Settings, waited_ms: int, unwatched_ms
         return PRODUCER_LOST if waited_ms >= settings.lease_ms else Wait(settings.lease_ms - waited_ms)
     if is_outdated(unwatched_ms, settings):
         return Seal(INTERRUPTED, OUTDATED, outdated_message(unwatched_ms))
+    if state.waits:
+        is_late = waited_ms >= settings.longest_life_s * 1000
+        return (
+            Seal(FAILED, "queue_timeout", "what is before it in its thread did not end in time")
+            if is_late
+            else LetStart()
+        )
     if waited_ms >= settings.queue_timeout_s * 1000:
         return Seal(FAILED, "queue_timeout", "no worker took the generation in time")
     return Requeue()

@@ -12,7 +12,8 @@ class Create(Call, grows=True, beside="state"):
     """`fields` are names and values of the state, in turn.
 
     `thread_lists` are keys of the thread's lists, two for each owner with a blank between any two; empty: it has no
-    thread. The lists are kept for `keep_ms` at least, and hold `most_listed` rows at most.
+    thread. `if_active` says what to do if one of the thread's streams has not ended, empty: nothing; `most_waiting` may
+    wait. The lists are kept for `keep_ms` at least, and hold `most_listed` rows at most.
 
     The words from `job_id` to `wake` are those of a `Slip` that is written with the stream; an empty `job_id`: none is.
     """
@@ -24,6 +25,8 @@ class Create(Call, grows=True, beside="state"):
     thread_lists: str
     keep_ms: int
     most_listed: int
+    if_active: str
+    most_waiting: int
     job_id: str
     job_key: str
     job: bytes
@@ -33,6 +36,14 @@ class Create(Call, grows=True, beside="state"):
     control: str
     wake: bytes
     fields: Sequence[Argument]
+
+
+class LetStart(Call, beside="state"):
+    """`streams` is the key of the thread's streams, as its owner sees it."""
+
+    state: Key
+    stream_id: str
+    streams: str
 
 
 class Claim(Call):

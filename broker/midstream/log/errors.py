@@ -78,6 +78,22 @@ class StreamDeleted(LogError):
     """The stream of the idempotency key was deleted, and its tombstone still stands."""
 
 
+class ThreadActive(LogError):
+    """A stream of the thread has not ended, and nothing was created.
+
+    Attributes:
+        stream_id: The id of the one that was started first.
+    """
+
+    def __init__(self, stream_id: str) -> None:
+        super().__init__(f"stream {stream_id} of this thread has not ended")
+        self.stream_id = stream_id
+
+
+class ThreadFull(LogError):
+    """As many streams wait in the thread as may, and nothing was created."""
+
+
 class LogUnavailable(LogError):
     """Redis did not answer, or refuses for now. If it did not answer, the command may have taken effect or not.
 

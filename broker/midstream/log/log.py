@@ -9,17 +9,24 @@ from redis.asyncio import Redis
 
 from midstream.log import calls
 from midstream.log.connect import keys_of
+from midstream.log.creation import Creation
 from midstream.log.deletion import Deletion
 from midstream.log.entries import Stored, Timed, timed_entries
-from midstream.log.errors import LeaseHeld, LogError, StaleEpoch, StreamAbsent, StreamSealed, TailMismatch
+from midstream.log.errors import (
+    LeaseHeld,
+    LogError,
+    StaleEpoch,
+    StreamAbsent,
+    StreamSealed,
+    TailMismatch,
+)
 from midstream.log.gathered import Gathered
-from midstream.log.keys import id_of
 from midstream.log.many import Many
 from midstream.log.page_reads import Page, PageReads, Read, as_page, as_pages, commands, is_cut, is_incomplete
 from midstream.log.past import PastAttempt
-from midstream.log.registry import INDEX_LIMIT, Registry
+from midstream.log.registry import Registry
 from midstream.log.scripts import Scripts, accepted
-from midstream.log.state import FIELDS, NOTHING_LEFT, Left, State
+from midstream.log.state import FIELDS, Left, State
 from midstream.log.values import NO_NOTES, Claim, Ending, Fence, Look, NewStream, Notes
 
 
@@ -49,28 +56,10 @@ class Log:
         Raises:
             IdempotencyMismatch: It exists, and was created with another digest.
             StreamDeleted: It was deleted, and its tombstone stands.
+            ThreadActive, ThreadFull: `if_active` of the new stream forbids it.
         """
-        (_, is_watched_anew), answer = await self._scripts.run_in_order(
-            calls.Watch(due=self.keys.near(stream_id).due, delay_ms=look_in_ms, stream_id=stream_id),
-            calls.Create(
-                state=self.keys.state(stream_id),
-                digest=new.digest,
-                stream_id=id_of(stream_id),
-                thread=new.thread,
-                thread_lists=self.keys.thread_lists(new.tenant, new.user, new.thread),
-                keep_ms=round((max(new.ttl_s, *new.outcome_ttls_s.values(), 0) + life_s) * 1000),
-                most_listed=INDEX_LIMIT,
-                **new.slip.words(),
-                fields=new.fields(),
-            ),
-        )
-        if is_watched_anew and answer[0] != b"ok" and answer[-1] in (b"ended", b"deleted"):
-            # It was off the list, and what is left of it was counted.
-            await self._registry.unwatch_ended({stream_id: NOTHING_LEFT})
-        if answer[0] == b"found":
-            return None
-        (created_ms,) = accepted(stream_id, answer)
-        return int(created_ms)
+        creation = Creation(self._scripts, self.keys, self._registry)
+        return await creation.run(stream_id, new, look_in_ms, life_s)
 
     async def claim(self, stream_id: str, owner: str, lease_ms: int) -> Claim:
         """Take a queued stream for a new attempt.

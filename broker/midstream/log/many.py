@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 from midstream.log import calls
 from midstream.log.entries import Stored, stored_rows
 from midstream.log.errors import LogError, NewerFormat
-from midstream.log.keys import Keys
+from midstream.log.keys import Keys, id_of, stream_name
 from midstream.log.registry import Registry
 from midstream.log.scripts import Command, Scripts, refusal
 from midstream.log.state import FIELDS, Left, State
@@ -89,6 +89,25 @@ class Many:
         return await self._run_on(
             {each: calls.Release(state=self._keys.state(each), epoch=epoch, owner="") for each, epoch in epochs.items()}
         )
+
+    async def let_start(self, waiting: Mapping[str, State]) -> dict[str, list[str] | LogError]:
+        """Let streams start that wait in their threads; return for each the names of those that it still waits for."""
+        each = [
+            calls.LetStart(
+                state=self._keys.state(name),
+                stream_id=id_of(name),
+                # The last list but one holds the streams of the thread as their owner sees it.
+                streams=self._keys.thread_lists(state.tenant, state.user, state.thread).split()[-2],
+            )
+            for name, state in waiting.items()
+        ]
+        answers = await self._run([*waiting], each)
+        return {
+            name: answer
+            if isinstance(answer, LogError)
+            else [stream_name(state.tenant, active.decode()) for active in answer[1:]]
+            for (name, state), answer in zip(waiting.items(), answers, strict=True)
+        }
 
     async def shorten(self, epochs: Mapping[str, int]) -> Errors:
         """End the leases of streams, at these epochs, in their usual time: a clock set back has made them longer."""

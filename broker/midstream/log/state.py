@@ -76,6 +76,8 @@ class State:
     upstream_cursor: int = -1
     """The provider's own position after the last logged entry; -1: unknown."""
     cancel_ms: int = 0
+    waits: str = ""
+    """It waits for the streams before it in its thread to end: `queue`, or `cancel`, which cancels them; empty: no."""
     outcome: str = ""
     code: str = ""
     """The code of the failure that ended it (PROTOCOL: Errors/Failures); empty: none, or an older version's end."""

@@ -87,6 +87,8 @@ class NewStream:
             empty: there is none.
         trace: The trace of its start, as a `traceparent`; empty: there is none, and nothing is stored.
         idempotency_key: What the start named itself by, for its app; empty: nothing, and nothing is stored.
+        if_active: What is done if a stream of the thread has not ended (PROTOCOL: Threads/Active); empty: nothing.
+        most_waiting: How many streams of the thread may wait where it waits too.
         title: The first words of the user's last message, for the list of threads; empty: none, and nothing is stored.
         slip: The slip that is written with the stream.
     """
@@ -109,6 +111,8 @@ class NewStream:
     trace: str = ""
     idempotency_key: str = ""
     title: str = ""
+    if_active: str = ""
+    most_waiting: int = 0
     slip: Slip = NO_SLIP
 
     @property
@@ -243,6 +247,8 @@ _NOT_ALWAYS: Final = (
     "trace",
     "idempotency_key",
     "title",
+    "if_active",
+    "most_waiting",
     "slip",
 )
 _NEW_FIELDS: Final = tuple(each.name for each in fields(NewStream) if each.name not in _NOT_ALWAYS)

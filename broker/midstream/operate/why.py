@@ -100,6 +100,8 @@ def why(facts: Evidence) -> str:
     if facts.state.policy == EXTERNAL and not facts.state.ended:
         return f"{_producing(facts)}."
     match facts.state.status:
+        case "queued" if facts.state.waits:
+            return f"It waits until all streams before it in its thread have ended: {_waiting(facts)}."
         case "queued":
             return (
                 f"It has been queued for {span(facts.now_ms - facts.state.queued_ms)}{_after(facts)}, {_wait(facts)}."
@@ -107,6 +109,11 @@ def why(facts: Evidence) -> str:
         case "running":
             return f"{_holding(facts)}."
     return f"{_ending(facts)}."
+
+
+def _waiting(facts: Evidence) -> str:
+    how = "its start has asked to cancel them" if facts.state.waits == "cancel" else "its start has asked for that"
+    return f"{how} {span(facts.now_ms - facts.state.queued_ms)} ago"
 
 
 def _producing(facts: Evidence) -> str:

@@ -15,6 +15,8 @@ EXTERNAL_MODEL: Final = re.compile(rf"{EXTERNAL}/[A-Za-z0-9._-]{{1,64}}")
 
 RetryPolicy = Literal["never", "safe", "ambiguous"]
 
+IfActive = Literal["join", "cancel", "queue", "reject"]
+
 Metadata = dict[Annotated[str, StringConstraints(max_length=64)], Annotated[str, StringConstraints(max_length=512)]]
 
 
@@ -123,6 +125,11 @@ class GenerationRequest(BaseModel):
     continue_thread: bool | None = Field(
         default=None, description="`true`: send the conversation of the thread so far before the prompt."
     )
+    if_active: IfActive | None = Field(
+        default=None,
+        description="What to do if a stream of the thread has not ended: `join` it, `cancel` it and start, `queue` to "
+        "start after it, or `reject` this start. By default streams of a thread run side by side.",
+    )
     trim: Trim | None = Field(default=None, description="How much is sent with `continue_thread`.")
     user: str | None = Field(
         default=None,
@@ -150,6 +157,12 @@ class GenerationRequest(BaseModel):
     def _goes_on_with_a_thread(self) -> Self:
         if self.continue_thread and (not self.thread or self.producer == EXTERNAL):
             raise ValueError("`continue_thread` needs a `thread`, and is not for external producers")
+        if self.if_active and (not self.thread or self.producer == EXTERNAL):
+            raise ValueError("`if_active` needs a `thread`, and is not for external producers")
+        if self.if_active == "queue" and self.continue_thread:
+            raise ValueError(
+                "with `continue_thread` a start cannot `queue`: it would miss the answers that it waits for"
+            )
         if self.trim is not None and not self.continue_thread:
             raise ValueError("`trim` needs `continue_thread`")
         return self

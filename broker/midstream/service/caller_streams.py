@@ -8,20 +8,18 @@ from midstream.access.ids import derived_id
 from midstream.access.refusals import InsufficientScopeError
 from midstream.hub.follower import Follower
 from midstream.hub.wait import Milestone
-from midstream.journal import audit
 from midstream.journal.audit import Asker
-from midstream.lifecycle.verdict import look_again_ms
 from midstream.log.entries import Json, Timed
-from midstream.log.errors import StreamAbsent
+from midstream.log.errors import StreamAbsent, ThreadActive
 from midstream.log.keys import new_id, stream_name
 from midstream.log.state import EXTERNAL, State
-from midstream.log.values import NewStream
 from midstream.requests.catalogue import Choice
 from midstream.requests.request import GenerationRequest, UnfitRequestError, UserError
+from midstream.service.active_streams import require_none_active, require_scope
 from midstream.service.caller_follower import CallerFollower
 from midstream.service.listing import Filter, Listed
 from midstream.service.new_stream import new_stream_of
-from midstream.service.registering import register, with_slip
+from midstream.service.registering import created
 from midstream.service.resources import Resources
 from midstream.service.room import Room
 from midstream.service.start_checks import runnable_model
@@ -81,16 +79,12 @@ class CallerStreams:
         Raises:
             InsufficientScopeError: The credential starts nothing.
             UnknownModel, MissingProviderKey: No such model here.
-            UnwritableRequestError: It cannot be stored.
-            UserError: It names a user that the credential is not of.
-            IdleTimeoutError, GenerationTimeoutError, TtlError: It would wait, run or be kept for too long.
-            ProviderObjectError: It names an object at the provider that all tenants would share.
-            RemoteFileError: It holds a URL that the provider may not be sent.
-            BetasError: Its `betas` cannot stand in a header.
+            UnfitRequestError: It cannot be stored, sent or served: each reason is a class of its own.
             LimitExceededError: The tenant or the user has started enough, and this start has not begun a stream before.
             BudgetExceededError: Its budget is spent, and this start has not begun a stream before.
             OverloadedError: The queue is too old, and this start has not begun a stream before.
             IdempotencyMismatch, StreamDeleted: See PROTOCOL: Create/Idempotent.
+            ThreadActive: A stream of the thread has not ended, and the start is to be rejected then.
             StreamAbsent: The stream that the same start began has expired just now.
             LogUnavailable: Redis did not answer. The same start with the same key is safe.
         """
@@ -99,6 +93,7 @@ class CallerStreams:
                 "An external producer starts its stream by POST /v1/streams, or by `produce` on a WebSocket."
             )
         self._grant.require(Scope.START)
+        require_scope(self._grant, request.if_active)
         if idempotency_key is not None:
             stream_id = self.derived_id(idempotency_key, self.acting_for(request.user))
         return await self._start(request, stream_id or new_id(), idempotency_key, origin, pointer)
@@ -135,37 +130,43 @@ class CallerStreams:
         grant = self.acting_for(request.user)
         with self._resources.tracing.start(self._asker.traceparent) as trace:
             allowances = self._resources.credentials.allowances(grant)
-            is_keyed = request.continue_thread and idempotency_key is not None
+            is_keyed = (request.continue_thread or request.if_active) and idempotency_key is not None
             # A repeat finds its stream, whatever has been added to the thread since, so it needs no history.
             is_repeat = is_keyed and await state_for_caller(self._resources.log, self._grant, stream_id) is not None
-            sent = request if is_repeat else await with_history(self._resources, grant, request)
-            new = new_stream_of(
-                *(request, self.model_for(sent), grant, allowances),
-                sent=sent,
-                origin=origin,
-                pointer=pointer,
-                trace=trace.context,
-                idempotency_key=idempotency_key,
-            )
-            warnings = await self._resources.admission.admit(self._name(stream_id), grant, allowances, new)
-            stream, is_new = await self._create(grant, stream_id, new)
+            try:
+                if not is_repeat:
+                    await require_none_active(self._resources, grant, request)
+                sent = request if is_repeat else await with_history(self._resources, grant, request)
+                new = new_stream_of(
+                    *(request, self.model_for(sent), grant, allowances),
+                    sent=sent,
+                    origin=origin,
+                    pointer=pointer,
+                    most_waiting=self._resources.settings.thread_waiting,
+                    trace=trace.context,
+                    idempotency_key=idempotency_key,
+                )
+                warnings = await self._resources.admission.admit(self._name(stream_id), grant, allowances, new)
+                self._started = stream_id
+                state = await created(self._resources, grant, self._asker, stream_id, new)
+            except ThreadActive as active:
+                if request.if_active != "join":
+                    raise
+                stream_id, state, warnings = active.stream_id, None, []
+            if is_new := state is not None:
+                stream = StreamHandle(self._resources, grant, self._asker, stream_id, state)
+            else:
+                stream = await self._joined(stream_id)
             stream.warnings = warnings
             linked = "" if is_new else stream.state.trace
             trace.began(self._name(stream_id), stream.state, is_new=is_new, linked=linked)
         return stream, is_new
 
-    async def _create(self, grant: Grant, stream_id: str, new: NewStream) -> tuple[StreamHandle, bool]:
-        settings, name = self._resources.settings, self._name(stream_id)
-        new = with_slip(self._resources, name, new)
-        life_s, look_in_ms = settings.longest_life_s, look_again_ms(settings)
-        created_ms = await self._resources.log.create(name, new, look_in_ms=look_in_ms, life_s=life_s)
+    async def _joined(self, stream_id: str) -> StreamHandle:
         self._started = stream_id
-        count_start(new.model, is_new=created_ms is not None)
-        if created_ms is None:
-            return self._opened(stream_id, await state_for_caller(self._resources.log, self._grant, stream_id)), False
-        await register(self._resources, grant, stream_id, created_ms, new)
-        audit.done("start", self._asker, **grant.names, stream=stream_id)
-        return StreamHandle(self._resources, grant, self._asker, stream_id, new.as_state(created_ms)), True
+        stream = self._opened(stream_id, await state_for_caller(self._resources.log, self._grant, stream_id))
+        count_start(stream.state.model, is_new=False)
+        return stream
 
     def model_for(self, request: GenerationRequest) -> str:
         """Return the full name of a request's model, if the request can be run; raises as `start`."""

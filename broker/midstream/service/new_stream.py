@@ -23,6 +23,7 @@ def new_stream_of(
     sent: GenerationRequest | None = None,
     origin: Json | None = None,
     pointer: str = "",
+    most_waiting: int = 0,
     trace: str = "",
     idempotency_key: str | None = None,
 ) -> NewStream:
@@ -53,6 +54,8 @@ def new_stream_of(
         trace=trace,
         # Only apps are told of it, and each stream that has it costs the server its bytes.
         idempotency_key=(idempotency_key or "") if is_app(model) else "",
+        if_active=request.if_active or "",
+        most_waiting=most_waiting,
         title=title_of(request.as_items()) if request.thread else "",
     )
 

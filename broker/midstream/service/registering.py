@@ -1,30 +1,59 @@
-"""What follows the creation of a stream: its slip, and its rows in the lists of its tenant and its user."""
+"""The creation of a stream, and what follows it: its slip, and its rows in the lists of its tenant and its user."""
 
 import asyncio
 import logging
 from dataclasses import replace
 
 from midstream.access.grant import Grant
+from midstream.journal import audit
+from midstream.journal.audit import Asker
+from midstream.lifecycle.verdict import look_again_ms
 from midstream.log.errors import LogUnavailable
 from midstream.log.keys import stream_name
-from midstream.log.state import EXTERNAL
+from midstream.log.state import EXTERNAL, State
 from midstream.log.values import NewStream
+from midstream.service.active_streams import WAITING, begin_or_wait
 from midstream.service.resources import Resources
+from midstream.service.start_counts import count_start
 
 logger = logging.getLogger(__name__)
 
 
-def with_slip(resources: Resources, name: str, new: NewStream) -> NewStream:
+def _with_slip(resources: Resources, name: str, new: NewStream) -> NewStream:
     """Return what a stream is created with, and the slip that is written with it, if it is to have one there."""
-    return new if new.policy == EXTERNAL else replace(new, slip=resources.slips.of_new(name))
+    if new.policy == EXTERNAL or new.if_active in WAITING:
+        return new
+    return replace(new, slip=resources.slips.of_new(name))
 
 
-async def register(resources: Resources, grant: Grant, stream_id: str, created_ms: int, new: NewStream) -> None:
-    """List a new stream for its tenant and its user; write its slip, if its creation wrote none and it needs one."""
+async def created(resources: Resources, grant: Grant, asker: Asker, stream_id: str, new: NewStream) -> State | None:
+    """Create a stream, have it run or wait, and return its state; None if the same start created it before.
+
+    Raises as `Log.create`.
+    """
+    settings, name = resources.settings, stream_name(grant.tenant, stream_id)
+    new = _with_slip(resources, name, new)
+    created_ms = await resources.log.create(
+        name, new, look_in_ms=look_again_ms(settings), life_s=settings.longest_life_s
+    )
+    if created_ms is None:
+        return None
+    count_start(new.model, is_new=True)
+    may_run = new.if_active not in WAITING or await begin_or_wait(resources, grant, asker, name, new)
+    await _register(resources, grant, stream_id, created_ms, new, may_run=may_run)
+    audit.done("start", asker, **grant.names, stream=stream_id)
+    return new.as_state(created_ms)
+
+
+async def _register(
+    resources: Resources, grant: Grant, stream_id: str, created_ms: int, new: NewStream, *, may_run: bool = True
+) -> None:
+    """List a new stream for its tenant and its user; write its slip, if it may run, needs one and has none yet."""
     # It may run for longer than it is kept.
     keep_s = max(*new.outcome_ttls_s.values(), resources.settings.retention_s)
     name = stream_name(grant.tenant, stream_id)
-    slips = [] if new.slip.job_id or new.policy == EXTERNAL else [resources.slips.write(name, 0, new=True)]
+    needs_slip = not new.slip.job_id and new.policy != EXTERNAL and may_run
+    slips = [resources.slips.write(name, 0, new=True)] if needs_slip else []
     try:
         lists = {grant.tenant, grant.owner}
         await asyncio.gather(*slips, *(resources.registry.add(each, stream_id, created_ms, keep_s) for each in lists))

@@ -100,6 +100,7 @@ class StreamHandle:
             "metadata": orjson.loads(state.metadata),
             "on_worker_loss": state.policy,
             "paid_calls": state.paid,
+            "waits": state.waits or None,
             "first": state.first,
             "lease_until_ms": state.lease_until_ms or None,
             "upstream_id": state.upstream_id or None,

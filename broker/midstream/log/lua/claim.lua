@@ -2,7 +2,7 @@
 local format = stream.format
 --- include newer
 --- include closed
-if stream.status ~= 'queued' then return {'stale', stream.epoch} end
+if stream.status ~= 'queued' or stream.waits then return {'stale', stream.epoch} end
 --- include clock
 local epoch, tail, tail_ms = stream.epoch + 1, stream.tail + 1, math.max(0, now_ms - (stream.created_ms or now_ms))
 local model = cjson.encode(stream.model)

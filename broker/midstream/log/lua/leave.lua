@@ -13,17 +13,21 @@
 --- include note_end
 for i = streams_first, #streams, 8 do
   local name, live, places, stored, bytes, ended_ms, ttl_ms, state = unpack(streams, i, i + 7)
-  -- A stream is on the list until its end was noted, and so its bytes are added once. A start that is repeated puts an
-  -- ended stream there again for a moment: hence the mark.
-  local is_first = redis.call('ZREM', due, name) == 1
-  if is_first and redis.call('HGET', state, 'status') == 'ended' then
-    is_first = redis.call('HSETNX', state, 'noted', 1) == 1
+  local last = redis.call('HMGET', state, 'status', 'followers')
+  -- A start that created nothing leaves; the same start, sent twice, may have created the stream since.
+  if last[1] ~= 'queued' and last[1] ~= 'running' then
+    -- A stream is on the list until its end was noted, and so its bytes are added once. A start that is repeated puts
+    -- an ended stream there again for a moment: hence the mark.
+    local is_first = redis.call('ZREM', due, name) == 1
+    if is_first and last[1] == 'ended' then is_first = redis.call('HSETNX', state, 'noted', 1) == 1 end
+    -- Those that wait for it in its thread are looked at now (PROTOCOL: Threads/Active).
+    for follower in string.gmatch(last[2] or '', '%S+') do redis.call('ZADD', due, 'XX', now_ms, follower) end
+    free_place(live, places, name)
+    if is_first and #outlet_rows > 0 then put_into_outbox(name) end
+    bytes = tonumber(bytes)
+    if bytes ~= 0 and is_first == (bytes > 0) then store(stored, bytes, tonumber(ended_ms), tonumber(ttl_ms)) end
+    count_cost(state, prefix .. ':cost')
+    if tonumber(ended_ms) > 0 then note_end(name, ended_ms + ttl_ms - now_ms) end
   end
-  free_place(live, places, name)
-  if is_first and #outlet_rows > 0 then put_into_outbox(name) end
-  bytes = tonumber(bytes)
-  if bytes ~= 0 and is_first == (bytes > 0) then store(stored, bytes, tonumber(ended_ms), tonumber(ttl_ms)) end
-  count_cost(state, prefix .. ':cost')
-  if tonumber(ended_ms) > 0 then note_end(name, ended_ms + ttl_ms - now_ms) end
 end
 return {'ok'}
