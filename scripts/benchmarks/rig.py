@@ -15,7 +15,8 @@ from types import TracebackType
 from typing import Final, Self
 
 from scripts.benchmarks import nchan
-from tests.servers import ValkeyProcess, free_port
+from midstream.log.cluster_keys import ClusterKeys
+from tests.servers import ClusterProcesses, ValkeyProcess, free_port
 
 ROOT: Final = Path(__file__).parents[2]
 KEY: Final = "bench-key"
@@ -33,15 +34,24 @@ class Server:
 
 
 class Rig:
-    """Starts processes; everything that was started ends with the `with` block."""
+    """Starts processes; everything that was started ends with the `with` block.
+
+    Attributes:
+        on_cluster: Our log is on a cluster of three nodes; the queue, and what others use, is on a server beside it.
+    """
+
+    on_cluster = False
 
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="midstream-bench-"))
         self._processes: list[subprocess.Popen[bytes]] = []
         self._valkey = ValkeyProcess(self._folder, {"appendfsync": "everysec"})
+        self._cluster = ClusterProcesses(self._folder) if self.on_cluster else None
 
     def __enter__(self) -> Self:
         self._valkey.start()
+        if self._cluster is not None:
+            self._cluster.start()
         return self
 
     def __exit__(
@@ -60,6 +70,8 @@ class Rig:
             if process.stdout is not None:
                 process.stdout.close()
         self._valkey.kill()
+        if self._cluster is not None:
+            self._cluster.kill()
         if kind is not None:
             for log in sorted(self._folder.glob("*.log")):
                 sys.stderr.write(f"--- {log.name}\n{log.read_text()[-2000:]}\n")
@@ -72,7 +84,9 @@ class Rig:
 
     @property
     def redis_pid(self) -> int:
-        """The server's process."""
+        """The process of the server, or of the node that holds our streams."""
+        if self._cluster is not None:
+            return self._cluster.owner(ClusterKeys("ms").near(f"{TENANT}/").due).pid
         return self._valkey.pid
 
     def front(self, **settings: object) -> Server:
@@ -150,8 +164,11 @@ class Rig:
         return Server(process.pid, port)
 
     def _settings(self, settings: Mapping[str, object]) -> dict[str, str]:
+        cluster = self._cluster
+        log = {"MIDSTREAM_QUEUE_REDIS_URL": self.redis_url} if cluster else {}
         return {
-            "MIDSTREAM_REDIS_URL": self.redis_url,
+            **log,
+            "MIDSTREAM_REDIS_URL": cluster.url if cluster else self.redis_url,
             "MIDSTREAM_API_KEYS": f"{KEY}:{TENANT}",
             **{f"MIDSTREAM_{name.upper()}": str(value) for name, value in settings.items()},
         }

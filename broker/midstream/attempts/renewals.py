@@ -149,7 +149,7 @@ class Renewals:
         while True:
             began_s = time.monotonic()
             self._due.clear()  # a call of `renew_now` during this round is for the next one
-            if await self._round(log):
+            if await self._round(log, began_s):
                 self.renewed_s, failures, self.failure = began_s, 0, ""
                 wait_s = self._interval_s
             else:
@@ -162,8 +162,11 @@ class Renewals:
             except TimeoutError:
                 pass
 
-    async def _round(self, log: Log) -> bool:
-        """Renew every lease once; return whether the server has answered for all of them."""
+    async def _round(self, log: Log, began_s: float) -> bool:
+        """Renew every lease once; return whether the server has answered for all of them.
+
+        Where a node of a cluster is away, its streams' leases are late, but this process is not.
+        """
         leases = self._held()
         if not leases:
             return True
@@ -190,6 +193,8 @@ class Renewals:
             self._report(to_report)
         if unanswered:
             self._failed(str(unanswered[0]))
+            if len(unanswered) < len(answers):
+                self.renewed_s = began_s
         return not unanswered
 
     def _failed(self, why: str) -> None:

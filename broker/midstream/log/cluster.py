@@ -104,7 +104,7 @@ class ClusterRedis(Redis):
             try:
                 return await self.nodes.client(place).execute_command(*words, **options)  # type: ignore[no-untyped-call]
             except AWAY:
-                self.nodes.is_stale = True
+                self.nodes.doubt(place)
                 raise
             except REFUSED as error:
                 self.nodes.note(error, place)
@@ -172,7 +172,8 @@ class ClusterRedis(Redis):
                     pipe.execute_command(*words, **options)
                 answers = await pipe.execute(raise_on_error=False)
         except (RedisError, OSError) as error:
-            self.nodes.is_stale = self.nodes.is_stale or not isinstance(error, REFUSED)
+            if not isinstance(error, REFUSED):
+                self.nodes.doubt(place)
             answers = [error if isinstance(error, RedisError) else RedisConnectionError(str(error))] * len(numbers)
         else:
             answers = answers[1::2] if is_asking else answers

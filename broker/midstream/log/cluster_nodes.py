@@ -39,6 +39,12 @@ class ClusterNodes:
         self._clients: dict[Place, Redis] = {}
         self._owners: list[Place | None] = [None] * SLOTS
         self._refreshing: asyncio.Task[None] | None = None
+        self._doubtful: Place | None = None
+
+    def doubt(self, place: Place) -> None:
+        """Note that a node does not answer: another one is asked first where the slots are."""
+        self.is_stale = True
+        self._doubtful = place
 
     def owner(self, slot: int) -> Place | None:
         """Return the node that holds a slot, as far as it is known."""
@@ -97,7 +103,8 @@ class ClusterNodes:
     async def _refresh(self) -> None:
         places = {place for place in self._owners if place} | set(self._address.places)
         why: Exception | None = None
-        for place in random.sample(sorted(places), len(places)):
+        in_random_order = random.sample(sorted(places), len(places))
+        for place in sorted(in_random_order, key=lambda place: place == self._doubtful):
             try:
                 async with asyncio.timeout(ASK_S):
                     rows: Any = await self.client(place).execute_command(b"CLUSTER SLOTS")  # type: ignore[no-untyped-call]
