@@ -14,8 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from scripts.benchmarks import nchan
 from midstream.log.cluster_keys import ClusterKeys
+from scripts.benchmarks import nchan
 from tests.servers import ClusterProcesses, ValkeyProcess, free_port
 
 ROOT: Final = Path(__file__).parents[2]

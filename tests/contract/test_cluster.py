@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -11,10 +12,20 @@ from redis.asyncio import Redis
 from redis.crc import key_slot
 
 from midstream.client.client import Midstream
+from midstream.log.changes import BEGINNING, Changes
 from midstream.log.cluster import ClusterRedis
 from midstream.log.cluster_keys import ClusterKeys
 from midstream.log.connect import connect
+from midstream.log.costs import Costs
+from midstream.log.entries import END, Entry, encode
+from midstream.log.facts import FactReader
+from midstream.log.keys import tenant_of
+from midstream.log.log import Log
+from midstream.log.outbox import EVERYBODY, Outbox, Outlet
 from midstream.log.registry import Registry
+from midstream.log.values import Ending, Fence, NewStream
+from midstream.log.whole import WholeStreams
+from midstream.money.prices import NANO
 from midstream.settings import Settings
 from midstream.testing.provider.script import Script
 from tests import inside
@@ -87,6 +98,47 @@ async def test_each_tenant_has_a_shard(on_cluster: Settings, cluster: ClusterRed
         assert all(shard.startswith("ms:{") for shard in shards)
         assert await Registry(cluster, "ms").live(10) == ([], 0)
     assert len({cluster.owner(shard.due) for shard in keys.shards}) == PRIMARIES
+
+
+async def test_what_reads_all_streams_reads_all_shards(cluster: ClusterRedis) -> None:
+    """Log/Shards: lists of ends, outboxes, facts, sums and scans; tenants may be on different nodes."""
+    names = [f"{tenant}/1" for tenant in TENANTS]
+    log, registry, box = Log(cluster, "ms"), Registry(cluster, "ms"), Outbox(cluster, "ms", 60_000, 100)
+    changes, facts = Changes(cluster, "ms"), FactReader(cluster, "ms")
+    await box.name("hook", [Outlet("hook", EVERYBODY)])
+    assert await box.outlets() == [Outlet("hook", EVERYBODY)]
+    for name in names:
+        new = NewStream(digest="d", tenant=tenant_of(name), model="m", ttl_s=60, request=b"{}", thread="talk")
+        await log.create(name, new, look_in_ms=0)
+    due = await registry.due(400, 10, 10_000)
+    assert (sorted(due.looks_ms), due.is_whole) == (sorted(names), True)
+    news = await changes.since(BEGINNING, 10)
+    assert (news.live, news.ended, news.is_complete) == (frozenset(names), [], True)
+    end = {"outcome": "failed", "error": {"code": "c", "message": "m"}, "cost": {"amount": "5", "currency": "EUR"}}
+    ending = Ending([encode(Entry(END, end))], "failed")
+    for name in names:
+        await log.seal(name, Fence.of_reaper(0), 0, ending)
+    news = await changes.since(news.position, 10)
+    assert (news.live, sorted(news.ended), news.is_complete) == (frozenset(), sorted(names), True)
+    assert (await changes.since(news.position, 10)).ended == []
+    assert [row and row.outcome for row in await facts.read(["acme/none", *names])] == [None, *["failed"] * len(names)]
+    sums = await Costs(cluster, "ms").day(
+        "tenant", "EUR", f"{datetime.fromtimestamp(news.now_ms / 1000, UTC):%Y-%m-%d}"
+    )
+    assert sums == dict.fromkeys(TENANTS, 5 * NANO)
+    assert sorted([name async for page in WholeStreams(cluster, "ms").names() for name in page]) == sorted(names)
+    taken: list[str] = []
+    for most in (3, 3):
+        _, boxes = await box.take({"hook": most}, 60_000, 120_000)
+        assert len(boxes["hook"].taken) <= most
+        assert boxes["hook"].waiting == len(names) - len(taken)
+        for each in boxes["hook"].taken:
+            assert await box.settle(each, "taken")
+            taken.append(each.stream_id)
+    assert sorted(taken) == sorted(names)
+    for name in names:
+        await log.delete(name, 60)
+    assert await log.states(names) == [None] * len(names)
 
 
 async def test_slots_move_under_load(on_cluster: Settings, cluster: ClusterRedis, provider: ProviderServer) -> None:

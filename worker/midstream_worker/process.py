@@ -170,8 +170,7 @@ class Process:
         await self._parts.sources.open_apps()
         for client, feed in self._feeds.items():
             feed.start()
-            for channel in self._controls[client]:
-                await feed.subscribe(channel)
+            await asyncio.gather(*map(feed.subscribe, self._controls[client]))
         self._leases.start()
         self._reaper.start()
         self._presence.start()

@@ -84,8 +84,7 @@ class LogLink:
                     await prove_disk(self._redis, self._fsync)
                 self._fsync.replicas = await replicas_to_wait_for(self._redis, must_wait=self.settings.durable_intent)
                 self._feed.start()
-                for shard in self.log.keys.shards:
-                    await self._feed.subscribe(shard.control)
+                await asyncio.gather(*(self._feed.subscribe(shard.control) for shard in self.log.keys.shards))
                 self.leases.start()
                 self._is_open = True
 
