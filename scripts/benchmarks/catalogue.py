@@ -13,6 +13,7 @@ from scripts.benchmarks.idle import IDLE
 from scripts.benchmarks.memory import MEMORY
 from scripts.benchmarks.never_reading import NEVER_READING
 from scripts.benchmarks.replay import REPLAY
+from scripts.benchmarks.rolling import ROLLING
 from scripts.benchmarks.storm import STORM
 from scripts.benchmarks.ttft import TTFT
 from scripts.benchmarks.watched import WATCHED
@@ -28,6 +29,7 @@ BENCHMARKS: Final[dict[str, Benchmark]] = {
         REPLAY,
         IDLE,
         STORM,
+        ROLLING,
         NEVER_READING,
         APPEND,
         MEMORY,

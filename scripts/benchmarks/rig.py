@@ -92,16 +92,27 @@ class Rig:
     def front(self, **settings: object) -> Server:
         """Start our broker, with API keys on."""
         port = free_port()
-        return self._serve("broker", ["midstream.cli", "broker", "--port", str(port)], port, self._settings(settings))
+        return self._serve(
+            f"broker{len(self._processes)}",
+            ["midstream.cli", "broker", "--port", str(port)],
+            port,
+            self._settings(settings),
+        )
 
     def worker(self, **settings: object) -> int:
         """Start our worker and return its process id once it takes jobs."""
-        process = self.spawn("worker", ["midstream_worker"], self._settings(settings))
-        log = self._folder / "worker.log"
+        name = f"worker{len(self._processes)}"
+        process = self.spawn(name, ["midstream_worker"], self._settings(settings))
+        log = self._folder / f"{name}.log"
         deadline = time.monotonic() + READY_S
         while "worker ready" not in log.read_text():
             _still_starting(process, "worker", deadline)
         return process.pid
+
+    def ended(self, pid: int, timeout_s: float) -> int:
+        """Wait until a process that was told to stop has ended, and return its status."""
+        (process,) = (each for each in self._processes if each.pid == pid)
+        return process.wait(timeout_s)
 
     def obvious(self, app: str, **environment: object) -> Server:
         """Start one of `obvious.py`'s apps under uvicorn, set up as our broker is: uvloop and httptools."""

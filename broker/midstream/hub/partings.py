@@ -12,7 +12,7 @@ STEP: Final = 20
 """Tails and waits that are parted from at a time."""
 SLOWEST_PER_S: Final = 500
 """A process that has few tails parts from so many a second, and has stopped the sooner."""
-RETRY_SHARES: Final = (0.2, 0.8)
+RETRY_SHARES: Final = (0.1, 0.5)
 """Between these shares of the usual delay is that after which a tail comes back: the partings are spread already."""
 LATECOMERS_S: Final = 0.05
 """How often it is looked for tails and waits that got in late."""
