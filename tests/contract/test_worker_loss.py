@@ -1,6 +1,7 @@
 """Workers that drain, are lost or are fenced, and what the next attempt makes of it. I3, I4, I6."""
 
 import asyncio
+import json
 import time
 from contextlib import aclosing
 from typing import Any
@@ -16,9 +17,11 @@ from midstream.log.keys import Keys
 from midstream.log.log import Log
 from midstream.log.values import Notes
 from midstream.settings import Settings
-from midstream.testing.provider.script import Script
+from midstream.testing.provider.script import Script, directive
+from midstream_worker.producers import Producers
 from tests import inside
 from tests.contract.lost_workers import LOST_LEASE_MS, claim_and_vanish
+from tests.contract.new_streams import create
 from tests.contract.worker_runs import MODELS, client_alone, client_of, paid_by, read, start
 from tests.provider.client import ProviderServer
 
@@ -135,6 +138,23 @@ async def test_a_draining_worker_lets_finish_what_can(settings: Settings) -> Non
             await has_text(client, stream_id)
         got = await read(client, stream_id)
     assert (got.end, got.joined("text")) == (("completed", None), LONG.text())
+
+
+async def test_a_stream_that_is_claimed_during_a_drain_is_let_finish_too(settings: Settings, redis: Redis) -> None:
+    """Drain/Handover: a poll of the queue, or a claim, may have been under way when the worker was told to stop."""
+    first, late = Script(words=5, delay_ms=10), Script(words=30, delay_ms=10)
+    async with client_alone(settings) as client, inside.worker(settings) as worker:
+        producers: Producers = vars(worker)["_producers"]
+        first_id = await start(client, first, ANTHROPIC)
+        await has_text(client, first_id)
+        draining = asyncio.create_task(producers.drain(10.0))
+        await asyncio.sleep(0)
+        request = json.dumps({"model": ANTHROPIC, "input": directive(late)}).encode()
+        await create(Log(redis, "ms"), "late", tenant="default", model=ANTHROPIC, request=request)
+        await producers.take("late")
+        await draining
+        outcomes = [(await client.state(each))["outcome"] for each in (first_id, "late")]
+    assert outcomes == ["completed", "completed"]
 
 
 async def test_a_producer_that_lost_its_lease_stops_and_writes_nothing_more(

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import httpx2
 import orjson
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -34,7 +35,7 @@ async def post(rig: Rig, trial: Trial, **more: Any) -> None:
             url = f"{rig.random.choice(rig.urls)}/v1/streams"
             try:
                 answer = await rig.http.post(url, json=trial.case.body(**more), headers=headers)
-            except OSError:
+            except httpx2.TransportError:
                 answer = None
             if answer is not None and answer.status_code in (200, 201):
                 trial.stream_id = answer.json()["id"]

@@ -10,6 +10,7 @@ times it out, never runs it twice, and has no running job that its polling could
 import asyncio
 import contextlib
 import logging
+from collections.abc import Iterable
 from typing import Any, Final
 
 from arq import Retry
@@ -110,13 +111,10 @@ class Pickup(Worker):
                 self._producers.leases.cancel(message[len(b"cancel ") :].decode())
 
     async def close(self) -> None:
-        """Let claims that are under way finish, then drain and close everything."""
-        tasks = [*self.tasks.values(), *self._claims, *filter(None, (self._woken, self._removing))]
-        if tasks:
-            await asyncio.wait(tasks, timeout=CLAIMS_S)
-        for task in tasks:
-            task.cancel()  # Redis is away: a stream claimed in vain is queued again when its lease runs out
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """Let a poll and claims that are under way finish, then drain and close everything."""
+        await _finished([self._woken] if self._woken else [])
+        await _finished([*self.tasks.values(), *self._claims])  # only now: the poll may have added some
+        await _finished([self._removing] if self._removing else [])
         with contextlib.suppress(RedisError, OSError, TimeoutError):
             async with asyncio.timeout(CLAIMS_S):
                 await self.pool.delete(self.health_check_key)
@@ -203,6 +201,16 @@ class Pickup(Worker):
                 logger.exception("the queue could not be polled")  # unexpected, but no reason to stop polling
         if not self._again:
             self._take_up_announced()
+
+
+async def _finished(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Wait for tasks, and cancel them where Redis is away: what they claimed is queued again after its lease."""
+    under_way = [*tasks]
+    if under_way:
+        await asyncio.wait(under_way, timeout=CLAIMS_S)
+    for task in under_way:
+        task.cancel()
+    await asyncio.gather(*under_way, return_exceptions=True)
 
 
 def arq_redis(pool: Any, keys: Keys) -> ArqRedis:

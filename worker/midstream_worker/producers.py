@@ -83,7 +83,10 @@ class Producers:
         """
         if self._running:
             logger.info("draining %d generations for up to %g s", len(self._running), drain_s)
-            await asyncio.wait(self._running, timeout=drain_s)
+            until_s = time.monotonic() + drain_s
+            # Again and again: a stream may be claimed late, by a poll of the queue that was under way at the stop.
+            while self._running and (left_s := until_s - time.monotonic()) > 0:
+                await asyncio.wait(self._running, timeout=left_s)
         for generation in self._running.values():
             generation.stop(Stop.DRAINED)
         if self._running:
