@@ -1,6 +1,7 @@
 """The hub on a real server: gaps, rewritten logs, slow sinks, eviction. PROTOCOL: Reading."""
 
 import asyncio
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -186,6 +187,33 @@ async def test_what_comes_together_leaves_in_one_write(hub: Hub, producer: Produ
     await book.until(4)
     assert len(book.chunks) == written + 1
     tail.close()
+
+
+async def test_a_crowd_of_tails_does_not_move_in_one_turn(hub: Hub, producer: Producer, redis: Redis) -> None:
+    """Read/Together."""
+    producers = [producer, *(Producer(producer.log) for _ in range(3))]
+    books = []
+    for each in producers:
+        if each is not producer:
+            await each.begin()
+        books += [(await join(hub, each.id))[0] for _ in range(50)]
+    await asyncio.gather(*(book.until(1) for book in books))
+    written = [sum(len(book.chunks) for book in books)]
+
+    async def watch() -> None:
+        while written[-1] < written[0] + len(books):
+            await asyncio.sleep(0)
+            written.append(sum(len(book.chunks) for book in books))
+
+    watching = asyncio.create_task(watch())
+    async with redis.pipeline(transaction=True) as pipe:  # one answer to one read
+        for each in producers:
+            pipe.publish(each.log.keys.channel(each.id), b"%d-1\xfftx" % (each.tail + 1))
+        await pipe.execute()
+    await asyncio.wait_for(watching, 5)
+    assert max(later - earlier for earlier, later in pairwise(written)) == 100  # those of two streams
+    for each in producers[1:]:
+        await each.log.delete(each.id, 0)
 
 
 async def test_a_deletion_comes_after_what_was_written_before_it(hub: Hub, producer: Producer, redis: Redis) -> None:

@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 from midstream.hub.follower import Follower
 from midstream.hub.lagging import DEFAULT_LIMIT_BYTES, Lagging
 from midstream.hub.log_sync import Phase
+from midstream.hub.moved import Moved
 from midstream.hub.partings import part_from_all
 from midstream.hub.resting import REST_S, Resting
 from midstream.hub.tail import Tail
@@ -67,6 +68,7 @@ class Hub:
         self._log = log
         self._window = Window(window_bytes)
         self._resting = Resting(self._window)
+        self._moved = Moved()
         self.lagging = Lagging(unsent_bytes)
         self._redis = redis
         self._silence_s = heartbeat_ms / 1000
@@ -252,7 +254,6 @@ class Hub:
 
     def _deliver(self, messages: list[tuple[str, bytes]]) -> None:
         """Let each follower take what has come, then move its tails: what came together leaves in one write."""
-        moved: dict[Follower, None] = {}
         for channel, message in messages:
             follower = self._followers.get(channel)
             if follower is None:
@@ -266,9 +267,8 @@ class Hub:
                 follower.sync.mark_stale()  # its first entry is another one now
             elif follower.offer(parse_publication(message)):
                 self.deliveries += len(follower.tails)
-                moved[follower] = None
-        for follower in moved:
-            follower.pump()
+                self._moved.add(follower)
+        self._moved.pump()
 
     def _regained(self) -> None:
         """The feed was away: publications may have been missed."""
