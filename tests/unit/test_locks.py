@@ -88,7 +88,7 @@ def is_pin(pin: Requirement, version: str) -> bool:
     return pin.specifier.contains(version, prereleases=True)
 
 
-@pytest.mark.parametrize("lock", [*LOCKS, "build", "publish", "audit", "chart", "local-model"])
+@pytest.mark.parametrize("lock", [*LOCKS, "build", "publish", "audit", "chart", "site", "local-model"])
 def test_every_line_of_a_lock_is_a_pin_with_hashes(lock: str) -> None:
     text = (ROOT / "requirements" / f"{lock}.txt").read_text()
     rest = PIN.sub("", re.sub(r"^#.*\n", "", text, flags=re.MULTILINE))
