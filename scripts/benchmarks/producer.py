@@ -19,11 +19,14 @@ import hiredis
 
 from midstream.lifecycle.ending import end_entry
 from midstream.log.calls import SOURCES, Append
+from midstream.log.cluster_keys import ClusterKeys
+from midstream.log.cluster_words import own_source
 from midstream.log.connect import connect
 from midstream.log.entries import encode
 from midstream.log.keys import UNNAMED_TENANT, Keys, id_of, new_id, stream_name
 from midstream.log.log import Log
 from midstream.log.values import Ending, Fence, NewStream
+from midstream.redis_address import ClusterAddress
 from scripts.benchmarks.load import STAMP_DIGITS
 from scripts.benchmarks.nchan import Publisher
 from scripts.benchmarks.pipeline import Pipeline
@@ -54,7 +57,13 @@ class Producer:
     """The producer's process, as a benchmark sees it."""
 
     def __init__(self, rig: Rig, kind: str, streams: int, size: int = 32, url: str = "") -> None:
-        arguments = ["scripts.benchmarks.producer", url or rig.redis_url, kind, str(streams), str(size)]
+        arguments = [
+            "scripts.benchmarks.producer",
+            url or (rig.redis_url if kind == XADD else rig.log_url),
+            kind,
+            str(streams),
+            str(size),
+        ]
         self._process: Popen[bytes] = rig.spawn("producer", arguments, {}, piped=True)
         self.streams: list[str] = json.loads(self._answer())
 
@@ -92,14 +101,15 @@ class Producer:
 class _Redis(Pipeline):
     """Appends by the log's script, or by bare XADDs; what is the same in each command is packed once."""
 
-    def __init__(self, url: str, claimed: dict[str, tuple[Fence, int]] | None) -> None:
+    def __init__(self, url: str, claimed: dict[str, tuple[Fence, int]] | None, *, is_of_cluster: bool) -> None:
         super().__init__(url)
         self._replies = hiredis.Reader()
         self._packed: dict[str, tuple[bytes, bytes]] = {}
         self._claimed = claimed
-        self._keys = Keys(PREFIX)
-        self._sha = hashlib.sha1(APPEND.encode(), usedforsecurity=False).hexdigest()
-        self.send([hiredis.pack_command(("SCRIPT", "LOAD", APPEND))])  # type: ignore[arg-type]
+        self._keys = ClusterKeys(PREFIX) if is_of_cluster else Keys(PREFIX)
+        source = own_source(APPEND) if is_of_cluster else APPEND
+        self._sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+        self.send([hiredis.pack_command(("SCRIPT", "LOAD", source))])  # type: ignore[arg-type]
         self.take_answers(0)
 
     def command(self, stream: str, offset: int, text: bytes) -> bytes:
@@ -189,6 +199,17 @@ def _packed(word: str | bytes | int) -> bytes:
     return b"$%d\r\n%b\r\n" % (len(word), word)
 
 
+async def _server_url(url: str, stream: str) -> str:
+    """Return the URL of the node that holds the streams, which are one tenant's; the URL itself is that of a server."""
+    if ClusterAddress.of(url) is None:
+        return url
+    redis: Any = connect(url, 30.0, 1)
+    await redis.ping()
+    host, port = redis.owner(ClusterKeys(PREFIX).state(stream))
+    await redis.aclose()
+    return f"redis://{host}:{port}"
+
+
 async def _claimed(url: str, streams: int, tenant: str) -> dict[str, tuple[Fence, int]]:
     redis = connect(url, 30.0, 4)
     log = Log(redis, PREFIX)
@@ -221,7 +242,9 @@ def main(url: str, kind: str, streams: str, size: str) -> None:
     tails = {stream: tail for stream, (_, tail) in (claimed or {}).items()} or {
         new_id(): 0 for _ in range(int(streams))
     }
-    appender = _Appender(Publisher(url) if kind == NCHAN else _Redis(url, claimed), tails, int(size))
+    server_url = asyncio.run(_server_url(url, next(iter(tails))))
+    redis = None if kind == NCHAN else _Redis(server_url, claimed, is_of_cluster=server_url != url)
+    appender = _Appender(redis or Publisher(url), tails, int(size))
     if claimed is None:
         appender.append(1, 0)  # what `start` is on a log of ours
     print(json.dumps(list(map(id_of, tails))), flush=True)

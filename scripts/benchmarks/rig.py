@@ -83,6 +83,11 @@ class Rig:
         return self._valkey.url
 
     @property
+    def log_url(self) -> str:
+        """The URL of our log."""
+        return self._cluster.url if self._cluster else self._valkey.url
+
+    @property
     def redis_pid(self) -> int:
         """The process of the server, or of the node that holds our streams."""
         if self._cluster is not None:
@@ -175,11 +180,9 @@ class Rig:
         return Server(process.pid, port)
 
     def _settings(self, settings: Mapping[str, object]) -> dict[str, str]:
-        cluster = self._cluster
-        log = {"MIDSTREAM_QUEUE_REDIS_URL": self.redis_url} if cluster else {}
         return {
-            **log,
-            "MIDSTREAM_REDIS_URL": cluster.url if cluster else self.redis_url,
+            "MIDSTREAM_QUEUE_REDIS_URL": self.redis_url if self._cluster else "",
+            "MIDSTREAM_REDIS_URL": self.log_url,
             "MIDSTREAM_API_KEYS": f"{KEY}:{TENANT}",
             **{f"MIDSTREAM_{name.upper()}": str(value) for name, value in settings.items()},
         }
