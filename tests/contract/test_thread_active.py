@@ -17,6 +17,7 @@ from midstream.log.log import Log
 from midstream.log.values import NewStream
 from midstream.settings import Settings
 from tests.contract.access_calls import ADMIN, served
+from tests.contract.ws_talk import dial
 
 LONG = {"words": 900, "delay_ms": 20}
 SHORT = {"words": 3, "delay_ms": 1}
@@ -54,7 +55,7 @@ async def end(client: httpx2.AsyncClient, stream_id: str) -> dict[str, Any]:
 
 
 async def test_a_start_joins_the_active_stream_or_is_rejected(client: httpx2.AsyncClient) -> None:
-    """Threads/Active, Create/Idempotent: a repeat finds its own stream, whatever else is active."""
+    """Threads/Active, Ws/Messages, Create/Idempotent: a repeat finds its own stream, whatever else is active."""
     own = await started(client, "reject", key="k")
     await end(client, own)
     active = await started(client, params=LONG)
@@ -64,6 +65,13 @@ async def test_a_start_joins_the_active_stream_or_is_rejected(client: httpx2.Asy
     rejected = await start(client, "reject")
     assert (rejected.status_code, rejected.json()["code"]) == (409, "thread_active")
     assert rejected.json()["stream_id"] == active
+    async with dial(client, additional_headers=ADMIN) as talk:
+        for if_active in ("reject", "join"):
+            request = {"model": "demo/count", "input": "x", "thread": "t", "if_active": if_active}
+            await talk.say(type="start", request=request, tail=False)
+        refused, answer = await talk.hear("error"), await talk.hear("started")
+        assert (refused["code"], refused["stream_id"]) == ("thread_active", active)
+        assert (answer["id"], answer["created"]) == (active, False)
     again = await start(client, "reject", key="k")
     assert (again.status_code, again.json()["id"]) == (200, own)
     assert (await start(client, "reject", thread=None)).json()["code"] == "bad_request"

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from midstream.lifecycle.verdict import Requeue, Seal, Verdict, Wait, judge, look_again_ms
+from midstream.lifecycle.verdict import LetStart, Requeue, Seal, Verdict, Wait, judge, look_again_ms
 from midstream.log.state import State
 from midstream.settings import Settings
 
@@ -20,6 +20,11 @@ TABLE: dict[str, tuple[State, Verdict | str]] = {
     "queued again, too long, counted from when": (
         replace(QUEUED, epoch=1, intent=1, created_ms=1, queued_ms=NOW_MS - 1),
         Requeue(),
+    ),
+    "it waits in its thread": (replace(QUEUED, waits="queue", queued_ms=NOW_MS - 120_000), LetStart()),
+    "it waits in its thread for too long": (
+        replace(QUEUED, waits="cancel", queued_ms=NOW_MS - round(SETTINGS.longest_life_s * 1000)),
+        "failed queue_timeout",
     ),
     "its lease holds": (replace(LOST, lease_until_ms=NOW_MS + 500), Wait(501)),
     "its lease ends now": (replace(LOST, lease_until_ms=NOW_MS), Requeue()),

@@ -107,7 +107,8 @@ class Midstream:
             model: `provider/name`; None means the broker's default model.
             idempotency_key: A second start with the same key finds the stream and is not paid again. None means a
                 random key, so that the retries of this call are not paid again.
-            fields: Further fields of `POST /v1/streams`: params, chunking, on_worker_loss, thread, metadata, ttl_s.
+            fields: Further fields of `POST /v1/streams`: params, chunking, on_worker_loss, thread, if_active,
+                metadata, ttl_s.
 
         Raises:
             MidstreamError: The broker refuses, or cannot be reached.
