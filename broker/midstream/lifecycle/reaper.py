@@ -44,8 +44,9 @@ logger = logging.getLogger(__name__)
 
 SHORTEST_REST_S: Final = 0.2
 """The rest between two questions for what is due."""
-LONGEST_REST_S: Final = 0.5
-"""The rest while nothing is due. A stream that is created meanwhile is not due before the rest is over."""
+LONGEST_REST_S: Final = 1.25
+"""The rest while nothing is due. A stream that is created meanwhile is not due before the rest is over, and none is
+handed to another reaper, which might die, before it is due."""
 AGAIN_MS: Final = 400
 """A stream that one reaper was handed is handed to another after this long, should the first have died."""
 PAGE: Final = 250
@@ -90,7 +91,7 @@ class Reaper:
         self._tracing = tracing
         self._lease_s = settings.lease_ms / 1000
         self._furthest_ms = max(FURTHEST_MS, 2 * settings.lease_ms)
-        self._longest_rest_s = max(SHORTEST_REST_S, min(LONGEST_REST_S, look_again_ms(settings) / 10_000))
+        self._longest_rest_s = max(SHORTEST_REST_S, min(LONGEST_REST_S, look_again_ms(settings) / 4_000))
         self._rest_s = SHORTEST_REST_S
         self._task: asyncio.Task[None] | None = None
         self._answered_s = 0.0
