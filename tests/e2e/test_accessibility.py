@@ -1,5 +1,6 @@
 """The pages' accessibility by axe's rules for WCAG 2.2 AA, in both colour schemes."""
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -7,6 +8,7 @@ import httpx2
 import pytest
 from playwright.async_api import Page, expect
 
+from midstream.attempts.delta import Delta, Reasoning, Text, ToolCall
 from midstream.settings import Settings
 from tests import inside
 from tests.e2e.chat_page import ask, outcome
@@ -69,12 +71,57 @@ async def _look_at_the_console(tabs: "Tabs", client: httpx2.AsyncClient) -> None
     await page.close()
 
 
+MARKDOWN = """## A heading
+
+Text with `code`, **marks** and [a link](https://example.org/).
+
+| a | b |
+|---|--:|
+| 1 | 2 |
+
+```python
+def f(x: int) -> str:  # a comment
+    return "text" + str(1.5)
+```
+"""
+
+
+async def rich(messages: list[dict[str, Any]], params: dict[str, Any]) -> AsyncIterator[Delta]:
+    """Answer with all that the page shows in a way of its own; the second time fail."""
+    yield Reasoning("First I think.")
+    yield ToolCall("call_1", "weather", '{"city": "Zürich"}')
+    yield Text(MARKDOWN)
+    if len(messages) > 1:
+        raise RuntimeError(str(params))
+
+
 async def test_the_chat_has_no_barriers(tabs: "Tabs", settings: Settings) -> None:
     installed(FOLDER)
-    async with inside.worker(settings), inside.broker(settings) as client:
+    apps = {"rich": f"{__name__}:rich"}
+    ours = settings.model_copy(update={"apps": apps, "default_model": "app/rich"})
+    async with inside.worker(ours), inside.broker(ours) as client:
         page = await tabs.open(f"http://localhost:{client.base_url.port}/")
         assert await faults(page) == []
         await ask(page, "one two three")
         await expect(outcome(page)).to_contain_text("Completed")
-        assert await faults(page) == []
-        await page.close()
+        await expect(page.locator(".hljs-keyword").first).to_be_visible()
+        await ask(page, "four")
+        await expect(outcome(page)).to_contain_text("Failed")
+        await (
+            page.get_by_role("article", name="Answer")
+            .first.locator("details")
+            .evaluate_all("(all) => all.forEach((each) => (each.open = true))")
+        )
+        assert await faults(page) == [], "wide"
+        await page.set_viewport_size({"width": 390, "height": 844})
+        assert await faults(page) == [], "narrow"
+        await page.get_by_role("button", name="Conversations").click()
+        await expect(page.get_by_role("navigation").get_by_role("link")).to_be_focused()
+        assert await faults(page) == [], "with the drawer"
+        await page.keyboard.press("Escape")
+        await expect(page.get_by_role("button", name="Conversations")).to_be_focused()
+        await page.get_by_role("button", name="Edit message").last.focus()
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_label("New words")).to_be_focused()
+        assert await faults(page) == [], "with a field"
+        await tabs.close()

@@ -24,7 +24,7 @@ export function outcomeTitle(outcome) {
 }
 
 /** After a frame that took so many ms to show, the page is left to its reader for as many more, times this. */
-const REST = 1;
+const REST = 3;
 
 /**
  * An answer's element. Entries are queued, and appended once per animation frame, so that nothing on the page is rendered
@@ -201,9 +201,11 @@ function verdict(outcome, title, { code, message, incomplete }) {
   return box;
 }
 
+/** What is not for every reader: folded, with its kind and its name. */
 function block(label, name, code) {
-  const caption = element("figcaption", {}, element("span", {}, label), name && ` ${name}`);
-  return element("figure", { className: "block" }, caption, element("pre", { tabIndex: 0 }, code));
+  const summary = element("summary", {}, element("span", {}, label), name && ` ${name}`);
+  const figure = element("figure", {}, element("pre", { tabIndex: 0 }, code));
+  return element("details", { className: "block" }, summary, figure);
 }
 
 /** Joins neighbouring pieces of text, so that a long replay makes few nodes. */

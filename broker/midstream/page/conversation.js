@@ -76,5 +76,5 @@ export function clear() {
 
 export function toEnd() {
   isAtEnd = true;
-  scroller.scrollTop = scroller.scrollHeight;
+  scroller.scrollTop = 1e9; // to ask for the height would compute the layout once more
 }
