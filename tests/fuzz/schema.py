@@ -25,6 +25,9 @@ CHECKS: Final = (
     "response_schema_conformance",
 )
 ENDED, EXTERNAL, RUNNING, SPARE = 20, 10, 2, 100
+THREADS: Final = ["plain", "with space", "a/b", "a/events", "ünï", "100%", "..", "a?b#c"]
+SPARE_THREADS: Final = [f"spare {number}" for number in range(20)]
+TURNS: Final = 2
 SETTINGS: Final[dict[str, object]] = {
     "lease_ms": 600_000,  # an external producer's stream stays open
     "max_wait_s": 0.2,
@@ -63,6 +66,9 @@ async def there(system: System) -> dict[str, list[str] | str]:
         answer = await system.http.post("/v1/streams", json={"producer": "external"}, headers=headers)
         assert answer.status_code == 201, answer.text
         external.append(answer.json()["id"])
+    for name in (*THREADS, *SPARE_THREADS):
+        for _ in range(TURNS):
+            await system.post(model="demo/count", input="x", thread=name, params={"words": 5})
     outlets = (await system.http.get("/v1/operate/outlets")).json()["data"]
     ids = [*ended[:ENDED], *running, *external[:EXTERNAL]]
     return {
@@ -71,6 +77,8 @@ async def there(system: System) -> dict[str, list[str] | str]:
         "response_id": [f"resp_{each}" for each in ids],
         "tenant": ["acme"],
         "outlet": [each["name"] for each in outlets],
+        "thread": THREADS,
+        "spare_thread": SPARE_THREADS,
         "owner": OWNER,
     }
 
