@@ -143,7 +143,7 @@ async def test_what_reads_all_streams_reads_all_shards(cluster: ClusterRedis) ->
 
 async def test_slots_move_under_load(on_cluster: Settings, cluster: ClusterRedis, provider: ProviderServer) -> None:
     """Log/Moved: keys go one by one to another node, and on at once, while a stream of theirs is written and read."""
-    script = Script(words=150, delay_ms=20)
+    script = Script(words=100, delay_ms=30)
     slot = key_slot(ClusterKeys("ms").near("acme/x").due.encode())
     async with asyncio.timeout(TIMEOUT_S), clients_of(on_cluster) as (client, *_):
         running = await start(client, script, thread="talk")
@@ -205,7 +205,7 @@ async def test_a_killed_primary_is_an_outage(
     on_cluster: Settings, cluster: ClusterRedis, processes: ClusterProcesses, provider: ProviderServer
 ) -> None:
     """Log/Moved, Log/Failover: the replica takes the slots, and its streams go on; those of other nodes never stop."""
-    script = Script(words=150, delay_ms=20)
+    script = Script(words=70, delay_ms=40)
     keys = ClusterKeys("ms")
     first = ("127.0.0.1", processes.nodes[0].port)
     at_first = [cluster.owner(keys.near(f"{tenant}/x").due) == first for tenant in TENANTS]
