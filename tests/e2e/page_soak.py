@@ -88,7 +88,11 @@ class Soak:
         return True
 
     async def seen(self) -> list[list[str]]:
-        """Return what each page shows."""
+        """Return what each page shows, with all that came before what it shows at first."""
+        for page in self.pages.values():
+            while await page.locator("#earlier").is_visible():
+                await page.locator("#earlier").click()
+                await asyncio.sleep(1)
         return [await page.locator(".turn article").evaluate_all(TEXTS) for page in self.pages.values()]
 
     async def logged(self) -> list[str]:
