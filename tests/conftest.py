@@ -56,24 +56,19 @@ def pytest_collection_finish() -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest tests and with those of tests/e2e, some in each process: short tests end a run evenly.
+    """Begin with the longest tests, some in each process, so that the others run beside them.
 
     xdist cuts the list into one piece for each process, from its beginning to its end, all of one length.
     """
     durations_s = [(item, mark.args[0]) for item in items if (mark := item.get_closest_marker("slow_start"))]
-    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     slow = [item for item, _ in sorted(durations_s, key=lambda pair: -pair[1])]
-    long = [item for item in items if item.nodeid.startswith("tests/e2e/") and item not in slow]
-    modules = [[*module] for _, module in itertools.groupby(long, key=lambda item: item.path)]
-    shares: list[list[pytest.Item]] = [[] for _ in range(processes)]
-    for module in sorted(modules, key=len, reverse=True):
-        min(shares, key=len).extend(module)  # a module's tests share what it starts
-    others = iter([item for item in items if item not in slow and item not in long])
+    others = iter([item for item in items if item not in slow])
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     length = len(items)
     items.clear()
     for number in range(processes):
         end = len(items) + (length - len(items)) // (processes - number)
-        items += slow[number::processes] + shares[number]
+        items += slow[number::processes]
         items += itertools.islice(others, max(0, end - len(items)))
     items += others
 
