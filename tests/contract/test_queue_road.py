@@ -86,6 +86,19 @@ async def test_a_slip_takes_the_place_of_that_of_the_attempt_before(queue: Any) 
     assert await keys(queue) == {b"ms:queue", b"arq:job:many.2", b"arq:job:one.2"}
 
 
+async def test_a_reaper_removes_the_slip_of_a_stream_that_it_ends(
+    settings: Settings, redis: Any, provider: ProviderServer
+) -> None:
+    """Queue/Replaced: no worker has taken it."""
+    async with client_alone(paid_by(provider.url, settings, queue_timeout_s=0.2)) as client:
+        stream_id = await start(client, QUICK)
+        assert await redis.zcard("ms:queue") == 1
+        assert (await read(client, stream_id)).end == ("failed", "queue_timeout")
+        async with asyncio.timeout(5):
+            while await redis.exists("ms:queue"):
+                await asyncio.sleep(0.01)
+
+
 async def test_an_absent_queue_delays_only_what_waits_in_it(
     apart: Settings, queue_server: ValkeyProcess, provider: ProviderServer
 ) -> None:

@@ -1,4 +1,4 @@
-"""Writes the slips of streams that a reaper queues again, beside the reaper's looks.
+"""Writes the slips of streams that a reaper queues again, and removes those of streams that it ends, beside its looks.
 
 The queue may be on a server of its own, and that may be away. So a reaper never waits for it: the ends of other streams
 would be late, and the reaper would take its own wait for a silence of the log (PROTOCOL: Queue/Road).
@@ -23,7 +23,7 @@ MOST: Final = 10_000
 
 
 class LostSlips:
-    """The slips that one reaper has to write.
+    """The slips that one reaper has to write, and to remove.
 
     A stream's next look is planned once its slip is written, so that another reaper is soon handed the stream if this
     process dies before. It is planned as well if the queue does not answer: the slip is then tried again at that look.
@@ -35,6 +35,7 @@ class LostSlips:
         self._epochs: dict[str, int] = {}
         self._looks_ms: dict[str, int] = {}
         self._under_way: dict[str, int] = {}
+        self._over: dict[str, int] = {}
         self._come = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -56,10 +57,21 @@ class LostSlips:
             self._looks_ms |= dict.fromkeys(new, look_ms)
             self._come.set()
 
+    def remove(self, epochs: Mapping[str, int]) -> None:
+        """Have the slips removed of streams that have ended, whose last attempts had these epochs.
+
+        There is one where no worker took the stream, or where a worker died before it removed it. If the queue does not
+        answer the slip stays: a worker takes it, and finds it to be of no use.
+        """
+        if len(self._over) < MOST:
+            self._over |= epochs
+            self._come.set()
+
     async def _run(self) -> None:
         while True:
             await self._come.wait()
             self._come.clear()
+            await self._remove()
             self._under_way, self._epochs = self._epochs, {}
             looks_ms, self._looks_ms = self._looks_ms, {}
             try:
@@ -69,6 +81,14 @@ class LostSlips:
                 logger.warning("reaper: %s", error)  # the log is away: each stream is soon handed out again
             finally:
                 self._under_way = {}
+
+    async def _remove(self) -> None:
+        rows, self._over = [*self._over.items()], {}
+        try:
+            for start in range(0, len(rows), AT_ONCE):
+                await self._slips.drop_many(dict(rows[start : start + AT_ONCE]))
+        except LogUnavailable as error:
+            logger.warning("reaper: slips of %d streams that have ended stay: %s", len(rows), error)
 
     async def _write(self) -> None:
         rows = [*self._under_way.items()]

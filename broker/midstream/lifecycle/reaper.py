@@ -232,7 +232,9 @@ class Reaper:
             ids_by_cause.setdefault(f"{seal.outcome} ({seal.code or 'asked for'})", []).append(stream_id)
         for cause, stream_ids in ids_by_cause.items():  # a line for each of thousands takes longer than sealing them
             logger.warning("sealed as %s: %s", cause, " ".join(stream_ids))
-        for stream_id in _done(await self._log.many.seal(endings)):
+        sealed = _done(await self._log.many.seal(endings))
+        self._lost_slips.remove({stream_id: to_seal[stream_id][0].epoch for stream_id in sealed})
+        for stream_id in sealed:
             state, seal = to_seal[stream_id]
             verdict = seal.code or seal.outcome
             counters.count("reaper_verdicts", verdict)

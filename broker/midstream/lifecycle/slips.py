@@ -92,9 +92,14 @@ class Slips:
 
     async def drop(self, stream_id: str, epoch: int) -> None:
         """Remove all that the queue holds of a stream whose last attempt has this epoch. Raises as `write`."""
+        await self.drop_many({stream_id: epoch})
+
+    async def drop_many(self, epochs: Mapping[str, int]) -> None:
+        """Do as `drop` for many streams with their epochs, in one round trip. Raises as `write`."""
         async with self._redis.pipeline(transaction=False) as pipe:
-            for number in range(epoch + 1):
-                self._remove(pipe, stream_id, number)
+            for stream_id, epoch in epochs.items():
+                for number in range(epoch + 1):
+                    self._remove(pipe, stream_id, number)
             await execute(pipe)
 
     async def remove(self, job_ids: Sequence[str]) -> None:
