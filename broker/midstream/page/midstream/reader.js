@@ -22,7 +22,7 @@ export function mergesAfter(offset, { type, first }) {
  *   taken before, or read the "gap" before it;
  * - `move(item)`: the item is taken.
  */
-export class Reader {
+class Reader {
   #url;
   #cursor;
   #headers;
@@ -169,15 +169,44 @@ function addressOf(url, follow) {
   return query ? `${url}${url.includes("?") ? "&" : "?"}${query}` : url;
 }
 
+/** What a page holds of a reader that connects again until it is closed. */
+export class Follower {
+  #cursor;
+  #reader;
+
+  constructor(url, cursor, options) {
+    this.#cursor = cursor;
+    this.#reader = new Reader(url, cursor, options);
+  }
+
+  /** Offset of the last entry delivered, or the cursor of a thread's last event. */
+  get cursor() {
+    return this.#cursor.at;
+  }
+
+  /** Stops reading. What runs goes on. */
+  close() {
+    this.#reader.close();
+  }
+
+  /**
+   * Reads until the stream's end, or until `close()`: a thread has no end.
+   * @throws {Refused} The broker refuses: there is no key, no such stream or thread, or its past is gone.
+   */
+  follow() {
+    return this.#reader.follow();
+  }
+}
+
 /** Reads to the end, or until `signal`. Resolves with the last cursor. */
-export async function readUntil(signal, reader) {
+export async function readUntil(signal, follower) {
   signal?.throwIfAborted();
-  const close = () => reader.close();
+  const close = () => follower.close();
   signal?.addEventListener("abort", close, { once: true });
   try {
-    await reader.follow();
+    await follower.follow();
   } finally {
     signal?.removeEventListener("abort", close);
   }
-  return reader.cursor;
+  return follower.cursor;
 }

@@ -1,6 +1,6 @@
 /** A stream's entries, each once and in order. */
 
-import { Reader, mergesAfter, readUntil } from "./reader.js";
+import { Follower, mergesAfter, readUntil } from "./reader.js";
 
 /** The cursor of a stream: the offset of the last entry that was taken. */
 class OffsetCursor {
@@ -40,31 +40,9 @@ class OffsetCursor {
 }
 
 /** One live reader of one stream. */
-export class Tail {
-  #cursor;
-  #reader;
-
+export class Tail extends Follower {
   constructor(url, { after = 0, ...options }) {
-    this.#cursor = new OffsetCursor(after);
-    this.#reader = new Reader(url, this.#cursor, options);
-  }
-
-  /** Offset of the last entry delivered. */
-  get cursor() {
-    return this.#cursor.at;
-  }
-
-  /** Stops reading. The generation goes on. */
-  close() {
-    this.#reader.close();
-  }
-
-  /**
-   * Reads until the stream's end, or until `close()`.
-   * @throws {Refused} The broker refuses: there is no key, no such stream, or its past is gone.
-   */
-  follow() {
-    return this.#reader.follow();
+    super(url, new OffsetCursor(after), options);
   }
 }
 

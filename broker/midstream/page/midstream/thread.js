@@ -1,6 +1,6 @@
 /** The entries of all streams of a thread, each once and in order, and markers between the streams. */
 
-import { Reader, mergesAfter, readUntil } from "./reader.js";
+import { Follower, mergesAfter, readUntil } from "./reader.js";
 
 /** The cursor before a thread's first stream. */
 const START = "0";
@@ -70,31 +70,9 @@ class ThreadCursor {
 }
 
 /** One live reader of one thread. */
-export class ThreadTail {
-  #cursor;
-  #reader;
-
+export class ThreadTail extends Follower {
   constructor(url, { after, ...options }) {
-    this.#cursor = new ThreadCursor(after);
-    this.#reader = new Reader(url, this.#cursor, options);
-  }
-
-  /** Cursor of the last event delivered. */
-  get cursor() {
-    return this.#cursor.at;
-  }
-
-  /** Stops reading. What runs in the thread goes on. */
-  close() {
-    this.#reader.close();
-  }
-
-  /**
-   * Reads until `close()`: a thread has no end.
-   * @throws {Refused} The broker refuses: there is no key, or no such thread.
-   */
-  follow() {
-    return this.#reader.follow();
+    super(url, new ThreadCursor(after), options);
   }
 }
 
