@@ -49,7 +49,7 @@ async def failure(hub: Hub, producer: Producer) -> None:
         raise ValueError
 
     async with hub.follow(producer.id) as follower:
-        await asyncio.wait((follower.run(broken()),))
+        await asyncio.wait((follower.run(broken),))
 
 
 async def draining(hub: Hub, _producer: Producer) -> None:

@@ -203,20 +203,20 @@ class Follower:
         """Read a segment from the log, once for all tails that wait for it; then pump them."""
         if index not in self._waiting:
             self._waiting[index] = set()
-            self.run(self._load(index))
+            self.run(lambda: self._load(index))
         self._waiting[index].add(tail)
 
-    def run(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run background work that ends with the follower; return its task."""
+    def run(self, work: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
+        """Run work that ends with the follower; return its task, which calls it: one that never began awaits none."""
         task = asyncio.create_task(self._watched(work), name=f"follower {self.stream_id}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _watched(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _watched(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Do work that the tails need; if it fails in an unknown way, they are cut, and their clients come back."""
         try:
-            await work
+            await work()
         except Exception:
             logger.exception(
                 "%s could not be followed any further; its tails are cut",
@@ -266,7 +266,7 @@ class Follower:
         return await self._log.read_together(self.stream_id, after, PAGE_ENTRIES)
 
     def _start_reading(self) -> None:
-        self._reading = self.run(self._read())
+        self._reading = self.run(self._read)
 
     async def _read(self) -> None:
         """Bring `sync` up to date and move the tails, however long Redis does not answer."""

@@ -45,6 +45,7 @@ class AppOut(Out):
         finally:
             task.cancel()
             await asyncio.wait((task,))
+            work.close()  # where the task was cancelled before its first step; else it is over, and nothing happens
             task.cancelled() or task.exception()  # a look at it, or asyncio reports it as never retrieved
 
     async def _run(self, work: Coroutine[Any, Any, Any]) -> None:
