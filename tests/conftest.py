@@ -13,22 +13,27 @@ from pathlib import Path
 
 import hypothesis
 import pytest
-import redis as redis_sync
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from midstream.cli.serve import GC_ALLOCATIONS
+from midstream.log.connect import connect, keys_of
 from midstream.settings import Settings
-from tests import fork_server, leaks, secrets_watch
+from tests import fork_server, leaks, secrets_watch, topology
 from tests.servers import ValkeyProcess
+from tests.topology import Servers
 
 pytest_plugins = ("tests.provider.fixture",)
 
-FOREIGN_PREFIXES = ("MIDSTREAM_", "OPENAI_", "ANTHROPIC_")
+FOREIGN_PREFIXES = ("MIDSTREAM_", "OPENAI_", "ANTHROPIC_", "GEMINI_", "GOOGLE_")
 TASK_GRACE_S = 0.2
 
 
 WATCH = secrets_watch.Watch()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--topology", choices=topology.TOPOLOGIES, default=topology.PLAIN, help="what the log is on")
 
 
 def pytest_configure() -> None:
@@ -55,11 +60,12 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Begin with the longest tests, some in each process, so that the others run beside them.
 
     xdist cuts the list into one piece for each process, from its beginning to its end, all of one length.
     """
+    topology.leave_out(config, items, config.getoption("topology"))
     durations_s = [(item, mark.args[0]) for item in items if (mark := item.get_closest_marker("slow_start"))]
     slow = [item for item, _ in sorted(durations_s, key=lambda pair: -pair[1])]
     others = iter([item for item in items if item not in slow])
@@ -123,21 +129,30 @@ async def _no_task_left() -> AsyncIterator[None]:
 
 
 @pytest.fixture(scope="session")
-def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyProcess]:
-    """The server that all tests share; a test that stops or kills one starts its own `ValkeyProcess`."""
-    with ValkeyProcess(tmp_path_factory.mktemp("valkey")) as server:
-        yield server
+def log_on(request: pytest.FixtureRequest) -> str:
+    """What the log is on: one of `TOPOLOGIES`."""
+    return str(request.config.getoption("topology"))
+
+
+@pytest.fixture(scope="session")
+def all_servers(log_on: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    """The servers that all tests share; a test that stops or kills one starts its own."""
+    with topology.started(log_on, tmp_path_factory.mktemp("valkey")) as servers:
+        yield servers
 
 
 @pytest.fixture
-def redis_url(redis_server: ValkeyProcess, request: pytest.FixtureRequest) -> Iterator[str]:
-    """URL of an empty server; fails the test if keys without TTL, or live streams, are left on it (I8 clean)."""
-    client = redis_sync.Redis.from_url(redis_server.url)
-    client.flushall()
-    client.close()
-    yield redis_server.url
-    left = leaks.key_leaks(
-        redis_server.url,
+def redis_server(all_servers: Servers) -> ValkeyProcess:
+    """The one server of the log; on a cluster, that of the queue."""
+    return all_servers.of_queue
+
+
+@pytest.fixture
+def servers(all_servers: Servers, request: pytest.FixtureRequest) -> Iterator[Servers]:
+    """The servers, empty; fails the test if keys without TTL, or live streams, are left on them (I8 clean)."""
+    all_servers.flush()
+    yield all_servers
+    left = all_servers.key_leaks(
         live_allowed=request.node.get_closest_marker("leaves_live") is not None,
         allowed=[pattern for mark in request.node.iter_markers("leaves") for pattern in mark.kwargs["keys"]],
     )
@@ -145,11 +160,42 @@ def redis_url(redis_server: ValkeyProcess, request: pytest.FixtureRequest) -> It
 
 
 @pytest.fixture
-async def redis(redis_url: str) -> AsyncIterator[Redis]:
-    """A client of the empty server; replies are bytes."""
-    client: Redis = Redis.from_url(redis_url, socket_timeout=10.0)
+def redis_url(servers: Servers) -> str:
+    """URL of the log."""
+    return servers.url
+
+
+@pytest.fixture
+def queue_road(servers: Servers) -> dict[str, str]:
+    """The setting that names the queue's server, for real processes; empty where it is the log's."""
+    return {name: url for name, url in servers.settings.items() if name != "redis_url"}
+
+
+@pytest.fixture
+async def redis(servers: Servers, log_on: str) -> AsyncIterator[Redis]:
+    """A client of the empty log; replies are bytes."""
+    if log_on == topology.CLUSTER:
+        client = connect(servers.url, 10.0, 8)
+    else:
+        client = Redis.from_url(servers.of_queue.url, socket_timeout=10.0)
     yield client
     await client.aclose()
+
+
+@pytest.fixture
+async def node(redis: Redis) -> Redis:
+    """A client of the server that holds the streams which have no tenant in their name."""
+    return await topology.node_of(redis, keys_of(redis, "ms").near("x").due)
+
+
+@pytest.fixture
+async def queue(redis: Redis, servers: Servers, log_on: str) -> AsyncIterator[Redis]:
+    """A client of the queue's server."""
+    if log_on != topology.CLUSTER:
+        yield redis
+        return
+    async with Redis.from_url(servers.queue_url, socket_timeout=10.0) as client:
+        yield client
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -182,6 +228,7 @@ def _quick_settings() -> Settings:
 
 
 @pytest.fixture
-def settings(redis_url: str, fast_path: str) -> Settings:
-    """Settings on the empty server, quick enough to wait for: leases of a second, no paced demo."""
-    return _quick_settings().model_copy(update={"fast_path": fast_path, "redis_url": SecretStr(redis_url)})
+def settings(servers: Servers, fast_path: str) -> Settings:
+    """Settings on the empty log, quick enough to wait for: leases of a second, no paced demo."""
+    urls = {name: SecretStr(url) for name, url in servers.settings.items()}
+    return _quick_settings().model_copy(update={"fast_path": fast_path, **urls})

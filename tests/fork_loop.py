@@ -25,6 +25,13 @@ IMPORTS = (
     "midstream_worker.__main__",
     "midstream.cli.main",
     "midstream.cli.serve",
+    "midstream.cli.server_kind",
+    "midstream.http.app",
+    "midstream.http.fast_path.wire_protocol",
+    "midstream.http.fast_path.ws_protocol",
+    "uvicorn.lifespan.on",
+    "uvicorn.loops.auto",
+    "uvicorn.protocols.websockets.websockets_sansio_impl",
     "midstream.producer.entrance",
     "midstream.testing.provider.server",
     "tests.provider.hostile",
@@ -147,12 +154,21 @@ def _become(wish: Wish) -> None:
         os._exit(code if isinstance(code, int) else 0)
 
 
+def _warm_up() -> None:
+    """Fill the caches that each broker fills at its start: of the files that it serves, and of their types."""
+    for name in [name for name in os.environ if name.startswith("MIDSTREAM_")]:
+        del os.environ[name]  # the developer's; what is forked gets an environment of its own
+    app, settings = importlib.import_module("midstream.http.app"), importlib.import_module("midstream.settings")
+    app.create_app(settings.Settings())
+
+
 def main() -> None:
     """Import everything, and serve."""
     sys.path.insert(0, str(ROOT))
     gc.disable()
     for name in IMPORTS:
         importlib.import_module(name)
+    _warm_up()
     gc.collect()
     gc.freeze()  # else each process that is forked would walk, and so copy, all that was imported
     gc.enable()

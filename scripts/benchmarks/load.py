@@ -9,12 +9,11 @@ import struct
 import time
 from typing import Final, Self
 
+from scripts.benchmarks.producer import STAMP_DIGITS
 from scripts.benchmarks.rig import KEY
 
 SAMPLED: Final = 8
 """Of so many deliveries one is timed; which one differs from client to client."""
-STAMP_DIGITS: Final = 16
-"""A text begins with `@` and the time at which it was appended: nanoseconds of the monotonic clock."""
 RECEIVE_BYTES: Final = 65_536
 LONGEST_FRAME_BYTES: Final = 8_192
 OK: Final = b"HTTP/1.1 200"

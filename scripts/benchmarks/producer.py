@@ -13,7 +13,7 @@ import json
 import sys
 import time
 from subprocess import Popen
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import hiredis
 
@@ -27,14 +27,17 @@ from midstream.log.keys import UNNAMED_TENANT, Keys, id_of, new_id, stream_name
 from midstream.log.log import Log
 from midstream.log.values import Ending, Fence, NewStream
 from midstream.redis_address import ClusterAddress
-from scripts.benchmarks.load import STAMP_DIGITS
 from scripts.benchmarks.nchan import Publisher
 from scripts.benchmarks.pipeline import Pipeline
-from scripts.benchmarks.rig import Rig
+
+if TYPE_CHECKING:  # it imports the providers' SDKs, which take seconds, and the producer's process needs none of it
+    from scripts.benchmarks.rig import Rig
 
 PREFIX: Final = "ms"
 TENANT: Final = "bench"
 TICK_S: Final = 0.001
+STAMP_DIGITS: Final = 16
+"""A text begins with `@` and the time at which it was appended: nanoseconds of the monotonic clock."""
 UNPACED: Final = 256
 """Commands on their way at once when there is no pace to keep."""
 LEASE_MS: Final = 3_600_000
@@ -56,7 +59,7 @@ NCHAN: Final = "nchan"
 class Producer:
     """The producer's process, as a benchmark sees it."""
 
-    def __init__(self, rig: Rig, kind: str, streams: int, size: int = 32, url: str = "") -> None:
+    def __init__(self, rig: "Rig", kind: str, streams: int, size: int = 32, url: str = "") -> None:
         arguments = [
             "scripts.benchmarks.producer",
             url or (rig.redis_url if kind == XADD else rig.log_url),

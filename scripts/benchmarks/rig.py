@@ -38,9 +38,11 @@ class Rig:
 
     Attributes:
         on_cluster: Our log is on a cluster of three nodes; the queue, and what others use, is on a server beside it.
+        before: A checkout of an earlier version, for benchmarks of a deploy; it must do with our packages.
     """
 
     on_cluster = False
+    before: Path | None = None
 
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="midstream-bench-"))
@@ -94,20 +96,20 @@ class Rig:
             return self._cluster.owner(ClusterKeys("ms").near(f"{TENANT}/").due).pid
         return self._valkey.pid
 
-    def front(self, **settings: object) -> Server:
-        """Start our broker, with API keys on."""
+    def front(self, checkout: Path = ROOT, /, **settings: object) -> Server:
+        """Start our broker, with API keys on, of this checkout or of another one."""
         port = free_port()
         return self._serve(
             f"broker{len(self._processes)}",
             ["midstream.cli", "broker", "--port", str(port)],
             port,
-            self._settings(settings),
+            self._settings(settings) | _path_of(checkout),
         )
 
-    def worker(self, **settings: object) -> int:
+    def worker(self, checkout: Path = ROOT, /, **settings: object) -> int:
         """Start our worker and return its process id once it takes jobs."""
         name = f"worker{len(self._processes)}"
-        process = self.spawn(name, ["midstream_worker"], self._settings(settings))
+        process = self.spawn(name, ["midstream_worker"], self._settings(settings) | _path_of(checkout))
         log = self._folder / f"{name}.log"
         deadline = time.monotonic() + READY_S
         while "worker ready" not in log.read_text():
@@ -181,11 +183,16 @@ class Rig:
 
     def _settings(self, settings: Mapping[str, object]) -> dict[str, str]:
         return {
-            "MIDSTREAM_QUEUE_REDIS_URL": self.redis_url if self._cluster else "",
+            **({"MIDSTREAM_QUEUE_REDIS_URL": self.redis_url} if self._cluster else {}),
             "MIDSTREAM_REDIS_URL": self.log_url,
             "MIDSTREAM_API_KEYS": f"{KEY}:{TENANT}",
             **{f"MIDSTREAM_{name.upper()}": str(value) for name, value in settings.items()},
         }
+
+
+def _path_of(checkout: Path) -> dict[str, str]:
+    """Return what has a process import this checkout's packages instead of those that are installed."""
+    return {"PYTHONPATH": os.pathsep.join(str(checkout / part) for part in ("", "broker", "worker"))}
 
 
 def _answers(port: int, path: str) -> bool:

@@ -8,10 +8,11 @@ import random
 import signal
 import threading
 import time
+from pathlib import Path
 from typing import Any, Final
 
 from scripts.benchmarks.benchmark import OURS, Benchmark, Figures, percentile
-from scripts.benchmarks.rig import KEY, Rig
+from scripts.benchmarks.rig import KEY, ROOT, Rig
 from scripts.benchmarks.rolling_clients import Frames, Reader, Readers, Seat
 
 BROKERS: Final = 3
@@ -122,33 +123,38 @@ class Deploy(threading.Thread):
         self._settings = settings
         self._brokers: dict[int, int] = {}
         self._workers: list[int] = []
+        self._first = rig.before or ROOT
 
     def begin(self) -> None:
         """Start the first ones."""
         for _ in range(BROKERS):
-            self._add_broker()
-            self._workers.append(self._rig.worker(**self._settings))
+            self._add_broker(self._first)
+            self._add_worker(self._first)
 
     def run(self) -> None:
-        """Replace all, as often as there are rounds."""
+        """Replace all, as often as there are rounds: by this checkout first, then by the version before again."""
         try:
             time.sleep(SETTLED_S)
-            for _ in range(ROUNDS * BROKERS):
-                self._replace_worker()
-                self._replace_broker()
+            for turn in range(ROUNDS * BROKERS):
+                checkout = ROOT if turn < BROKERS else self._first
+                self._replace_worker(checkout)
+                self._replace_broker(checkout)
             time.sleep(SETTLED_S)
         except Exception as error:  # noqa: BLE001 - the run fails by it
             self.error = error
 
-    def _add_broker(self) -> None:
-        server = self._rig.front(**self._settings)
+    def _add_worker(self, checkout: Path) -> None:
+        self._workers.append(self._rig.worker(checkout, **self._settings))
+
+    def _add_broker(self, checkout: Path) -> None:
+        server = self._rig.front(checkout, **self._settings)
         self._brokers[server.port] = server.pid
         self._ports.append(server.port)
 
-    def _replace_broker(self) -> None:
+    def _replace_broker(self, checkout: Path) -> None:
         oldest = next(iter(self._brokers))
         pid = self._brokers.pop(oldest)
-        self._add_broker()
+        self._add_broker(checkout)
         began_s = time.monotonic()
         os.kill(pid, signal.SIGTERM)
         time.sleep(UNREADY_MS / 2_000)  # so long a proxy takes to learn that it is not ready
@@ -158,10 +164,10 @@ class Deploy(threading.Thread):
         if status != -signal.SIGTERM:
             raise RuntimeError(f"a broker ended with {status}")
 
-    def _replace_worker(self) -> None:
+    def _replace_worker(self, checkout: Path) -> None:
         """Leave the old one to finish what it runs beside what comes next."""
         oldest = self._workers.pop(0)
-        self._workers.append(self._rig.worker(**self._settings))
+        self._add_worker(checkout)
         os.kill(oldest, signal.SIGTERM)
 
 

@@ -17,7 +17,7 @@ async def log(redis_url: str) -> AsyncIterator[Log]:
     client = connect(redis_url, 2, 8)
     log = Log(client, "ms")
     yield log
-    await client.delete(log.keys.due)  # there is no reaper here that would
+    await client.delete(log.keys.near("x").due)  # there is no reaper here that would
     await client.aclose()
 
 

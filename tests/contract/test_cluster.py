@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -14,6 +13,7 @@ from redis.crc import key_slot
 from midstream.client.client import Midstream
 from midstream.log.changes import BEGINNING, Changes
 from midstream.log.cluster import ClusterRedis
+from midstream.log.cluster_feed import ClusterFeed
 from midstream.log.cluster_keys import ClusterKeys
 from midstream.log.connect import connect
 from midstream.log.costs import Costs
@@ -32,10 +32,12 @@ from tests import inside
 from tests.contract.worker_runs import paid_by, read, start
 from tests.provider.client import ProviderServer
 from tests.servers import ClusterProcesses
+from tests.slots import move_at_once, move_key_by_key
 
 TENANTS = ("acme", "beta", "gamma", "delta")
 TIMEOUT_S = 20.0
 PRIMARIES = 3
+AWAY_MS = 1_500
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +143,26 @@ async def test_what_reads_all_streams_reads_all_shards(cluster: ClusterRedis) ->
     assert await log.states(names) == [None] * len(names)
 
 
+async def test_a_node_that_is_away_keeps_what_others_have_lost_from_nobody(cluster: ClusterRedis) -> None:
+    """Log/Moved: its channels stay unconfirmed, while those of another node are subscribed again and read anew."""
+    regained: asyncio.Queue[set[str]] = asyncio.Queue()
+    feed = ClusterFeed(cluster, lambda _: None, lambda: regained.put_nowait({*feed._confirmed}), TIMEOUT_S)
+    channels = {cluster.owner(shard.control): shard.control for shard in ClusterKeys("ms").shards}
+    first, other, *_ = channels.values()
+    feed.start()
+    async with asyncio.timeout(TIMEOUT_S):
+        for channel in (first, other):
+            await feed.subscribe(channel)
+        assert await regained.get() == {first, other}
+        away, back = (cluster.nodes.client(cluster.owner(channel) or ("", 0)) for channel in (first, other))
+        await away.client_kill_filter(_type="pubsub")
+        await away.client_pause(AWAY_MS)  # it answers nobody who connects again
+        await back.client_kill_filter(_type="pubsub")
+        assert await regained.get() == {other}
+        assert await regained.get() == {first, other}
+    await feed.stop()
+
+
 async def test_slots_move_under_load(on_cluster: Settings, cluster: ClusterRedis, provider: ProviderServer) -> None:
     """Log/Moved: keys go one by one to another node, and on at once, while a stream of theirs is written and read."""
     script = Script(words=100, delay_ms=30)
@@ -165,40 +187,6 @@ async def goes_on(client: Midstream, stream_id: str) -> None:
     tail = (await client.state(stream_id))["tail"]
     while (await client.state(stream_id))["tail"] < tail + 5:
         await asyncio.sleep(0.02)
-
-
-async def ends_of_move(cluster: ClusterRedis, slot: int) -> tuple[list[Any], list[str]]:
-    """Return the node that holds a slot and the next one, and their names."""
-    await cluster.nodes.refresh()
-    nodes = cluster.nodes.primaries()
-    source = cluster.nodes.client(cluster.nodes.owner(slot) or ("", 0))
-    ends: list[Any] = [source, nodes[(nodes.index(source) + 1) % len(nodes)]]
-    return ends, [(await node.execute_command(b"CLUSTER MYID")).decode() for node in ends]
-
-
-async def move_at_once(cluster: ClusterRedis, slot: int) -> None:
-    """Move a slot to the next node as Valkey 9 does it."""
-    (source, target), (_, name) = await ends_of_move(cluster, slot)
-    await source.execute_command(b"CLUSTER MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", name)
-    while cluster.nodes.client(cluster.nodes.owner(slot) or ("", 0)) is not target:
-        await asyncio.sleep(0.02)
-        await cluster.nodes.refresh()
-
-
-async def move_key_by_key(cluster: ClusterRedis, slot: int) -> int:
-    """Move a slot to the next node; return how many keys it had."""
-    (source, target), names = await ends_of_move(cluster, slot)
-    await target.execute_command(b"CLUSTER SETSLOT", slot, "IMPORTING", names[0])
-    await source.execute_command(b"CLUSTER SETSLOT", slot, "MIGRATING", names[1])
-    port = target.connection_pool.connection_kwargs["port"]
-    number = 0
-    while keys := await source.execute_command(b"CLUSTER GETKEYSINSLOT", slot, 1):
-        await source.execute_command(b"MIGRATE", "127.0.0.1", port, keys[0], 0, 5_000)
-        number += 1
-        await asyncio.sleep(0.03)
-    for node in (target, source, *cluster.nodes.primaries()):
-        await node.execute_command(b"CLUSTER SETSLOT", slot, "NODE", names[1])
-    return number
 
 
 async def test_a_killed_primary_is_an_outage(

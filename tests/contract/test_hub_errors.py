@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,29 +12,39 @@ from redis.exceptions import ResponseError
 from midstream.hub.hub import Hub
 from midstream.log.connect import connect
 from midstream.log.log import Log
+from tests import topology
 from tests.contract.producer_and_sink import FACE, Producer, RecordingSink, join
-from tests.servers import ValkeyProcess
 
 
 @pytest.fixture
-async def own(tmp_path: Path) -> AsyncIterator[Redis]:
-    """A client of a server that the test may make refuse commands."""
-    with ValkeyProcess(tmp_path, {"busy-reply-threshold": "20"}) as server:
-        client: Redis = Redis.from_url(server.url, socket_timeout=10.0)
-        yield client
-        await client.aclose()
+def own_url(tmp_path: Path, log_on: str) -> Iterator[str]:
+    """The address of a log that the test may make refuse commands."""
+    with topology.started(log_on, tmp_path, **{"busy-reply-threshold": "20"}) as servers:
+        yield servers.url
 
 
 @pytest.fixture
-async def log(own: Redis) -> AsyncIterator[Log]:
-    client = connect(_url(own), 2, 8)
+async def log(own_url: str) -> AsyncIterator[Log]:
+    client = connect(own_url, 2, 8)
     yield Log(client, "ms")
     await client.aclose()
 
 
 @pytest.fixture
-async def hub(own: Redis, log: Log) -> AsyncIterator[Hub]:
-    client = connect(_url(own), 2, 8)
+async def own(own_url: str, log: Log) -> AsyncIterator[Redis]:
+    """A plain client of the server, which is the node of the test's streams."""
+    async with connect(own_url, 10, 8) as client:
+        node = await topology.node_of(client, log.keys.near("x").due)
+        await node.ping()  # dials: Sentinels may have to name the port
+        (connection,) = node.connection_pool._available_connections
+        port = vars(connection)["port"]
+    async with Redis(port=port, socket_timeout=10.0) as plain:
+        yield plain
+
+
+@pytest.fixture
+async def hub(own_url: str, log: Log) -> AsyncIterator[Hub]:
+    client = connect(own_url, 2, 8)
     hub = Hub(log, client, window_bytes=400_000, heartbeat_ms=60_000, timeout_s=2)
     await hub.start()
     yield hub
@@ -93,6 +103,12 @@ class Client:
             tail.close()
 
 
+async def heartbeats(sink: RecordingSink) -> None:
+    for _ in range(3):
+        sink.written.clear()
+        await asyncio.wait_for(sink.written.wait(), 5)
+
+
 @pytest.mark.parametrize("length", [1, 256 * 20], ids=["live", "replay"])
 async def test_a_client_outlives_error_replies_to_reads(hub: Hub, producer: Producer, own: Redis, length: int) -> None:
     await producer.write(length)  # twenty segments are more than the window holds
@@ -133,18 +149,17 @@ async def test_an_error_that_nobody_expects_cuts_the_tails_and_they_come_back(
 
 
 async def test_a_stream_is_read_at_a_heartbeat_only_where_entries_are_missing(
-    producer: Producer, own: Redis, log: Log
+    producer: Producer, own: Redis, own_url: str, log: Log
 ) -> None:
     """Read/Alive."""
-    client = connect(_url(own), 2, 8)
+    client = connect(own_url, 2, 8)
     hub = Hub(log, client, window_bytes=400_000, heartbeat_ms=80, timeout_s=2)
     await hub.start()
     sink, _ = await join(hub, producer.id)
     await sink.until(producer.tail)
+    await heartbeats(sink)  # the feed of a cluster says soon after its start that publications may be missing
     await own.config_resetstat()
-    for _ in range(3):
-        sink.written.clear()
-        await asyncio.wait_for(sink.written.wait(), 5)
+    await heartbeats(sink)
     done = await own.info("commandstats")
     assert "cmdstat_hmget" in done
     assert "cmdstat_xrange" not in done
@@ -156,13 +171,13 @@ async def test_a_stream_is_read_at_a_heartbeat_only_where_entries_are_missing(
     await client.aclose()
 
 
-async def test_a_tail_that_takes_no_heartbeat_stops_nobody_elses(producer: Producer, own: Redis, log: Log) -> None:
+async def test_a_tail_that_takes_no_heartbeat_stops_nobody_elses(producer: Producer, own_url: str, log: Log) -> None:
     class Bad(RecordingSink):
         def write(self, chunk: bytes) -> None:
             if chunk == b":\n\n":
                 raise RuntimeError
 
-    client = connect(_url(own), 2, 8)
+    client = connect(own_url, 2, 8)
     hub = Hub(log, client, window_bytes=400_000, heartbeat_ms=80, timeout_s=2)
     await hub.start()
     bad = Bad()

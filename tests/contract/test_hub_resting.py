@@ -56,10 +56,10 @@ async def test_a_stream_that_was_deleted_meanwhile_is_absent(hub: Hub, log: Log,
     assert hub._window.size_bytes == 0
 
 
-async def test_another_stream_of_the_same_id_is_read(hub: Hub, log: Log, producer: Producer, redis: Redis) -> None:
+async def test_another_stream_of_the_same_id_is_read(hub: Hub, log: Log, producer: Producer, node: Redis) -> None:
     """Started again by the same idempotency key, with as many entries and the same end."""
     await replayed(hub, producer.id, await ended(producer))
-    await redis.delete(*[key async for key in redis.scan_iter(f"*{producer.id}*")])
+    await node.delete(*[key async for key in node.scan_iter(f"*{producer.id}*")])
     await asyncio.sleep(0.002)  # streams are told apart by the millisecond of their creation
     await producer.begin()
     producer.tail = await log.append(producer.id, producer.fence, producer.tail, [b"tother"] * COUNT)
@@ -102,7 +102,7 @@ async def test_what_a_client_sent_of_itself_counts(hub: Hub, log: Log, redis: Re
     for metadata in ("{}", '{"a":"%s"}' % ("\U0001f600" * 8_000)):
         each = Producer(log)
         await each.begin()
-        await redis.hset(f"ms:{{{each.id}}}:state", "metadata", metadata)  # type: ignore[misc]
+        await redis.hset(log.keys.state(each.id), "metadata", metadata)  # type: ignore[misc]
         before = hub._window.size_bytes
         await replayed(hub, each.id, await ended(each, 1))
         sizes.append(hub._window.size_bytes - before)

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 
 from midstream.log import entries
+from midstream.log.cluster_feed import feed_of
+from midstream.log.connect import connect
 from midstream.log.entries import Entry, decode, encode, parse_publication, text
 from midstream.log.errors import (
     IdempotencyMismatch,
@@ -34,7 +35,15 @@ LEASE_MS = 60_000
 async def log(redis: Redis) -> AsyncIterator[Log]:
     log = Log(redis, "ms")
     yield log
-    await redis.delete(log.keys.due)  # there is no reaper here that would
+    await redis.delete(log.keys.near("x").due)  # there is no reaper here that would
+
+
+@pytest.fixture
+async def log_client(redis_url: str) -> AsyncIterator[Redis]:
+    """A client as processes have it, with connections that a feed can read."""
+    client = connect(redis_url, 5, 8)
+    yield client
+    await client.aclose(close_connection_pool=True)
 
 
 @pytest.fixture
@@ -162,16 +171,25 @@ async def test_nothing_re_creates_a_deleted_stream(log: Log, redis: Redis, strea
     assert await log.state(stream_id) is None
 
 
-async def test_an_append_publishes_what_it_wrote(log: Log, redis: Redis, stream_id: str) -> None:
+async def test_an_append_publishes_what_it_wrote(log: Log, log_client: Redis, stream_id: str) -> None:
     """Append/Published."""
-    async with redis.pubsub() as channel:
-        await channel.subscribe(log.keys.channel(stream_id))
-        claim = await log.claim(stream_id, "me", LEASE_MS)
-        fence, tail = claim.fence, claim.state.tail
-        await log.append(stream_id, fence, tail, [b"ta", b"tb"])
-        messages = [m["data"] async for m in _first(channel.listen(), 3) if m["type"] == "message"]
+    messages: asyncio.Queue[bytes] = asyncio.Queue()
+
+    def take(news: list[tuple[str, bytes]]) -> None:
+        for channel, message in news:
+            assert channel == log.keys.channel(stream_id)
+            messages.put_nowait(message)
+
+    feed = feed_of(log_client, take, lambda: None, 5)
+    feed.start()
+    await feed.subscribe(log.keys.channel(stream_id))
+    claim = await log.claim(stream_id, "me", LEASE_MS)
+    fence, tail = claim.fence, claim.state.tail
+    await log.append(stream_id, fence, tail, [b"ta", b"tb"])
+    got = [entry for _ in range(2) for entry in parse_publication(await messages.get())]
+    await feed.stop()
     _, rows = await log.read(stream_id, 0, 10)
-    assert [entry for m in messages for entry in parse_publication(m)] == rows
+    assert got == rows
 
 
 async def test_the_reaper_seals_only_what_nobody_holds(log: Log, stream_id: str) -> None:
@@ -232,20 +250,21 @@ async def test_only_an_ended_log_is_trimmed(log: Log, stream_id: str) -> None:
     assert await log.trim(stream_id, 99) == 5, "the terminal entry is always kept"
 
 
-async def test_the_terminal_entry_is_written_to_a_full_server(log: Log, redis: Redis, stream_id: str) -> None:
+async def test_the_terminal_entry_is_written_to_a_full_server(log: Log, node: Redis, stream_id: str) -> None:
     """Seal/OOM."""
     claim = await log.claim(stream_id, "me", LEASE_MS)
     fence, tail = claim.fence, claim.state.tail
-    used = int((await redis.info("memory"))["used_memory"])
-    await redis.config_set("maxmemory", used // 2)
+    used = int((await node.info("memory"))["used_memory"])
+    await node.config_set("maxmemory", used // 2)
     try:
         with pytest.raises(LogFull):
             await log.append(stream_id, fence, tail, [b"tx"])
         await log.seal(stream_id, fence, tail, Ending([END], "failed"))
     finally:
-        await redis.config_set("maxmemory", 0)
+        await node.config_set("maxmemory", 0)
 
 
+@pytest.mark.not_on("cluster", why="a client of a cluster goes round a proxy to the node itself")
 @pytest.mark.parametrize("meanwhile", ["append", "seal", "delete"])
 async def test_a_page_and_its_state_are_of_one_moment(
     log: Log, redis: Redis, stream_id: str, redis_server: ValkeyProcess, meanwhile: str
@@ -288,8 +307,3 @@ async def _expired(log: Log, stream_id: str) -> None:
         seconds, micros = await log._scripts._redis.time()
         if seconds * 1000 + micros // 1000 > state.lease_until_ms:
             return
-
-
-async def _first(source: AsyncIterator[Any], count: int) -> AsyncIterator[Any]:
-    for _ in range(count):
-        yield await anext(source)

@@ -22,8 +22,8 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from redis.asyncio import Redis
 
+from midstream.log.connect import connect
 from midstream.log.entries import END, OUTCOMES, Entry, encode
 from midstream.log.errors import (
     IdempotencyMismatch,
@@ -65,7 +65,7 @@ class LogMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.runner = asyncio.Runner()
-        self.redis: Any = Redis.from_url(self.url, socket_timeout=5.0)  # its types cannot tell await from plain
+        self.redis: Any = connect(self.url, 5.0, 2)  # its types cannot tell await from plain
         self.log = Log(self.redis, "ms")
         self.stream_id = new_id()
         self.keys = (self.log.keys.state(self.stream_id), self.log.keys.log(self.stream_id))
@@ -73,8 +73,8 @@ class LogMachine(RuleBasedStateMachine):
         self.owners = (f"owner{number}" for number in itertools.count(1))
 
     def teardown(self) -> None:
-        self.run(self.redis.delete(*self.keys, self.log.keys.due))
-        self.run(self.redis.aclose())
+        self.run(self.redis.delete(*self.keys, self.log.keys.near(self.stream_id).due))
+        self.run(self.redis.aclose(close_connection_pool=True))
         self.runner.close()
 
     def run(self, call: Coroutine[Any, Any, T]) -> T:

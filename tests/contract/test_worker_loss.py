@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from contextlib import aclosing
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from midstream.access.provider_settings import ProviderServer as OpenAIServer
 from midstream.attempts.writer import ROOM_BYTES
 from midstream.client.client import Midstream
 from midstream.lifecycle.slips import Slips
-from midstream.log.keys import Keys
+from midstream.log.connect import keys_of
 from midstream.log.log import Log
 from midstream.log.values import Notes
 from midstream.settings import Settings
@@ -27,6 +28,13 @@ from tests.provider.client import ProviderServer
 
 OPENAI, ANTHROPIC, _ = MODELS
 LONG = Script(words=100, delay_ms=10)
+GEMINI = pytest.param(
+    "gemini/some-model",
+    "interactions",
+    marks=pytest.mark.skipif(
+        not (find_spec("google") and find_spec("google.genai")), reason="midstream[gemini] is not installed"
+    ),
+)
 
 
 @pytest.fixture
@@ -48,11 +56,14 @@ async def has_text(client: Midstream, stream_id: str, words: str = "") -> None:
                 return
 
 
-@pytest.mark.parametrize("model", [OPENAI, "vllm/some-model"])
+@pytest.mark.parametrize(
+    ("model", "api"),
+    [(OPENAI, "responses"), ("vllm/some-model", "responses"), GEMINI],
+)
 async def test_a_drained_worker_hands_over_and_the_next_one_reads_the_same_call_on(
-    settings: Settings, provider: ProviderServer, model: str
+    settings: Settings, provider: ProviderServer, model: str, api: str
 ) -> None:
-    """Drain/Handover, Intent/Upstream, Intent/Servers, Recovery/Begin."""
+    """Drain/Handover, Intent/Upstream, Intent/Servers, Intent/Gemini, Recovery/Begin."""
     settings = served_by(settings, f"{provider.url}/v1")
     async with client_alone(settings) as client:
         async with inside.worker(settings):
@@ -66,7 +77,7 @@ async def test_a_drained_worker_hands_over_and_the_next_one_reads_the_same_call_
     assert [status["state"] for status in got.of("status")] == ["reattaching"]
     assert [entry["epoch"] for entry in got.of("start")] == [1, 2]
     assert (got.state["paid_calls"], len(await provider.calls())) == (1, 1)
-    assert [call["api"] for call in await provider.requests()] == ["responses", "retrieve"]
+    assert [call["api"] for call in await provider.requests()] == [api, "retrieve"]
 
 
 async def test_without_background_nobody_reads_a_call_on(settings: Settings, provider: ProviderServer) -> None:
@@ -164,7 +175,7 @@ async def test_a_producer_that_lost_its_lease_stops_and_writes_nothing_more(
         stream_id = await start(client, Script(words=2_000, delay_ms=10), ANTHROPIC)
         await has_text(client, stream_id)
         # As if another attempt had taken over, and had died at once.
-        taken_over: Any = redis.hset(Keys("ms").state(stream_id), mapping={"epoch": 2, "owner": "other"})
+        taken_over: Any = redis.hset(keys_of(redis, "ms").state(stream_id), mapping={"epoch": 2, "owner": "other"})
         await taken_over
         assert (await provider.ended())["connection"] == "client_closed"
         _, rows = await Log(redis, "ms").read(stream_id, 0, 1_000)
@@ -180,10 +191,10 @@ async def test_a_producer_whose_stream_is_gone_stops(
     async with client_of(settings) as client:
         stream_id = await start(client, Script(words=2_000, delay_ms=10), ANTHROPIC)
         await has_text(client, stream_id)
-        keys = Keys("ms")
+        keys = keys_of(redis, "ms")
         await redis.delete(keys.state(stream_id), keys.log(stream_id))
         assert (await provider.ended())["connection"] == "client_closed"
-        while await redis.zcard(keys.due):  # the reaper forgets it too
+        while await redis.zcard(keys.near(stream_id).due):  # the reaper forgets it too
             await asyncio.sleep(0.02)
         assert await redis.exists(keys.state(stream_id), keys.log(stream_id)) == 0
 
@@ -222,7 +233,7 @@ async def test_continue_quotes_the_answer_so_far_and_goes_on_after_it(
 
 
 async def test_a_queued_stream_that_no_policy_lets_run_again_is_interrupted(
-    settings: Settings, provider: ProviderServer, redis: Redis
+    settings: Settings, provider: ProviderServer, redis: Redis, queue: Redis
 ) -> None:
     """A drain can fall between the mark and the knowledge of it: the next worker finds an intent without a call.
 
@@ -232,7 +243,7 @@ async def test_a_queued_stream_that_no_policy_lets_run_again_is_interrupted(
         stream_id = await start(client, Script(words=5), ANTHROPIC)
         fence = await claim_and_vanish(redis, stream_id, notes=Notes(intent=1, paid=1))
         await Log(redis, "ms").release(stream_id, fence)
-        await Slips(redis, "ms", 60).write(stream_id, fence.epoch)
+        await Slips(queue, "ms", 60).write(stream_id, fence.epoch)
         async with inside.worker(settings):
             got = await read(client, stream_id)
     assert got.end == ("interrupted", "worker_lost")

@@ -47,6 +47,8 @@ def paid_by(provider_url: str, settings: Settings, **further: Any) -> Settings:
             "openai_base_url": f"{provider_url}/v1",
             "anthropic_api_key": SecretStr("sk-ant-test"),
             "anthropic_base_url": provider_url,
+            "gemini_api_key": SecretStr("test"),
+            "gemini_base_url": provider_url,
             "providers": {"groq": f"{provider_url}/v1"},
             **further,
         }

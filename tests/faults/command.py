@@ -17,6 +17,7 @@ from tests.faults.table import document, table
 from tests.faults.trial import Case, Trial
 from tests.provider.client import provider_process
 from tests.servers import SERVER_KINDS
+from tests.topology import PLAIN, TOPOLOGIES
 
 RESULT = Path("bench-results/faults.md")
 EVERY = "every"
@@ -28,13 +29,13 @@ def main() -> int:
     options = _options()
     if options.list:
         for family in FAMILIES.values():
-            print(f"{family.name:32} {family.cases} cases")  # noqa: T201
+            print(f"{family.name:32} {family.cases} cases, on {', '.join(family.on)}")  # noqa: T201
         return 0
     os.environ[leaks.RUN_VARIABLE] = str(os.getpid())
     seed = random.SystemRandom().randint(0, 999_999) if options.seed is None else options.seed
     servers = list(SERVER_KINDS) if options.server == EVERY else [options.server]
     try:
-        return asyncio.run(_run(_plan(options, seed), seed, servers))
+        return asyncio.run(_run(_plan(options, seed), seed, servers, options.topology))
     finally:
         fork_server.close_shared()
 
@@ -48,22 +49,28 @@ def _options() -> argparse.Namespace:
     what.add_argument("--list", action="store_true", help="name the families")
     parser.add_argument("--cases", type=int, help="how many cases of each family")
     parser.add_argument("--server", choices=[*SERVER_KINDS, EVERY], default=EVERY, help="kind of server")
+    parser.add_argument("--topology", choices=TOPOLOGIES, default=PLAIN, help="what the log is on")
     parser.add_argument("--seed", type=int, help="draws the same cases as another run")
-    return parser.parse_args()
+    options = parser.parse_args()
+    chosen = options.family or ([options.case.partition(":")[0]] if options.case else [])
+    for name in chosen:
+        if options.topology not in FAMILIES[name].on:
+            parser.error(f"{name} is not for {options.topology}: it is for {', '.join(FAMILIES[name].on)}")
+    return options
 
 
 def _plan(options: argparse.Namespace, seed: int) -> Plan:
     if options.case:
         name, _, number = options.case.partition(":")
         return [(FAMILIES[name], [FAMILIES[name].case(int(number), seed)])]
-    chosen: Sequence[str] = options.family or list(FAMILIES)
+    chosen: Sequence[str] = options.family or [name for name in FAMILIES if options.topology in FAMILIES[name].on]
     return [
         (FAMILIES[name], [FAMILIES[name].case(n, seed) for n in range(options.cases or FAMILIES[name].cases)])
         for name in chosen
     ]
 
 
-async def _run(plan: Plan, seed: int, servers: Sequence[str]) -> int:
+async def _run(plan: Plan, seed: int, servers: Sequence[str], topology: str) -> int:
     task = asyncio.current_task()
     assert task
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
@@ -74,7 +81,7 @@ async def _run(plan: Plan, seed: int, servers: Sequence[str]) -> int:
     left: list[str] = []
     with provider_process("provider") as provider_url:
         for server in servers:
-            runner = Runner(seed, lambda sentence: print(sentence, flush=True), server, provider_url)  # noqa: T201
+            runner = Runner(seed, _say, server, provider_url, topology)
             runs[server] = runner.trials
             try:
                 for family, cases in plan:
@@ -87,11 +94,15 @@ async def _run(plan: Plan, seed: int, servers: Sequence[str]) -> int:
         print(f"\n{server}\n\n{table(trials)}\n")  # noqa: T201
     for sentence in left:
         print(f"LEFT OVER {sentence}")  # noqa: T201
-    if len(plan) == len(FAMILIES):
+    if topology == PLAIN and len(plan) == sum(PLAIN in family.on for family in FAMILIES.values()):
         _keep(document(runs, seed, time.monotonic() - began_s, left))
     every = [trial for trials in runs.values() for trial in trials]
     print(f"{len(every)} cases in {time.monotonic() - began_s:.0f} s; replay with --case ID --seed {seed}")  # noqa: T201
     return 1 if left or any(trial.violations for trial in every) else 0
+
+
+def _say(sentence: str) -> None:
+    print(sentence, flush=True)  # noqa: T201
 
 
 def _keep(result: str) -> None:

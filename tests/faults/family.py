@@ -7,6 +7,7 @@ from typing import Any
 
 from tests.faults.rig import Rig, Serve, crash_proof
 from tests.faults.trial import Case, Trial
+from tests.topology import PLAIN
 
 Draw = Callable[[random.Random, int], dict[str, Any]]
 Run = Callable[[Rig, Sequence[Trial]], Awaitable[None]]
@@ -25,6 +26,7 @@ class Family:
         serve: Makes the server that this family needs; the rig is shared with those that need the same.
         limit_s: The longest time of one volley.
         in_sample: Whether the tests run some cases of it, and not `scripts/faults` alone.
+        on: The topologies on which it makes sense.
         available: A sentence why it cannot run here; empty: it can.
     """
 
@@ -37,6 +39,7 @@ class Family:
     serve: Serve = crash_proof
     limit_s: float = 60.0
     in_sample: bool = True
+    on: tuple[str, ...] = (PLAIN,)
     available: Callable[[], str] = str
 
     def case(self, number: int, seed: int) -> Case:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.faults.proxy import Proxy
@@ -19,7 +20,7 @@ class Member:
     """One process and the proxy by which it reaches Redis."""
 
     def __init__(
-        self, fork_server: ForkServer, name: str, folder: Path, redis_port: int, environment: dict[str, str]
+        self, fork_server: ForkServer, name: str, folder: Path, redis_port: int, environment: Mapping[str, str]
     ) -> None:
         self.name = name
         self.proxy = Proxy(free_port(), redis_port)
@@ -27,7 +28,8 @@ class Member:
         self._process: Forked | None = None
         self._folder = folder
         self._log = folder / f"{name}.log"
-        self._environment = environment | {"MIDSTREAM_REDIS_URL": f"redis://127.0.0.1:{self.proxy.port}/0"}
+        # A log that is not one server is dialled past the proxy.
+        self._environment = {"MIDSTREAM_REDIS_URL": f"redis://127.0.0.1:{self.proxy.port}/0"} | dict(environment)
 
     async def start(self, words: str, *arguments: str) -> None:
         """Start it and return once it has written these words.
@@ -96,5 +98,5 @@ class Member:
 
 def base_environment() -> dict[str, str]:
     """Return the environment of every process: nothing of the developer's but the path."""
-    keep = ("PATH", "HOME", "TMPDIR", "TEST_RUN")
+    keep = ("PATH", "HOME", "TMPDIR", "TEST_RUN", "SSL_CERT_FILE")
     return {name: os.environ[name] for name in keep if name in os.environ} | {"PYTHONPATH": str(ROOT)}

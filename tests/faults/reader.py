@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import random
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import httpx2
@@ -30,7 +31,13 @@ class Reader:
     """
 
     def __init__(
-        self, http: httpx2.AsyncClient, urls: list[str], stream_id: str, *, flaps: random.Random | None
+        self,
+        http: httpx2.AsyncClient,
+        urls: list[str],
+        stream_id: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        flaps: random.Random | None,
     ) -> None:
         self.events: list[Event] = []
         self.over = ""
@@ -39,6 +46,7 @@ class Reader:
         self._http = http
         self._urls = urls
         self._stream_id = stream_id
+        self._headers = headers or {}
         self._flaps = flaps
         self._cursor = 0
         self._last_news_s = time.monotonic()
@@ -55,7 +63,7 @@ class Reader:
         url = f"{self._urls[self.connections % len(self._urls)]}/v1/streams/{self._stream_id}/events"
         self.connections += 1
         left = self._flaps.randint(1, 8) if self._flaps and self.connections <= MOST_FLAPS else -1
-        headers = {"Last-Event-ID": str(self._cursor)}
+        headers = {"Last-Event-ID": str(self._cursor), **self._headers}
         async with self._http.stream("GET", url, headers=headers, timeout=SILENT_S) as answer:
             if answer.status_code == 204 or answer.status_code in GONE:
                 self.over = str(answer.status_code)

@@ -14,11 +14,15 @@ import httpx2
 from redis.asyncio import Redis
 
 from midstream.log.calls import SOURCES
+from midstream.log.connect import connect
 from tests import fork_server
 from tests.faults import stepping
+from tests.faults.fleets import Fleet, fleet_of
 from tests.faults.members import Member, base_environment
+from tests.faults.trial import key_of
 from tests.provider.client import ProviderServer
 from tests.servers import SERVER_KINDS, ValkeyProcess, free_port
+from tests.topology import PLAIN
 
 LEASE_MS = 1_000
 SETTINGS = {
@@ -44,11 +48,24 @@ def crash_proof(directory: Path, binary: str) -> ValkeyProcess:
     return ValkeyProcess(directory, binary=binary)
 
 
+def _addresses(fleet: Fleet | None) -> dict[str, str]:
+    """Return the environment that names servers, and the keys of their tenants."""
+    if fleet is None:
+        return {}
+    keys = ",".join(f"{key_of(tenant)}:{tenant}" for tenant in fleet.tenants)
+    return (
+        {"MIDSTREAM_REDIS_URL": fleet.url}
+        | ({"MIDSTREAM_QUEUE_REDIS_URL": fleet.queue.url} if fleet.queue else {})
+        | ({"MIDSTREAM_API_KEYS": keys} if keys else {})
+    )
+
+
 class Rig:
     """Everything that a family needs; what was started ends with it.
 
     Attributes:
-        server: The process of Valkey, or of Redis.
+        server: The process of Valkey, or of Redis; where there are several, the one that has the queue at the start.
+        fleet: All servers, where one may take another one's place; none: there is one server.
         redis: A client of it that goes past all proxies.
         provider: The provider's books.
         brokers: Those that are up.
@@ -62,14 +79,22 @@ class Rig:
         server: str,
         provider_url: str,
         serve: Serve = crash_proof,
+        topology: str = PLAIN,
         **settings: object,
     ) -> None:
         self.random = random.Random(seed)  # noqa: S311 - the same seed draws the same cases
         self.folder = folder
         (folder / "valkey").mkdir(parents=True)
-        self.server = serve(folder / "valkey", SERVER_KINDS[server])
-        self.redis: Redis = Redis(port=self.server.port, socket_timeout=10.0)
-        self.http = httpx2.AsyncClient(timeout=10.0, limits=httpx2.Limits(max_connections=None))
+        self.fleet = fleet_of(topology, folder / "valkey", server)
+        if self.fleet is None:
+            self.server = serve(folder / "valkey", SERVER_KINDS[server])
+            self.redis: Redis = Redis(port=self.server.port, socket_timeout=10.0)
+        else:
+            self.server = self.fleet.queue or self.fleet.members()[0]
+            self.redis = connect(self.fleet.url, 2.0, 16)
+        # A broker closes what is idle for 5 s, and loses a request that meets that: this client is the first to close.
+        limits = httpx2.Limits(max_connections=None, keepalive_expiry=2.0)
+        self.http = httpx2.AsyncClient(timeout=10.0, limits=limits)
         self.brokers: list[Member] = []
         self.broker_ports = [free_port(), free_port()]
         self.settings = SETTINGS | {name.upper(): value for name, value in settings.items()}
@@ -78,6 +103,8 @@ class Rig:
             "OPENAI_BASE_URL": f"{provider_url}/v1",
             "ANTHROPIC_API_KEY": "sk-ant-test",
             "ANTHROPIC_BASE_URL": provider_url,
+            "GEMINI_API_KEY": "test",
+            "GEMINI_BASE_URL": provider_url,
             "MIDSTREAM_PROVIDERS": json.dumps(
                 {
                     "compat": f"{provider_url}/v1",
@@ -85,6 +112,7 @@ class Rig:
                 }
             ),
             **{f"MIDSTREAM_{name}": str(value) for name, value in self.settings.items()},
+            **_addresses(self.fleet),
         }
         self._members: list[Member] = []
         self._books = httpx2.AsyncClient(base_url=provider_url, timeout=30.0)
@@ -93,7 +121,7 @@ class Rig:
 
     async def __aenter__(self) -> Self:
         try:
-            await asyncio.to_thread(self.server.start)
+            await asyncio.to_thread((self.fleet or self.server).start)
             await self.load_scripts()
             for at in range(len(self.broker_ports)):
                 await self.start_broker(at)
@@ -114,9 +142,9 @@ class Rig:
             await asyncio.gather(*killed, return_exceptions=True)  # the fork servers' end makes sure of it
             await self.http.aclose()
             await self._books.aclose()
-            await self.redis.aclose()
+            await self.redis.aclose(close_connection_pool=True)
         finally:
-            await asyncio.to_thread(self.server.kill)
+            await asyncio.to_thread((self.fleet or self.server).kill)
 
     @property
     def urls(self) -> list[str]:

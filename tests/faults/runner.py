@@ -7,15 +7,21 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+import redis as redis_sync
 from arq.constants import in_progress_key_prefix
+from redis.asyncio import Redis
 
 from tests import leaks
 from tests.faults.checks import check
 from tests.faults.family import Family
+from tests.faults.fleets import primaries
 from tests.faults.rig import Rig
 from tests.faults.stage import POLL_S
 from tests.faults.trial import Case, Trial
+from tests.servers import ValkeyProcess
+from tests.topology import PLAIN
 
 CLEAN_S = 6.0
 EVIDENCE = 3
@@ -28,10 +34,12 @@ class Runner:
 
     Attributes:
         server: The kind of server that the rigs have: one of `SERVER_KINDS`.
+        topology: What their log is on: one of `TOPOLOGIES`.
     """
 
-    def __init__(self, seed: int, report: Report, server: str, provider_url: str) -> None:
+    def __init__(self, seed: int, report: Report, server: str, provider_url: str, topology: str = PLAIN) -> None:
         self.server = server
+        self.topology = topology
         self.trials: list[Trial] = []
         self.leaks: list[str] = []
         self._seed = seed
@@ -58,6 +66,8 @@ class Runner:
         self._report(
             f"{self.server} {family.name}: {len(done)} cases, {len(bad)} violated, {time.monotonic() - began_s:.1f} s"
         )
+        for sentence in (note for trial in done for note in trial.notes):
+            self._report(f"  {sentence}")
         self.trials += done
 
     async def close(self) -> None:
@@ -99,7 +109,7 @@ class Runner:
         await self._drop(look=True)
         self._rigs += 1
         folder = self._folder / f"rig{self._rigs}"
-        rig = Rig(folder, self._seed, self.server, self._provider_url, family.serve, **family.settings)
+        rig = Rig(folder, self._seed, self.server, self._provider_url, family.serve, self.topology, **family.settings)
         self._rig, self._needs = await rig.__aenter__(), needs
         return rig
 
@@ -119,17 +129,37 @@ class Runner:
 async def leftovers(rig: Rig) -> list[str]:
     """Return what a rig has kept that nothing will ever remove (I8 clean)."""
     # Slips whose worker died stay until arq's mark on them expires, 20 s later: that need not be waited for.
-    marks = [key async for key in rig.redis.scan_iter(f"{in_progress_key_prefix}*", count=1_000)]
-    if marks:
-        await rig.redis.delete(*marks)
+    servers = await asyncio.to_thread(_servers_of, rig)
+    for server in servers:
+        async with Redis(port=server.port) as client:
+            marks = [key async for key in client.scan_iter(f"{in_progress_key_prefix}*", count=1_000)]
+            if marks:
+                await client.delete(*marks)
     await rig.worker()
     deadline = time.monotonic() + CLEAN_S
-    left = await asyncio.to_thread(leaks.key_leaks, rig.server.url)
-    while left and time.monotonic() < deadline:
+    while left := await asyncio.to_thread(_left, servers):
+        if time.monotonic() > deadline:
+            break
         await asyncio.sleep(POLL_S)
-        left = await asyncio.to_thread(leaks.key_leaks, rig.server.url)
-    for key in ("ms:queue", "ms:due"):
-        left += [f"{key} holds {row!r}" for row in await rig.redis.zrange(key, 0, 5, withscores=True)]
+    return left
+
+
+def _servers_of(rig: Rig) -> list[ValkeyProcess]:
+    """Return the servers that hold keys."""
+    if rig.fleet is None:
+        return [rig.server]
+    return [*primaries(rig.fleet), *([rig.fleet.queue] if rig.fleet.queue else [])]
+
+
+def _left(servers: Sequence[ValkeyProcess]) -> list[str]:
+    """Return what is wrong with the keys on servers; a list of live streams and the queue are to be empty."""
+    left = [sentence for server in servers for sentence in leaks.key_leaks(server.url)]
+    for server in servers:
+        with redis_sync.Redis(port=server.port) as client:
+            lists: Any = [key for pattern in ("ms:*due", "ms:queue") for key in client.scan_iter(pattern, count=1_000)]
+            for key in lists:
+                rows: Any = client.zrange(key, 0, 5, withscores=True)
+                left += [f"{key.decode()} holds {row!r}" for row in rows]
     return left
 
 

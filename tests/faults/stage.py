@@ -11,6 +11,7 @@ import orjson
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from midstream.log.connect import keys_of
 from midstream.log.entries import Entry, decode
 from tests.faults.reader import Reader
 from tests.faults.rig import LEASE_MS, Rig
@@ -29,7 +30,9 @@ def now_ms() -> float:
 
 async def post(rig: Rig, trial: Trial, **more: Any) -> None:
     """Start a trial's stream; a broker that is away is asked again under the same key."""
-    headers = {"Idempotency-Key": trial.case.tag}
+    if rig.fleet and rig.fleet.tenants:
+        trial.tenant = rig.fleet.tenants[trial.case.number % len(rig.fleet.tenants)]
+    headers = {"Idempotency-Key": trial.case.tag} | trial.headers
     async with asyncio.timeout(ENDS_S):
         while True:
             url = f"{rig.random.choice(rig.urls)}/v1/streams"
@@ -57,7 +60,7 @@ def read(rig: Rig, trial: Trial, readers: int = 2) -> None:
     for number in range(readers):
         flaps = random.Random(rig.random.random()) if number % 2 else None  # noqa: S311
         urls = rig.random.sample(rig.urls, len(rig.urls))
-        trial.readers.append(Reader(rig.http, urls, trial.stream_id, flaps=flaps))
+        trial.readers.append(Reader(rig.http, urls, trial.stream_id, trial.headers, flaps=flaps))
         trial.reading.append(asyncio.create_task(trial.readers[-1].run()))
 
 
@@ -65,7 +68,7 @@ async def states(redis: Redis, trials: Sequence[Trial]) -> list[dict[str, str]]:
     """Return the states of all streams as they stand in Redis; empty where there is none."""
     pipe = redis.pipeline(transaction=False)
     for trial in trials:
-        pipe.hgetall(f"ms:{{{trial.stream_id}}}:state")
+        pipe.hgetall(keys_of(redis, "ms").state(trial.name))
     rows = await pipe.execute()
     return [{name.decode(): value.decode() for name, value in row.items()} for row in rows]
 
@@ -117,7 +120,7 @@ async def settle(rig: Rig, trials: Sequence[Trial], *, limit_s: float = ENDS_S) 
     for trial, state in zip(trials, await states(rig.redis, trials), strict=True):
         trial.state = state
         trial.starved_ms = starved_ms
-        trial.entries = await entries(rig.redis, trial.stream_id)
+        trial.entries = await entries(rig.redis, trial.name)
         _measure(trial)
     await note_calls(rig, trials)
 
@@ -133,9 +136,9 @@ async def note_calls(rig: Rig, trials: Sequence[Trial]) -> None:
         trial.calls = calls.get(trial.case.tag, [])
 
 
-async def entries(redis: Redis, stream_id: str) -> list[Entry]:
+async def entries(redis: Redis, name: str) -> list[Entry]:
     """Return a stream's log, past midstream itself."""
-    rows = await redis.xrange(f"ms:{{{stream_id}}}:log")
+    rows = await redis.xrange(keys_of(redis, "ms").log(name))
     stored = []
     for row_id, fields in rows:
         offset, _, epoch = row_id.partition(b"-")

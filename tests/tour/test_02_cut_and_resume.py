@@ -64,9 +64,9 @@ async def test_a_cursor_from_another_history_is_told_to_reset(http: httpx2.Async
     assert rest == whole
 
 
-async def test_the_python_client_survives_a_deploy(redis_url: str, tmp_path: Path) -> None:
+async def test_the_python_client_survives_a_deploy(redis_url: str, queue_road: dict[str, str], tmp_path: Path) -> None:
     """The broker that serves the tail is stopped and another one is started. The loop over `tail` just goes on."""
-    async with System(redis_url, tmp_path, demo_delay_ms=20) as system:
+    async with System(redis_url, tmp_path, demo_delay_ms=20, **queue_road) as system:
         await system.start()
         async with Midstream(system.url) as midstream:
             stream = await midstream.start("Tell me a story.", model="demo/story")

@@ -71,13 +71,15 @@ async def test_cancelled(midstream: Midstream) -> None:
     assert (await _end_of(midstream, stream["id"]))["outcome"] == "cancelled"
 
 
-async def test_interrupted(redis_url: str, provider: ProviderServer, tmp_path: Path) -> None:
+async def test_interrupted(
+    redis_url: str, queue_road: dict[str, str], provider: ProviderServer, tmp_path: Path
+) -> None:
     """The worker was lost, and another call would cost a second time. Within a lease and a second the end says so.
 
     Nobody was left to say it but the broker's reaper: it watches every stream that has not ended.
     """
     script = Script(words=1_000, delay_ms=20)
-    async with System(redis_url, tmp_path, provider.url) as system, Midstream(system.url) as midstream:
+    async with System(redis_url, tmp_path, provider.url, **queue_road) as system, Midstream(system.url) as midstream:
         await system.start()
         stream = await midstream.start(directive(script), model="anthropic/claude-test")
         await provider.begun()

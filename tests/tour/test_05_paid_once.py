@@ -36,14 +36,14 @@ async def test_an_impatient_client_starts_once(http: httpx2.AsyncClient, provide
 
 
 async def test_a_killed_worker_is_replaced_and_the_same_call_is_read_on(
-    redis_url: str, provider: ProviderServer, tmp_path: Path
+    redis_url: str, queue_road: dict[str, str], provider: ProviderServer, tmp_path: Path
 ) -> None:
     """OpenAI's background responses can be read on by another process. The answer comes out whole, and paid once.
 
     Intent/Upstream, Recovery/Begin.
     """
     script = Script(words=80, delay_ms=20)
-    async with System(redis_url, tmp_path, provider.url) as system, Midstream(system.url) as midstream:
+    async with System(redis_url, tmp_path, provider.url, **queue_road) as system, Midstream(system.url) as midstream:
         await system.start()
         stream = await midstream.start(directive(script), model=MODEL)
 
@@ -63,7 +63,7 @@ async def test_a_killed_worker_is_replaced_and_the_same_call_is_read_on(
 
 
 async def test_a_request_may_opt_into_another_paid_call(
-    redis_url: str, provider: ProviderServer, tmp_path: Path
+    redis_url: str, queue_road: dict[str, str], provider: ProviderServer, tmp_path: Path
 ) -> None:
     """`on_worker_loss: restart` buys a whole answer at the price of a second call, and both are plain to see.
 
@@ -72,7 +72,7 @@ async def test_a_request_may_opt_into_another_paid_call(
     Recovery/Begin.
     """
     script = Script(words=40, delay_ms=20)
-    async with System(redis_url, tmp_path, provider.url) as system, Midstream(system.url) as midstream:
+    async with System(redis_url, tmp_path, provider.url, **queue_road) as system, Midstream(system.url) as midstream:
         await system.start()
         stream = await midstream.start(directive(script), model="anthropic/claude-test", on_worker_loss="restart")
 

@@ -21,7 +21,7 @@ class Server:
         self.answers = asyncio.Event()
         self.failure: Exception | None = None
 
-    async def read_each(self, reads: Sequence[Read]) -> list[Page | LogError]:
+    async def read_each(self, reads: Sequence[Read]) -> list[Page | LogError | ValueError]:
         self.batches.append(list(reads))
         await self.answers.wait()
         if self.failure is not None:

@@ -71,7 +71,9 @@ class ClusterFeed(Feed):
         self._nodes: dict[Place, _NodeFeed] = {}
         self._confirmed: dict[str, Place] = {}
         self._in_trouble = asyncio.Event()
-        self._has_lost = True
+        self._lost_channels: set[str] = set()
+        """Of which messages may have been lost, and which are not confirmed again."""
+        self._has_begun = False
 
     def start(self) -> None:
         """Stay connected, until `stop`, to all nodes that hold a channel."""
@@ -94,7 +96,7 @@ class ClusterFeed(Feed):
         """Hear that the connection to a node is lost."""
         for channel in [channel for channel, at in self._confirmed.items() if at == place]:
             del self._confirmed[channel]
-            self._has_lost = True
+            self._lost_channels.add(channel)
         if self._unconfirmed():
             self._in_trouble.set()
 
@@ -111,7 +113,7 @@ class ClusterFeed(Feed):
         """Hear that a node has ended a subscription: its slot has moved, unless this process asked for it."""
         if self._confirmed.get(channel) == place:
             del self._confirmed[channel]
-            self._has_lost = True
+            self._lost_channels.add(channel)
             self._in_trouble.set()
 
     def trouble(self) -> None:
@@ -148,11 +150,20 @@ class ClusterFeed(Feed):
                     self._ask(channel)
                 await self._part_from_strangers()
                 await asyncio.sleep(SETTLE_S)
-                if not self._unconfirmed():
+                unconfirmed = self._unconfirmed()
+                self._tell_what_came_back(unconfirmed)
+                if not unconfirmed:
                     break
-            if self._has_lost:
-                self._has_lost = False
-                self._regained()
+
+    def _tell_what_came_back(self, unconfirmed: list[str]) -> None:
+        """Say that messages may have been missed, as soon as it can be read what they were.
+
+        The channels of a node that stays away keep those of no other node waiting.
+        """
+        still_lost = self._lost_channels.intersection(unconfirmed)
+        if still_lost != self._lost_channels or not (self._has_begun or unconfirmed):
+            self._lost_channels, self._has_begun = still_lost, True
+            self._regained()
 
     async def _part_from_strangers(self) -> None:
         """Close the connections to nodes that hold no channel any more."""

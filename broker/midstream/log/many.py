@@ -5,11 +5,11 @@ from typing import Any, Final, NamedTuple
 
 from midstream.log import calls
 from midstream.log.entries import Stored, stored_rows
-from midstream.log.errors import LogError, NewerFormat
+from midstream.log.errors import LogError
 from midstream.log.keys import Keys, id_of, stream_name
 from midstream.log.registry import Registry
 from midstream.log.scripts import Command, Scripts, refusal
-from midstream.log.state import FIELDS, Left, State
+from midstream.log.state import FIELDS, Left, State, state_or_error
 from midstream.log.values import Ending, Fence
 
 PAGE: Final = 500
@@ -37,7 +37,7 @@ class Many:
     async def states(self, stream_ids: Sequence[str]) -> list[State | LogError | None]:
         """Return the state of each, None where there is no stream."""
         rows = await self._scripts.each(*(("HMGET", self._keys.state(each), *FIELDS) for each in stream_ids))
-        return [row if isinstance(row, LogError) else _state(row) for row in rows]
+        return [row if isinstance(row, LogError) else state_or_error(row) for row in rows]
 
     async def statuses(self, stream_ids: Sequence[str]) -> list[str | None]:
         """Return the status of each, None where there is no stream or it cannot be read."""
@@ -159,13 +159,6 @@ class Many:
             answer if isinstance(answer, LogError) else refusal(stream_id, answer) or answer
             for stream_id, answer in zip(stream_ids, answers, strict=True)
         ]
-
-
-def _state(values: list[bytes | None]) -> State | NewerFormat | None:
-    try:
-        return State.parse(values)
-    except NewerFormat as error:
-        return error
 
 
 def _extent(values: list[bytes | None]) -> Extent | None:

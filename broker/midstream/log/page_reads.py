@@ -45,27 +45,28 @@ def commands(keys: Keys, reads: Sequence[Read]) -> list[Command]:
     return [command for pair in pairs for command in pair]
 
 
-def as_pages(answers: Sequence[Any]) -> list[Page | LogError]:
+def as_pages(answers: Sequence[Any]) -> list[Page | LogError | ValueError]:
     """Make pages of the answers to `commands`, or of each the error that came in its place."""
     return [_page_or_error(*pair) for pair in zip(answers[::2], answers[1::2], strict=True)]
 
 
-def _page_or_error(values: list[bytes | None] | LogError, rows: list[Row] | LogError) -> Page | LogError:
+def _page_or_error(values: list[bytes | None] | LogError, rows: list[Row] | LogError) -> Page | LogError | ValueError:
     if isinstance(values, LogError):
         return values
     if isinstance(rows, LogError):
         return rows
     try:
         return as_page(values, rows)
-    except NewerFormat as error:
+    except (NewerFormat, ValueError) as error:  # of this stream alone: it fails nobody who asked with it
         return error
 
 
 def as_page(values: list[bytes | None], rows: list[Row]) -> Page:
     """Make a page of what the server answered; entries that came after its state are left out."""
-    state, entries = State.parse(values), stored_rows(rows)
+    state = State.parse(values)
     if state is None:
         return None, [], []
+    entries = stored_rows(rows)
     while entries and entries[-1].offset > state.tail:
         entries.pop()
     return state, entries, rows
@@ -90,7 +91,7 @@ class PageReads:
     that nobody waits for longer than one time-out.
     """
 
-    def __init__(self, read_each: Callable[[Sequence[Read]], Awaitable[list[Page | LogError]]]) -> None:
+    def __init__(self, read_each: Callable[[Sequence[Read]], Awaitable[list[Page | LogError | ValueError]]]) -> None:
         self._read_each = read_each
         self._waiting: deque[tuple[Read, asyncio.Future[Page]]] = deque()
         self._reading: asyncio.Task[None] | None = None

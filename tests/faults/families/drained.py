@@ -14,6 +14,7 @@ from tests.faults.families.worker_killed import COMBINATIONS
 from tests.faults.family import Family
 from tests.faults.rig import SETTINGS, Rig
 from tests.faults.trial import MODELS, RESPONSES, Trial
+from tests.topology import TOPOLOGIES
 
 DRAIN_S = float(str(SETTINGS["DRAIN_S"]))
 DRAIN_MARGIN_S = 2.0
@@ -100,7 +101,7 @@ async def run_broker_killed(rig: Rig, trials: Sequence[Trial]) -> None:
 
 
 FAMILIES = (
-    Family("worker-drained", 72, 36, draw_worker, run_worker),
-    Family("broker-drained", 80, 40, draw_broker, run_broker_drained),
-    Family("broker-killed", 80, 40, draw_broker, run_broker_killed),
+    Family("worker-drained", 72, 36, draw_worker, run_worker, on=TOPOLOGIES),
+    Family("broker-drained", 80, 40, draw_broker, run_broker_drained, on=TOPOLOGIES),
+    Family("broker-killed", 80, 40, draw_broker, run_broker_killed, on=TOPOLOGIES),
 )

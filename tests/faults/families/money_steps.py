@@ -164,7 +164,7 @@ async def run_frozen(rig: Rig, trials: Sequence[Trial]) -> None:
     victim.thaw()
     await asyncio.sleep(A_MOMENT_S + AFTER_S)
     for trial in trials:
-        if await stage.entries(rig.redis, trial.stream_id) != trial.entries:
+        if await stage.entries(rig.redis, trial.name) != trial.entries:
             trial.breaks("I6 fenced: the log has changed after its end")
     await victim.kill()
     await _close(outside, trials)

@@ -209,7 +209,7 @@ async def run_frozen(rig: Rig, trials: Sequence[Trial], how: How = by_redis) -> 
     await stage.settle(rig, trials)
     await asyncio.sleep(AFTER_S)
     for trial in trials:
-        if await stage.entries(rig.redis, trial.stream_id) != trial.entries:
+        if await stage.entries(rig.redis, trial.name) != trial.entries:
             trial.breaks("I6 fenced: the log has changed after its end")
     await settle(rig, trials, victim)
 

@@ -94,7 +94,7 @@ LOST = tuple(
         ("third append", "append", 3, b""),
         ("renewal", "renew", 3, b""),
         ("seal", "seal", 1, b""),
-        ("create", "create", 1, b""),
+        ("create", "start_stream", 1, b""),
     )
     for what, action in LOSSES
 )
@@ -113,9 +113,9 @@ async def run_lost(rig: Rig, trials: Sequence[Trial]) -> None:
     worker = await rig.worker()
     for trial in trials:
         step, stream_id = trial.case.point, derived_id(OPEN_SECRET, "key", "default", trial.case.tag)
-        if step.script == "create":
+        if step.script == "start_stream":
             for broker in rig.brokers:
-                broker.proxy.rule(runs("create", stream_id), step.action)
+                broker.proxy.rule(runs("start_stream", stream_id), step.action)
         else:
             worker.proxy.rule(meant(step, stream_id), step.action, nth=step.nth)
     await stage.begin(rig, trials)

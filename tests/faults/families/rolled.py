@@ -14,6 +14,7 @@ from tests.faults.families.drained import BROKER_GONE_S, DRAIN_S, SHORT_S
 from tests.faults.family import Family
 from tests.faults.rig import Rig
 from tests.faults.trial import MODELS, Trial
+from tests.topology import TOPOLOGIES
 
 ONE_BY_ONE, KILLED, TOGETHER, STORM = "one by one", "killed in mid-parting", "both at once", "into a storm"
 POINTS = (ONE_BY_ONE, KILLED, TOGETHER, STORM)
@@ -89,4 +90,4 @@ async def _replace_worker(rig: Rig, trials: Sequence[Trial]) -> None:
             trial.breaks(f"a worker ended with {code}")
 
 
-FAMILIES = (Family("rolled", 120, VOLLEY, draw, run),)
+FAMILIES = (Family("rolled", 120, VOLLEY, draw, run, on=TOPOLOGIES),)

@@ -7,10 +7,11 @@ from typing import Any
 
 from midstream.testing.provider.script import Script
 from tests.faults import stage
-from tests.faults.families.worker_killed import COMBINATIONS, allowed
+from tests.faults.families.worker_killed import BACKGROUND, COMBINATIONS, STARTED_S, allowed
 from tests.faults.family import Family
 from tests.faults.rig import LEASE_MS, Rig
 from tests.faults.trial import Trial
+from tests.topology import TOPOLOGIES
 
 VOLLEY = 36
 FREEZES_MS = (300, 900, 1_050, 1_300, 2_500)
@@ -35,6 +36,8 @@ async def run(rig: Rig, trials: Sequence[Trial]) -> None:
     freeze_ms = trials[0].case.point
     await stage.begin(rig, trials)
     await asyncio.sleep(BEFORE_S)
+    reattachable = [trial for trial in trials if trial.case.model in BACKGROUND]  # once the upstream's id is noted
+    await stage.until(rig, reattachable, lambda state: bool(state.get("upstream_id")), STARTED_S)
     victim.freeze()
     if freeze_ms > LEASE_MS * 2:
         frozen_ms = stage.now_ms()
@@ -46,10 +49,10 @@ async def run(rig: Rig, trials: Sequence[Trial]) -> None:
     await stage.settle(rig, trials)
     await asyncio.sleep(AFTER_S)
     for trial in trials:
-        if await stage.entries(rig.redis, trial.stream_id) != trial.entries:
+        if await stage.entries(rig.redis, trial.name) != trial.entries:
             trial.breaks("I6 fenced: the log has changed after its end")
     await victim.kill()
     rig.succeed(heir)
 
 
-FAMILIES = (Family("worker-frozen", 180, VOLLEY, draw, run),)
+FAMILIES = (Family("worker-frozen", 180, VOLLEY, draw, run, on=TOPOLOGIES),)

@@ -11,12 +11,13 @@ from tests.faults import stage
 from tests.faults.family import Family
 from tests.faults.members import Member
 from tests.faults.rig import Rig
-from tests.faults.trial import MODELS, POLICIES, RESPONSES, SERVER, Trial
+from tests.faults.trial import GEMINI, MODELS, POLICIES, RESPONSES, SERVER, Trial
+from tests.topology import TOPOLOGIES
 
 WORDS = 12
 STARTED_S = 6.0
 COMBINATIONS = tuple(itertools.product(MODELS, POLICIES))
-BACKGROUND = (RESPONSES, SERVER)
+BACKGROUND = (RESPONSES, SERVER, GEMINI)
 """Models whose calls another worker can read on."""
 
 
@@ -38,6 +39,11 @@ def draw_server(rng: random.Random, number: int) -> dict[str, Any]:
     return _held(rng, SERVER, POLICIES[number % len(POLICIES)], number // len(POLICIES))
 
 
+def draw_gemini(rng: random.Random, number: int) -> dict[str, Any]:
+    """Do as `draw_entry`, at Gemini."""
+    return _held(rng, GEMINI, POLICIES[number % len(POLICIES)], number // len(POLICIES))
+
+
 def _held(rng: random.Random, model: str, policy: str, number: int) -> dict[str, Any]:
     at = number % (WORDS + 1)
     script = Script(words=WORDS, delay_ms=4, fail="stall", fail_at=at, fail_times=1, unicode=rng.random() < 0.3)
@@ -46,7 +52,15 @@ def _held(rng: random.Random, model: str, policy: str, number: int) -> dict[str,
 
 def draw_flow(rng: random.Random, number: int) -> dict[str, Any]:
     """Let the answer flow, so that the kill hits any moment: in an append, between two, after the seal."""
-    model, policy = COMBINATIONS[number % len(COMBINATIONS)]
+    return _flowing(rng, *COMBINATIONS[number % len(COMBINATIONS)])
+
+
+def draw_gemini_flow(rng: random.Random, number: int) -> dict[str, Any]:
+    """Do as `draw_flow`, at Gemini."""
+    return _flowing(rng, GEMINI, POLICIES[number % len(POLICIES)])
+
+
+def _flowing(rng: random.Random, model: str, policy: str) -> dict[str, Any]:
     script = Script(
         words=rng.randint(5, 60),
         delay_ms=rng.uniform(1, 15),
@@ -99,7 +113,10 @@ async def run_flow(rig: Rig, trials: Sequence[Trial]) -> None:
     await stage.settle(rig, trials)
 
 
-AT_ENTRY = Family("worker-killed-at-entry", 312, 52, draw_entry, run_entry)
+AT_ENTRY = Family("worker-killed-at-entry", 312, 52, draw_entry, run_entry, on=TOPOLOGIES)
 AT_SERVER = Family("worker-killed-at-server", 104, 52, draw_server, run_entry)
-IN_FLOW = Family("worker-killed-in-flow", 180, 45, draw_flow, run_flow)
-FAMILIES = (AT_ENTRY, AT_SERVER, IN_FLOW)
+IN_FLOW = Family("worker-killed-in-flow", 180, 45, draw_flow, run_flow, on=TOPOLOGIES)
+# Every worker of theirs imports Gemini's SDK, which costs the sample of the tests too much.
+AT_GEMINI = Family("worker-killed-at-gemini", 104, 52, draw_gemini, run_entry, in_sample=False)
+IN_GEMINI_FLOW = Family("worker-killed-in-gemini-flow", 60, 30, draw_gemini_flow, run_flow, in_sample=False)
+FAMILIES = (AT_ENTRY, AT_SERVER, IN_FLOW, AT_GEMINI, IN_GEMINI_FLOW)
