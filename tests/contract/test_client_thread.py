@@ -18,8 +18,15 @@ from tests.contract.scripted_broker import (
 )
 
 TYPES = ("stream_started", "text", "text", "end", "stream_ended")
+OUTCOME = {"stream_ended": {"outcome": "completed"}}
 THREAD = [
-    ThreadEntry(f"{stream_id}.{'end' if kind == 'stream_ended' else offset}", stream_id, offset % 4, kind, {"n": n})
+    ThreadEntry(
+        f"{stream_id}.{'end' if kind == 'stream_ended' else offset}",
+        stream_id,
+        offset % 4,
+        kind,
+        {"n": n, **OUTCOME.get(kind, {})},
+    )
     for n, stream_id in enumerate(("b", "a", "c"))
     for offset, kind in enumerate(TYPES)
 ]
@@ -62,6 +69,24 @@ CUTS = st.builds(replay, st.integers(0, 6), back=st.integers(0, 3), skip=st.inte
 async def test_over_any_cuts_each_entry_comes_once_and_in_order(cuts: list[Answer]) -> None:
     async with scripted_broker(replay(0), *cuts, replay(len(THREAD))) as broker:
         assert await read(broker) == THREAD
+
+
+async def test_a_marker_that_skips_a_streams_end_is_no_next_event() -> None:
+    """Threads/Events: the end's entry is asked for again; where there is none, as the stream is gone, nothing is."""
+
+    def ends(**facts: object) -> Answer:
+        async def answer(exchange: Exchange) -> None:
+            exchange.writer.write(SSE_HEAD)
+            marker = ThreadEntry("b.end", "b", 0, "stream_ended", dict(facts))
+            await exchange.chunk(b"retry: 1\n\n" + frame(THREAD[0]) + frame(THREAD[1]) + frame(marker))
+
+        return answer
+
+    async with scripted_broker(ends(outcome="completed"), replay(len(THREAD))) as broker:
+        assert await read(broker) == THREAD
+        assert broker.cursors == ["0", "b.1"]
+    async with scripted_broker(ends(outcome=None)) as broker:
+        assert (await read(broker, count=3))[-1].type == "stream_ended"
 
 
 async def test_resets_move_the_cursor_back() -> None:

@@ -2,40 +2,51 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import aclosing
+from itertools import groupby
 
 import httpx2
 import pytest
 
+from midstream import Midstream
 from midstream.http.app import create_app
 from midstream.hub.tail import Tail as StreamTail
 from midstream.settings import Settings
 from tests import inside
 from tests.contract.access_calls import ADMIN, bearer, read_token, served, started
-from tests.contract.thread_tails import PATH, Event, Tail, event_of, followed, replay
+from tests.contract.thread_tails import APPS, PATH, Event, Tail, event_of, followed, recorded, replay
+from tests.contract.ws_talk import dial
 
 
 @pytest.fixture(params=["auto", "off"])
 async def client(settings: Settings, request: pytest.FixtureRequest) -> AsyncIterator[httpx2.AsyncClient]:
-    async with served(settings.model_copy(update={"fast_path": request.param, "heartbeat_ms": 100})) as client:
+    async with served(settings, fast_path=request.param, heartbeat_ms=100, apps=APPS) as client:
         yield client
 
 
 def concatenated(events: list[Event]) -> list[str | Event]:
-    """Return what a client has of these events: each run of text as one."""
+    """Return what a client has of these events: each run of deltas of one part as one."""
     parts: list[str | Event] = []
-    for event in events:
-        if event[1] != "text":
-            parts.append(event)
-        elif parts and isinstance(parts[-1], str):
-            parts[-1] += event[2]["text"]
-        else:
-            parts.append(event[2]["text"])
+    for part, run in groupby(events, part_of):
+        several = list(run)
+        piece = PIECES.get(several[0][1])
+        parts += [part + "".join(data[piece] for _, _, data in several)] if piece else several
     return parts
+
+
+PIECES = {"text": "text", "reasoning": "text", "tool_input": "delta"}
+"""Entries that stand for several in merged entries, and where they have their text."""
+
+
+def part_of(event: Event) -> str:
+    """Return what the pieces of a part have in common: stream, type, and the id of a call; else the event's id."""
+    event_id, kind, data = event
+    return f"{event_id.partition('.')[0]} {kind} {data.get('id', '')}: " if kind in PIECES else event_id
 
 
 async def test_from_each_event_on_the_rest_follows_exactly(client: httpx2.AsyncClient) -> None:
     """Threads/Events, Read/Coalesced, I1, I2, I5: plain, and with merged entries."""
-    ids = [await started(client, ADMIN, thread="t", input=f"turn {number}") for number in range(3)]
+    ids = await recorded(client)
     canonical = await replay(client)
     expected = []
     for stream_id in ids:
@@ -60,6 +71,26 @@ async def test_from_each_event_on_the_rest_follows_exactly(client: httpx2.AsyncC
     assert lost[1:] == canonical
     for bad in ("x", f"{ids[0]}.x", f"{ids[0]}", "-1"):
         assert (await client.get(PATH, params={"after": bad}, headers=ADMIN)).json()["code"] == "bad_cursor"
+
+
+async def test_from_each_event_on_the_rest_follows_on_a_socket_and_in_python(settings: Settings) -> None:
+    """Ws/Threads, Read/Coalesced, I1, I2, I5: the same entries with the same cursors as by `GET …/events`."""
+    async with served(settings, apps=APPS) as client, dial(client, additional_headers=ADMIN) as talk:
+        await recorded(client)
+        sent = {catchup: await replay(client, catchup=catchup) for catchup in ("plain", "coalesced")}
+        for catchup, canonical in sent.items():
+            for k, (cursor, _, _) in enumerate([("", "", {}), *canonical[:-1]]):
+                await talk.say(type="tail_thread", thread="t", after=cursor, catchup=catchup)
+                objects: list[dict[str, object]] = []
+                while not objects or objects[-1]["cursor"] != canonical[-1][0]:
+                    objects += (await talk.hear("entries"))["entries"]
+                assert objects == [{"cursor": each, **data} for each, _, data in canonical[k:]], cursor
+        async with Midstream(str(client.base_url), api_key="admin") as midstream:
+            for k, (cursor, _, _) in enumerate(sent["plain"][:-1], 1):
+                async with aclosing(midstream.tail_thread("t", cursor)) as entries:
+                    rest = [await anext(entries) for _ in sent["plain"][k:]]
+                came = [(each.cursor, each.type, {"type": each.type, **each.data}) for each in rest]
+                assert came == sent["plain"][k:], cursor
 
 
 async def test_what_is_started_by_anybody_appears(client: httpx2.AsyncClient) -> None:

@@ -6,11 +6,20 @@ from typing import Any
 import httpx2
 import orjson
 
-from tests.contract.access_calls import ADMIN
+from tests.contract.access_calls import ADMIN, started
 
 PATH = "/v1/threads/t/events"
+APPS = {name: f"tests.contract.ui_sources:{name}" for name in ("everything", "begins_anew", "cut_in_a_call")}
 Event = tuple[str, str, dict[str, Any]]
 """Its id, its type, and its data."""
+
+
+async def recorded(client: httpx2.AsyncClient) -> list[str]:
+    """Record streams of several kinds, the last of which fails in a call's input; needs APPS. Return their ids."""
+    models = ("demo/count", "app/everything", "app/begins_anew", "app/cut_in_a_call")
+    return [
+        await started(client, ADMIN, thread="t", model=model, input=f"turn {turn}") for turn, model in enumerate(models)
+    ]
 
 
 def event_of(frame: str) -> Event | None:

@@ -1,5 +1,6 @@
 """How a conversation is trimmed: Threads/Continue."""
 
+import re
 from types import SimpleNamespace
 from typing import Any
 
@@ -46,19 +47,36 @@ def calls_and_results(messages: Messages) -> tuple[list[str], list[str]]:
     return calls, [message["tool_call_id"] for message in messages if message["role"] == "tool"]
 
 
-@given(history=histories(), most=st.none() | st.integers(1, 20), chars=st.integers(1, 1_500), has_system=st.booleans())
+def tokens_of(text: str) -> int:
+    """Count something else than characters: words and signs."""
+    return len(re.findall(r"\w+|[^\w\s]", text))
+
+
+def tokens_in(messages: Messages) -> int:
+    return sum(tokens_of(orjson.dumps(message).decode()) for message in messages)
+
+
+@given(
+    history=histories(),
+    most=st.none() | st.integers(1, 20),
+    chars=st.integers(1, 1_500),
+    tokens=st.none() | st.integers(1, 500),
+    has_system=st.booleans(),
+)
 def test_a_budget_is_kept_and_no_call_loses_its_result(
-    history: Messages, most: int | None, chars: int, has_system: bool
+    history: Messages, most: int | None, chars: int, tokens: int | None, has_system: bool
 ) -> None:
-    """Threads/Continue."""
-    system, budget = [SYSTEM] * has_system, Budget(most, chars)
+    """Threads/Continue, Threads/Tokens: messages, characters and tokens, each alone and together."""
+    system, budget = [SYSTEM] * has_system, Budget(most, chars, tokens, tokens_of)
     try:
         sent = continued(system, history, [NEW], budget)
     except TrimError:
-        assert not budget.permits(len(system) + 1, chars_of([*system, NEW]))
+        least = [*system, NEW]
+        assert not budget.permits(len(least), chars_of(least), tokens_in(least))
         return
     assert len(sent) <= (most or len(sent))
     assert chars_of(sent) <= chars
+    assert tokens is None or tokens_in(sent) <= tokens
     assert sent[: len(system)] == system
     assert sent[-1] == NEW
     assert sent[len(system)]["role"] == "user"

@@ -40,6 +40,8 @@ class ThreadPosition:
 
     def __init__(self, after: str | None) -> None:
         self.cursor = after or START
+        self._last_type = ""
+        """Type of the last event that was taken; empty: there was none."""
 
     def accept(self, event: ServerSentEvent) -> ThreadEntry | None:
         """As of `Position`."""
@@ -52,12 +54,21 @@ class ThreadPosition:
         if not is_reset and stream_id == last_id:
             if last_place == AFTER_END or (place != AFTER_END and int(place) <= int(last_place)):
                 return None
-            if place != AFTER_END and int(place) != int(last_place) + 1:
+            is_next = self._may_end(data) if place == AFTER_END else int(place) == int(last_place) + 1
+            if not is_next:
                 raise ValueError(f"{cursor} came after {self.cursor}")
         elif not is_reset and (event.type != "stream_started" or (self.cursor != START and last_place != AFTER_END)):
             raise ValueError(f"{cursor} came after {self.cursor}")
-        self.cursor = cursor
+        self.cursor, self._last_type = cursor, event.type
         return ThreadEntry(cursor, stream_id, 0 if place == AFTER_END else int(place), event.type, data)
+
+    def _may_end(self, marker: dict[str, Any]) -> bool:
+        """Tell whether no entry can be missing before the marker of a stream's end (PROTOCOL: Threads/Events).
+
+        It comes after the entry `end`, except where the stream is gone or its log was trimmed.
+        """
+        is_whole = marker.get("outcome") is not None and not marker.get("trimmed")
+        return not is_whole or self._last_type in ("", "end")
 
 
 def path_of_thread(thread: str) -> str:

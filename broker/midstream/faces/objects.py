@@ -21,27 +21,28 @@ class ObjectsFace:
     def frame(self, entry: Stored, state: None) -> tuple[bytes, None]:
         """Return an entry's object: its offset, its type and its data."""
         decoded = decode(entry.content, entry.offset, entry.epoch)
-        return _object(fields_for_clients(decoded) | {"offset": entry.offset, "type": decoded.type}), state
+        return in_list(fields_for_clients(decoded) | {"offset": entry.offset, "type": decoded.type}), state
 
     def merged_frame(self, first: int, entry: Stored, state: None) -> tuple[bytes, None]:
         """Return the object of an entry that stands for several, with the `first` offset of them."""
         if first == entry.offset:
             return self.frame(entry, state)
         decoded = decode(entry.content, entry.offset, entry.epoch)
-        return _object(decoded.data | {"offset": entry.offset, "type": decoded.type, "first": first}), state
+        return in_list(decoded.data | {"offset": entry.offset, "type": decoded.type, "first": first}), state
 
     def broker_stop(self, retry_ms: int) -> bytes:
         """Return the object that asks a client to tail again after `retry_ms`."""
-        return _object({"type": "parting", "retry_ms": retry_ms})
+        return in_list({"type": "parting", "retry_ms": retry_ms})
 
     def credential_end(self, reason: str) -> bytes:
         """Return the object that tells a client why its tail ends before the stream does."""
-        return _object({"type": "parting", "reason": reason})
+        return in_list({"type": "parting", "reason": reason})
 
     def reset(self, reason: str) -> bytes:
         """Return a `reset` that is not an entry of the log; its offset is 0."""
-        return _object({"offset": 0, "type": "reset", "reason": reason})
+        return in_list({"offset": 0, "type": "reset", "reason": reason})
 
 
-def _object(fields: Json) -> bytes:
+def in_list(fields: Json) -> bytes:
+    """Return an object as the socket's lists hold it."""
     return orjson.dumps(fields) + b","

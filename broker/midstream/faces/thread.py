@@ -4,10 +4,11 @@ The id of a frame is `<stream id>.<offset>`; that of a marker ends in `.0` or `.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Protocol
 
 import orjson
 
+from midstream.faces.face import MergingFace
 from midstream.faces.native import NativeFace
 from midstream.faces.sse_frames import HEARTBEAT, sse_frame, with_id, with_retry
 from midstream.log.entries import Json, Stored
@@ -18,6 +19,22 @@ AFTER_END: Final = "end"
 """What the cursor after a stream's end has for an offset."""
 _NATIVE: Final = NativeFace()
 _ID: Final = len(b"id: ")
+
+
+class ThreadFrames(MergingFace[None], Protocol):
+    """A wire format of a thread's streams: the face of one of them, and the markers around it."""
+
+    def started(self, facts: Json) -> bytes:
+        """Return the marker before the stream's first entry."""
+        ...
+
+    def ended(self, facts: Json) -> bytes:
+        """Return the marker after the stream's last entry."""
+        ...
+
+    def thread_reset(self, reason: str) -> bytes:
+        """Return a `reset` of all that a client has of the thread, which follows from its start."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -59,13 +76,12 @@ class ThreadFace:
         """Return the marker after the stream's last entry."""
         return self._marked(AFTER_END, "stream_ended", {"stream_id": self.stream_id, **facts})
 
+    def thread_reset(self, reason: str) -> bytes:
+        """Return a `reset` of all that a client has of the thread, which follows from its start."""
+        return with_id(START, sse_frame(orjson.dumps({"type": "reset", "reason": reason}), "reset"))
+
     def _named(self, frame: bytes) -> bytes:
         return b"id: %b.%b" % (self.stream_id.encode(), frame[_ID:])
 
     def _marked(self, offset: str, kind: str, data: Json) -> bytes:
         return with_id(f"{self.stream_id}.{offset}", sse_frame(orjson.dumps({"type": kind, **data}), kind))
-
-
-def thread_reset(reason: str) -> bytes:
-    """Return a `reset` of all that a client has of a thread, which follows from its start."""
-    return with_id(START, sse_frame(orjson.dumps({"type": "reset", "reason": reason}), "reset"))

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from midstream.lifecycle.ending import end_entry
 from midstream.lifecycle.spending import NOTHING_SPENT, spendings
 from midstream.log.entries import CANCELLED, encode
-from midstream.log.errors import LogError, StreamSealed
+from midstream.log.errors import LogError, NewerFormat, StreamAbsent, StreamSealed
 from midstream.log.log import Log
 from midstream.log.state import State
 from midstream.log.values import Ending
@@ -38,12 +38,15 @@ async def let_start(log: Log, waiting: Mapping[str, State], prices: Prices) -> t
 
 
 async def _cancel(log: Log, names: Sequence[str], prices: Prices) -> None:
-    """Ask for the stop of streams once more: the process that was asked to cancel them may have died."""
-    for name, state in zip(names, await log.states(names), strict=True):
-        if state is None or state.ended:
+    """Ask for the stop of streams once more: the process that was asked to cancel them may have died.
+
+    One that cannot be read is left to a process that can, so that it keeps no stream of other threads waiting.
+    """
+    for name, state in zip(names, await log.many.states(names), strict=True):
+        if not isinstance(state, State) or state.ended:
             continue
         spent = await spendings(log, {name: state}, prices)
         cost = spent.get(name, NOTHING_SPENT).cost(state.model, prices)
         end = end_entry(CANCELLED, state=state, now_ms=time.time_ns() // 1_000_000, cost=cost)
-        with contextlib.suppress(StreamSealed):
+        with contextlib.suppress(StreamSealed, StreamAbsent, NewerFormat):
             await log.cancel(name, Ending([encode(end)], CANCELLED))

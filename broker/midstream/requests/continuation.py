@@ -1,6 +1,6 @@
 """What is sent of a conversation that goes on: as much of its end as a budget permits (PROTOCOL: Threads/Continue)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import orjson
@@ -17,16 +17,43 @@ class TrimError(UnfitRequestError):
     at = "trim"
 
 
+class NoTokenizerError(UnfitRequestError):
+    """The start has a budget of tokens, and this broker cannot count any."""
+
+    at = "trim.max_tokens"
+
+
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """How much may be sent: messages (None: any number), and characters of their JSON."""
+    """How much may be sent: messages (None: any number), and characters of their JSON.
+
+    Attributes:
+        tokens: Tokens of their JSON, too; None: any number.
+        tokens_of: Counts the tokens of a text; called only where `tokens` is a number.
+    """
 
     messages: int | None
     chars: int
+    tokens: int | None = None
+    tokens_of: Callable[[str], int] = len
 
-    def permits(self, messages: int, chars: int) -> bool:
-        """Tell whether so many messages of so many characters in all are within the budget."""
-        return (self.messages is None or messages <= self.messages) and chars <= self.chars
+    def permits(self, messages: int, chars: int, tokens: int = 0) -> bool:
+        """Tell whether so many messages of so many characters and tokens in all are within the budget."""
+        return (
+            (self.messages is None or messages <= self.messages)
+            and chars <= self.chars
+            and (self.tokens is None or tokens <= self.tokens)
+        )
+
+    def measure(self, messages: Sequence[Json]) -> tuple[int, int]:
+        """Return the characters and tokens of messages as JSON.
+
+        No tokens are counted where they have no limit, or where the characters alone exceed theirs.
+        """
+        texts = [orjson.dumps(message).decode() for message in messages]
+        chars = sum(map(len, texts))
+        is_counted = self.tokens is not None and chars <= self.chars
+        return chars, sum(map(self.tokens_of, texts)) if is_counted else 0
 
 
 @dataclass(slots=True)
@@ -59,17 +86,22 @@ def continued(system: Sequence[Json], history: Sequence[Json], new: Sequence[Jso
     units = _units(history, new)
     kept = [unit for unit in units if unit.is_new]
     sent = [*system, *(message for unit in kept for message in unit.messages)]
-    if not budget.permits(len(sent), chars_of(sent)):
+    sent_messages, (sent_chars, sent_tokens) = len(sent), budget.measure(sent)
+    if not budget.permits(sent_messages, sent_chars, sent_tokens):
+        counted = "" if budget.tokens is None else f" and {sent_tokens} tokens"
+        permitted = "" if budget.tokens is None else f" and {budget.tokens}"
         raise TrimError(
-            f"Without any history {len(sent)} messages of {chars_of(sent)} characters are to be sent. Permitted are "
-            f"{budget.messages or 'any number'} of {budget.chars} (`trim`, MIDSTREAM_THREAD_CONTEXT_CHARS)."
+            f"Without any history {sent_messages} messages of {sent_chars} characters{counted} are to be sent. "
+            f"Permitted are {budget.messages or 'any number'} of {budget.chars}{permitted} "
+            "(`trim`, MIDSTREAM_THREAD_CONTEXT_CHARS)."
         )
     older: list[_Unit] = []
-    sent_messages, sent_chars = len(sent), chars_of(sent)
     for unit in reversed([unit for unit in units if not unit.is_new]):
         sent_messages += len(unit.messages)
-        sent_chars += chars_of(unit.messages)
-        if not budget.permits(sent_messages, sent_chars):
+        chars, tokens = budget.measure(unit.messages)
+        sent_chars += chars
+        sent_tokens += tokens
+        if not budget.permits(sent_messages, sent_chars, sent_tokens):
             break
         older.append(unit)
     kept = [*reversed(older), *kept]

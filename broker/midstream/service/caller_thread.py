@@ -1,13 +1,14 @@
 """One thread of a caller's: its messages, and its end (PROTOCOL: Threads)."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Final
 
 import orjson
 
 from midstream.access.grant import Grant, Scope
+from midstream.faces.thread import ThreadFrames
 from midstream.log.entries import Json
 from midstream.log.errors import LogTrimmed, StreamAbsent, ThreadAbsent
 from midstream.log.registry import Listed
@@ -63,8 +64,15 @@ class CallerThread:
             "next_cursor": str(taken[-1].place) if has_more else None,
         }
 
-    async def tail(self, last: tuple[str, int | None] | None, *, follows: bool, merges: bool = False) -> ThreadTail:
-        """Return a tail of the thread, which sends nothing before it begins.
+    async def tail(
+        self,
+        face_of: Callable[[str], ThreadFrames],
+        last: tuple[str, int | None] | None,
+        *,
+        follows: bool,
+        merges: bool = False,
+    ) -> ThreadTail:
+        """Return a tail of the thread, which sends nothing before it begins, by the face of each stream.
 
         `last` is what the client has read last: a stream, and an offset of it, None for all of it. Where the tail
         `merges`, what is logged of a stream when it is reached is sent in merged entries.
@@ -82,7 +90,7 @@ class CallerThread:
         self._streams.require_room()
         self._resources.credentials.check(self._grant)
         thread = ThreadStreams(self._resources, self._grant, self._streams, self._thread)
-        return ThreadTail(thread, place, follows=follows, merges=merges)
+        return ThreadTail(thread, face_of, place, follows=follows, merges=merges)
 
     async def delete(self) -> None:
         """Delete all streams that the thread has when this begins, each as by itself, and what apps saved in it."""

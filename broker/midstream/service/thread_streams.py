@@ -65,6 +65,12 @@ class ThreadStreams:
         """Return a context that holds a stream's follower; see `CallerStreams.follow`."""
         return self._streams.follow(stream_id, after)
 
+    def pass_to(self, grant: Grant, streams: CallerStreams) -> Grant | None:
+        """Go on by a newer credential, and return what the ends of tails depend on from now on."""
+        self._grant = grant
+        self._streams = streams
+        return self._resources.grant_ends.watched(grant)
+
     def open_wait(self) -> ThreadWait:
         """Return a wait for the thread's next streams, which the caller closes."""
         channel = self._resources.threads.channel(self._grant.owner, self._thread)

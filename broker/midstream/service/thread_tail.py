@@ -5,14 +5,17 @@ A task leads from stream to stream. While a stream is read, its own tail writes,
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Final
 
+from midstream.access.grant import Grant
 from midstream.access.refusals import AccessError
-from midstream.faces.thread import ThreadFace, thread_reset
+from midstream.faces.thread import ThreadFrames
 from midstream.hub.lagging import Lagging
 from midstream.hub.tail import Sink, Tail
 from midstream.log.errors import LogError, StreamAbsent
 from midstream.log.registry import Listed
+from midstream.service.caller_streams import CallerStreams
 from midstream.service.thread_streams import ThreadPlace, ThreadStreams
 
 logger = logging.getLogger(__name__)
@@ -26,13 +29,23 @@ class ThreadTail:
 
     Args:
         streams: The thread.
+        face_of: Returns the face of a stream of it.
         place: The place to begin after; None: at the start, because the client's cursor is in no stream of the thread.
         follows: Whether it waits for more; otherwise it ends with what there is.
         merges: Whether what is logged of a stream when it is reached is sent in merged entries.
     """
 
-    def __init__(self, streams: ThreadStreams, place: ThreadPlace | None, *, follows: bool, merges: bool) -> None:
+    def __init__(
+        self,
+        streams: ThreadStreams,
+        face_of: Callable[[str], ThreadFrames],
+        place: ThreadPlace | None,
+        *,
+        follows: bool,
+        merges: bool,
+    ) -> None:
         self._streams = streams
+        self._face_of = face_of
         self._is_lost = place is None
         self._place = place or ThreadPlace(0)
         self._follows = follows
@@ -74,7 +87,8 @@ class ThreadTail:
         if self._is_lost:
             reset = "cursor_unknown"
         self._sink = sink
-        sink.write(opening + (thread_reset(reset) if reset else b""))
+        if chunk := opening + (self._face_of("").thread_reset(reset) if reset else b""):
+            sink.write(chunk)
         self._task = asyncio.create_task(self._run(), name="a thread's tail")
 
     def pump(self) -> None:
@@ -104,6 +118,18 @@ class ThreadTail:
             self._has_failed = True
             self.close()
 
+    def renew(self, grant: Grant, streams: CallerStreams) -> None:
+        """Go on by a newer credential of the same caller, and end with that one."""
+        self._wait.grant = self._streams.pass_to(grant, streams)
+        if self._inner is not None:
+            self._inner.grant = self._wait.grant
+
+    def refuse(self, reason: str) -> None:
+        """Tell the client that its credential is over, and close."""
+        self._wait.refuse(reason)
+        if self._inner is not None:
+            self._inner.refuse(reason)
+
     async def _run(self) -> None:
         try:
             await self._lead()
@@ -126,7 +152,7 @@ class ThreadTail:
                 return
             place = ThreadPlace(row.created_ms)
             try:
-                marker = ThreadFace(row.stream_id).started(await self._streams.facts(row.stream_id))
+                marker = self._face_of(row.stream_id).started(await self._streams.facts(row.stream_id))
             except StreamAbsent:
                 continue  # it has expired, or was deleted just now
             await self._send(marker)
@@ -134,7 +160,7 @@ class ThreadTail:
 
     async def _read(self, stream_id: str, after: int) -> bool:
         """Send a stream's entries after an offset, to its end; return whether the thread goes on after that."""
-        face = ThreadFace(stream_id)
+        face = self._face_of(stream_id)
         end: dict[str, str | None] = {"outcome": None}
         try:
             async with self._streams.follow(stream_id, after) as follower:
@@ -146,8 +172,11 @@ class ThreadTail:
                 self._count(is_counted=False)  # in the same turn of the loop as the tail counts
                 join = follower.join_merged if self._merges else follower.join
                 inner = self._inner = join(face, after, until)
+                inner.grant = self._wait.grant  # a newer one, perhaps, than this stream was asked for with
                 closing = _StreamSink(self)
                 inner.begin(closing, "cursor_ahead" if after > follower.tail else None)
+                if self._wait.refusal is not None:  # since the stream was asked for
+                    inner.refuse(self._wait.refusal)
                 await closing.closed.wait()
             self._inner = None
             if inner.failed:
@@ -174,7 +203,7 @@ class ThreadTail:
                     return row
                 await self._rest()
                 self._wait.woken.clear()
-        face, refusal = ThreadFace(""), self._wait.refusal
+        face, refusal = self._face_of(""), self._wait.refusal
         parting = face.broker_stop(self._wait.retry_ms or 0) if refusal is None else face.credential_end(refusal)
         await self._send(parting)
         return None
@@ -186,16 +215,16 @@ class ThreadTail:
                 async with asyncio.timeout(self._streams.heartbeat_s):
                     await self._wait.woken.wait()
             except TimeoutError:
-                await self._send(ThreadFace.heartbeat)
+                await self._send(self._face_of("").heartbeat)
             else:
                 return
 
     async def _send(self, frame: bytes) -> None:
-        """Write a frame as soon as the client has taken what was sent before."""
+        """Write a frame, unless it is empty, as soon as the client has taken what was sent before."""
         while self._sink is not None and not self._sink.ready:
             self._ready.clear()
             await self._ready.wait()
-        if self._sink is not None:
+        if self._sink is not None and frame:
             self._sink.write(frame)
 
     def inner_is_over(self) -> None:

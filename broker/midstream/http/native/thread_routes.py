@@ -6,18 +6,18 @@ from typing import Annotated, Final, Literal
 from fastapi import APIRouter, Header, Path, Query, Response
 
 from midstream.faces.sse_frames import with_retry
-from midstream.faces.thread import AFTER_END, START
+from midstream.faces.thread import ThreadFace
 from midstream.http import page_cursor
 from midstream.http.auth import ACaller
 from midstream.http.json_response import JsonResponse
 from midstream.http.json_route import JsonRoute
 from midstream.http.problems import Problem
 from midstream.http.tails.event_response import EventResponse
+from midstream.http.thread_cursor import read_thread_cursor
 
 router = APIRouter(prefix="/v1/threads", tags=["threads"], route_class=JsonRoute)
 
 MOST_STREAMS: Final = 100
-_CURSOR: Final = re.compile(rf"([A-Za-z0-9_-]{{1,128}})\.([0-9]{{1,15}}|{AFTER_END})")
 _PLACE: Final = re.compile("[0-9]{1,15}")
 AThread = Annotated[str, Path(min_length=1, max_length=200)]
 
@@ -45,20 +45,10 @@ async def get_thread_events(
     ] = "plain",
 ) -> Response:
     """Tail a thread: replay its streams after the cursor, then follow them and each one that is started."""
-    last, merges = _last(last_event_id or after), catchup == "coalesced"
-    tail = await caller.thread(thread).tail(last, follows=follow, merges=merges)
+    last, merges = read_thread_cursor(last_event_id or after), catchup == "coalesced"
+    tail = await caller.thread(thread).tail(ThreadFace, last, follows=follow, merges=merges)
     settings = caller.settings
     return EventResponse(tail, opening=with_retry(settings.retry_ms), send_timeout_s=settings.send_timeout_ms / 1000)
-
-
-def _last(cursor: str | None) -> tuple[str, int | None] | None:
-    """Return the stream and the offset of a cursor, None in place of the offset after the stream's end."""
-    if not cursor or cursor == START:
-        return None
-    match = _CURSOR.fullmatch(cursor)
-    if match is None:
-        raise Problem(400, "bad_cursor", "A cursor is `<stream id>.<offset>`, as in an event's id.", cursor=cursor[:64])
-    return match[1], None if match[2] == AFTER_END else int(match[2])
 
 
 @router.get("/{thread:path}", response_class=Response)

@@ -9,7 +9,7 @@ import orjson
 
 from midstream.access.grant import Grant
 from midstream.http.problems import Problem
-from midstream.http.socket.ws_socket import Outbox, SocketSink
+from midstream.http.socket.ws_socket import Outbox, SocketSink, TailName
 from midstream.service.caller import Caller
 
 NOTICE_S: Final = 30.0
@@ -24,7 +24,7 @@ class SocketCredential:
         refused: Done when it has ended, and the client was sent that its tails are closed.
     """
 
-    def __init__(self, outbox: Outbox, sinks: Mapping[str, SocketSink]) -> None:
+    def __init__(self, outbox: Outbox, sinks: Mapping[TailName, SocketSink]) -> None:
         self._caller: Caller | None = None
         self.grant: Grant | None = None
         self.refused: asyncio.Future[None] = asyncio.get_running_loop().create_future()

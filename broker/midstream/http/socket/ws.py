@@ -4,16 +4,14 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from fastapi import APIRouter, WebSocket
 from starlette.types import Scope as HttpScope
 from starlette.websockets import WebSocketDisconnect
 
-from midstream import counters
 from midstream.access.grant import Scope
 from midstream.access.refusals import AccessError, LimitExceededError
-from midstream.faces.objects import ObjectsFace
 from midstream.http.auth import BY_APP, caller_of, caller_with, services_of
 from midstream.http.cors import is_foreign
 from midstream.http.fast_path.wire import SOCKET_EXTENSION
@@ -21,11 +19,14 @@ from midstream.http.noted_errors import noted
 from midstream.http.problems import Problem
 from midstream.http.socket.socket_credential import SocketCredential
 from midstream.http.socket.ws_messages import (
-    About,
     Append,
     Auth,
+    Cancel,
     Follow,
+    FollowThread,
     Lease,
+    Leave,
+    LeaveThread,
     Message,
     Ping,
     Produce,
@@ -34,14 +35,14 @@ from midstream.http.socket.ws_messages import (
     read_message,
 )
 from midstream.http.socket.ws_producer import act
-from midstream.http.socket.ws_socket import Outbox, Pace, SocketSink
+from midstream.http.socket.ws_socket import Outbox, Pace
+from midstream.http.socket.ws_tails import SocketTails
 from midstream.service.caller import Caller
 from midstream.settings import Settings
 
 logger = logging.getLogger(__name__)
 router = APIRouter()
 
-OBJECTS: Final = ObjectsFace()
 UNAUTHORIZED: Final = 4401
 FOREIGN_ORIGIN: Final = 4403
 TOO_LARGE: Final = 1009
@@ -102,8 +103,8 @@ class _Conversation:
         self._scope = scope
         self._settings = settings
         self._outbox = outbox
-        self._sinks: dict[str, SocketSink] = {}
-        self.credential = SocketCredential(outbox, self._sinks)
+        self._tails = SocketTails(outbox, settings.ws_max_tails, self._left)
+        self.credential = SocketCredential(outbox, self._tails.sinks)
         self.parted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._room = contextlib.ExitStack()
         self._pace = Pace(self._settings.socket_messages_per_second)
@@ -163,7 +164,7 @@ class _Conversation:
         except LimitExceededError as error:
             await self._refuse(noted(error, self._scope), message)
             return TRY_AGAIN_LATER
-        _let_in(socket, lambda: bool(self._sinks))
+        _let_in(socket, lambda: bool(self._tails.sinks))
         self.credential.admit(caller)
         await self._outbox.answer(type="ready", ref=message.ref if message else None)
         return None
@@ -192,8 +193,7 @@ class _Conversation:
         """Close all tails, and give back the socket's room."""
         self._room.close()
         self.credential.release()
-        for sink in tuple(self._sinks.values()):
-            sink.drop()
+        self._tails.drop()
 
     async def _act(self, caller: Caller, message: Message) -> None:
         if not isinstance(message, Auth):
@@ -207,13 +207,9 @@ class _Conversation:
                 await self._outbox.answer(**await act(caller, message))
             case Start():
                 await self._start(caller, message)
-            case Follow(id=stream_id, ref=ref):
-                await self._follow(caller, message, {"type": "tailing", "id": stream_id, "ref": ref})
-            case About(type="leave", id=stream_id):
-                if sink := self._sinks.pop(stream_id, None):
-                    sink.drop()
-                await self._outbox.answer(type="closed", id=stream_id, ref=message.ref)
-            case About(id=stream_id, ref=ref):
+            case Follow() | FollowThread() | Leave() | LeaveThread():
+                await self._tails.act(caller, message)
+            case Cancel(id=stream_id, ref=ref):
                 state = await (await caller.streams.find(stream_id, Scope.STOP)).cancel()
                 facts = {"status": state.status, "outcome": state.outcome or None}
                 await self._outbox.answer(type="cancelling", id=stream_id, ref=ref, **facts)
@@ -225,51 +221,24 @@ class _Conversation:
         await self._outbox.answer(type="ready", ref=message.ref)
 
     async def _start(self, caller: Caller, message: Start) -> None:
-        self._check_room("")
+        self._tails.check_room()
         if message.tail:
             caller.require(Scope.READ)
             caller.streams.require_room()
         stream, is_new = await caller.streams.start(message.request, message.idempotency_key or None)
         answer = {"type": "started", "id": stream.id, "created": is_new, "ref": message.ref}
         if message.tail:
-            await self._follow(caller, Follow(type="tail", id=stream.id), answer)
+            await self._tails.follow(caller, Follow(type="tail", id=stream.id), answer)
         else:
             await self._outbox.answer(**answer)
 
-    async def _follow(self, caller: Caller, message: Follow, answer: dict[str, Any]) -> None:
-        stream_id, after = message.id, message.after
-        self._check_room(stream_id)
-        sink = SocketSink(self._outbox, stream_id, lambda sink: self._forget(stream_id, sink))
-        async with caller.streams.follow(stream_id, after) as follower:
-            if after + 1 < follower.first:
-                detail = f"The entries before offset {follower.first} are gone."
-                raise Problem(410, "cursor_trimmed", detail, id=stream_id, first_offset=follower.first)
-            ahead = after > follower.tail
-            join = follower.join_merged if message.catchup == "coalesced" else follower.join
-            sink.tail = join(OBJECTS, after)
-        previous = self._sinks.get(stream_id)
-        self._sinks[stream_id] = sink
-        if previous is not None:
-            previous.drop()
-        await self._outbox.answer(**answer)
-        sink.tail.begin(sink, "cursor_ahead" if ahead else None)
-
-    def _check_room(self, stream_id: str) -> None:
-        limit = self._settings.ws_max_tails
-        if stream_id not in self._sinks and len(self._sinks) >= limit:
-            detail = f"A socket has at most {limit} tails (MIDSTREAM_WS_MAX_TAILS)."
-            counters.count("limit_exceeded", "socket", "tails")
-            raise Problem(429, "too_many_tails", detail, limit=limit)
-
-    def _forget(self, stream_id: str, sink: SocketSink) -> None:
-        if self._sinks.get(stream_id) is sink:
-            del self._sinks[stream_id]
-            self.credential.end_if_due()
-            if self.credential.caller.is_stopping and not self.parted.done():
-                self.parted.set_result(None)
+    def _left(self) -> None:
+        self.credential.end_if_due()
+        if self.credential.caller.is_stopping and not self.parted.done():
+            self.parted.set_result(None)
 
     async def _refuse(self, problem: Problem, message: Message | None = None) -> None:
-        facts = {"id": getattr(message, "id", None), "ref": message.ref if message else None} | problem.facts
+        facts = {name: getattr(message, name, None) for name in ("id", "thread", "ref")} | problem.facts
         await self._outbox.answer(type="error", code=problem.code, message=problem.detail, **facts)
 
 

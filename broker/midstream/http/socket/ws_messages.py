@@ -48,10 +48,33 @@ class Follow(_Message):
     catchup: Literal["plain", "coalesced"] = Field(default="plain", description="how what is logged now is sent")
 
 
-class About(_Message):
-    """Leave or cancel a stream."""
+class FollowThread(_Message):
+    """Send what a thread's streams hold after the cursor `after`, and what is started in it."""
 
-    type: Literal["leave", "cancel"]
+    type: Literal["tail_thread"]
+    thread: str = Field(min_length=1, max_length=200)
+    after: str | None = Field(default=None, description="`<stream id>.<offset>`")
+    catchup: Literal["plain", "coalesced"] = Field(default="plain", description="how what is logged now is sent")
+
+
+class Leave(_Message):
+    """Leave a stream, whose generation goes on."""
+
+    type: Literal["leave"]
+    id: str
+
+
+class LeaveThread(_Message):
+    """Leave a thread."""
+
+    type: Literal["leave_thread"]
+    thread: str = Field(min_length=1, max_length=200)
+
+
+class Cancel(_Message):
+    """Cancel a stream."""
+
+    type: Literal["cancel"]
     id: str
 
 
@@ -105,7 +128,8 @@ class Ping(_Message):
 
 
 Producing = Produce | Append | Lease | Seal
-Message = Auth | Start | Follow | About | Ping | Producing
+Tailing = Follow | FollowThread | Leave | LeaveThread
+Message = Auth | Start | Tailing | Cancel | Ping | Producing
 MESSAGES: Final[TypeAdapter[Message]] = TypeAdapter(Annotated[Message, Field(discriminator="type")])
 
 
