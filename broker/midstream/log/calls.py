@@ -8,36 +8,6 @@ from midstream.log.script_call import SOURCES, Argument, Call
 __all__ = ["SOURCES", "Argument", "Call"]
 
 
-class Create(Call, grows=True, beside="state"):
-    """`fields` are names and values of the state, in turn.
-
-    `thread_lists` are keys of the thread's lists, two for each owner with a blank between any two; empty: it has no
-    thread. `if_active` says what to do if one of the thread's streams has not ended, empty: nothing; `most_waiting` may
-    wait. The lists are kept for `keep_ms` at least, and hold `most_listed` rows at most.
-
-    The words from `job_id` to `wake` are those of a `Slip` that is written with the stream; an empty `job_id`: none is.
-    """
-
-    state: Key
-    digest: str
-    stream_id: str
-    thread: str
-    thread_lists: str
-    keep_ms: int
-    most_listed: int
-    if_active: str
-    most_waiting: int
-    job_id: str
-    job_key: str
-    job: bytes
-    keep_job_ms: int
-    queue: str
-    score_ms: int
-    control: str
-    wake: bytes
-    fields: Sequence[Argument]
-
-
 class LetStart(Call, beside="state"):
     """`streams` is the key of the thread's streams, as its owner sees it."""
 
@@ -213,26 +183,6 @@ class Recount(Call, beside="stored"):
     ended_ms: int
     ttl_ms_before: int
     ttl_ms: int
-
-
-class Admit(Call, grows=True, beside="live"):
-    """Counts a start, unless a limit refuses it.
-
-    An interval is that between two starts of a steady rate, and a window is the time whose starts may come at once; a
-    window or a most of 0 is no limit. `owners` are six words for each of tenant, user and key; see the script.
-    `budgets` is JSON (`log/budgets.py`), and the keys of sums of costs begin with `costs`.
-    """
-
-    live: Key
-    places: Key
-    stored: Key
-    stream_id: str
-    life_ms: int
-    size_bytes: int
-    tenant_bytes: int
-    costs: str
-    budgets: bytes
-    owners: Sequence[Argument]
 
 
 class TakeDue(Call):

@@ -197,20 +197,20 @@ class Log:
         deletion = Deletion(self._scripts, self.keys, self._registry)
         await deletion.run(stream_id, tombstone_s)
 
-    async def retain(self, stream_id: str, ttl_s: int, lists: Sequence[str] = ()) -> None:
+    async def retain(self, stream_id: str, ttl_s: int, lists: Sequence[str] = (), thread: str = "") -> None:
         """Keep a stream for `ttl_s` after its end, whatever its outcome; one that ended longer ago expires now.
 
         What its tenant has stored is counted until then. Where Redis stops answering in between, the same call can be
         made again, and the count may be wrong until the stream expires (PROTOCOL: Limits/Stored).
 
-        `lists` are the owners in whose lists it stands, which are kept as long.
+        `lists` are the owners in whose lists it stands, which are kept as long; those of its thread, too.
         """
         call = calls.Retain(state=self.keys.state(stream_id), log=self.keys.log(stream_id), ttl_s=ttl_s)
         stored_bytes, ended_ms, ttl_s_before = map(int, accepted(stream_id, await self._scripts.run(call)))
         if ended_ms and ttl_s != ttl_s_before:
             await self._registry.recount(stream_id, Left(stored_bytes, ended_ms, ttl_s), ttl_s_before)
         for owner in lists:
-            await self._registry.keep(owner, ttl_s)
+            await self._registry.keep(owner, thread, ttl_s)
 
     async def trim(self, stream_id: str, first: int) -> int:
         """Drop an ended stream's entries before offset `first`; return the first offset that is left.
@@ -273,7 +273,7 @@ class Log:
         """
         return as_page(*await self._scripts.in_order(*commands(self.keys, [Read(stream_id, after, limit)])))
 
-    async def _pages(self, reads: Sequence[Read]) -> list[Page | LogError]:
+    async def _pages(self, reads: Sequence[Read]) -> list[Page | LogError | ValueError]:
         return as_pages(await self._scripts.each(*commands(self.keys, reads)))
 
     async def used_bytes(self, stream_id: str) -> int:

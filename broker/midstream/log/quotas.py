@@ -2,16 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from redis.asyncio import Redis
 
-from midstream.log import calls
 from midstream.log.budgets import NO_BUDGETS, Budgets
 from midstream.log.calls import Argument
 from midstream.log.connect import keys_of
 from midstream.log.keys import tenant_of
 from midstream.log.scripts import Scripts
+from midstream.log.start_calls import Admit
 
 MINUTE_MS: Final = 60_000
 SURELY_CREATED_MS: Final = 30_000
@@ -104,15 +104,20 @@ class Quotas:
         Raises:
             LogUnavailable: Redis did not answer, so nobody knows whether it is over a limit.
         """
+        call = self.call(start)
+        return [] if call is None else counted(await self._scripts.run(call))
+
+    def call(self, start: Start) -> Admit | None:
+        """Return the call that counts a start; None where nothing limits it."""
         budgets = start.budgets.words()
         if not (start.tenant_bytes or budgets) and all(quota.is_none for _, quota in start.quotas.values()):
-            return []
+            return None
         tenant = tenant_of(start.name)
-        call = calls.Admit(
+        return Admit(
             live=self._keys.live(tenant),
             places=self._keys.places(tenant),
             stored=self._keys.stored(tenant),
-            stream_id=start.name,
+            stream_name=start.name,
             life_ms=self._life_ms,
             size_bytes=start.size_bytes,
             tenant_bytes=start.tenant_bytes,
@@ -120,11 +125,6 @@ class Quotas:
             budgets=budgets,
             owners=[word for owner, (of, quota) in start.quotas.items() for word in self._words(of, owner, quota)],
         )
-        answer = await self._scripts.run(call)
-        if answer[0] == b"ok":
-            return [int(spent) for spent in answer[1:]]
-        limit, of, retry_after_ms = answer
-        return Excess(limit.decode(), of.decode(), int(retry_after_ms))
 
     async def lost(self, owner: str) -> list[str]:
         """Return the streams that have had a place for a while and do not exist: their start was cut short.
@@ -150,3 +150,11 @@ class Quotas:
     def _words(self, of: str, owner: str, quota: Quota) -> tuple[Argument, ...]:
         rate = (self._keys.rate(owner), str(quota.interval_ms), quota.window_ms)
         return (of, *rate, self._keys.live(owner), quota.generations)
+
+
+def counted(answer: list[Any]) -> Excess | list[int]:
+    """Return what `Admit` answers: what has been spent of each budget, or the limit that refuses the start."""
+    if answer[0] == b"ok":
+        return [int(spent) for spent in answer[1:]]
+    limit, of, retry_after_ms = answer
+    return Excess(limit.decode(), of.decode(), int(retry_after_ms))

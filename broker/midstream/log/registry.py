@@ -171,10 +171,12 @@ class Registry:
             _keep(pipe, key, keep_s)
             await execute(pipe)
 
-    async def keep(self, owner: str, keep_s: int) -> None:
-        """Keep the list of a tenant or a user at least `keep_s` from now on."""
+    async def keep(self, owner: str, thread: str, keep_s: int) -> None:
+        """Keep the list of a tenant or a user, and those of a thread if one is named, at least `keep_s` from now on."""
+        threads = (self._keys.thread(owner, thread), self._keys.threads(owner)) if thread else ()
         async with self._redis.pipeline(transaction=False) as pipe:
-            _keep(pipe, self._keys.index(owner), keep_s)
+            for key in (self._keys.index(owner), *threads):
+                _keep(pipe, key, keep_s)
             await execute(pipe)
 
     async def listed(self, tenant: str, before: Listed | None, limit: int) -> list[Listed]:

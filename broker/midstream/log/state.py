@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields
 from typing import Any, Final, Literal, Self
 
-from midstream.log.errors import NewerFormat
+from midstream.log.errors import LogError, LogUnavailable, NewerFormat
 
 FIRST_FORMAT: Final = 1
 """The format of a stream whose state names none (PROTOCOL: State/Format)."""
@@ -107,6 +107,7 @@ class State:
 
         Raises:
             NewerFormat: Only a newer version knows its format.
+            ValueError: No version has written this.
         """
         if values[_STATUS] in (None, b"deleted"):
             return None
@@ -118,6 +119,16 @@ class State:
             if value is not None
         }
         return cls(**present)
+
+
+def state_or_error(values: list[bytes | None]) -> State | LogError | None:
+    """Return what `State.parse` returns, or the error of a state that cannot be read: others were asked for with it."""
+    try:
+        return State.parse(values)
+    except NewerFormat as error:
+        return error
+    except ValueError:
+        return LogUnavailable("a state holds what no version has written")
 
 
 _KINDS: Final = tuple((f.name, int if f.type in (int, "int") else str) for f in fields(State))

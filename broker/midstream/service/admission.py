@@ -5,6 +5,7 @@ from redis.asyncio import Redis
 from midstream.access.allowance import Allowances
 from midstream.access.grant import Grant
 from midstream.lifecycle.slips import Slips
+from midstream.lifecycle.verdict import look_again_ms
 from midstream.log.entries import Json
 from midstream.log.log import Log
 from midstream.log.quotas import Excess
@@ -33,12 +34,15 @@ class Admission:
         self._limits = StartLimits(settings, redis, registry)
         self._budget_warnings = BudgetWarnings(settings.budget_warn_percent)
 
-    async def admit(self, name: str, grant: Grant, allowances: Allowances, new: NewStream) -> list[Json]:
-        """Count the start of the stream with this name and return warnings; refuse it, unless the stream is there.
+    async def create(
+        self, name: str, grant: Grant, allowances: Allowances, new: NewStream
+    ) -> tuple[int | None, list[Json]]:
+        """Count the start of a stream and create it; refuse the start, unless the stream is there.
 
-        If the start comes to nothing after this, the reaper that looks after its name gives its place back.
+        Return when it was created (None: the same start created it before), and warnings. If the start comes to nothing
+        after it was counted, the reaper that looks after its name gives its place back.
 
-        Raises:
+        Raises as `Log.create`, and:
             OverloadedError: The queue is too old.
             LimitExceededError: The tenant, the user or the key has started enough.
             BudgetExceededError: The tenant, the user or the key has spent enough.
@@ -46,14 +50,18 @@ class Admission:
         """
         start = start_of(name, grant, allowances, new.size_bytes, self._settings)
         is_external = new.policy == EXTERNAL  # it waits for no worker
+        look_in_ms = look_again_ms(self._settings)
         refusal: Exception | None = None if is_external else await self.intake.overload()
-        spent: list[int] = []
+        counted: Excess | list[int] = []
+        created_ms = None
         if refusal is None:
-            counted = await self._limits.count(start)
-            if isinstance(counted, Excess):
-                refusal = refusal_of(counted)
-            else:
-                spent = counted
-        if refusal is not None and await self._log.state(name) is None:
-            raise refusal
-        return ([] if is_external else self.intake.warnings()) + self._budget_warnings.of(start.budgets, spent)
+            counted, created_ms = await self._limits.create(start, new, look_in_ms)
+            refusal = refusal_of(counted) if isinstance(counted, Excess) else None
+        if refusal is not None:
+            if await self._log.state(name) is None:
+                raise refusal
+            life_s = self._settings.longest_life_s
+            counted, created_ms = [], await self._log.create(name, new, look_in_ms=look_in_ms, life_s=life_s)
+        spent = counted if isinstance(counted, list) else []
+        warnings = [] if is_external else self.intake.warnings()
+        return created_ms, warnings + self._budget_warnings.of(start.budgets, spent)

@@ -4,10 +4,11 @@ import asyncio
 import logging
 from dataclasses import replace
 
+from midstream.access.allowance import Allowances
 from midstream.access.grant import Grant
 from midstream.journal import audit
 from midstream.journal.audit import Asker
-from midstream.lifecycle.verdict import look_again_ms
+from midstream.log.entries import Json
 from midstream.log.errors import LogUnavailable
 from midstream.log.keys import stream_name
 from midstream.log.state import EXTERNAL, State
@@ -26,23 +27,23 @@ def _with_slip(resources: Resources, name: str, new: NewStream) -> NewStream:
     return replace(new, slip=resources.slips.of_new(name))
 
 
-async def created(resources: Resources, grant: Grant, asker: Asker, stream_id: str, new: NewStream) -> State | None:
-    """Create a stream, have it run or wait, and return its state; None if the same start created it before.
+async def created(
+    resources: Resources, grant: Grant, asker: Asker, stream_id: str, new: NewStream, allowances: Allowances
+) -> tuple[State | None, list[Json]]:
+    """Create a stream if its start gets in, and have it run or wait; return its state, and warnings.
 
-    Raises as `Log.create`.
+    The state is None if the same start created it before. Raises as `Admission.create`.
     """
-    settings, name = resources.settings, stream_name(grant.tenant, stream_id)
+    name = stream_name(grant.tenant, stream_id)
     new = _with_slip(resources, name, new)
-    created_ms = await resources.log.create(
-        name, new, look_in_ms=look_again_ms(settings), life_s=settings.longest_life_s
-    )
+    created_ms, warnings = await resources.admission.create(name, grant, allowances, new)
     if created_ms is None:
-        return None
+        return None, warnings
     count_start(new.model, is_new=True)
     may_run = new.if_active not in WAITING or await begin_or_wait(resources, grant, asker, name, new)
     await _register(resources, grant, stream_id, created_ms, new, may_run=may_run)
     audit.done("start", asker, **grant.names, stream=stream_id)
-    return new.as_state(created_ms)
+    return new.as_state(created_ms), warnings
 
 
 async def _register(

@@ -1,0 +1,11 @@
+-- Count a start, and create its stream unless a limit refuses it: `admit`, `watch` and `create` in one (PROTOCOL:
+-- Create/Registered). The first words are the owners, the others are the state's fields.
+--- include clock
+local owners, owners_first, owners_last = words_of_both, words_of_both_first, words_of_both_first + owner_words - 1
+local fields, fields_first = words_of_both, owners_last + 1
+--- include admission
+--- include creation
+local admitted = admission()
+if admitted[1] ~= 'ok' then return {admitted} end
+local is_watched_anew = redis.call('ZADD', due, 'NX', now_ms + delay_ms, stream_name)
+return {admitted, is_watched_anew, creation()}
