@@ -24,17 +24,69 @@ DIALECTS: dict[str, tuple[dict[str, Any], str]] = {
     "compatible": ({}, "groq/some-model"),
     "anthropic": ({}, "anthropic/claude-test"),
 }
+# It is tested by itself, in test_source_gemini.py: importing its SDK takes longer than the tests.
+GEMINI: dict[str, tuple[dict[str, Any], str]] = {
+    "gemini": ({}, "gemini/gemini-test"),
+    "gemini-foreground": ({"gemini_background": False}, "gemini/gemini-test"),
+}
+
+# The same conversation and the same tool, in each dialect.
+CHAT_TOOL = {"type": "function", "function": {"name": "f", "description": "d", "parameters": {"type": "object"}}}
+RESPONSES_TOOL = {"type": "function", "name": "f", "description": "d", "parameters": {"type": "object"}}
+ANTHROPIC_TOOL = {"name": "f", "description": "d", "input_schema": {"type": "object"}}
+
+CHAT: list[dict[str, Any]] = [
+    {"role": "system", "content": "Be brief."},
+    {
+        "role": "user",
+        "content": [{"type": "text", "text": "Look."}, {"type": "image_url", "image_url": {"url": "https://x/i.png"}}],
+    },
+    {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"a":1}'}}],
+    },
+    {"role": "tool", "tool_call_id": "c1", "content": "sunny"},
+    {"role": "user", "content": "And?"},
+]
+RESPONSES: list[dict[str, Any]] = [
+    {"role": "system", "content": "Be brief."},
+    {
+        "role": "user",
+        "content": [
+            {"type": "input_text", "text": "Look."},
+            {"type": "input_image", "image_url": "https://x/i.png", "detail": "auto"},
+        ],
+    },
+    {"type": "function_call", "call_id": "c1", "name": "f", "arguments": '{"a":1}'},
+    {"type": "function_call_output", "call_id": "c1", "output": "sunny"},
+    {"role": "user", "content": "And?"},
+]
+ANTHROPIC: list[dict[str, Any]] = [
+    {
+        "role": "user",
+        "content": [
+            {"type": "text", "text": "Look."},
+            {"type": "image", "source": {"type": "url", "url": "https://x/i.png"}},
+        ],
+    },
+    {"role": "assistant", "content": [{"type": "tool_use", "id": "c1", "name": "f", "input": {"a": 1}}]},
+    {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c1", "content": "sunny"}]},
+    {"role": "user", "content": "And?"},
+]
 
 
 def settings_for(url: str, dialect: str, **further: Any) -> Settings:
     """Return settings by which `dialect` is called at `url`."""
-    chosen, _ = DIALECTS[dialect]
+    chosen, _ = (DIALECTS | GEMINI)[dialect]
     return Settings(
         **{
             "openai_api_key": SecretStr(KEY),
             "anthropic_api_key": SecretStr(KEY),
             "openai_base_url": f"{url}/v1",
             "anthropic_base_url": url,
+            "gemini_api_key": SecretStr(KEY),
+            "gemini_base_url": url,
             "providers": {"groq": f"{url}/v1"},
             "local_url": f"{url}/v1",
             **chosen,
@@ -49,7 +101,7 @@ async def source_for(provider: ProviderServer | str, dialect: str, **further: An
     url = provider if isinstance(provider, str) else provider.url
     sources = Sources(settings_for(url, dialect, **further))
     try:
-        yield sources.get(DIALECTS[dialect][1])[0]
+        yield sources.get((DIALECTS | GEMINI)[dialect][1])[0]
     finally:
         await sources.aclose()
 

@@ -25,6 +25,9 @@ PARAMS: list[tuple[str, Json]] = [
     ("vector_store_ids", {"tools": [{"type": "file_search", "vector_store_ids": ["vs_1"]}]}),
     ("mcp_servers", {"mcp_servers": [{"type": "url", "url": "http://10.0.0.1/"}]}),
     ("server_url", {"tools": [{"type": "mcp", "server_label": "x", "server_url": "http://10.0.0.1/"}]}),
+    ("server_url", {"tools": [{"type": "mcp_server", "name": "x", "url": "http://10.0.0.1/"}]}),
+    ("previous_interaction_id", {"previous_interaction_id": "v1_1"}),
+    ("file_search_store_names", {"tools": [{"type": "file_search", "file_search_store_names": ["stores/1"]}]}),
     ("connector_id", {"tools": [{"type": "mcp", "server_label": "x", "connector_id": "connector_gmail"}]}),
 ]
 ITEMS: list[tuple[str, Json]] = [

@@ -14,6 +14,7 @@ from tests.contract.ws_talk import dial
 Json = dict[str, Any]
 URL = "http://169.254.169.254/latest/meta-data"
 FETCHED: list[tuple[str, Json]] = [
+    ("uri", {"type": "image", "uri": URL}),
     ("url", {"type": "image_url", "image_url": {"url": URL}}),
     ("image_url", {"type": "image_url", "image_url": URL}),
     ("image_url", {"type": "input_image", "image_url": f"\n{URL.upper()}"}),

@@ -5,56 +5,22 @@ from typing import Any
 import pytest
 
 from midstream_worker.sources.source import Prompt
-from tests.contract.source_reading import DIALECTS, read, source_for
+from tests.contract.source_reading import (
+    ANTHROPIC,
+    ANTHROPIC_TOOL,
+    CHAT,
+    CHAT_TOOL,
+    DIALECTS,
+    RESPONSES,
+    RESPONSES_TOOL,
+    read,
+    source_for,
+)
 from tests.provider.client import ProviderServer
 
 Json = dict[str, Any]
 
 every_dialect = pytest.mark.parametrize("dialect", DIALECTS)
-
-CHAT_TOOL = {"type": "function", "function": {"name": "f", "description": "d", "parameters": {"type": "object"}}}
-RESPONSES_TOOL = {"type": "function", "name": "f", "description": "d", "parameters": {"type": "object"}}
-ANTHROPIC_TOOL = {"name": "f", "description": "d", "input_schema": {"type": "object"}}
-
-CHAT: list[Json] = [
-    {"role": "system", "content": "Be brief."},
-    {
-        "role": "user",
-        "content": [{"type": "text", "text": "Look."}, {"type": "image_url", "image_url": {"url": "https://x/i.png"}}],
-    },
-    {
-        "role": "assistant",
-        "content": None,
-        "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"a":1}'}}],
-    },
-    {"role": "tool", "tool_call_id": "c1", "content": "sunny"},
-    {"role": "user", "content": "And?"},
-]
-RESPONSES: list[Json] = [
-    {"role": "system", "content": "Be brief."},
-    {
-        "role": "user",
-        "content": [
-            {"type": "input_text", "text": "Look."},
-            {"type": "input_image", "image_url": "https://x/i.png", "detail": "auto"},
-        ],
-    },
-    {"type": "function_call", "call_id": "c1", "name": "f", "arguments": '{"a":1}'},
-    {"type": "function_call_output", "call_id": "c1", "output": "sunny"},
-    {"role": "user", "content": "And?"},
-]
-ANTHROPIC: list[Json] = [
-    {
-        "role": "user",
-        "content": [
-            {"type": "text", "text": "Look."},
-            {"type": "image", "source": {"type": "url", "url": "https://x/i.png"}},
-        ],
-    },
-    {"role": "assistant", "content": [{"type": "tool_use", "id": "c1", "name": "f", "input": {"a": 1}}]},
-    {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c1", "content": "sunny"}]},
-    {"role": "user", "content": "And?"},
-]
 
 
 async def sent(provider: ProviderServer, dialect: str, messages: list[Json], params: Json | None = None) -> Json:

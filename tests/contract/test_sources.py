@@ -1,9 +1,15 @@
 """Each real SDK source against a real server: what comes out is what the provider said."""
 
-import pytest
+import re
+import sys
 
+import pytest
+from pydantic import SecretStr
+
+from midstream.settings import Settings
 from midstream.testing.provider.script import Script
-from midstream_worker.sources.deltas import Finish, Other, Usage
+from midstream_worker.sources.deltas import Finish, Other, SourceError, Usage
+from midstream_worker.sources.providers import Sources
 from tests.contract.source_reading import DIALECTS, prompt, read, source_for
 from tests.provider.client import ProviderServer
 
@@ -100,3 +106,15 @@ async def test_only_background_responses_are_resumable(provider: ProviderServer,
     assert source.resumable == (dialect == "background")
     assert all(upstream.resumable == source.resumable for upstream in got.upstreams)
     assert source.paid
+
+
+def test_a_key_of_a_provider_whose_extra_is_not_there_ends_no_worker(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Such a key may stand in the environment for another program; a request for a model says what is missing."""
+    monkeypatch.setitem(sys.modules, "google.genai", None)
+    sources = Sources(Settings(gemini_api_key=SecretStr("key")))
+    sources.warm()
+    assert "midstream[gemini]" in caplog.text
+    with pytest.raises(SourceError, match=re.escape("midstream[gemini]")):
+        sources.get("gemini/any")

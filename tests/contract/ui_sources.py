@@ -42,6 +42,18 @@ async def everything(messages: list[dict[str, Any]], params: dict[str, Any]) -> 
     yield Finish("length")
 
 
+async def begins_anew(messages: list[dict[str, Any]], params: dict[str, Any]) -> AsyncGenerator[Delta]:
+    """Take back what was said, with a call that has no result, and say something else."""
+    del messages, params
+    await asyncio.sleep(0)
+    yield Text("no")
+    yield ToolInput("c1", "weather", '{"ci')
+    yield Other("reset", {"reason": "begins_anew"})
+    yield Reasoning("hm")
+    yield Text("yes")
+    yield Finish("stop")
+
+
 async def echo(messages: list[dict[str, Any]], params: dict[str, Any]) -> AsyncGenerator[Delta]:
     """Say what was said."""
     del params

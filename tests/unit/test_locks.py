@@ -14,10 +14,14 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 LOCKS = ["server", "up", "dev"]
-BESIDE = ("otel", "adapters")
+BESIDE = ("otel", "tokens", "gemini", "adapters")
 """Extras that a server does without, each with a lock of its own."""
 if find_spec("opentelemetry.sdk"):
     LOCKS.append("otel")
+if find_spec("tiktoken"):
+    LOCKS.append("tokens")
+if find_spec("google") and find_spec("google.genai"):
+    LOCKS.append("gemini")
 if find_spec("langgraph") and find_spec("pydantic_ai") and find_spec("agents"):
     LOCKS.append("adapters")
 PIN = re.compile(r"^(?P<pin>\S+==[^\n\\]+?) \\\n(?P<hashes>(?:    --hash=\S+(?: \\)?\n)+)", re.MULTILINE)

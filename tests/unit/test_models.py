@@ -13,6 +13,7 @@ from midstream.settings import Settings
 
 OPENAI: dict[str, Any] = {"openai_api_key": SecretStr("sk-o")}
 ANTHROPIC: dict[str, Any] = {"anthropic_api_key": SecretStr("sk-a")}
+GEMINI: dict[str, Any] = {"gemini_api_key": SecretStr("AIza")}
 APPS: dict[str, Any] = {"apps": {"mine": "module:function", "another": "module:other"}}
 LOCAL: dict[str, Any] = {"local_url": "http://127.0.0.1:9/v1"}
 
@@ -24,6 +25,8 @@ LOCAL: dict[str, Any] = {"local_url": "http://127.0.0.1:9/v1"}
         ({**OPENAI, **ANTHROPIC, **LOCAL}, "openai/gpt-5.4-mini"),
         ({**ANTHROPIC, **LOCAL}, "anthropic/claude-sonnet-5"),
         ({**ANTHROPIC, **APPS}, "anthropic/claude-sonnet-5"),
+        ({**GEMINI, **ANTHROPIC}, "anthropic/claude-sonnet-5"),
+        ({**GEMINI, **APPS, **LOCAL}, "gemini/gemini-3.5-flash"),
         ({**LOCAL, **APPS}, "app/mine"),
         (LOCAL, "local/smollm2"),
         ({}, "demo/story"),
@@ -80,7 +83,10 @@ def test_the_local_model_needs_its_server() -> None:
         resolve("local/smollm2", Settings())
 
 
-@pytest.mark.parametrize(("model", "variable"), [("openai/x", "OPENAI_API_KEY"), ("anthropic/x", "ANTHROPIC_API_KEY")])
+@pytest.mark.parametrize(
+    ("model", "variable"),
+    [("openai/x", "OPENAI_API_KEY"), ("anthropic/x", "ANTHROPIC_API_KEY"), ("gemini/x", "GEMINI_API_KEY")],
+)
 def test_a_missing_key_is_named(model: str, variable: str) -> None:
     with pytest.raises(MissingProviderKey, match=variable) as caught:
         resolve(model, Settings())

@@ -26,15 +26,17 @@ from midstream_worker.tested_arq import check_arq
 
 logger = logging.getLogger(__name__)
 
-POLL_S: Final = 0.5
-"""How often the queue is polled without a wake-up, in case one got lost."""
+POLL_S: Final = 2.0
+"""How often the queue is polled without a wake-up, in case one got lost on a connection that seemed to live."""
 JOB_TIMEOUT_S: Final = 10
 CLAIMS_S: Final = 2.0
 """How long a worker that stops waits for claims that are under way."""
 RETRY_S: Final = 0.5
+"""When a claim or a poll is tried again to which Redis gave no answer."""
 REMOVE_AFTER_S: Final = 0.01
 """When the slips of streams that were claimed without arq are removed, so that no generation waits for that."""
 PRODUCERS: Final = "producers"
+WAKE_LATER: Final = "wake later"
 
 
 async def generate(ctx: dict[str, Any], stream_id: str) -> None:
@@ -45,6 +47,7 @@ async def generate(ctx: dict[str, Any], stream_id: str) -> None:
     except (StaleEpoch, StreamSealed, StreamAbsent) as error:
         logger.debug("nothing to do for %s: %s", stream_id, error, extra={"stream": stream_id})
     except LogUnavailable as error:
+        ctx[WAKE_LATER]()
         raise Retry(defer=RETRY_S) from error
 
 
@@ -66,13 +69,14 @@ class Pickup(Worker):
         self._polling = asyncio.Lock()
         self._woken: asyncio.Task[None] | None = None
         self._again = False
+        self._later: asyncio.TimerHandle | None = None
         self._open = False
         super().__init__(
             functions=[generate],
             queue_name=keys.queue,
             health_check_key=f"{keys.queue}:health",
             redis_pool=redis,
-            ctx={PRODUCERS: producers},
+            ctx={PRODUCERS: producers, WAKE_LATER: self._wake_later},
             max_jobs=max(1, producers.free),
             job_timeout=JOB_TIMEOUT_S,
             keep_result=0,
@@ -91,6 +95,15 @@ class Pickup(Worker):
         self._has_seen_all, self._again = False, True
         if self._open and (self._woken is None or self._woken.done()):
             self._woken = self.loop.create_task(self._poll_while_woken(), name="pickup")
+
+    def _wake_later(self) -> None:
+        """Poll when a slip that could not be claimed may be tried again, which is a little after `RETRY_S`."""
+        if self._later is None:
+            self._later = self.loop.call_later(1.1 * RETRY_S, self._wake_now)
+
+    def _wake_now(self) -> None:
+        self._later = None
+        self.wake()
 
     async def main(self) -> None:
         """Poll until cancelled."""
@@ -172,6 +185,7 @@ class Pickup(Worker):
         except LogUnavailable as error:
             logger.warning("stream %s was not claimed, its slip waits: %s", stream_id, error)
             self._has_seen_all = False
+            self._wake_later()
         else:
             self._claimed.append(job_id)
             if self._removing is None or self._removing.done():
@@ -197,6 +211,7 @@ class Pickup(Worker):
                     await super()._poll_iteration()
             except (RedisError, OSError) as error:
                 logger.warning("the queue could not be polled: %s", error)
+                self._wake_later()
             except Exception:
                 logger.exception("the queue could not be polled")  # unexpected, but no reason to stop polling
         if not self._again:

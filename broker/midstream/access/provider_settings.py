@@ -16,7 +16,7 @@ from midstream.access.app_settings import APP_PATH
 from midstream.access.secret_files import secret
 
 HTTP_SCHEMES: Final = ("http", "https")
-KEYED: Final = ("openai", "anthropic")
+KEYED: Final = ("openai", "anthropic", "gemini")
 """The providers that answer nobody without a key."""
 BUILT_IN_PROVIDERS: Final = frozenset((*KEYED, "local", "demo", "app", "external"))
 FILTER_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -85,12 +85,21 @@ class ProviderSettings(BaseSettings):
     anthropic_base_url: str | None = Field(
         default=None, validation_alias=AliasChoices("ANTHROPIC_BASE_URL"), description="base URL of `anthropic`"
     )
+    gemini_api_key: SecretStr | None = Field(
+        default=None, validation_alias=AliasChoices("GEMINI_API_KEY"), description="key of `gemini`"
+    )
+    gemini_base_url: str | None = Field(
+        default=None, validation_alias=AliasChoices("GEMINI_BASE_URL"), description="base URL of `gemini`"
+    )
+    gemini_background: bool = Field(
+        default=True, description="run `gemini` generations in the background, so that they can be re-attached"
+    )
     available: str = Field(
         default="",
         description="`openai,anthropic`: providers that a broker without their keys offers, as the workers have them",
     )
 
-    @field_validator("local_url", "openai_base_url", "anthropic_base_url")
+    @field_validator("local_url", "openai_base_url", "anthropic_base_url", "gemini_base_url")
     @classmethod
     def _http_url(cls, value: str | None) -> str | None:
         if value is not None:
@@ -148,7 +157,7 @@ class ProviderSettings(BaseSettings):
 
     def key_of(self, provider: str) -> str:
         """Return a provider's API key; empty: this process has none."""
-        keys = {"openai": self.openai_api_key, "anthropic": self.anthropic_api_key}
+        keys = {"openai": self.openai_api_key, "anthropic": self.anthropic_api_key, "gemini": self.gemini_api_key}
         if provider not in keys:
             return secret(key_variable(provider))
         key = keys[provider]

@@ -9,6 +9,7 @@ from midstream.settings import Settings
 
 OPENAI_MODEL: Final = "openai/gpt-5.4-mini"
 ANTHROPIC_MODEL: Final = "anthropic/claude-sonnet-5"
+GEMINI_MODEL: Final = "gemini/gemini-3.5-flash"
 LOCAL_MODEL: Final = "local/smollm2"
 DEMO_MODEL: Final = "demo/story"
 
@@ -154,6 +155,8 @@ def _listed(settings: Settings) -> Iterator[Model]:
         ids.append((OPENAI_MODEL, "any other model of OpenAI goes as well, by its name"))
     if settings.offers("anthropic"):
         ids.append((ANTHROPIC_MODEL, "any other model of Anthropic goes as well, by its name"))
+    if settings.offers("gemini"):
+        ids.append((GEMINI_MODEL, "any other model of Gemini goes as well, by its name"))
     if settings.local_url is not None:
         ids.append((LOCAL_MODEL, "a small model that runs on this machine"))
     ids += [(f"demo/{name}", description) for name, description in DEMO_MODELS.items()]
@@ -171,6 +174,8 @@ def _default(settings: Settings) -> str:
         return OPENAI_MODEL
     if settings.offers("anthropic"):
         return ANTHROPIC_MODEL
+    if settings.offers("gemini"):
+        return GEMINI_MODEL
     if settings.apps:  # who brings an app of their own, and no key, means that
         return f"app/{next(iter(settings.apps))}"
     return LOCAL_MODEL if settings.local_url is not None else DEMO_MODEL
@@ -178,7 +183,7 @@ def _default(settings: Settings) -> str:
 
 def _has(provider: str, name: str, settings: Settings) -> bool:
     match provider:
-        case "openai" | "anthropic":
+        case "openai" | "anthropic" | "gemini":
             return True
         case "local":
             return settings.local_url is not None and f"local/{name}" == LOCAL_MODEL

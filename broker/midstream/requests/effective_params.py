@@ -23,6 +23,7 @@ _ANTHROPIC_ONLY: Final = ("betas",)
 _UNSUPPORTED: Final = {
     "openai": ("top_k",),
     "anthropic": ("seed", "presence_penalty", "frequency_penalty", "logit_bias"),
+    "gemini": ("top_k", "presence_penalty", "frequency_penalty", "logit_bias"),
 }
 
 

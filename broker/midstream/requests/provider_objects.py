@@ -53,6 +53,8 @@ def _named(value: Any, refused: frozenset[str]) -> str | None:
         return next((name for name in names if name), None)
     if not isinstance(value, dict):
         return None
+    if value.get("type") == "mcp_server" and "server_url" in refused:  # Gemini's, whose field is `url`
+        return "server_url"
     is_call = str(value.get("type")).endswith(_CALLS)
     for name, inner in value.items():
         if inner is None or name in _OPAQUE or (is_call and name == "input"):

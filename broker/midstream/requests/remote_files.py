@@ -12,7 +12,7 @@ OWN_CODE: Final = frozenset(("demo", "app"))
 """Providers that fetch nothing by themselves; an app decides what it does with its prompt."""
 _FIELDS: Final = frozenset(("image_url", "file_url", "video_url", "audio_url", "file_data"))
 _MEDIA: Final = frozenset(("image", "document", "video", "audio", "file", *_FIELDS))
-"""Types of parts in which `url` is to be fetched. Elsewhere, as in a citation, it is text."""
+"""Types of parts in which `url`, Gemini's `uri`, is to be fetched. Elsewhere, as in a citation, it is text."""
 _SCHEME: Final = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]*):")
 _FETCHED: Final = ("http", "https")
 
@@ -51,7 +51,7 @@ def _remote(value: Any, schemes: frozenset[str], *, in_media: bool = False) -> s
         return None
     in_media = in_media or value.get("type") in _MEDIA
     for name, inner in value.items():
-        is_url = name in _FIELDS or (in_media and name == "url")
+        is_url = name in _FIELDS or (in_media and name in ("url", "uri"))
         if is_url and isinstance(inner, str) and (scheme := _SCHEME.match(inner)) and scheme[1].lower() not in schemes:
             return str(name)
         if deeper := _remote(inner, schemes, in_media=in_media or name in _FIELDS):

@@ -77,6 +77,9 @@ class Trim(BaseModel):
 
     max_messages: int | None = Field(default=None, ge=1, description="The most messages.")
     max_chars: int | None = Field(default=None, ge=1, description="The most characters of the messages as JSON.")
+    max_tokens: int | None = Field(
+        default=None, ge=1, description="The most tokens of the messages as JSON; needs `MIDSTREAM_TOKENIZER`."
+    )
 
 
 class GenerationRequest(BaseModel):

@@ -62,11 +62,27 @@ _BY_KIND: Final[Mapping[str, Verdict]] = {
     "invalid_prompt": _BAD_REQUEST,
     "not_found_error": _BAD_REQUEST,
     "timeout_error": _TIMEOUT,
+    # Google's: the names of its statuses, and what its connections are cut with.
+    "unavailable": _BUSY,
+    "resource_exhausted": _RATE_LIMITED,
+    "unauthenticated": _AUTH,
+    "permission_denied": _AUTH,
+    "invalid_argument": _BAD_REQUEST,
+    "invalid_request": _BAD_REQUEST,
+    "failed_precondition": _BAD_REQUEST,
+    "not_found": _BAD_REQUEST,
+    "deadline_exceeded": _TIMEOUT,
+    "gateway_timeout": _TIMEOUT,
 }
-_QUOTA_KINDS: Final = frozenset(("insufficient_quota", "billing_error", "billing_hard_limit_reached"))
+_QUOTA_KINDS: Final = frozenset(
+    ("insufficient_quota", "billing_error", "billing_hard_limit_reached", "budget_exceeded")
+)
+_KEY_KINDS: Final = frozenset(("api_key_invalid",))
+"""Google's, with the status of a bad request."""
 
 _SECRET_SHAPES: Final = re.compile(
     r"\b(?:sk|pk|rk|gsk|xai|key)[-_][\w*.-]{6,}"  # keys, also with their middle starred out
+    r"|\bAIza[\w*.-]{6,}|\bAQ\.[\w*.-]{6,}"  # Google's
     r"|\bbearer\s+[^\s\"']+"
     r"|(?<=://)[^\s/@\"']+@",  # credentials of a URL
     re.IGNORECASE,
@@ -77,7 +93,7 @@ class Failures:
     """The failures of one provider, as its SDK raises them.
 
     Args:
-        sdk: `openai` or `anthropic`; both name their exceptions alike.
+        sdk: `openai`, `anthropic`, or the module of `google-genai` with its exceptions; all name them alike.
         provider: The provider's name, for messages.
         secrets: Texts that are removed from every message, because providers echo them.
     """
@@ -107,7 +123,10 @@ class Failures:
             verdict, message = _of_transport(transport)
             return self._failure(verdict, message, started=started)
         if isinstance(error, self._sdk.APIError):
-            return self.of_report(error.body, started=started)
+            # Google's has a status too, if the answer was a redirect.
+            return self.of_report(
+                error.body, status=getattr(error, "status_code", None) or HTTPStatus.OK, started=started
+            )
         if isinstance(error, MisfitError):
             return self._failure(_ERROR, str(error), started=started)
         if isinstance(error, (ValueError, RecursionError)):  # raised by the JSON parser, also for deep nesting
@@ -179,6 +198,8 @@ def _of_transport(error: httpx2.TransportError) -> tuple[Verdict, str]:
 def _verdict(status: int, kinds: frozenset[str]) -> Verdict:
     if kinds & _QUOTA_KINDS:  # OpenAI sends this with 429, although waiting does not help
         return _QUOTA
+    if kinds & _KEY_KINDS:
+        return _AUTH
     if verdict := _BY_STATUS.get(status):
         return verdict
     if HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -189,12 +210,16 @@ def _verdict(status: int, kinds: frozenset[str]) -> Verdict:
 
 
 def _read(body: object) -> tuple[frozenset[str], str]:
-    """Return the kinds (`type`, `code`) and the message of an error body, wrapped in `error` or bare."""
+    """Return the kinds (`type`, `code` …) and the message of an error body, wrapped in `error` or bare."""
+    if isinstance(body, list) and len(body) == 1:  # Google's, now and then
+        body = body[0]
     if isinstance(body, dict) and isinstance(body.get("error"), dict):
         body = body["error"]
     if not isinstance(body, dict):
         return frozenset(), ""
-    kinds = frozenset(kind for kind in (body.get("type"), body.get("code")) if isinstance(kind, str))
+    details = body["details"] if isinstance(body.get("details"), list) else ()
+    named = [*map(body.get, ("type", "code", "status")), *(it.get("reason") for it in details if isinstance(it, dict))]
+    kinds = frozenset(kind.lower() for kind in named if isinstance(kind, str))
     message: Any = body.get("message")
     return kinds, message if isinstance(message, str) else ""
 

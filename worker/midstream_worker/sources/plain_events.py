@@ -7,6 +7,7 @@ comments, other fields, data that orjson would read in another way) is read by t
 
 import asyncio
 import functools
+import json
 import logging
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
@@ -108,6 +109,31 @@ async def plain_events(stream: Any, *, client: Any, plain: Plain, last: tuple[by
     if rest := lines.rest():
         async for event in _by_sdk(stream, client, rest):
             yield event
+
+
+async def json_events(stream: Any) -> AsyncGenerator[Any]:
+    """Yield the data of all events of a Google stream, of which nothing was read yet; the caller closes the stream.
+
+    The SDK itself has no way to yield JSON: it makes a model of each event, and drops what its types do not know.
+    """
+    lines = EventLines()
+    async with aclosing(stream.response.aiter_raw()) as pieces:
+        async for piece in pieces:
+            for event in lines.push(piece):
+                data = b"\n".join(line[5:].removeprefix(b" ") for line in event if line[:5] == b"data:")
+                if data == b"[DONE]":
+                    await _drain(pieces)
+                    return
+                if data:
+                    yield _any_json(data)
+
+
+def _any_json(data: bytes) -> Any:
+    """Return JSON with numbers of any size in arguments, and with characters that were cut in half."""
+    if b'"arguments"' not in data or not _LONG_NUMBER.search(data):
+        with suppress(orjson.JSONDecodeError):
+            return orjson.loads(data)
+    return json.loads(data)
 
 
 class EventLines:

@@ -71,7 +71,7 @@ def provider_client(limits: AnswerLimits, *, silence_s: float) -> httpx2.AsyncCl
 
 def _asks_for_events(request: httpx2.Request) -> bool:
     """Tell whether our request asks for events; the answer's own content type could be anything."""
-    return bool(request.content) or "stream" in request.url.params
+    return bool(request.content) or request.url.params.get("stream") == "true"
 
 
 class _Beginning(httpx2.AsyncByteStream):

@@ -54,10 +54,14 @@ class Sources:
         likely = {
             "openai": settings.openai_api_key,
             "anthropic": settings.anthropic_api_key,
+            "gemini": settings.gemini_api_key,
             "local": settings.local_url,
         }
         for provider in (*(name for name, configured in likely.items() if configured), *settings.providers):
-            self.get(f"{provider}/any")
+            try:
+                self.get(f"{provider}/any")
+            except SourceError as error:  # its extra is not installed: a key may be there for another program
+                logger.warning("%s has a key, but no model of it can be called: %s", provider, error.message)
         for app in settings.apps:
             with contextlib.suppress(SourceError):  # it is logged, and every request for this app fails with it
                 self.get(f"app/{app}")
@@ -93,6 +97,8 @@ class Sources:
                 )
             case "anthropic":
                 return self._anthropic()
+            case "gemini":
+                return self._gemini()
             case "demo":
                 from midstream_worker.sources.demo import Demo  # noqa: PLC0415
 
@@ -172,6 +178,34 @@ class Sources:
         )
         failures = Failures(anthropic, "anthropic", _secrets(key, settings.anthropic_base_url))
         return AnthropicMessages(client, failures, max_output_bytes=settings.max_output_bytes)
+
+    def _gemini(self) -> Source:
+        settings, key = self._settings, self._key("gemini")
+        try:
+            from google.genai import Client, types  # noqa: PLC0415
+            from google.genai._gaos.lib import compat_errors  # noqa: PLC0415
+        except ImportError:
+            raise SourceError("source_error", "Gemini's models need the extra midstream[gemini].") from None
+
+        from midstream_worker.sources.failures import Failures  # noqa: PLC0415
+        from midstream_worker.sources.gemini import Gemini  # noqa: PLC0415
+
+        http = self._http_client()
+        options = types.HttpOptions(
+            base_url=settings.gemini_base_url,
+            httpx_async_client=http,
+            retry_options=types.HttpRetryOptions(attempts=1),
+        )
+        # Without `vertexai`, the SDK would read from the environment whether it calls Google's cloud instead.
+        client = Client(api_key=key, vertexai=False, http_options=options)
+        failures = Failures(compat_errors, "gemini", _secrets(key, settings.gemini_base_url))
+        return Gemini(
+            client,
+            http,
+            failures,
+            background=settings.gemini_background,
+            max_output_bytes=settings.max_output_bytes,
+        )
 
     def _key(self, provider: str) -> str:
         key = self._settings.key_of(provider)

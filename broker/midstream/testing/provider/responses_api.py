@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -83,21 +83,32 @@ class Generation:
         news.set()
 
 
+class Kept(Protocol):
+    """What a shelf keeps: a response, or an interaction."""
+
+    id: str
+    task: asyncio.Task[None]
+
+
 class Shelf:
-    """The responses that are kept."""
+    """The responses and interactions that are kept."""
 
     def __init__(self) -> None:
-        self._kept: dict[str, Generation] = {}
+        self._kept: dict[str, Kept] = {}
 
     def add(self, started: Started) -> Generation:
         """Begin a response, and keep it."""
         generation = Generation(f"resp_{started.call.number}_{int(now_ms())}", started)
-        self._kept[generation.id] = generation
+        self.keep(generation)
         return generation
 
-    def get(self, response_id: str) -> Generation | None:
-        """Return a response that is kept; None: there is none of that id."""
-        return self._kept.get(response_id)
+    def keep(self, generation: Kept) -> None:
+        """Keep what has begun."""
+        self._kept[generation.id] = generation
+
+    def get(self, generation_id: str) -> Any:
+        """Return what is kept; None: there is nothing of that id."""
+        return self._kept.get(generation_id)
 
     async def clear(self) -> None:
         """Stop and forget all responses."""

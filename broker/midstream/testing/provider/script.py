@@ -48,13 +48,14 @@ class Script:
         hidden: Whether it begins with reasoning that it does not show: sealed, without a word.
         redact: Whether it begins with reasoning that it shows in cipher (Anthropic only).
         refuse: Whether it refuses instead of answering.
-        cite: Whether it cites a page (Responses only).
+        cite: Whether it cites a page (Responses and Gemini).
         finish: `stop`, `length` or `content_filter`.
         stopped_by: The stop sequence that ends it (Anthropic only).
         unicode: Whether words end in emoji, line ends and such instead of a space.
         split: Whether characters beyond U+FFFF are cut in two deltas.
         fail: `status`, `reset` (TCP), `eof` (clean end without terminal event), `error_event`, `failed_event`
-            (Responses only), `garbage` (no JSON) or `stall` (silence).
+            (Responses and Gemini), `cut_event` (Gemini's, which ends a connection alone), `garbage` (no JSON) or
+            `stall` (silence).
         fail_at: The step before which it fails; -1 is before the response's headers.
         fail_times: How often this very script fails before it succeeds; `None` is always.
         status: HTTP status of `fail: status`.
@@ -168,7 +169,7 @@ def directive(script: Script) -> str:
 def last_user_text(messages: list[dict[str, Any]]) -> str:
     """Return the text of the last user message, of any dialect."""
     for message in reversed(messages):
-        if message.get("role") == "user":
+        if message.get("role") == "user" or message.get("type") == "user_input":
             content = message["content"]
             return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
     return ""

@@ -1,4 +1,4 @@
-"""A fake provider: a real HTTP server that speaks three dialects, does as it is told, and keeps books."""
+"""A fake provider: a real HTTP server that speaks four dialects, does as it is told, and keeps books."""
 
 import asyncio
 import socket
@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from midstream.testing.provider import chat_api, messages_api, responses_api
+from midstream.testing.provider import chat_api, interactions_api, messages_api, responses_api
 from midstream.testing.provider.event_stream import BreakableProtocol
 from midstream.testing.provider.ledger import Ledger
 from midstream.testing.provider.responses_api import Shelf
@@ -75,6 +75,9 @@ def create_app() -> Starlette:
         Route("/v1/responses/{response_id}/cancel", responses_api.cancel, methods=["POST"]),
         Route("/v1/chat/completions", chat_api.create, methods=["POST"]),
         Route("/v1/messages", messages_api.create, methods=["POST"]),
+        Route("/{version}/interactions", interactions_api.create, methods=["POST"]),
+        Route("/{version}/interactions/{interaction_id}", interactions_api.retrieve, methods=["GET"]),
+        Route("/{version}/interactions/{interaction_id}/cancel", interactions_api.cancel, methods=["POST"]),
         Route("/calls", calls, methods=["GET"]),
         Route("/calls/{number:int}/{when}", call_when, methods=["GET"]),
         Route("/reset", reset, methods=["POST"]),

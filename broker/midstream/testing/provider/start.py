@@ -39,7 +39,8 @@ async def start(
     fail = ledger.take_failure(script)
     if fail == "status":
         call = ledger.enter(api, body, script.status)
-        key = request.headers.get("x-api-key") or request.headers.get("authorization", "")
+        named = (request.headers.get(name) for name in ("x-api-key", "x-goog-api-key", "authorization"))
+        key = next(filter(None, named), "")
         # Providers repeat the key that they refuse, whole or starred out.
         message = f"refused, as the script says; the key was {key}"
         return json_answer(error_body(script.status, message, script.error_code), call, script.retry_after)
