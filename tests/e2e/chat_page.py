@@ -1,6 +1,27 @@
 """The chat at `/`, as its tests speak of it."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
 from playwright.async_api import Locator, Page, expect
+
+from midstream.settings import Settings
+
+SLOW: Final = "slowly"
+
+
+async def echo(messages: list[dict[str, Any]], _params: dict[str, Any]) -> AsyncIterator[str]:
+    """Answer with the number of messages and the last one; a slow answer goes on until it is stopped."""
+    yield f"{len(messages)}: {messages[-1]['content']}"
+    while SLOW in messages[-1]["content"]:
+        await asyncio.sleep(0.05)
+        yield " on"
+
+
+def echoing(settings: Settings) -> Settings:
+    """Return settings with `echo` as the model."""
+    return settings.model_copy(update={"apps": {"echo": f"{__name__}:echo"}, "default_model": "app/echo"})
 
 
 async def ask(page: Page, prompt: str) -> None:

@@ -23,17 +23,25 @@ pytestmark = pytest.mark.browser
 
 FOLDER = Path(__file__).with_name("node")
 AXE = FOLDER / "node_modules" / "axe-core" / "axe.min.js"
-RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+OPTIONS = {
+    "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"],
+    "resultTypes": ["violations"],  # of what passes, one element for each rule
+}
 SCHEMES: tuple[Literal["light"], Literal["dark"]] = ("light", "dark")
+
+
+async def bring_axe(tabs: "Tabs") -> None:
+    """Give axe to every page that is opened after this."""
+    installed(FOLDER)
+    await tabs.context.add_init_script(path=AXE)
 
 
 async def faults(page: Page) -> list[str]:
     """Return what axe finds wrong with a page as it is now, in both colour schemes."""
     barriers: set[str] = set()
-    await page.evaluate(AXE.read_text())
     for scheme in SCHEMES:
         await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-        report: dict[str, Any] = await page.evaluate("(rules) => axe.run(document, {runOnly: rules})", RULES)
+        report: dict[str, Any] = await page.evaluate("(options) => axe.run(document, options)", OPTIONS)
         assert report["passes"], "axe has looked at nothing"
         barriers |= {f"{each['id']} {node['html']}" for each in report["violations"] for node in each["nodes"]}
     return sorted(barriers)
@@ -41,7 +49,7 @@ async def faults(page: Page) -> list[str]:
 
 async def test_the_console_has_no_barriers(tabs: "Tabs", settings: Settings, tmp_path: Path) -> None:
     """Operate/Console."""
-    installed(FOLDER)
+    await bring_axe(tabs)
     tabs.expected.add("401")
     async with operated(settings, tmp_path) as client:
         await _look_at_the_console(tabs, client)
@@ -96,7 +104,7 @@ async def rich(messages: list[dict[str, Any]], params: dict[str, Any]) -> AsyncI
 
 
 async def test_the_chat_has_no_barriers(tabs: "Tabs", settings: Settings) -> None:
-    installed(FOLDER)
+    await bring_axe(tabs)
     apps = {"rich": f"{__name__}:rich"}
     ours = settings.model_copy(update={"apps": apps, "default_model": "app/rich"})
     async with inside.worker(ours), inside.broker(ours) as client:
@@ -118,6 +126,11 @@ async def test_the_chat_has_no_barriers(tabs: "Tabs", settings: Settings) -> Non
         await page.get_by_role("button", name="Conversations").click()
         await expect(page.get_by_role("navigation").get_by_role("link")).to_be_focused()
         assert await faults(page) == [], "with the drawer"
+        await page.keyboard.press("Tab")
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("button", name="Cancel")).to_be_focused()
+        assert await faults(page) == [], "with a question"
+        await page.keyboard.press("Escape")
         await page.keyboard.press("Escape")
         await expect(page.get_by_role("button", name="Conversations")).to_be_focused()
         await page.get_by_role("button", name="Edit message").last.focus()

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from playwright.async_api import ConsoleMessage, Route, expect
+from playwright.async_api import Route, expect
 from pydantic import SecretStr
 
 from midstream.settings import Settings
@@ -21,7 +21,6 @@ async def test_docs_need_no_other_host_and_can_authorize(settings: Settings, tab
     async with inside.broker(closed) as client:
         origin = str(client.base_url).rstrip("/")
         elsewhere: list[str] = []
-        complaints: list[str] = []
 
         async def only_here(route: Route) -> None:
             if route.request.url.startswith((origin, "data:")):
@@ -30,14 +29,8 @@ async def test_docs_need_no_other_host_and_can_authorize(settings: Settings, tab
                 elsewhere.append(route.request.url)
                 await route.abort()
 
-        def note(message: ConsoleMessage) -> None:
-            if message.type == "error":
-                complaints.append(message.text)
-
         await tabs.context.route("**/*", only_here)
         page = await tabs.open(f"{origin}/docs")
-        page.on("console", note)
-        await page.reload()
         await page.get_by_text("WebSocket", exact=True).wait_for()
         await page.get_by_role("button", name="Authorize").first.click()
         dialog = page.locator(".modal-ux")
@@ -52,4 +45,4 @@ async def test_docs_need_no_other_host_and_can_authorize(settings: Settings, tab
         await expect(listing.locator(".curl-command")).to_contain_text(KEY)
         await page.close()
     assert elsewhere == []
-    assert complaints == []
+    assert tabs.errors == []

@@ -35,7 +35,7 @@ async def system(redis_url: str, tmp_path: Path, provider: ProviderServer) -> As
 async def test_eight_tabs_on_http_1_follow_by_one_connection(
     tabs: "Tabs", system: System, provider: ProviderServer
 ) -> None:
-    script = Script(words=300, delay_ms=20)
+    script = Script(words=150, delay_ms=40)
     stream_id = await system.post(input=directive(script), model="openai/gpt")
     pages = [await tabs.open(system.url) for _ in range(8)]
     for page in pages:
@@ -77,7 +77,7 @@ async def test_a_merged_entry_of_another_tab_doubles_nothing(
 
 
 async def test_five_seconds_offline_lose_nothing(tabs: "Tabs", system: System, provider: ProviderServer) -> None:
-    script = Script(words=400, delay_ms=20)
+    script = Script(words=200, delay_ms=40)
     stream_id = await system.post(input=directive(script), model="openai/gpt")
     page = await tabs.open(system.url)
     await page.evaluate(FOLLOW, [stream_id, {"share": False}])
@@ -165,14 +165,18 @@ async def test_a_page_of_a_listed_origin_uses_every_door_and_no_other_does(
     tabs.errors.clear()
 
 
-async def test_a_page_taken_back_from_the_history_reads_on(tabs: "Tabs", system: System) -> None:
-    stream_id = await system.post(input=directive(Script(words=300, delay_ms=20)), model="openai/gpt")
+async def test_a_page_taken_back_from_the_history_reads_on(
+    tabs: "Tabs", system: System, provider: ProviderServer
+) -> None:
+    script = Script(words=100, delay_ms=20, hold_at=20)
+    stream_id = await system.post(input=directive(script), model="openai/gpt")
     page = await tabs.open(system.url)
     await page.evaluate(FOLLOW, [stream_id, {"share": False}])
     await begun(page, "w10 ")
     for event, persisted in (("pagehide", "true"), ("pageshow", "true")):
         await page.evaluate(f"dispatchEvent(new PageTransitionEvent('{event}', {{ persisted: {persisted} }}))")
-    assert (await read(page))["text"] == Script(words=300).text()
+    await provider.release()
+    assert (await read(page))["text"] == script.text()
     assert "reconnecting" in await page.evaluate("read.states")
 
 

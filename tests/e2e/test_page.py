@@ -72,7 +72,7 @@ async def system(redis_url: str, tmp_path: Path, provider: ProviderServer, tabs:
 async def test_a_reload_and_a_second_tab_join_the_same_generation_which_is_paid_once(
     tabs: "Tabs", system: System, provider: ProviderServer
 ) -> None:
-    script = Script(words=150, delay_ms=15)
+    script = Script(words=75, delay_ms=30, hold_at=40)  # it goes on when the second tab was seen to read it
     first = await tabs.open(system.url)
     await ask(first, directive(script))
     await expect(answer(first)).to_contain_text("w10 ")
@@ -83,6 +83,7 @@ async def test_a_reload_and_a_second_tab_join_the_same_generation_which_is_paid_
     await expect(second.locator("#connection")).to_have_text("live")
     for page in (first, second):
         await expect(page.locator("#tabs")).to_have_text("2")
+    await provider.release()
     for page in (first, second):
         await expect(outcome(page)).to_contain_text("Completed")
         assert await text_of(page) == script.text()
@@ -97,7 +98,7 @@ async def test_a_reload_and_a_second_tab_join_the_same_generation_which_is_paid_
 
 async def test_eight_tabs_follow_and_one_can_still_stop(tabs: "Tabs", system: System, provider: ProviderServer) -> None:
     first = await tabs.open(system.url)
-    await ask(first, directive(Script(words=2_000, delay_ms=15)))
+    await ask(first, directive(Script(words=2_000, delay_ms=40)))
     pages = [first, *[await tabs.open(first.url) for _ in range(7)]]  # HTTP/1.1 has six connections for all of them
     for page in pages:
         await expect(answer(page)).to_contain_text("w50 ")
@@ -174,7 +175,7 @@ async def test_a_follow_up_sends_the_conversation_and_a_reload_shows_all_of_it(
 async def test_a_lost_connection_is_told_and_made_up_for(
     tabs: "Tabs", system: System, provider: ProviderServer
 ) -> None:
-    script = Script(words=200, delay_ms=15, unicode=True)
+    script = Script(words=100, delay_ms=30, unicode=True)
     page = await tabs.open(system.url)
     await ask(page, directive(script))
     await expect(answer(page)).to_contain_text("w10\u2028")
@@ -189,7 +190,7 @@ async def test_a_lost_connection_is_told_and_made_up_for(
 
 
 async def test_a_hidden_tab_gives_its_connection_back_and_catches_up_when_seen(tabs: "Tabs", system: System) -> None:
-    script = Script(words=300, delay_ms=15)
+    script = Script(words=150, delay_ms=30)
     page = await tabs.open(system.url)
     await ask(page, directive(script))
     await expect(answer(page)).to_contain_text("w10 ")

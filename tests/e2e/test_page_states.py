@@ -47,7 +47,7 @@ async def test_a_refusal_reads_as_text_and_a_cut_has_no_tick(tabs: "Tabs", syste
 
 
 async def test_a_note_splits_no_sentence(tabs: "Tabs", system: System) -> None:
-    script = Script(words=300, delay_ms=20)
+    script = Script(words=150, delay_ms=40)
     page = await tabs.open(system.url)
     await ask(page, directive(script))
     await expect(answer(page)).to_contain_text("w10 ")

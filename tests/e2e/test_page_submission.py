@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
+from midstream.settings import Settings
 from midstream.testing.provider.script import Script, directive
-from tests.e2e.chat_page import outcome, text_of
+from tests import inside
+from tests.e2e.chat_page import echoing, outcome, text_of
 from tests.provider.client import ProviderServer
 from tests.system import System
 
@@ -74,3 +76,23 @@ async def test_a_submission_goes_on_after_a_reload(tabs: "Tabs", system: System,
     assert await text_of(page) == script.text()
     assert len((await system.http.get("/v1/streams")).json()["data"]) == 1
     assert len(await provider.calls()) == 1
+
+
+async def test_a_message_whose_answers_were_all_lost_is_sent_as_the_same(tabs: "Tabs", settings: Settings) -> None:
+    async def lose(route: Route) -> None:
+        await route.fetch()
+        await route.abort()
+
+    ours = echoing(settings)
+    async with inside.worker(ours), inside.broker(ours) as client:
+        page = await tabs.open(f"http://localhost:{client.base_url.port}/")
+        await page.route("**/v1/streams", lose)
+        await page.get_by_label("Your message").fill("one")
+        await page.get_by_label("Your message").press("Enter")
+        await expect(page.get_by_role("alert")).to_have_text("The broker cannot be reached.")
+        await page.unroute("**/v1/streams", lose)
+        await page.get_by_label("Your message").press("Enter")
+        await expect(outcome(page)).to_contain_text("Completed")
+        assert len((await client.get("/v1/streams")).json()["data"]) == 1
+        await tabs.close()
+    tabs.expected.add("net::ERR_FAILED")

@@ -1,7 +1,5 @@
 """Conversations on the page: their list, other devices and scripts, and what can be done about a turn."""
 
-import asyncio
-from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -9,26 +7,12 @@ from playwright.async_api import Page, expect
 
 from midstream.settings import Settings
 from tests import inside
-from tests.e2e.chat_page import answer, ask, outcome, text_of
+from tests.e2e.chat_page import SLOW, answer, ask, echoing, outcome, text_of
 
 if TYPE_CHECKING:  # pytest itself imports the plugins
     from tests.e2e.browser import Tabs
 
 pytest_plugins = ("tests.e2e.browser",)
-
-SLOW = "slowly"
-
-
-async def echo(messages: list[dict[str, Any]], _params: dict[str, Any]) -> AsyncIterator[str]:
-    """Answer with the number of messages and the last one; a slow answer goes on until it is stopped."""
-    yield f"{len(messages)}: {messages[-1]['content']}"
-    while SLOW in messages[-1]["content"]:
-        await asyncio.sleep(0.05)
-        yield " on"
-
-
-def echoing(settings: Settings) -> Settings:
-    return settings.model_copy(update={"apps": {"echo": f"{__name__}:echo"}, "default_model": "app/echo"})
 
 
 def turns(page: Page, kind: str = "Answer") -> Any:
@@ -56,9 +40,12 @@ async def test_a_conversation_is_the_same_on_every_device_whatever_started_its_t
         await ask(other, "two")
         await expect(turns(first, "You")).to_have_text(["one", "two"])
         thread = first.url.partition("=")[2]
+        for page in (first, other):
+            await page.set_viewport_size({"width": 1000, "height": 400})
         await _by_script(client, thread, "three")
         for page in (first, other):
             await expect(turns(page)).to_contain_text(["1: one", "3: two", "5: three"])
+            await expect(turns(page).last).to_be_in_viewport()  # the reader at the end is kept there
         await first.reload()
         await expect(turns(first)).to_contain_text(["1: one", "3: two", "5: three"])
         assert await texts(first) == await texts(other) == ["one", "1: one", "two", "3: two", "three", "5: three"]

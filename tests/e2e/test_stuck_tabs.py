@@ -20,7 +20,8 @@ if TYPE_CHECKING:  # pytest itself imports the plugins
 pytest_plugins = ("tests.e2e.browser", "tests.e2e.raw_browser")
 pytestmark = pytest.mark.browser
 
-SCRIPT = Script(words=700, delay_ms=20)
+SCRIPT = Script(words=350, delay_ms=20, hold_at=20)
+"""An answer that waits until the tabs that are to read it are open."""
 TIMES_MS = {"LIFE_SIGN_MS": 1_000, "STUCK_MS": 3_300, "SPREAD_MS": 700}
 """A third of what a page waits for."""
 STARVED_S = 10
@@ -53,6 +54,7 @@ async def test_a_stuck_tab_that_leads_starves_no_other(
         debugger = await tabs.context.new_cdp_session(stuck)
         await debugger.send("Debugger.enable")
         await debugger.send("Debugger.pause")
+    await provider.release()
     starved = [await page.evaluate("read.offsets.length") for page in others]
     for page, offset in zip(others, starved, strict=True):
         await begun(page, f"w{offset + 300} ", STARVED_S)
@@ -71,8 +73,7 @@ async def test_a_stuck_tab_that_leads_starves_no_other(
 async def test_a_phone_that_slept_reads_on_where_it_was(
     raw_browser: "RawBrowser", system: System, provider: ProviderServer
 ) -> None:
-    script = Script(words=500, delay_ms=20)
-    stream_id = await system.post(input=directive(script), model="openai/gpt")
+    stream_id = await system.post(input=directive(SCRIPT), model="openai/gpt")
     phone, beside = [await raw_browser.open(system.url) for _ in range(2)]
     for tab in (phone, beside):
         await tab.evaluate(f"({FOLLOW})({json.dumps([stream_id, {'share': True}])})")
@@ -80,6 +81,7 @@ async def test_a_phone_that_slept_reads_on_where_it_was(
     await phone.evaluate("void (window.ticks = 0, setInterval(() => ticks++, 10))")
     await phone.until("ticks > 5")
     await phone.send("Page.setWebLifecycleState", state="frozen")  # it reads for both
+    await provider.release()
     stood = await phone.evaluate("ticks")
     began_s = time.monotonic()
     await beside.until("navigator.locks.query().then(({ held, pending }) => held.length === 1 && !pending.length)")
@@ -91,5 +93,5 @@ async def test_a_phone_that_slept_reads_on_where_it_was(
     await phone.until("!document.hidden")
     for tab in (phone, beside):
         await tab.until("read.end")
-        assert check(await tab.evaluate("read"))["text"] == script.text()
+        assert check(await tab.evaluate("read"))["text"] == SCRIPT.text()
     assert len(await provider.calls()) == 1

@@ -66,8 +66,9 @@ export function thread(id, cursor) {
   return ask("GET", `${threadUrl(id)}${cursor ? `?cursor=${encodeURIComponent(cursor)}` : ""}`);
 }
 
-export function removeThread(id) {
-  return ask("DELETE", threadUrl(id));
+/** @param onRetry is called with the error before each further try */
+export function removeThread(id, onRetry) {
+  return ask("DELETE", threadUrl(id), { onRetry });
 }
 
 export function threadUrl(id) {

@@ -20,6 +20,8 @@ import { Refused } from "/midstream.js";
 const { prompt } = composer;
 /** The thread on the page, or null. */
 let open = null;
+/** The name of the thread that the next message begins, if none is on the page. */
+let nextThread = randomWord();
 /** Resolves once the page shows what its address names: what is sent earlier waits for it. */
 let showsAddress;
 const ready = new Promise((resolve) => (showsAddress = resolve));
@@ -37,7 +39,7 @@ function bind() {
     submit();
   });
   session.bind(enter, complain);
-  threadList.bind(go);
+  threadList.bind(go, leaveGone);
   drawer.bind();
   bindActs(startInPlace);
   sending.bind(showAccepted);
@@ -62,6 +64,14 @@ function navigate() {
   complain(null);
   drawer.close();
   return route();
+}
+
+/** Leaves a conversation that is no more. What is on its way to it starts it anew. */
+function leaveGone(isDeletedHere) {
+  if (composer.state === "sending" && !isDeletedHere) return;
+  history.replaceState(null, "", "/");
+  navigate();
+  if (!isDeletedHere) complain(new Error("This conversation is no longer there: it was deleted, or it has expired."));
 }
 
 function addressOf(thread) {
@@ -160,6 +170,7 @@ function noteExpiry(endedMs, ttlS) {
 
 /** Shows that the broker will not go on, so that the text so far does not look like a whole answer. */
 function lose(error, turn) {
+  if (error.status === 404 && open?.thread) return leaveGone(false);
   const reason = error.status === 404 ? absent() : wordsFor(error);
   if (turn && !turn.isOver) turn.answer.lost(reason);
   else complain(new Error(reason), "", navigate);
@@ -170,6 +181,7 @@ function lose(error, turn) {
 
 function leave() {
   sending.leave();
+  nextThread = randomWord();
   open?.close();
   open = null;
   document.title = "midstream";
@@ -183,7 +195,7 @@ async function submit() {
   await ready;
   const content = prompt.value.trim();
   if (!content) return;
-  const request = { messages: [{ role: "user", content }], thread: open?.thread ?? randomWord(), continue_thread: true };
+  const request = { messages: [{ role: "user", content }], thread: open?.thread ?? nextThread, continue_thread: true };
   sending.send({ ...request, model: models.chosen() }, { typed: true });
 }
 

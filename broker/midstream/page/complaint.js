@@ -7,6 +7,7 @@ const place = byId("problem");
 const again = byId("problem-again");
 let retry = null;
 again.addEventListener("click", () => retry());
+window.addEventListener("online", () => retry?.());
 
 /** Shows an error, or nothing where it is null; with `onRetry` there is a button that calls it. */
 export function complain(error, more = "", onRetry = null) {
@@ -20,5 +21,6 @@ export function complain(error, more = "", onRetry = null) {
 export function wordsFor(error) {
   if (error instanceof TypeError) return "The broker cannot be reached.";
   if (error.status === 401) return "This page's session is over.";
+  if (error.problem?.code === "insufficient_scope") return `You are not allowed to do this here. ${error.message}`;
   return error.message;
 }

@@ -10,16 +10,20 @@ const place = byId("conversation");
 const turns = new Map();
 /** Whether the reader is at the end. Events say so, because a question makes the browser compute the layout. */
 let isAtEnd = true;
+let lastTop = 0;
 scroller.addEventListener("scroll", () => {
-  isAtEnd = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < NEAR_PX;
+  const top = scroller.scrollTop;
+  const isNear = scroller.scrollHeight - top - scroller.clientHeight < NEAR_PX;
+  isAtEnd = isNear || (isAtEnd && top >= lastTop); // the event comes late: the page may have grown since
+  lastTop = top;
 });
-new ResizeObserver(() => isAtEnd && toEnd()).observe(scroller); // a phone's keyboard comes and goes
+new ResizeObserver(keepPlace).observe(scroller); // a phone's keyboard comes and goes
 
 /** Adds an empty turn and returns it. `onFrame` is called after each frame that has shown something of its answer. */
 export function add(id, onFrame) {
   const turn = new Turn(id, (show) => {
     show();
-    if (isAtEnd) toEnd();
+    keepPlace();
     onFrame?.(turn);
   });
   turns.set(id, turn);
@@ -72,6 +76,13 @@ export function remove(id) {
 export function clear() {
   turns.clear();
   place.replaceChildren();
+  isAtEnd = true;
+  lastTop = 0;
+}
+
+/** Keeps a reader at the end who is there. */
+export function keepPlace() {
+  if (isAtEnd) toEnd();
 }
 
 export function toEnd() {

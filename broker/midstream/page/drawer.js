@@ -13,7 +13,9 @@ export function bind() {
   menu.addEventListener("click", () => show(!isOpen));
   shade.addEventListener("click", close);
   narrow.addEventListener("change", close);
-  document.addEventListener("keydown", ({ key }) => key === "Escape" && isOpen && close());
+  document.addEventListener("keydown", ({ key }) => {
+    if (key === "Escape" && isOpen && !document.querySelector("dialog[open]")) close();
+  });
   close();
 }
 

@@ -3,11 +3,15 @@
  * anew, and of its nodes those that changed.
  */
 
+import { element } from "./dom.js";
 import { colour } from "./framed_blocks.js";
 import { LINE_END, blocksOf, elementsOf } from "./markdown.js";
 
 /** A definition, which may stand after the links that need it. */
 const DEFINITION = /^ {0,3}\[[^\]]+\]:/m;
+
+/** So many blocks are in one part. With fewer, looking which part is in sight would cost what it spares. */
+const BLOCKS_OF_A_PART = 16;
 
 export class GrowingText {
   /** The Markdown so far. */
@@ -59,15 +63,31 @@ export class GrowingText {
   #show(blocks, isFinished) {
     const made = elementsOf(blocks);
     const drawn = made.map((node, index) => this.#place(this.#open[index], node));
-    this.#open.slice(made.length).forEach((node) => node.remove());
+    this.#open.slice(made.length).forEach(removeFromPart);
     this.#open = drawn;
     if (isFinished) drawn.forEach(colour);
   }
 
   #place(old, node) {
-    if (!old) this.element.append(node);
+    if (!old) this.#part().append(node);
     return old ? patched(old, node) : node;
   }
+
+  /** Where the next block goes. A part that is out of sight costs nothing when the page is drawn. */
+  #part() {
+    const last = this.element.lastElementChild;
+    if (last && last.childElementCount < BLOCKS_OF_A_PART) return last;
+    const part = element("div", { className: "part" });
+    this.element.append(part);
+    return part;
+  }
+}
+
+/** Removes a block, and its part where nothing else is in it. */
+function removeFromPart(block) {
+  const part = block.parentElement;
+  block.remove();
+  if (!part.childElementCount) part.remove();
 }
 
 /** Makes an element equal to a newer one by the fewest changes, and returns the one that is on the page. */

@@ -70,6 +70,7 @@ export class OpenThread {
   expect(id, messages, isRunning = true) {
     const turn = conversation.get(id) ?? conversation.add(id, (each) => each.answer.outcome && !each.isOver && this.#over(each));
     turn.ask(messages);
+    conversation.keepPlace();
     if (isRunning && !turn.isOver) this.running.add(id);
     this.#hooks.onChange();
     return turn;

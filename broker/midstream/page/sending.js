@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { complain } from "./complaint.js";
 import * as composer from "./composer.js";
-import { begin, forget, forgetAccepted, forgetSoon, leave as leaveSubmission, stored, whileStaying } from "./submission.js";
+import { begin, forget, forgetAccepted, forgetSoon, leave as leaveSubmission, noteUnanswered, stored, whileStaying } from "./submission.js";
 import { textOf } from "./turn.js";
 
 /** The submission on its way whose answer this page will show, or null. */
@@ -55,6 +55,7 @@ async function deliver(sent, accepted) {
       await api.cancel(stream.id);
       return forget(sent);
     }
+    noteUnanswered(null);
     complain(null);
     if (sent.typed) composer.prompt.value = "";
     composer.show("idle");
@@ -63,6 +64,7 @@ async function deliver(sent, accepted) {
     forgetSoon(sent);
   } catch (error) {
     complain(error);
+    noteUnanswered(api.isPassing(error) ? sent : null);
     forget(sent);
     if (!sent.left) composer.show("idle");
   } finally {

@@ -2,10 +2,23 @@
 
 import { byId } from "./dom.js";
 
+/** Pause, in ms, between two changes: nobody reads an offset for each entry, and each change is a layout of the page. */
+const PAUSE_MS = 100;
 const line = byId("status");
+let waiting = {};
+let timer = null;
 
-/** Shows some facts; the others stay as they are. */
+/** Shows some facts, at once or a moment later; the others stay as they are. */
 export function show(facts) {
+  Object.assign(waiting, facts);
+  timer ??= setTimeout(draw, 0);
+}
+
+function draw() {
+  timer = Object.keys(waiting).length ? setTimeout(draw, PAUSE_MS) : null;
+  if (!timer) return;
+  const facts = waiting;
+  waiting = {};
   line.hidden = false;
   for (const [name, value] of Object.entries(facts)) {
     const cell = byId(name);
@@ -20,6 +33,7 @@ export function address(url) {
 }
 
 export function hide() {
+  waiting = {};
   line.hidden = true;
 }
 

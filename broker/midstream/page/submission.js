@@ -9,6 +9,7 @@ const LEAVING_MS = 5_000;
 const ACCEPTED_MS = 1_000;
 
 let accepted = null;
+let unanswered = null;
 let leavingUntil = 0;
 window.addEventListener("beforeunload", () => (leavingUntil = Date.now() + LEAVING_MS));
 
@@ -23,7 +24,13 @@ export async function whileStaying() {
  * @param replaced the streams in whose place it is
  */
 export function begin(request, { typed, replaced }) {
-  return store({ key: randomWord(), request, typed, replaced, left: false });
+  const key = JSON.stringify(unanswered?.request) === JSON.stringify(request) ? unanswered.key : randomWord();
+  return store({ key, request, typed, replaced, left: false });
+}
+
+/** Notes that nobody knows whether the broker has taken a submission: the same request gets the same key. */
+export function noteUnanswered(submission) {
+  unanswered = submission;
 }
 
 /** Marks a submission whose answer this page will not show. */

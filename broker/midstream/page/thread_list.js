@@ -1,7 +1,9 @@
 /** The list of the caller's conversations. */
 
 import * as api from "./api.js";
+import * as deletion from "./deletion.js";
 import { byId, element } from "./dom.js";
+import { iconButton } from "./icon_button.js";
 
 /** Interval, in ms, at which a page that is looked at asks for conversations that began elsewhere. */
 const EVERY_MS = 15_000;
@@ -13,10 +15,18 @@ let pages = 1;
 let asking = null;
 let isStale = false;
 let isOn = false;
+let onGone;
 
-/** @param go shows what an address names */
-export function bind(go) {
+/**
+ * @param go shows what an address names
+ * @param gone is called when the conversation on the page is no more, with whether this page has deleted it
+ */
+export function bind(go, gone) {
+  onGone = gone;
+  deletion.bind();
   list.addEventListener("click", (event) => {
+    const button = event.target.closest("button");
+    if (button) return askToDelete(button.dataset);
     const link = event.target.closest("a");
     if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return; // the browser opens a tab
     event.preventDefault();
@@ -60,16 +70,36 @@ async function read() {
   return { rows, hasMore: cursor !== null };
 }
 
+/** The conversation that the reader may be deleting: a list that lacks it tells nothing before the answer does. */
+let inQuestion = null;
+
 function show({ rows, hasMore }) {
   isOn = true;
   box.hidden = false;
   byId("menu").hidden = false;
   more.hidden = !hasMore;
   byId("no-threads").hidden = rows.length > 0;
-  const focused = document.activeElement?.dataset?.thread;
+  const wasListed = find("a", current) !== null;
+  const { localName, dataset } = document.activeElement;
+  const place = [...list.children].findIndex((row) => row.contains(document.activeElement));
   list.replaceChildren(...rows.map(item));
   mark(current);
-  if (focused) list.querySelector(`[data-thread="${CSS.escape(focused)}"]`)?.focus();
+  if (place >= 0) (find(localName, dataset.thread) ?? list.children[place]?.firstElementChild ?? byId("fresh")).focus();
+  if (wasListed && !hasMore && !find("a", current) && current !== inQuestion) onGone(false);
+}
+
+function find(name, thread) {
+  return list.querySelector(`${name}[data-thread="${CSS.escape(thread)}"]`);
+}
+
+async function askToDelete({ thread, words }) {
+  inQuestion = thread;
+  const isDeleted = await deletion.ask(thread, words);
+  inQuestion = null;
+  if (isDeleted && thread === current) onGone(true);
+  if (isDeleted) refresh();
+  // The browser gives the focus back to the button, unless the list was made anew meanwhile.
+  else if (document.activeElement === document.body) find("button", thread)?.focus();
 }
 
 /** A credential of one thread sees no list, and a broker that is away has none. */
@@ -89,7 +119,9 @@ function item({ id, title, status, outcome, active_ms: activeMs }) {
   const facts = element("span", { className: "facts" }, [words, since(activeMs)].filter(Boolean).join(" · "));
   facts.dataset.state = state;
   link.append(facts);
-  return element("li", {}, link);
+  const remove = iconButton("delete", `Delete “${title || id}”`);
+  Object.assign(remove.dataset, { thread: id, words: title || id });
+  return element("li", {}, link, remove);
 }
 
 /** A time as one says it: today's by the clock, others by their date. */

@@ -2,12 +2,7 @@
 
 import { Answer, outcomeTitle } from "./answer.js";
 import { element } from "./dom.js";
-
-const SHAPES = {
-  copy: "M5.5 5.5v-3h8v8h-3M2.5 5.5h8v8h-8z",
-  again: "M13 3v3.5H9.5M13 6.5A5.5 5.5 0 1 0 13.5 9",
-  edit: "M3 13l.6-3L11 2.6l2.4 2.4L6 12.4z",
-};
+import { iconButton } from "./icon_button.js";
 
 export class Turn {
   /** Whether the thread's tail has come to this turn. One that this page has just started waits for its place. */
@@ -22,7 +17,7 @@ export class Turn {
   constructor(id, around) {
     this.id = id;
     this.answer = new Answer(around);
-    const acts = element("div", { className: "acts" }, button("copy", "Copy answer"), button("again", "Regenerate"));
+    const acts = element("div", { className: "acts" }, iconButton("copy", "Copy answer"), iconButton("again", "Regenerate"));
     this.element = element("section", { className: "turn" }, this.#prompts, this.answer.element, acts);
     this.element.dataset.stream = id;
   }
@@ -32,7 +27,7 @@ export class Turn {
     if (this.#prompts.childElementCount) return;
     this.#prompts.append(...(messages ?? [{ role: "user", content: "(a long message)" }]).map(prompt));
     const last = [...this.#prompts.querySelectorAll("[data-role=user]")].at(-1);
-    last?.prepend(button("edit", "Edit message"));
+    last?.prepend(iconButton("edit", "Edit message"));
   }
 
   /** The words of the last prompt. */
@@ -73,16 +68,4 @@ function prompt({ role, content }) {
   const turn = element("article", { className: "prompt", ariaLabel: role === "user" ? "You" : role }, bubble);
   turn.dataset.role = role;
   return turn;
-}
-
-function button(act, label) {
-  const made = element("button", { type: "button", className: "icon", title: label, ariaLabel: label });
-  made.dataset.act = act;
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  const path = document.createElementNS(svg.namespaceURI, "path");
-  for (const [name, value] of [["viewBox", "0 0 16 16"], ["width", "15"], ["height", "15"], ["aria-hidden", "true"]]) svg.setAttribute(name, value);
-  path.setAttribute("d", SHAPES[act]);
-  svg.append(path);
-  made.append(svg);
-  return made;
 }

@@ -1,0 +1,92 @@
+"""Conversations that are deleted from the page's list, by who may and by who may not."""
+
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from playwright.async_api import Locator, Page, expect
+from pydantic import SecretStr
+
+from midstream.settings import Settings
+from tests import inside
+from tests.e2e.chat_page import SLOW, ask, echoing, outcome
+
+if TYPE_CHECKING:  # pytest itself imports the plugins
+    from tests.e2e.browser import Tabs
+
+pytest_plugins = ("tests.e2e.browser",)
+
+KEY = "k" * 32
+READER = "r" * 32
+KEYS = '[[keys]]\nname = "reader"\nsha256 = "{}"\ntenant = "acme"\nscopes = ["read"]\n'
+
+
+def listed(page: Page) -> Locator:
+    return page.get_by_role("navigation", name="Conversations").get_by_role("link")
+
+
+async def test_a_conversation_is_deleted_by_keyboard_and_leaves_every_tab(tabs: "Tabs", settings: Settings) -> None:
+    """Threads/Delete."""
+    ours = echoing(settings)
+    async with inside.worker(ours), inside.broker(ours) as client:
+        page = await tabs.open(f"http://localhost:{client.base_url.port}/")
+        for text in ("first", "second", f"third {SLOW}"):
+            await page.get_by_role("button", name="New chat").click()
+            await ask(page, text)
+        other = await tabs.open(page.url)
+        await expect(other.locator(".turn")).to_have_count(1)
+        await expect(listed(page)).to_contain_text(["third", "second", "first"])
+
+        await page.bring_to_front()
+        await listed(page).nth(1).focus()
+        await page.keyboard.press("Tab")
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("dialog")).to_contain_text("“second” will be deleted")
+        await page.keyboard.press("Escape")
+        button = page.get_by_role("button", name="Delete “second”")
+        await expect(button).to_be_focused()
+        await page.keyboard.press("Enter")
+        await page.keyboard.press("Tab")
+        await page.keyboard.press("Enter")
+        await expect(listed(page)).to_contain_text(["third", "first"])
+        await expect(listed(page).nth(1)).to_be_focused()
+        await expect(page.get_by_role("status")).to_have_text("The conversation was deleted.")
+        await expect(page.locator(".turn")).to_have_count(1)
+
+        await page.get_by_role("button", name=f"Delete “third {SLOW}”").click()
+        await page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+        await expect(page.get_by_label("Your message")).to_be_focused()
+        await expect(page.get_by_role("alert")).to_be_hidden()
+        await expect(other.get_by_role("alert")).to_contain_text("no longer there")
+        for each in (page, other):
+            await expect(each.locator(".turn")).to_have_count(0)
+            assert each.url.endswith("/")
+        (left,) = (await client.get("/v1/threads")).json()["data"]
+        assert left["title"] == "first"
+        await tabs.close()
+    tabs.expected.add("404")
+
+
+async def test_a_conversation_stays_where_it_may_only_be_read(tabs: "Tabs", settings: Settings, tmp_path: Path) -> None:
+    """Access/Scopes."""
+    (tmp_path / "keys.toml").write_text(KEYS.format(sha256(READER.encode()).hexdigest()))
+    ours = echoing(settings).model_copy(
+        update={"api_keys": SecretStr(f"{KEY}:acme"), "keys_file": tmp_path / "keys.toml"}
+    )
+    async with inside.worker(ours), inside.broker(ours) as client:
+        body = {"input": "one", "thread": "kept"}
+        await client.post("/v1/streams", json=body, headers={"Authorization": f"Bearer {KEY}"})
+        page = await tabs.open(f"http://localhost:{client.base_url.port}/?thread=kept")
+        await page.get_by_label("API key").fill(READER)
+        await page.keyboard.press("Enter")
+        await expect(outcome(page)).to_contain_text("Completed")
+        await page.get_by_role("button", name="Delete “one”").click()
+        dialog = page.get_by_role("dialog")
+        await dialog.get_by_role("button", name="Delete").click()
+        await expect(dialog.get_by_role("alert")).to_contain_text("You are not allowed to do this here.")
+        await dialog.get_by_role("button", name="Cancel").click()
+        await expect(page.get_by_role("button", name="Delete “one”")).to_be_focused()
+        await expect(listed(page)).to_have_count(1)
+        await expect(outcome(page)).to_contain_text("Completed")
+        await tabs.close()
+    tabs.expected |= {"401", "403"}
