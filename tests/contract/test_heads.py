@@ -127,3 +127,32 @@ async def test_a_request_that_ends_in_500_says_that_its_connection_closes(settin
             (500, "close"),
             (200, None),
         ]
+
+
+UPGRADE = (
+    b"Host: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    "first", [b"POST /v1/ws HTTP/1.1\r\n", b"GET /v1/ws HTTP/1.1\r\nContent-Length: 9\r\n"], ids=["POST", "half a body"]
+)
+async def test_another_request_to_upgrade_than_a_plain_get_is_refused(client: httpx2.AsyncClient, first: bytes) -> None:
+    """Read/Next: it would wait without a limit."""
+    assert (await answer(client, first + UPGRADE + b"\r\n")).startswith(b"HTTP/1.1 400")
+
+
+async def test_a_websocket_overtakes_no_answer(client: httpx2.AsyncClient) -> None:
+    """Read/Next."""
+    upgrade = b"GET /v1/ws HTTP/1.1\r\n" + UPGRADE
+    assert b"HTTP/1.1 101" not in await answer(client, START + b"\r\n" + upgrade + b"\r\n")
+    reader, writer = await open_connection(client)
+    for request, status in ((START, b"200"), (upgrade, b"101")):  # after the answer it is opened
+        writer.write(request + b"\r\n")
+        async with asyncio.timeout(5):
+            head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 " + status)
+        if request is START:
+            await reader.readexactly(len(b'{"status":"ok"}'))
+    writer.transport.abort()

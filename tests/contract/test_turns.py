@@ -1,13 +1,14 @@
 """Which requests begin in one turn of the event loop (PROTOCOL: Limits/Turns)."""
 
 import asyncio
+import itertools
 import socket
 from contextlib import AsyncExitStack, closing
 
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from midstream.http.fast_path.turns import MOST, MOST_SENDERS, WEIGHTS, Turns
+from midstream.http.fast_path.turns import MOST, WEIGHTS, Turns, sender_of
 from midstream.settings import Settings
 from midstream.testing.in_process import serving
 
@@ -100,20 +101,39 @@ async def test_a_client_that_left_while_its_request_waited_takes_no_turn_for_goo
         writer.close()
 
 
-async def test_a_turn_has_a_bound_and_senders_without_number_wait_in_one_row() -> None:
-    """Limits/Turns: also where each request names another credential."""
+def scope_of(*headers: tuple[bytes, bytes]) -> Scope:
+    return {"method": "POST", "headers": headers, "client": ("192.0.2.1", 1)}
+
+
+async def test_a_turn_has_a_bound_and_senders_without_number_keep_nobody_waiting() -> None:
+    """Limits/Turns: also where each request names another credential, and new ones come all the time."""
     turns, begun = Turns(), []
-    for number in range(10 * MOST_SENDERS):
-        scope: Scope = {"method": "POST", "headers": [(b"authorization", b"%d" % number)], "client": None}
+    before, numbers = 300, itertools.count()
+
+    def ask() -> None:
+        number = next(numbers)
         if turns.admits("POST"):
             begun.append(number)
         else:
-            turns.put_off(scope, lambda number=number: begun.append(number))  # type: ignore[misc]
+            turns.put_off(scope_of((b"authorization", b"%d" % number)), lambda: begun.append(number))
+
+    for _ in range(before):
+        ask()
     assert len(begun) == MOST // WEIGHTS["POST"]
-    assert len(turns._waiting) <= MOST_SENDERS + 1
-    before = 0
-    while len(begun) < 10 * MOST_SENDERS:
-        assert len(begun) - before <= MOST // WEIGHTS["POST"]
-        before = len(begun)
+    while len(begun) < 2 * before:
+        had = len(begun)
         await asyncio.sleep(0)
-    assert sorted(begun) == list(range(10 * MOST_SENDERS))
+        assert len(begun) - had <= MOST // WEIGHTS["POST"]
+        ask()  # for each that has begun
+    assert begun == [*range(2 * before)]
+
+
+def test_a_sender_is_one_whatever_stands_beside_its_credential() -> None:
+    """Limits/Turns: a cookie that is another one each time is no new sender, and blanks are none."""
+    key, cookie = (b"authorization", b"Bearer key"), (b"cookie", b"a=1")
+    of_key = sender_of(scope_of(key))
+    assert sender_of(scope_of(cookie, key)) == sender_of(scope_of((b"authorization", b"Bearer   key"))) == of_key
+    assert (
+        len({of_key, sender_of(scope_of(cookie)), sender_of(scope_of((b"x-api-key", b"k"))), sender_of(scope_of())})
+        == 4
+    )

@@ -21,6 +21,7 @@ PROVIDER_OBJECTS: Final = frozenset(
     {
         *("conversation", "previous_response_id", "prompt", "item_reference", "container", "container_id"),
         *("file_id", "file_ids", "vector_store_ids", "mcp_servers", "server_url", "connector_id"),
+        *("previous_interaction_id", "cached_content", "file_search_store_names"),  # Gemini's
     }
 )
 """Fields that name what a provider keeps for the operator's key, or what it is to reach with it."""

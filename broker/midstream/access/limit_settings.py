@@ -123,6 +123,11 @@ class LimitSettings(BaseSettings):
         le=MOST,
         description="most characters of a conversation that a start with `continue_thread` sends, as JSON",
     )
+    tokenizer: str = Field(
+        default="",
+        description="tiktoken's name of the encoding by which `trim.max_tokens` counts, as `o200k_base`; needs the "
+        "extra `tokens`",
+    )
     thread_waiting: int = Field(
         default=10,
         ge=1,

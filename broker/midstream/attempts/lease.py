@@ -51,7 +51,7 @@ class LeaseKeeper:
     ) -> None:
         self._held: dict[str, Stoppable] = {}
         self._guard = threading.Lock()
-        self._loop_watch = LoopWatch(self._model_of, folder)
+        self._loop_watch = LoopWatch(self._model_of, lambda: not self._held, folder)
         self._renewals = Renewals(
             connect,
             settings.key_prefix,
@@ -83,7 +83,11 @@ class LeaseKeeper:
     def add(self, generation: Stoppable) -> None:
         """Keep a generation's lease."""
         with self._guard:
+            was_calm = not self._held
             self._held[generation.attempt.stream_id] = generation
+        if was_calm:
+            self._loop_watch.beat_now()
+            self._renewals.look_now()
 
     def remove(self, generation: Stoppable) -> None:
         """Stop keeping a generation's lease."""

@@ -11,10 +11,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from midstream.lifecycle.shared_turns import until_turn_s
+
 logger = logging.getLogger(__name__)
 
 BEAT_S: Final = 0.25
-"""How often the loop notes the time, and how often the other thread looks at it."""
+"""How often the loop notes the time, and how often the other thread looks at it, while this process holds leases."""
+CALM_BEAT_S: Final = 0.5
+CALM_LOOK_S: Final = 1.0
+"""The same while it holds none. Two beats fit between two looks, so a beat that is a little late alarms nobody."""
 WARN_S: Final = 1.0
 """A loop that has been blocked for this long is worth a line in the log."""
 FRAMES: Final = 200
@@ -29,15 +34,17 @@ _NOT_AN_APP: Final = (
 
 
 class LoopWatch:
-    """Watches the loop that `start` is called on; another thread calls `look` every `BEAT_S`.
+    """Watches the loop that `start` is called on; another thread calls `look` every `look_s`.
 
     Args:
         model_of: Returns the model of a stream that this process runs, or an empty string.
+        is_calm: Tells whether this process runs no stream.
         folder: Where the program's own code is, which is never named as what blocks the loop; empty: nowhere.
     """
 
-    def __init__(self, model_of: Callable[[str], str], folder: str = "") -> None:
+    def __init__(self, model_of: Callable[[str], str], is_calm: Callable[[], bool], folder: str = "") -> None:
         self._model_of = model_of
+        self._is_calm = is_calm
         self._not_an_app = (*_NOT_AN_APP, *([folder] if folder else []))
         self._loop: asyncio.AbstractEventLoop
         self._thread_id = 0
@@ -62,8 +69,19 @@ class LoopWatch:
         if self._beat is not None:
             self._beat.cancel()
 
-    def look(self) -> tuple[float, str]:
-        """Return for how many seconds the loop has been blocked, and by what.
+    def beat_now(self) -> None:
+        """End a calm: the next beat comes as soon as it does while this process holds leases."""
+        if self._beat is not None:
+            self._beat.cancel()
+            self._turn()
+
+    @property
+    def look_s(self) -> float:
+        """The time until the other thread has to look again."""
+        return CALM_LOOK_S if self._is_calm() else BEAT_S
+
+    def look(self, rested_s: float) -> tuple[float, str]:
+        """Return for how many seconds the loop has been blocked, and by what; `rested_s` was the `look_s` before this.
 
         Only time in which the looking thread itself ran is counted: in a process that was stopped, or on a machine
         that slept, the loop was not blocked.
@@ -76,7 +94,7 @@ class LoopWatch:
                 logger.warning("%s blocked the event loop; it was blocked for %.1f s", self._culprit, self._gap_s)
             self._seen_turns, self._blocked_s, self._gap_s, self._culprit = turns, 0.0, 0.0, ""
             return 0.0, ""
-        self._blocked_s += min(passed_s, 2 * BEAT_S)
+        self._blocked_s += min(passed_s, 2 * rested_s)
         if self._blocked_s >= WARN_S and not self._culprit:
             self._culprit = self._find_culprit()
             logger.warning(
@@ -90,7 +108,7 @@ class LoopWatch:
         now_s = time.monotonic()
         self._gap_s, self._turned_s = max(self._gap_s, now_s - self._turned_s), now_s
         self._turns += 1
-        self._beat = self._loop.call_later(BEAT_S, self._turn)
+        self._beat = self._loop.call_later(until_turn_s(CALM_BEAT_S if self._is_calm() else BEAT_S), self._turn)
 
     def _find_culprit(self) -> str:
         task = asyncio.current_task(self._loop)

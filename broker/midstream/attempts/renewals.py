@@ -10,13 +10,14 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Final
 
 import uvloop
 from redis.asyncio import Redis
 
 from midstream import counters
-from midstream.attempts.loop_watch import BEAT_S, LoopWatch
+from midstream.attempts.loop_watch import LoopWatch
 from midstream.log.errors import LogError, LogUnavailable
 from midstream.log.log import Log
 from midstream.log.values import Fence
@@ -76,6 +77,7 @@ class Renewals:
         self._is_dead = False
         self._thread_ended: Future[None] = Future()
         self._due: asyncio.Event
+        self._look_due: asyncio.Event
         self._task: asyncio.Task[None]
 
     @property
@@ -102,6 +104,11 @@ class Renewals:
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._due.set)
 
+    def look_now(self) -> None:
+        """Look at the main loop now, and then as often as leases want: a calm process rests longer between looks."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._look_due.set)
+
     async def stop(self) -> None:
         """Stop renewing."""
         if self._thread is not None and self._loop is not None:
@@ -124,7 +131,8 @@ class Renewals:
             self._thread_ended.set_result(None)
 
     async def _run(self, started: threading.Event) -> None:
-        self._loop, self._due = asyncio.get_running_loop(), asyncio.Event()
+        self._due, self._look_due = asyncio.Event(), asyncio.Event()
+        self._loop = asyncio.get_running_loop()
         task = asyncio.current_task()
         assert task is not None  # noqa: S101
         self._task = task
@@ -139,8 +147,13 @@ class Renewals:
 
     async def _watch_loop_always(self) -> None:
         while True:
-            await asyncio.sleep(BEAT_S)
-            blocked_s, culprit = self._loop_watch.look()
+            rest_s = self._loop_watch.look_s
+            # Not `wait_for`: that of Python 3.11 forgets a cancellation that comes together with the event.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(rest_s):
+                    await self._look_due.wait()
+            self._look_due.clear()
+            blocked_s, culprit = self._loop_watch.look(rest_s)
             if blocked_s > self._block_s:
                 self._give_up(f"{culprit} has blocked the event loop for {blocked_s:.0f} s (MIDSTREAM_APP_BLOCK_S)")
 

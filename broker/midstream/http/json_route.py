@@ -36,9 +36,10 @@ def read_json(body: bytes, max_depth: int) -> Any:
     if unescaped.count(b'"') > MAX_QUOTES:
         raise _too_many_values()
     bare = b"".join(unescaped.split(b'"')[::2])  # without its strings
-    if bare.count(b",") + bare.count(b"[") + bare.count(b"{") > MAX_VALUES:
+    brackets = bare.count(b"[") + bare.count(b"{")
+    if bare.count(b",") + brackets > MAX_VALUES:
         raise _too_many_values()
-    if _is_deeper(bare, max_depth):
+    if brackets > max_depth and _is_deeper(bare, max_depth):
         detail = f"The body is nested deeper than {max_depth} levels (MIDSTREAM_MAX_DEPTH)."
         raise Problem(400, "body_too_deep", detail, limit=max_depth)
     for match in _LONG_INTEGER.finditer(bare):

@@ -30,6 +30,7 @@ from midstream.log.errors import (
 from midstream.operate.act import ActRefusedError, CountChangedError
 from midstream.operate.drain import ProcessAbsentError
 from midstream.requests.catalogue import MissingProviderKey, UnknownModel
+from midstream.requests.continuation import NoTokenizerError
 from midstream.requests.provider_objects import ProviderObjectError
 from midstream.requests.remote_files import RemoteFileError
 from midstream.requests.request import UnfitRequestError
@@ -189,6 +190,7 @@ _PROBLEMS: Final[dict[type[Exception], Callable[[Any], Problem]]] = {
     LogUnavailable: _unavailable,
     LogFull: _full,
     NewerFormat: _newer,
+    NoTokenizerError: lambda e: Problem(400, "no_tokenizer", str(e), param=e.at),
     UnfitRequestError: _unfit,
     WhereError: _unclear,
     RequestValidationError: lambda e: misfit(e.errors()),

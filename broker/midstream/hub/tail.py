@@ -49,6 +49,7 @@ CLIENTS: Final = {
     "ThreadFace": "sse",
     "NativeObjectsFace": "sse",
     "ObjectsFace": "websocket",
+    "ThreadObjectsFace": "websocket",
     "ChatFace": "openai chat",
     "ResponsesFace": "openai responses",
     "MessagesFace": "anthropic",

@@ -5,9 +5,12 @@ import time
 from typing import Final
 
 from midstream import counters
+from midstream.lifecycle.shared_turns import until_turn_s
 
 LOOK_S: Final = 0.25
-"""How often the lag is measured."""
+CALM_LOOK_S: Final = 1.0
+"""How often the lag is measured, by and by, while it stays below `LAG_S`: a process at rest is seldom woken."""
+LAG_S: Final = 0.005
 
 
 class LoopLag:
@@ -34,9 +37,12 @@ class LoopLag:
 
     async def _measure(self) -> None:
         lags = counters.distribution("loop_lag_seconds")
+        look_s = LOOK_S
         while True:
-            due_s = time.monotonic() + LOOK_S
-            await asyncio.sleep(LOOK_S)
+            rest_s = until_turn_s(look_s)
+            due_s = time.monotonic() + rest_s
+            await asyncio.sleep(rest_s)
             lag_s = max(0.0, time.monotonic() - due_s)
+            look_s = LOOK_S if lag_s > LAG_S else min(2 * look_s, CALM_LOOK_S)
             lags.add(lag_s)
             self._worst_s = max(self._worst_s, lag_s)

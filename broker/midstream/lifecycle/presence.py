@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from midstream.lifecycle.loop_lag import LoopLag
 from midstream.lifecycle.minute_counts import MinuteCounts
+from midstream.lifecycle.shared_turns import until_turn_s
 from midstream.log.errors import LogUnavailable
 from midstream.log.forever import forever
 from midstream.log.roll import Kind, Roll
@@ -104,7 +105,7 @@ class Presence:
                     await self._between(now_ms)
             except LogUnavailable as error:
                 logger.debug("the roll could not be signed: %s", error)
-            await asyncio.sleep(SIGN_S)
+            await asyncio.sleep(until_turn_s(SIGN_S))
 
     async def _sign(self) -> int:
         counts = self._counts.take()

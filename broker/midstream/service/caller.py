@@ -21,6 +21,7 @@ from midstream.service.resources import Resources
 from midstream.service.retries import Try
 from midstream.service.room import Room
 from midstream.service.thread_list import thread_page
+from midstream.service.thread_tail import ThreadTail
 from midstream.settings import Settings
 
 
@@ -97,11 +98,14 @@ class Caller:
         """Tell whether another caller's credential is a new one for the same streams of the same user."""
         return self._grant.is_renewed_by(other._grant)  # noqa: SLF001 - of the same class
 
-    def entrust(self, *holders: Holder) -> None:
+    def entrust(self, *holders: Holder | ThreadTail) -> None:
         """Have these end with the caller's credential, instead of the one that they ended with before."""
         grant = self._resources.grant_ends.watched(self._grant)
         for holder in holders:
-            holder.grant = grant
+            if isinstance(holder, ThreadTail):
+                holder.renew(self._grant, self.streams)
+            else:
+                holder.grant = grant
 
     def socket(self) -> AbstractContextManager[None]:
         """Hold the room of a WebSocket.

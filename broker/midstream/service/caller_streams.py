@@ -146,9 +146,8 @@ class CallerStreams:
                     trace=trace.context,
                     idempotency_key=idempotency_key,
                 )
-                warnings = await self._resources.admission.admit(self._name(stream_id), grant, allowances, new)
+                state, warnings = await created(self._resources, grant, self._asker, stream_id, new, allowances)
                 self._started = stream_id
-                state = await created(self._resources, grant, self._asker, stream_id, new)
             except ThreadActive as active:
                 if request.if_active != "join":
                     raise

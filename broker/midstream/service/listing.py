@@ -1,7 +1,7 @@
 """Lists of streams: bounded work for each, so that no tenant's lists keep others waiting (PROTOCOL: Read/List)."""
 
 import asyncio
-import weakref
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -27,8 +27,16 @@ Where all facts of so many are read, it is 0.5 ms each.
 LISTS_AT_ONCE: Final = 4
 """Lists of all tenants that are made at once: each holds one of the process's connections."""
 
-REST: Final = 3
-"""The tenant's next list waits so many times as long as a list took: they take a quarter of the time at most."""
+SHARE: Final = 0.1
+"""The part of a process's time that the lists of one tenant may take.
+
+A tenant that lists without a pause takes it however cheap a list is: a quarter of the time was half of what such a
+tenant cost at its limits.
+"""
+AT_ONCE_S: Final = 0.5
+"""Time that a tenant's lists may take before that counts, so that a page that opens waits for none of it."""
+MOST_TENANTS: Final = 1_024
+"""Tenants whose share is remembered."""
 MOST_REST_S: Final = 1.0
 RETRY_AFTER_S: Final = 1
 
@@ -59,7 +67,7 @@ class Lists:
         self._scan = settings.list_scan
         self._wait_s = settings.redis_timeout_s
         self._at_once = asyncio.Semaphore(LISTS_AT_ONCE)
-        self._turns: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
+        self._turns: OrderedDict[str, _Turn] = OrderedDict()
 
     async def page(
         self, tenant: str, owner: str, only: Filter, limit: int, before: Listed | None
@@ -112,13 +120,16 @@ class Lists:
 
     @asynccontextmanager
     async def _turn(self, tenant: str) -> AsyncIterator[None]:
-        turn = self._turns.setdefault(tenant, asyncio.Lock())
+        turn = self._turns.setdefault(tenant, _Turn())
+        self._turns.move_to_end(tenant)
+        if len(self._turns) > MOST_TENANTS:
+            self._turns.popitem(last=False)
+        loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._wait_s):
-                await turn.acquire()
+                await turn.lock.acquire()
         except TimeoutError:
             raise LimitExceededError("lists", "tenant", RETRY_AFTER_S, "MIDSTREAM_LIST_SCAN") from None
-        loop = asyncio.get_running_loop()
         rest_s = 0.0
         try:
             async with self._at_once:
@@ -126,9 +137,31 @@ class Lists:
                 try:
                     yield
                 finally:
-                    rest_s = min(REST * (loop.time() - began_s), MOST_REST_S)
+                    rest_s = turn.share.spend(loop.time(), loop.time() - began_s)
         finally:
-            loop.call_later(rest_s, turn.release)
+            loop.call_later(rest_s, turn.lock.release)
+
+
+class TimeShare:
+    """How much of a process's time something has taken, against the part that it may take."""
+
+    def __init__(self) -> None:
+        self._paid_s = 0.0
+        """The moment up to which the time that was taken uses up the share."""
+
+    def spend(self, now_s: float, took_s: float) -> float:
+        """Count what took some time; return for how long the next one has to wait, in seconds."""
+        self._paid_s = max(self._paid_s, now_s - took_s - AT_ONCE_S / SHARE) + took_s / SHARE
+        self._paid_s = min(self._paid_s, now_s + MOST_REST_S)
+        return max(0.0, self._paid_s - now_s)
+
+
+class _Turn:
+    """A tenant's turn to list, and its share of the time."""
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.share = TimeShare()
 
 
 def summary(stream_id: str, state: State | Facts) -> Json:

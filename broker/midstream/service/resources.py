@@ -1,7 +1,7 @@
 """What the service layer of one broker process works with, opened and closed together."""
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
@@ -37,6 +37,7 @@ from midstream.service.listing import Lists
 from midstream.service.operations import Operations
 from midstream.service.retries import Retries
 from midstream.service.shared_secret import SharedSecret
+from midstream.service.token_counter import open_token_counter
 from midstream.settings import Settings
 from midstream.traces.open_tracing import open_tracing
 from midstream.traces.tracing import Tracing
@@ -70,6 +71,7 @@ class Resources:
     saved: SavedStates
     threads: Threads
     disk: ProvenDisk
+    tokens_of: Callable[[str], int] | None
     waits: TenantCounts = field(default_factory=TenantCounts)
     sockets: TenantCounts = field(default_factory=TenantCounts)
     bodies_bytes: TenantCounts = field(default_factory=TenantCounts)
@@ -83,7 +85,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         UnfitServer: The server can hold no log.
         LogUnavailable: Redis did not answer.
     """
-    tracing = open_tracing("broker", settings)
+    tokens_of, tracing = await open_token_counter(settings.tokenizer), open_tracing("broker", settings)
     url, prefix = settings.redis_address, settings.key_prefix
     redis = connect(url, settings.redis_timeout_s, settings.redis_connections)
     # The reaper has connections of its own: it must look after lost streams even when requests hold all others.
@@ -119,7 +121,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         yield Resources(
             *(settings, secret, credentials, grant_ends, log, registry, admission, chats, retries, slips, hub),
             *(lists, finder, Trail(redis, prefix), tracing, operations, webhooks),
-            *(SavedStates(redis, prefix), Threads(redis, prefix), ProvenDisk(redis, prefix)),
+            *(SavedStates(redis, prefix), Threads(redis, prefix), ProvenDisk(redis, prefix), tokens_of),
         )
     finally:
         finder.close()

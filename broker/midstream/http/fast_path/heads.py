@@ -32,6 +32,10 @@ class TooManyRequestsError(Exception):
     """Raised in a callback of the parser, which stops then."""
 
 
+class UnfitUpgradeError(Exception):
+    """Raised in a callback of the parser, which stops then."""
+
+
 class BoundedHeads(QuickStart):
     """Refuses heads that are larger than `max_head_bytes`, or not there in time after they began.
 
@@ -93,6 +97,21 @@ class BoundedHeads(QuickStart):
         super().on_headers_complete()
         if self.cycle is not before:  # none is made for a WebSocket, whose headers are read once more
             self.headers = []  # trailers have no reader: they must not come into the request's scope
+        else:
+            self._check_upgrade()
+
+    def _check_upgrade(self) -> None:
+        """Let a WebSocket be opened by a GET without a body alone, when all requests before it are answered.
+
+        uvicorn waits for a body with no request in progress, in which nothing times it, and then leaves another method
+        than GET without an answer. It opens the socket at once where requests wait, whose answers then come in it.
+        """
+        has_body = any(
+            name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
+            for name, value in self.headers
+        )
+        if has_body or self.scope["method"] != "GET" or self.is_answering():
+            raise UnfitUpgradeError
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         """Have a request answered, in this turn of the event loop or in one of the next."""

@@ -9,7 +9,7 @@ connections, at most, and the requests of a connection keep their order.
 
 import asyncio
 import contextvars
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -17,32 +17,31 @@ MOST: Final = 8
 """Requests that begin in one turn: a tail takes 0.1 ms of it."""
 WEIGHTS: Final = {"POST": 8}
 """As how many requests one counts, by its method: to read a conversation takes 1 ms and more."""
-MOST_SENDERS: Final = 64
-"""Senders that are told apart. The requests of further ones wait in one row."""
-_CREDENTIALS: Final = frozenset((b"authorization", b"x-api-key", b"cookie"))
-_OTHERS: Final = b""
+_CREDENTIALS: Final = (b"authorization", b"x-api-key", b"cookie")
+"""The first of these tells senders apart: a cookie beside a key is anybody's, and could be another one each time."""
 
 Start = Callable[[], None]
 
 
 def sender_of(scope: Mapping[str, Any]) -> bytes:
     """Return what tells senders apart before a credential is verified: the credential, or else the address."""
-    for name, value in scope["headers"]:
-        if name in _CREDENTIALS:
-            credential: bytes = value
-            return credential
+    head = dict(scope["headers"])
+    for name in _CREDENTIALS:
+        if name in head:
+            return b" ".join(head[name].split())  # whatever blanks are between its words, it is the same
     return str(scope["client"] and scope["client"][0]).encode()
 
 
 class Turns:
     """Lets requests begin, a few in each turn, and the senders of those that wait one after the other.
 
-    While nothing waits this is a subtraction for each request, and one callback for `MOST` of them.
+    While nothing waits this is a subtraction for each request, and one callback for `MOST` of them. Every sender that
+    waits has a row of its own, however many there are: so nobody's request waits for more others than came before it.
     """
 
     def __init__(self) -> None:
         self._left = MOST
-        self._waiting: dict[bytes, deque[tuple[int, Start]]] = {}
+        self._waiting: OrderedDict[bytes, deque[tuple[int, Start]]] = OrderedDict()
         self._comes_in: asyncio.AbstractEventLoop | None = None
         """The loop in which the next turn is awaited."""
         self._context = contextvars.copy_context()
@@ -58,10 +57,7 @@ class Turns:
 
     def put_off(self, scope: Mapping[str, Any], start: Start) -> None:
         """Have `start` called in one of the next turns."""
-        sender = sender_of(scope)
-        if sender not in self._waiting and len(self._waiting) >= MOST_SENDERS:
-            sender = _OTHERS
-        self._waiting.setdefault(sender, deque()).append((WEIGHTS.get(scope["method"], 1), start))
+        self._waiting.setdefault(sender_of(scope), deque()).append((WEIGHTS.get(scope["method"], 1), start))
         self._await_next()
 
     def _await_next(self) -> None:
@@ -76,8 +72,7 @@ class Turns:
         self._left = MOST
         due = []
         while self._left > 0 and self._waiting:
-            sender = next(iter(self._waiting))
-            row = self._waiting.pop(sender)
+            sender, row = self._waiting.popitem(last=False)
             weight, start = row.popleft()
             self._left -= weight
             due.append(start)

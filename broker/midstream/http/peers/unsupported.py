@@ -31,7 +31,7 @@ _CLIENT_TOOLS: Final = frozenset(
     )
 )
 
-_NAMES: Final = {"openai": "OpenAI", "anthropic": "Anthropic"}
+_NAMES: Final = {"openai": "OpenAI", "anthropic": "Anthropic", "gemini": "Gemini"}
 _RESPONSES_TOOLS: Final = frozenset(
     (
         *("web_search", "web_search_2025_08_26", "web_search_preview", "web_search_preview_2025_03_11"),
