@@ -9,7 +9,8 @@ COPY requirements ./requirements
 RUN python -m venv /build && /build/bin/pip install --no-cache-dir --require-hashes --requirement requirements/build.txt \
  && python -m venv --without-pip /opt/midstream \
  && /build/bin/pip --python /opt/midstream/bin/python install --no-cache-dir --require-hashes \
-      --requirement requirements/server.txt --requirement requirements/otel.txt
+      --requirement requirements/server.txt --requirement requirements/otel.txt \
+      --requirement requirements/gemini.txt
 COPY pyproject.toml LICENSE ./
 COPY broker ./broker
 COPY worker ./worker

@@ -23,6 +23,7 @@ HELM = os.environ.get("HELM", "helm")
 CHART = ROOT / "deploy/charts/midstream"
 KUBERNETES = ("1.30", "1.37")
 """The oldest version that the chart allows, and the newest whose schemas are here."""
+PROVIDERS = ("OPENAI", "ANTHROPIC", "GEMINI")
 EVERYTHING = (
     "keda.enabled=true",
     "broker.ingress.enabled=true",
@@ -94,9 +95,42 @@ def test_every_variable_is_a_setting_and_every_secret_a_file() -> None:
         files = [value for name, value in names.items() if name.endswith("_FILE")]
         assert files
         assert all(file.startswith(f"{mount['mountPath']}/") for file in files)
-    assert not [name for name in environment("broker") if "OPENAI" in name or "ANTHROPIC" in name]
+    assert not [name for name in environment("broker") if any(each in name for each in PROVIDERS)]
     assert "MIDSTREAM_API_KEYS_FILE" not in environment("worker")
     assert environment("broker", *EVERYTHING)["MIDSTREAM_MAX_BODY_BYTES"] == "33554432"
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("settings.MIDSTREAM_METRICS_PORT=9999", "the chart sets it"),  # the probes would ask another port
+        ("worker.settings.MIDSTREAM_DRAIN_S=5000", "the chart sets it"),  # the pod would be killed in the middle
+        ("broker.settings.MIDSTREAM_API_KEYS=key:tenant", "secrets.broker.keys"),
+        ("settings.OPENAI_API_KEY=sk-1", "secrets.worker.keys"),
+        ("redis.brokerUrl=redis://broker:word@valkey:6379/0", "/redis/brokerUrl"),
+        ("worker.podDisruptionBudget.maxUnavailable=0", "maxUnavailable"),  # no node could be drained
+    ],
+)
+def test_what_would_be_unsafe_is_refused(value: str, words: str) -> None:
+    with pytest.raises(AssertionError, match=words):
+        helm("template", "chat", str(CHART), f"--set={value}")
+
+
+def test_the_names_of_a_long_release_fit() -> None:
+    text = helm("template", "a" * 53, str(CHART))
+    names = {each["metadata"]["name"] for each in yaml.safe_load_all(text) if each and each["kind"] == "Service"}
+    assert [len(name) for name in names] == [63]
+
+
+def test_a_list_of_nobody_lets_nobody_in_or_out() -> None:
+    """An empty list within a rule would be everybody."""
+    nobody = 'networkPolicy={"metricsFrom":[],"redisTo":[],"providersTo":[]}'
+    text = helm("template", "chat", str(CHART), f"--set-json={nobody}")
+    policies = [each["spec"] for each in yaml.safe_load_all(text) if each and each["kind"] == "NetworkPolicy"]
+    assert [policy["ingress"] for policy in policies] == [[{"ports": [{"port": "http"}]}], None]
+    assert [[port["port"] for rule in policy["egress"] for port in rule["ports"]] for policy in policies] == [
+        [53, 53]
+    ] * 2
 
 
 def test_nothing_is_killed_before_it_is_done() -> None:

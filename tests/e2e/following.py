@@ -42,4 +42,4 @@ async def begun(page: Page, word: str, within_s: float = 15) -> None:
     # Asked from outside: a tab in the background has no frames, and few timers.
     while not await page.evaluate("(word) => read.text.includes(word)", word):
         assert time.monotonic() < began_s + within_s, await page.evaluate("({ hidden: document.hidden, ...read })")
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.1)

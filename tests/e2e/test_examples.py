@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # pytest itself imports the plugins
 pytest_plugins = ("tests.e2e.browser",)
 
 WEB = ROOT / "examples" / "web"
-SCRIPT = Script(words=250, delay_ms=20)
+SCRIPT = Script(words=125, delay_ms=40)
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ async def test_the_use_chat_page_survives_reload_tabs_and_a_restarted_broker(
 async def test_the_use_chat_page_survives_a_killed_worker_and_five_seconds_offline(
     web: str, tabs: "Tabs", system: System, provider: ProviderServer
 ) -> None:
-    script = Script(words=600, delay_ms=20)
+    script = Script(words=300, delay_ms=40)
     pages = [await tabs.open(f"{web}/?model=openai/gpt")]
     await ask(pages[0], script)
     await has(pages[0], "w10")
@@ -113,7 +113,7 @@ async def test_the_use_chat_page_survives_a_killed_worker_and_five_seconds_offli
     await system.brokers[0].wait()
     await system.start_broker()
     await asyncio.sleep(5)
-    assert "w599 " not in (await pages[0].locator("p.assistant").text_content() or "")
+    assert "w299 " not in (await pages[0].locator("p.assistant").text_content() or "")
     await tabs.context.set_offline(False)
     for page in pages:
         await answered(page, script)
@@ -126,7 +126,7 @@ async def test_eight_tabs_of_the_use_chat_page_follow_and_one_can_still_stop(
     web: str, tabs: "Tabs", system: System
 ) -> None:
     pages = [await tabs.open(f"{web}/?model=openai/gpt")]
-    await ask(pages[0], Script(words=3_000, delay_ms=20))
+    await ask(pages[0], Script(words=3_000, delay_ms=40))
     await has(pages[0], "w10")
     pages += [await tabs.open(pages[0].url) for _ in range(7)]  # HTTP/1.1 has six connections for all of them
     for page in pages:

@@ -7,9 +7,7 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -17,7 +15,6 @@ import pytest
 from tests.e2e.running_up import MIDSTREAM, Up
 from tests.servers import free_port
 
-ROOT = Path(__file__).parents[2]
 NAMES = ("worker", "broker", "midstream", "midstream_worker", "redis", "arq", "fastapi", "click", "json", "asyncio")
 """Ours, today's and yesterday's; packages that we use; the standard library's."""
 START_TIMEOUT_S = 30.0
@@ -91,17 +88,3 @@ def test_a_command_on_streams_is_ours(folder: Path, tmp_path: Path) -> None:
     done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
     assert done.stderr.startswith("error unreachable: ")
     assert not (tmp_path / "trapped").exists()
-
-
-def test_the_wheel_holds_no_top_level_name_but_ours(tmp_path: Path) -> None:
-    """A package of PyPI that is called `broker` or `worker` overwrites nothing of ours, nor we of it."""
-    subprocess.run(
-        (sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path),
-        cwd=ROOT,
-        capture_output=True,
-        check=True,
-    )
-    (wheel,) = tmp_path.glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        tops = {name.partition("/")[0] for name in archive.namelist()}
-    assert {top for top in tops if not top.endswith(".dist-info")} == {"midstream", "midstream_worker"}

@@ -1,5 +1,7 @@
 {{- define "midstream.name" -}}
-{{- if contains .Chart.Name .Release.Name }}{{ .Release.Name }}{{ else }}{{ .Release.Name }}-{{ .Chart.Name }}{{ end -}}
+{{- $name := ternary .Release.Name (printf "%s-%s" .Release.Name .Chart.Name) (contains .Chart.Name .Release.Name) -}}
+{{- /* The name of a Service has 63 characters at most, and `-broker` is added. A release's own has 53. */ -}}
+{{ $name | trunc 56 | trimSuffix "-" }}
 {{- end }}
 
 {{- /* Of a room, `broker` or `worker`: (list $ "broker"). */}}
@@ -27,12 +29,18 @@ helm.sh/chart: {{ (index . 0).Chart.Name }}-{{ (index . 0).Chart.Version }}
 {{ .Values.serviceAccount.name | default (include "midstream.name" .) }}
 {{- end }}
 
-{{- /* The settings of a room, as a container's environment: (list $ "broker" dict). What the chart sets stands in the dict, and yields. */}}
+{{- /* The settings of a room, as a container's environment: (list $ "broker" dict). What the chart sets stands in the dict. */}}
 {{- define "midstream.environment" -}}
 {{- $root := index . 0 }}{{ $room := index . 1 }}{{ $own := index . 2 }}
-{{- $all := dict }}
-{{- range list $own $root.Values.settings (get $root.Values $room).settings }}
-{{- range $name, $value := . }}{{ $_ := set $all $name $value }}{{ end }}
+{{- $all := deepCopy $own }}
+{{- range list $root.Values.settings (get $root.Values $room).settings }}
+{{- range $name, $value := . }}
+{{- if hasKey $own $name }}{{ fail (printf "%s: the chart sets it by a value of its own, on which ports and times of the pod depend" $name) }}{{ end }}
+{{- if has $name (list "MIDSTREAM_API_KEYS" "MIDSTREAM_TOKEN_SECRETS" "MIDSTREAM_REDIS_PASSWORD" "MIDSTREAM_QUEUE_REDIS_PASSWORD" "OPENAI_API_KEY" "ANTHROPIC_API_KEY") }}
+{{- fail (printf "%s: everybody who may look at a pod reads its settings. Put it into a Secret, and its name into secrets.%s.keys" $name $room) }}
+{{- end }}
+{{- $_ := set $all $name $value }}
+{{- end }}
 {{- end }}
 {{- range $name, $value := $all }}
 - name: {{ $name }}

@@ -1,6 +1,6 @@
 """Our wheel beside the packages of PyPI that are called `broker` and `worker`: each keeps its own files.
 
-Operation/Ours.
+Operation/Ours. `scripts/try` runs this by name, with the wheel that `scripts/pack` has made.
 """
 
 import hashlib
@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.packages import packed
 from tests.e2e.running_up import Up
 
-ROOT = Path(__file__).parents[2]
 NEIGHBOURS = ("broker", "worker")
 SAYS_WHERE = "import {0}; print({0}.__file__)"
 
@@ -67,11 +67,16 @@ class Environment:
         return done.stdout.strip()
 
 
+def test_the_wheel_holds_no_top_level_name_but_ours() -> None:
+    """A package of PyPI that is called `broker` or `worker` overwrites nothing of ours, nor we of it."""
+    with zipfile.ZipFile(packed("*.whl")) as archive:
+        tops = {name.partition("/")[0] for name in archive.namelist()}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"midstream", "midstream_worker"}
+
+
 @pytest.mark.parametrize("ours_first", [True, False], ids=["ours first", "theirs first"])
 def test_ours_and_theirs_work_side_by_side_and_alone(tmp_path: Path, *, ours_first: bool) -> None:
-    build = (sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path)
-    subprocess.run(build, cwd=ROOT, capture_output=True, check=True)
-    (ours,) = tmp_path.glob("midstream-*.whl")
+    ours = packed("*.whl")
     theirs = [neighbour(name, tmp_path) for name in NEIGHBOURS]
     environment = Environment(tmp_path / "environment")
     install = ("install", "--no-index", "--no-deps")
