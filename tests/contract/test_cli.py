@@ -212,6 +212,13 @@ def test_the_environment_says_which_broker_is_meant() -> None:
     assert "MIDSTREAM_API_KEY" in printed
 
 
+@pytest.mark.parametrize("url", ["nonsense", "ftp://h", "http://", "http://h:p", "http://h:99999"])
+def test_an_address_of_no_broker_is_a_usage_error(url: str) -> None:
+    done = CliRunner().invoke(main, ["ls"], env={"MIDSTREAM_URL": url})
+    assert done.exit_code == 2, done.output
+    assert "MIDSTREAM_URL" in done.output
+
+
 def test_a_param_without_value_is_a_usage_error() -> None:
     done = CliRunner().invoke(main, ["start", "hi", "--param", "seed", "--url", f"http://127.0.0.1:{free_port()}"])
     assert done.exit_code == 2

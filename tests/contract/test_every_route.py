@@ -43,6 +43,8 @@ VERBS: dict[str, dict[str, Any] | None] = {
     "start": {"request": ASK, "idempotency_key": "the same", "tail": False},
     "tail": {"id": "{stream}"},
     "leave": {"id": "{stream}"},
+    "tail_thread": {"thread": "chat-{stream}"},
+    "leave_thread": {"thread": "chat-{stream}"},
     "cancel": {"id": "{stream}"},
     "produce": {"idempotency_key": "also the same", "owner": "0123456789abcdef"},
     "append": PRODUCER | {"tail": 1, "entries": [{"type": "text", "text": "hi"}]},
@@ -50,7 +52,7 @@ VERBS: dict[str, dict[str, Any] | None] = {
     "seal": PRODUCER | {"tail": 1},
 }
 NEEDS = (
-    *(("start", START), ("tail", READ), ("cancel", STOP)),
+    *(("start", START), ("tail", READ), ("tail_thread", READ), ("cancel", STOP)),
     *((verb, SEND) for verb in ("produce", "append", "lease", "seal")),
 )
 BEGIN = ("start", "produce")
@@ -232,6 +234,8 @@ async def test_a_foreign_stream_is_an_absent_one_to_every_verb(stage: Stage, str
                     assert foreign == absent, verb
                 if verb in ("tail", "cancel"):
                     assert foreign["code"] == "stream_not_found"
+                if verb == "tail_thread":
+                    assert foreign["code"] == "thread_not_found"
                 if verb == "start":
                     adas = await stage.ask(Row(body=ASK), ("post", "/v1/streams"), "", "ada", **KEY)
                     assert foreign.get("id", "refused") != adas.json()["id"]
@@ -268,6 +272,7 @@ async def conversation(stage: Stage, key: str) -> AsyncIterator[Any]:
                 while True:
                     answer = await talk.hear()
                     if answer.get("ref") == verb:
-                        return {name: None if value == stream_id else value for name, value in answer.items()}
+                        names = (stream_id, f"chat-{stream_id}")
+                        return {name: None if value in names else value for name, value in answer.items()}
 
         yield say

@@ -27,6 +27,27 @@ async def status(client: httpx2.AsyncClient, key: str) -> int:
     return (await client.get("/v1/streams", headers=bearer(key))).status_code
 
 
+async def test_a_key_file_that_changes_is_read_again(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Access/Keys."""
+    monkeypatch.setattr(file_watch, "LOOK_S", 0.02)
+    path = tmp_path / "keys.toml"
+    path.write_text(ROW.format("one", digest("one")))
+    async with served(settings, api_keys=SecretStr(""), keys_file=path) as client:
+        assert (await status(client, "one"), await status(client, "two")) == (200, 401)
+        path.write_text("this is no TOML")
+        replacement = tmp_path / "new.toml"
+        replacement.write_text(ROW.format("two", digest("two")))
+        await asyncio.sleep(0.1)  # long enough for the broken file to be looked at, which must change nothing
+        assert await status(client, "one") == 200
+        replacement.rename(path)
+        async with asyncio.timeout(5):
+            while await status(client, "two") != 200:
+                await asyncio.sleep(0.01)
+        assert await status(client, "one") == 401
+
+
 @pytest.mark.parametrize("content", USELESS)
 async def test_a_useless_key_file_does_not_end_the_reading_of_later_ones(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes

@@ -231,7 +231,7 @@ async def test_a_client_that_does_not_take_the_end_is_cut_too(
 @pytest.mark.wire_only
 async def test_a_client_that_reads_slowly_is_not_cut(settings: Settings) -> None:
     """Read/Left."""
-    quick = with_long(settings, **QUICK)
+    quick = with_long(settings, send_timeout_ms=1_000)
     async with inside.worker(quick), inside.broker(quick) as client:
         stream_id = (await client.post("/v1/streams", json=LONG)).json()["id"]
         await client.get(f"/v1/streams/{stream_id}", params={"wait": 10})
@@ -242,5 +242,5 @@ async def test_a_client_that_reads_slowly_is_not_cut(settings: Settings) -> None
             part = await loop.sock_recv(connection, 8_192)
             assert part, f"cut after {len(received)} bytes"
             received += part
-            await asyncio.sleep(0.015)  # 64 KiB in a quarter of the time-out, the whole in several
+            await asyncio.sleep(0.025)  # 64 KiB in a fifth of the time-out, the whole in more than two
         connection.close()

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from midstream.log.entries import Entry, encode
 from midstream.log.errors import NewerFormat
 from midstream.log.log import Log
 from midstream.log.state import FORMAT
-from midstream.log.values import Ending, Fence
+from midstream.log.values import Ending, Fence, NewStream
 from midstream.settings import Settings
 from tests import inside
 from tests.contract.archives import export, write_stream
@@ -108,6 +109,28 @@ async def test_workers_and_reapers_leave_it_to_newer_ones(settings: Settings, re
         assert await slips.place("queued-newer", 0) is not None
         assert await redis.zscore("ms:due", "lost-newer"), "it is handed to the next reaper"
     assert [await dump(redis, name) for name in ("lost-newer", "queued-newer")] == before
+
+
+async def test_what_waits_for_it_keeps_no_other_stream_waiting(settings: Settings, redis: Redis) -> None:
+    """Recovery/Many, Threads/Active: a start that would cancel what only a newer process can, and what nobody reads."""
+    log = Log(redis, "ms")
+    await create(log, "unreadable", look_in_ms=0)
+    unreadable: Any = redis.hset("ms:{unreadable}:state", "format", "two")
+    await unreadable
+    of_thread = NewStream(digest="", tenant="default", thread="t", model="m", ttl_s=60, request=b"{}")
+    await log.create("newer", of_thread, look_in_ms=60_000)
+    await age(redis, "newer")
+    await log.create("cancels", replace(of_thread, if_active="cancel"), look_in_ms=0)
+    await create(log, "lost", look_in_ms=0)
+    await claim_and_vanish(redis, "lost", "a")
+    async with inside.broker(settings), asyncio.timeout(10):
+        while (state := await log.state("lost")) is not None and state.status == "running":
+            await asyncio.sleep(0.02)
+    assert state is not None
+    assert (state.status, state.epoch) == ("queued", 1)
+    waiting = await log.state("cancels")
+    assert waiting is not None
+    assert waiting.waits == "cancel"
 
 
 async def test_a_broker_answers_that_a_newer_one_can(settings: Settings, redis: Redis) -> None:

@@ -54,8 +54,8 @@ async def test_what_was_live_in_an_old_copy_ends_and_is_not_paid(
 async def test_a_worker_that_is_quicker_than_the_reapers_does_not_run_it(
     settings: Settings, provider: ProviderServer, redis: Redis, stream_ids: list[str]
 ) -> None:
+    await Slips(redis, "ms", 60).write(stream_ids[0], 0)  # before the worker: its first poll takes it
     async with inside.worker(settings), client_alone(settings) as client:
-        await Slips(redis, "ms", 60).write(stream_ids[0], 0)
         assert await ends(client, stream_ids[:1]) == [("interrupted", "outdated")]
         assert await ends(client, stream_ids[1:]) == [("interrupted", "outdated")]
     assert await provider.calls() == []

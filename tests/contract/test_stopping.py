@@ -75,6 +75,18 @@ async def test_a_worker_that_waits_for_redis_at_its_start_stops_at_once(tmp_path
         assert await seconds_to_stop(system) < 2
 
 
+async def test_a_broker_with_keys_waits_for_redis_at_its_start(tmp_path: Path) -> None:
+    """Processes/Waiting: its secret is there; it serves as soon as Redis does."""
+    server = ValkeyProcess(tmp_path)
+    async with System(server.url, tmp_path, api_keys="key:acme") as system:
+        system.brokers.append(await system._spawn("broker0", "midstream", "broker", "--port", str(system.port)))
+        await system._logged("broker0", "waiting for Redis", system.brokers[0])
+        with server:
+            await system._logged("broker0", "Application startup complete", system.brokers[0])
+            assert (await system.http.get("/readyz")).status_code == 200
+            await stop(system.brokers[0])
+
+
 @pytest.mark.parametrize("away", ["dead", "silent"])
 async def test_a_worker_stops_while_redis_is_away(system: System, server: ValkeyProcess, away: str) -> None:
     """*Drain/Bounded*: its stream is left to the reapers."""

@@ -20,6 +20,7 @@ from midstream.faces.native_objects import NativeObjectsFace
 from midstream.faces.objects import ObjectsFace
 from midstream.faces.responses import ResponsesFace
 from midstream.faces.thread import ThreadFace
+from midstream.faces.thread_objects import ThreadObjectsFace
 from midstream.faces.ui_messages import UiMessagesFace
 from midstream.faces.ui_objects import UiObjectsFace
 from midstream.log.entries import COMPLETED, OUTCOMES, Entry
@@ -59,6 +60,7 @@ CASES = {
         lambda stream: UiObjectsFace(UiMessagesFace("m", stream[:8], 7), 1_000), read_ui_messages, takes_back=True
     ),
     "objects": Case(lambda _: ObjectsFace(), read_entries, takes_back=True, documents=documents_of_list),
+    "objects, of a thread": Case(ThreadObjectsFace, read_entries, takes_back=True, documents=documents_of_list),
     "chat": Case(lambda stream: ChatFace(stream, 0, "m"), read_chat, takes_back=False),
     "chat with usage": Case(lambda stream: ChatFace(stream, 0, "m", include_usage=True), read_chat, takes_back=False),
     "messages": Case(lambda stream: MessagesFace(stream, "m"), read_messages, takes_back=False),
@@ -71,7 +73,9 @@ CASES = {
 }
 
 of_every_face = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
-of_merging_faces = pytest.mark.parametrize("name", ["native", "objects", "AI SDK 6", "AI SDK 7"])
+of_merging_faces = pytest.mark.parametrize(
+    "name", ["native", "objects", "objects, of a thread", "AI SDK 6", "AI SDK 7"]
+)
 some = settings(max_examples=25)  # of each face
 
 outcomes = st.sampled_from(OUTCOMES)

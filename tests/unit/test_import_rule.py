@@ -127,10 +127,12 @@ FOLDERS_OF_HTTP: dict[str, tuple[str, ...]] = {
 ONLY_IN: dict[str, tuple[str, ...]] = {
     "openai": ("midstream_worker.sources", "midstream.testing.provider"),
     "anthropic": ("midstream_worker.sources", "midstream.testing.provider"),
+    "google": ("midstream_worker.sources",),
     "fastapi": ("midstream.http", "midstream.cli"),
     "starlette": ("midstream.http", "midstream.cli", "midstream.testing"),
     "regex": ("midstream.filters",),
     "jwt": ("midstream.access",),
+    "tiktoken": ("midstream.service",),
     "structlog": ("midstream.journal",),
     "prometheus_client": ("midstream.metrics",),
     # Adapters know their frameworks by the names of events alone.

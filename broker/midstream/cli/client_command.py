@@ -7,10 +7,12 @@ from functools import wraps
 from typing import Any, Final
 
 import click
+import httpx2
 
 from midstream.client.client import DEFAULT_URL, Midstream
 
 REQUEST_TRIES: Final = 2
+MOST_PORT: Final = 65_535
 
 
 def client_command(run: Callable[..., Awaitable[int | None]]) -> click.Command:
@@ -35,6 +37,7 @@ def client_command(run: Callable[..., Awaitable[int | None]]) -> click.Command:
             envvar="MIDSTREAM_URL",
             default=DEFAULT_URL,
             show_default=True,
+            callback=_address,
             help="The broker's address.  [env: MIDSTREAM_URL]",
         ),
         click.Option(
@@ -43,3 +46,14 @@ def client_command(run: Callable[..., Awaitable[int | None]]) -> click.Command:
         click.Option(["--json", "as_json"], is_flag=True, help="Print JSON, for programs."),
     ]
     return made
+
+
+def _address(_: click.Context, __: click.Parameter, url: str) -> str:
+    """Return the broker's address, if a request can be sent there; else the command ends as for wrong usage."""
+    try:
+        parsed = httpx2.URL(url)
+    except httpx2.InvalidURL as error:
+        raise click.BadParameter(f"{url}: {error} (MIDSTREAM_URL)") from None
+    if parsed.scheme not in ("http", "https") or not parsed.host or (parsed.port or 0) > MOST_PORT:
+        raise click.BadParameter(f"{url} is no address of a broker, as {DEFAULT_URL} is one (MIDSTREAM_URL)")
+    return url

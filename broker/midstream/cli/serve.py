@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import uvicorn
 
 from midstream.app_registry import with_app_modules
+from midstream.cli.server_kind import wait_for_log
 from midstream.cli.setup import SetupError, listen
 from midstream.cli.supervisor import Command, Supervisor, supervise
 from midstream.cli.watchdog import watched
@@ -21,6 +22,7 @@ from midstream.http.app import BrokerApp, create_app
 from midstream.http.fast_path.open_files import raise_limit
 from midstream.http.fast_path.server_config import server_config
 from midstream.journal.journal import configure, write_counts
+from midstream.lifecycle.shared_turns import until_turn_s
 from midstream.metrics.metrics_settings import MetricsPortError
 from midstream.settings import Settings
 
@@ -73,7 +75,7 @@ class DrainingServer(uvicorn.Server):
         """Do as uvicorn, which looks ten times a second if it has to stop: once a second, and as soon as it has to."""
         self._loop = asyncio.get_running_loop()
         while not await self.on_tick(0):  # 0: it makes the `Date` of answers anew
-            rest_s = STOPPING_TICK_S if self.should_exit else TICK_S
+            rest_s = STOPPING_TICK_S if self.should_exit else until_turn_s(TICK_S)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(rest_s):
                     await self._signalled.wait()
@@ -170,6 +172,7 @@ def serve(settings: Settings, descriptor: int | None = None) -> None:
     """
     # Bound here and not by uvicorn: a taken port is told clearly, and several processes could share the socket.
     configure(settings)
+    wait_for_log(settings)
     if settings.app_modules:
         sys.path.append(str(Path.cwd()))  # as a worker does
         settings = with_app_modules(settings)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-LOOKS: Final = 20
+LOOKS: Final = 10
 """Number of looks in a row that find the loop stuck before the watchdog ends the process."""
 STALLED_STATUS: Final = 70
 """The exit status of a process that the watchdog ended."""

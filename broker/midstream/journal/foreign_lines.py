@@ -3,7 +3,10 @@
 import logging
 from typing import Final
 
-_WRITE_REQUESTS: Final = ("openai", "anthropic", "httpx2", "httpcore2", "httpx", "httpcore", "urllib3", "websockets")
+_WRITE_REQUESTS: Final = (
+    *("openai", "anthropic", "google_genai", "google", "google.genai"),
+    *("httpx2", "httpcore2", "httpx", "httpcore", "urllib3", "websockets"),
+)
 """Packages that log whole requests, with prompts and keys in them, or a useless line for each request."""
 _LOWEST: Final = dict.fromkeys((*_WRITE_REQUESTS, "arq"), logging.WARNING) | {
     "asyncio": logging.ERROR,  # its warnings show callbacks with their arguments

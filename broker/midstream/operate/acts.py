@@ -110,7 +110,7 @@ class Acts:
             raise TtlError(f"At most {longest_s} s (MIDSTREAM_MAX_TTL_S).")
         state = await stopping.present(self._resources, name)
         lists = sorted({state.tenant, owner_of(state.tenant, state.user)})
-        await self._resources.log.retain(name, ttl_s, lists)
+        await self._resources.log.retain(name, ttl_s, lists, state.thread)
         return replace(state, ttl_s=ttl_s)  # it may have expired by that
 
     async def _trim(self, name: str, first_offset: int | None) -> State:
