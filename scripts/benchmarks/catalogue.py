@@ -10,6 +10,7 @@ from scripts.benchmarks.faces import FACES_COST
 from scripts.benchmarks.find import FIND
 from scripts.benchmarks.following import FANOUT, LIGHT, MANY
 from scripts.benchmarks.idle import IDLE
+from scripts.benchmarks.keeping import KEEPING
 from scripts.benchmarks.memory import MEMORY
 from scripts.benchmarks.never_reading import NEVER_READING
 from scripts.benchmarks.replay import REPLAY
@@ -32,6 +33,7 @@ BENCHMARKS: Final[dict[str, Benchmark]] = {
         ROLLING,
         NEVER_READING,
         APPEND,
+        KEEPING,
         MEMORY,
         FACES_COST,
         FIND,

@@ -36,6 +36,9 @@ class Server:
 class Rig:
     """Starts processes; everything that was started ends with the `with` block.
 
+    Args:
+        server: Further settings of the server.
+
     Attributes:
         on_cluster: Our log is on a cluster of three nodes; the queue, and what others use, is on a server beside it.
         before: A checkout of an earlier version, for benchmarks of a deploy; it must do with our packages.
@@ -44,10 +47,10 @@ class Rig:
     on_cluster = False
     before: Path | None = None
 
-    def __init__(self) -> None:
+    def __init__(self, server: Mapping[str, str] | None = None) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="midstream-bench-"))
         self._processes: list[subprocess.Popen[bytes]] = []
-        self._valkey = ValkeyProcess(self._folder, {"appendfsync": "everysec"})
+        self._valkey = ValkeyProcess(self._folder, {"appendfsync": "everysec"} | dict(server or {}))
         self._cluster = ClusterProcesses(self._folder) if self.on_cluster else None
 
     def __enter__(self) -> Self:
