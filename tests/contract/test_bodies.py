@@ -9,8 +9,8 @@ import httpx2
 import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from midstream.http.body_limit import BodyLimit
 from midstream.http.json_route import read_json
-from midstream.http.limits import BodyLimit
 from midstream.http.problems import Problem
 from midstream.settings import Settings
 from tests import inside, leaks

@@ -20,7 +20,7 @@ from pydantic import SecretStr
 from midstream.access.api_keys import digest
 from midstream.access.grant import TENANT_SCOPES
 from midstream.http.app import create_app
-from midstream.http.limits import CONTENT_PATHS
+from midstream.http.body_limit import CONTENT_PATHS
 from midstream.http.socket.ws_messages import MESSAGES
 from midstream.settings import Settings
 from tests import inside

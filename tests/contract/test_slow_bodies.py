@@ -11,7 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from midstream import counters
-from midstream.http import limits
+from midstream.http import body_limit
 from midstream.http.app import create_app
 from midstream.settings import Settings
 from tests import inside
@@ -131,7 +131,7 @@ async def test_a_body_that_comes_at_once_and_then_not_is_refused_a_period_later(
 async def test_what_is_discarded_of_a_body_that_is_too_large_has_its_time(
     client: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "DISCARD_S", PERIOD_S)
+    monkeypatch.setattr(body_limit, "DISCARD_S", PERIOD_S)
     reader, writer = await open_connection(client)
     try:
         writer.write(head("/v1/streams", 10**9, key=None) + b" ")

@@ -23,7 +23,7 @@ BY_STOP: dict[tuple[Stop, Call], Conclusion | str] = {
     **{(Stop.FULL, call): "failed log_full" for call in Call},
     (Stop.DRAINED, Call.NOT_MADE): Release(),
     (Stop.DRAINED, Call.RESUMABLE): Release(),
-    (Stop.DRAINED, Call.BOUND): "as the source ended",
+    (Stop.DRAINED, Call.NOT_RESUMABLE): "as the source ended",
 }
 
 BY_FAILURE: dict[str, tuple[BaseException | None, Conclusion | str]] = {
@@ -70,6 +70,6 @@ def test_a_generation_that_nothing_stopped_ends_as_its_source(
 
 
 def test_a_message_names_the_limit() -> None:
-    ending = conclude(None, Call.BOUND, TimeoutError(), generation_timeout_s=90.0)
+    ending = conclude(None, Call.NOT_RESUMABLE, TimeoutError(), generation_timeout_s=90.0)
     assert isinstance(ending, Seal)
     assert "90 s" in ending.message

@@ -46,7 +46,8 @@ class Generation:
         parts: The parts of this worker.
         attempt: The claimed attempt.
         body: The request as it stands on the log; one that cannot be read ends the stream.
-        unwatched_ms: How long ago a reaper's look at the stream was due when it was claimed (Recovery/Outdated).
+        unwatched_ms: How overdue a reaper's look at the stream was when it was claimed: for so long nobody had looked
+            after it (Recovery/Outdated).
     """
 
     def __init__(self, parts: WorkerParts, attempt: Attempt, body: bytes, unwatched_ms: int = 0) -> None:

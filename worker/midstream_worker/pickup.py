@@ -46,7 +46,7 @@ async def generate(ctx: dict[str, Any], stream_id: str) -> None:
         await producers.take(stream_id)
     except (StaleEpoch, StreamSealed, StreamAbsent) as error:
         logger.debug("nothing to do for %s: %s", stream_id, error, extra={"stream": stream_id})
-    except LogUnavailable as error:
+    except LogUnavailable as error:  # also of a newer format: the slip stays, and a newer worker may get it
         ctx[WAKE_LATER]()
         raise Retry(defer=RETRY_S) from error
 
@@ -65,7 +65,7 @@ class Pickup(Worker):
         self._announced: list[str] = []
         self._removing: asyncio.Task[None] | None = None
         self._has_seen_all = False
-        """Whether no slip may wait that is older than the next one that is announced."""
+        """Whether the queue can hold no slip older than the next one announced, which may then be claimed at once."""
         self._polling = asyncio.Lock()
         self._woken: asyncio.Task[None] | None = None
         self._again = False

@@ -46,7 +46,8 @@ class Production:
         attempt: The attempt that the deltas belong to.
         request: What to generate.
         writer: Takes the deltas.
-        unwatched_ms: How long ago a reaper's look at the stream was due when it was claimed (Recovery/Outdated).
+        unwatched_ms: How overdue a reaper's look at the stream was when it was claimed: for so long nobody had looked
+            after it (Recovery/Outdated).
 
     Attributes:
         task: The task that produces; it ends with the source, or raises why it could not.
@@ -82,7 +83,7 @@ class Production:
         if not self._called:
             return Call.NOT_MADE
         reattachable = self._attempt.state.policy == "reattach" and self._upstream_id
-        return Call.RESUMABLE if reattachable else Call.BOUND
+        return Call.RESUMABLE if reattachable else Call.NOT_RESUMABLE
 
     @property
     def is_blocked(self) -> bool:
@@ -185,7 +186,11 @@ class Production:
             raise SourceError("unknown_model", f"This worker has no provider for {model}.") from error
 
     async def _note_intent(self, source: Source) -> None:
-        """PROTOCOL: Intent. From here on no other attempt may run this stream unless its policy allows that."""
+        """Note that a call is about to be made, after which no other attempt makes one unless the policy allows it.
+
+        A worker that hangs between this and the call may still make the call when it wakes, and its entries are refused
+        then: what was noted here has counted the call (PROTOCOL: Intent).
+        """
         self._paid_calls += int(source.paid)
         attempt = self._attempt
         note = attempt.note_durably if self._parts.settings.durable_intent else attempt.note
@@ -285,7 +290,7 @@ class Production:
             await self._put(delta)
 
     async def _note_upstream(self, upstream: Upstream) -> None:
-        """PROTOCOL: Intent/Upstream."""
+        """Note the provider's id of an answer that another worker can read on (PROTOCOL: Intent/Upstream)."""
         if upstream.resumable and upstream.id != self._upstream_id:
             self._writer.hold = True
             await self._attempt.note(Notes(upstream_id=upstream.id))

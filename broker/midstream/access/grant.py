@@ -56,7 +56,7 @@ class Grant:
     expires_s: float | None = None
 
     def require(self, *scopes: Scope) -> None:
-        """Do nothing where one of these scopes is among the granted ones.
+        """Refuse unless one of these scopes is among the granted ones.
 
         Raises:
             InsufficientScopeError: The credential is not good for this.
@@ -65,7 +65,7 @@ class Grant:
             raise InsufficientScopeError(scopes[0].value)
 
     def require_whole_tenant(self, scope: Scope) -> None:
-        """Do nothing where the credential opens all streams of its tenant.
+        """Refuse unless the credential opens all streams of its tenant.
 
         Raises:
             InsufficientScopeError: It is a user's, or a read token; it names `scope`.

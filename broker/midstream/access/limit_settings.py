@@ -16,7 +16,7 @@ _OF_OUTCOME: Final = "how long a stream that ended {} is kept; 0: as `retention_
 
 
 class LimitSettings(BaseSettings):
-    """What a tenant, a user and a stream may take; 0 stands for no limit, and then nothing is counted in Redis."""
+    """What a tenant, a user and a stream may take; 0 is no limit where a description says so."""
 
     overload_queue_s: float = Field(
         default=60.0,

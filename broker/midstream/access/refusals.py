@@ -67,7 +67,7 @@ class LimitExceededError(AccessError):
 
     Attributes:
         limit: What is limited.
-        of: Whose limit it is: `tenant`, `user` or `stream`.
+        of: Whose limit it is: `tenant`, `user`, `key`, `thread` or `stream`.
         retry_after_s: When it is worth trying again.
     """
 

@@ -132,7 +132,8 @@ class Attempt:
         try:
             await self._write(contents, seal)
         except StreamSealed as sealed:
-            # The answer to a first try may have been lost: the seal is ours if its epoch, owner and outcome are.
+            # The answer to a first try may have been lost. A seal of this epoch and outcome is ours, or a reaper's
+            # that ended the stream in the same way.
             if (sealed.epoch, sealed.owner, sealed.outcome) != (self.fence.epoch, self.fence.owner, outcome):
                 raise
 

@@ -36,7 +36,7 @@ class Call(Enum):
     """No call was made, so another worker can make the first one."""
     RESUMABLE = auto()
     """Another worker can go on reading the same call."""
-    BOUND = auto()
+    NOT_RESUMABLE = auto()
     """The call ends with this process, and a second one would be paid again."""
 
 

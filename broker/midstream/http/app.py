@@ -12,10 +12,10 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from midstream.http import cors, docs_page, model_routes, noted_errors, probe_routes, site
 from midstream.http.ai_sdk import ai_sdk_routes
+from midstream.http.body_limit import BodyLimit
 from midstream.http.chat import chat_routes
 from midstream.http.head import head_of
 from midstream.http.json_only import JsonOnly
-from midstream.http.limits import BodyLimit
 from midstream.http.messages import messages_routes
 from midstream.http.native import (
     events_route,
@@ -98,8 +98,9 @@ _OPERATORS_ROUTES: Final = _included(
 class BrokerApp(FastAPI):
     """FastAPI's app, inside the rules that hold for every request, whatever answers it.
 
-    Limits and measurements of requests belong among these rules. `add_middleware` is for what concerns FastAPI's routes
-    alone: `GET /events` does not pass through it, where tails of all other formats do.
+    What holds for every request before its sender is known belongs among these rules. `add_middleware` is for what
+    concerns FastAPI's routes alone: `GET /events` does not pass through it, where tails of all other formats do. Limits
+    of a tenant stand in the service layer: `Room` for what is held open, `Admission` for starts.
 
     Attributes:
         services: The service layer, while the app's lifespan lasts.

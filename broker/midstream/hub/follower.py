@@ -36,7 +36,7 @@ RETRY_S: Final = 0.25
 class Follower:
     """Moves a stream's tails when its log grows, and does the reading that they and `sync` ask for.
 
-    It is open as long as it has a pin or a tail (`Hub.follow`).
+    It is open as long as it has a pin or a tail (`Hub.pinned`).
 
     Attributes:
         sync: The stream's log as this process knows it.
@@ -160,7 +160,7 @@ class Follower:
         """Return once the stream has come to the milestone, or nothing more will come of it from here.
 
         The latter is so when the stream is gone, could not be followed any further, this process stops, or the
-        caller's `grant` is over. The caller holds the follower (`Hub.follow`), and looks at the stream's state and
+        caller's `grant` is over. The caller holds the follower (`Hub.pinned`), and looks at the stream's state and
         at the grant to know which it was.
         """
         if self.closed or self._has_come_to(milestone):

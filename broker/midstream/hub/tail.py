@@ -82,7 +82,7 @@ class Tail:
         face: The wire format it is sent in.
         sink: Where it goes; None before `begin`, and once it is closed.
         cursor: The last offset handed to the sink.
-        until: Stop after this offset; None: after the terminal entry.
+        until: Close once this offset was sent; None: once the terminal entry was.
         grant: What its client was let in by, if that can end before the stream does.
         mark: An offset and a frame to send once, right after the frame of that offset; None: nothing to mark. Without
             a frame it is where a tail that was resumed has caught up.

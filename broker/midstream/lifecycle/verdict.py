@@ -73,8 +73,10 @@ def judge(
         return PRODUCER_LOST
     if state.epoch >= settings.max_attempts:
         return Seal(INTERRUPTED, "attempts_exhausted", f"{state.epoch} attempts were made")
-    may_call = not state.intent or state.policy in ("continue", "restart")
-    if may_call or (state.policy == "reattach" and state.upstream_id):
+    nothing_was_paid = not state.intent
+    may_pay_again = state.policy in ("continue", "restart")
+    can_read_on = state.policy == "reattach" and bool(state.upstream_id)
+    if nothing_was_paid or may_pay_again or can_read_on:
         if is_outdated(unwatched_ms, settings):
             return Seal(INTERRUPTED, OUTDATED, outdated_message(unwatched_ms))
         return Requeue()

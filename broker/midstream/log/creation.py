@@ -22,7 +22,7 @@ class Creation:
     registry: Registry
 
     async def run(self, stream_id: str, new: NewStream, look_in_ms: int, life_s: float) -> int | None:
-        """Create a stream, and plan a reaper's look at it before that."""
+        """Plan a reaper's look at a stream, then create it; return when it was created, None if it was there."""
         (_, is_watched_anew), answer = await self.scripts.run_in_order(
             calls.Watch(due=self.keys.near(stream_id).due, delay_ms=look_in_ms, stream_id=stream_id),
             self._create(stream_id, new, life_s),
@@ -66,7 +66,7 @@ class Creation:
         """Return when the stream was created, None if it was there."""
         is_off_the_list = answer[0] != b"ok" and answer[-1] in (b"ended", b"deleted")
         if is_watched_anew and (is_off_the_list or answer[0] in (b"active", b"waiting")):
-            # There is none, or what is left of it was counted.
+            # There is no new stream, so the look that was planned for it is taken back.
             await self.registry.unwatch_ended({stream_id: NOTHING_LEFT})
         match answer:
             case [b"found", _]:

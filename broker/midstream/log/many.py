@@ -96,7 +96,7 @@ class Many:
             calls.LetStart(
                 state=self._keys.state(name),
                 stream_id=id_of(name),
-                # The last list but one holds the streams of the thread as their owner sees it.
+                # Two keys for each of tenant and user: the user's streams of the thread are the last key but one.
                 streams=self._keys.thread_lists(state.tenant, state.user, state.thread).split()[-2],
             )
             for name, state in waiting.items()

@@ -1,7 +1,8 @@
 """Which streams there are: those that reapers still look after, and each tenant's, newest first.
 
-The stream's own scripts write neither set. `due` therefore always holds at least
-the live streams: a stream is put there before it exists, and taken off after it has ended.
+A stream is in two sets, `due` and the `index` of its tenant. The scripts that write its state write neither of them.
+`due` therefore always holds at least the live streams: a stream is put there before it exists, and taken off after it
+has ended.
 """
 
 import logging

@@ -45,8 +45,9 @@ class Call:
         grows: The script makes a log longer. A server that is out of memory refuses it, and no other one (PROTOCOL:
             Seal/OOM).
         file: The script's file, if it is not named as the call is.
-        beside: The field whose value is a key, or the beginning of keys, that the script makes names of further keys
-            from. A cluster has to know, because it finds a script's node by the keys that the call names.
+        beside: The field whose value is a key, or the beginning of keys, from which the script makes the names of keys
+            that the call does not name. A cluster finds a script's node by the keys that it is sent, so it is sent this
+            one, too.
 
     Attributes:
         name: The script's name.

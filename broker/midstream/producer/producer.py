@@ -270,7 +270,7 @@ class Producer(Out):
         if failure is None and self._writer.finish is None:
             self._writer.finish = self._reason
         limit_s = self._settings.generation_timeout_s
-        conclusion = conclude(self._stop, Call.BOUND, failure, generation_timeout_s=limit_s)
+        conclusion = conclude(self._stop, Call.NOT_RESUMABLE, failure, generation_timeout_s=limit_s)
         try:
             if self._filtering is not None:
                 await self._filtering.close(writes=isinstance(conclusion, Seal))

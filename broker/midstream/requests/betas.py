@@ -19,7 +19,7 @@ class BetasError(UnfitRequestError):
 
 
 def refuse_betas(model: str, params: Json) -> None:
-    """Do nothing where the `betas` of a request to Anthropic can be sent.
+    """Refuse unless the `betas` of a request to Anthropic can be sent.
 
     Raises:
         BetasError: They cannot.

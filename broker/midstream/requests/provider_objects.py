@@ -31,7 +31,7 @@ class ProviderObjectError(UnfitRequestError):
 
 
 def refuse_objects(model: str, params: Json, items: Sequence[Any], settings: Settings) -> None:
-    """Do nothing where neither the params nor the items of a prompt name an object that is refused.
+    """Refuse unless neither the params nor the items of a prompt name an object that is refused.
 
     Raises:
         ProviderObjectError: One does.

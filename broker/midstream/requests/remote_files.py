@@ -29,7 +29,7 @@ class RemoteFileError(UnfitRequestError):
 
 
 def refuse_remote_files(model: str, items: Sequence[Any], settings: Settings) -> None:
-    """Do nothing where the items of a prompt hold no URL that the model's provider may not be sent.
+    """Refuse unless the items of a prompt hold no URL that the model's provider may not be sent.
 
     Raises:
         RemoteFileError: One does.

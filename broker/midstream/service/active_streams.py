@@ -20,7 +20,7 @@ LOOKED_AT: Final = 256
 
 
 def require_scope(grant: Grant, if_active: str | None) -> None:
-    """Do nothing where a credential may do what a start asks for.
+    """Refuse unless a credential may do what a start asks for.
 
     Raises:
         InsufficientScopeError: It may not read what it would join, or not stop what it would cancel.

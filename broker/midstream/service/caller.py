@@ -58,7 +58,7 @@ class Caller:
         return self._resources.hub.draining
 
     def require(self, scope: Scope) -> None:
-        """Do nothing where the credential has the scope.
+        """Refuse unless the credential has the scope.
 
         Raises:
             InsufficientScopeError: It has not.

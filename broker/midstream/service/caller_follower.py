@@ -16,7 +16,7 @@ from midstream.service.room import Room
 class CallerFollower:
     """What endpoints use of a follower, which is pinned while they hold this in an `async with`; tails keep it longer.
 
-    A class with both, because it stands in the way of every client that comes back after a deploy:
+    A class with its own `__aenter__` and `__aexit__`, because every client that comes back after a deploy passes here:
     `asynccontextmanager` and its generator cost three times as much.
 
     Args:

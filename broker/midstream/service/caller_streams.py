@@ -38,17 +38,17 @@ class CallerStreams:
     Every method raises `LogUnavailable` when Redis does not answer.
     """
 
-    __slots__ = ("_asker", "_grant", "_resources", "_room", "_started")
+    __slots__ = ("_asker", "_exempt_id", "_grant", "_resources", "_room")
 
     def __init__(self, resources: Resources, grant: Grant, asker: Asker) -> None:
         self._resources = resources
         self._grant = grant
         self._asker = asker
         self._room = Room(resources, grant)
-        self._started = ""  # the stream that this caller has started last, or found by the same start
+        self._exempt_id = ""  # the stream started last, or found: no limit refuses its tails and waits
 
     def require_room(self) -> None:
-        """Do nothing where a tail may be opened of a stream that is still to be started.
+        """Refuse unless a tail may be opened of a stream that is still to be started.
 
         After this the tail of the started stream is not refused, because a client that is told to try again later
         would start, and pay, a second stream.
@@ -59,7 +59,7 @@ class CallerStreams:
         self._room.require_tail()
 
     def require_whole_tenant(self) -> None:
-        """Do nothing where the credential opens all streams of its tenant; raises as `Grant.require_whole_tenant`."""
+        """Refuse unless the credential opens all streams of its tenant; raises as `Grant.require_whole_tenant`."""
         self._grant.require_whole_tenant(Scope.READ)
 
     async def start(
@@ -147,7 +147,7 @@ class CallerStreams:
                     idempotency_key=idempotency_key,
                 )
                 state, warnings = await created(self._resources, grant, self._asker, stream_id, new, allowances)
-                self._started = stream_id
+                self._exempt_id = stream_id
             except ThreadActive as active:
                 if request.if_active != "join":
                     raise
@@ -162,7 +162,7 @@ class CallerStreams:
         return stream, is_new
 
     async def _joined(self, stream_id: str) -> StreamHandle:
-        self._started = stream_id
+        self._exempt_id = stream_id
         stream = self._opened(stream_id, await state_for_caller(self._resources.log, self._grant, stream_id))
         count_start(stream.state.model, is_new=False)
         return stream
@@ -246,7 +246,7 @@ class CallerStreams:
             StreamAbsent: There is no such stream, or the credential does not open it.
             TokenExpiredError, UnauthorizedError: The credential has ended meanwhile.
         """
-        room = None if stream_id == self._started else self._room
+        room = None if stream_id == self._exempt_id else self._room
         return CallerFollower(self._pinned(stream_id, after), self._watched, room)
 
     def _watched(self) -> Grant | None:
@@ -284,7 +284,7 @@ class CallerStreams:
         return await self._wait_for(Milestone.FIRST_WORD, stream_id, wait_s)
 
     async def _wait_for(self, milestone: Milestone, stream_id: str, wait_s: float, *, is_exempt: bool = False) -> bool:
-        with self._room.wait(is_exempt=is_exempt or stream_id == self._started):
+        with self._room.wait(is_exempt=is_exempt or stream_id == self._exempt_id):
             follower = await self._pinned(stream_id)
             try:
                 async with asyncio.timeout(wait_s):

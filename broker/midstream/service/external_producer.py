@@ -113,7 +113,7 @@ class ExternalProducer:
             raise ProducerRefusedError("unfit_server", str(error)) from None
 
     async def _check(self) -> None:
-        """Do nothing where the stream is still the producer's; a cancel and a limit end it here."""
+        """Refuse unless the stream is still the producer's; a cancel and a limit end it here."""
         state = self._state
         if state.policy != EXTERNAL or self._of() != self._whose():
             raise _stale(state.epoch)

@@ -61,7 +61,7 @@ class Intake:
         return [] if self._has_worker else [{"code": "no_worker", "message": str(NoWorkerError())}]
 
     async def require_worker(self) -> None:
-        """Do nothing where a worker lives.
+        """Refuse unless a worker lives.
 
         Raises:
             NoWorkerError: None does.

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 def _with_slip(resources: Resources, name: str, new: NewStream) -> NewStream:
-    """Return what a stream is created with, and the slip that is written with it, if it is to have one there."""
+    """Return `new` with its slip filled in, unless it needs none or may have to wait for others of its thread."""
     if new.policy == EXTERNAL or new.if_active in WAITING:
         return new
     return replace(new, slip=resources.slips.of_new(name))

@@ -23,7 +23,7 @@ class Room:
         self._grant = grant
 
     def require_tail(self, stream_tails: int = 0) -> None:
-        """Do nothing where there is room for one more tail of a stream that has `stream_tails`."""
+        """Refuse unless there is room for one more tail of a stream that has `stream_tails`."""
         resources, grant = self._resources, self._grant
         of_tenant, of_stream = resources.credentials.allowances(grant).most_tails
         if 0 < of_tenant <= resources.hub.tenant_tails.of(grant.tenant):

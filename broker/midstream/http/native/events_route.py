@@ -153,7 +153,7 @@ async def _response(scope: Scope) -> Response:
 
 
 def install(app: FastAPI) -> None:
-    """Serve the endpoint as a route of the app, which also refuses other methods."""
+    """Keep a route for the path, which refuses other methods: what `is_for` names comes to `answer`, and not here."""
 
     async def endpoint(request: Request) -> Response:
         return await _response(request.scope)
@@ -173,7 +173,7 @@ def is_for(scope: Scope) -> bool:
 
 
 async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer a request past FastAPI, whose layers `GET /events` does not need. Tails of other formats pass them.
+    """Answer a request past FastAPI, with the fast path and without it. Tails of other formats pass its layers.
 
     All tails come back at once after a deploy, and these layers cost more than all the rest of the way.
     """

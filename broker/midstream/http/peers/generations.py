@@ -57,7 +57,7 @@ def generation_request(**fields: Any) -> GenerationRequest:
 
 
 def require_scopes(caller: Caller) -> None:
-    """Do nothing where the credential may both start a generation and read its answer, which is this request's.
+    """Refuse unless the credential may both start a generation and read its answer, which is this request's.
 
     Raises:
         InsufficientScopeError: It may not.

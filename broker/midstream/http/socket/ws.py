@@ -96,7 +96,7 @@ class _Conversation:
 
     Attributes:
         credential: Who the client is, and until when.
-        parted: Done when this process stops, and the first of the tails is over.
+        parted: Done once the first of the tails has ended because this process stops.
     """
 
     def __init__(self, scope: HttpScope, settings: Settings, outbox: Outbox) -> None:
@@ -164,7 +164,7 @@ class _Conversation:
         except LimitExceededError as error:
             await self._refuse(noted(error, self._scope), message)
             return TRY_AGAIN_LATER
-        _let_in(socket, lambda: bool(self._tails.sinks))
+        _tell_server(socket, lambda: bool(self._tails.sinks))
         self.credential.admit(caller)
         await self._outbox.answer(type="ready", ref=message.ref if message else None)
         return None
@@ -242,7 +242,8 @@ class _Conversation:
         await self._outbox.answer(type="error", code=problem.code, message=problem.detail, **facts)
 
 
-def _let_in(socket: WebSocket, has_tails: Callable[[], bool]) -> None:
+def _tell_server(socket: WebSocket, has_tails: Callable[[], bool]) -> None:
+    """Have the server count the socket among those that it has let in."""
     protocol = socket.scope.get("extensions", {}).get(SOCKET_EXTENSION)
     if protocol is not None:
         protocol.admit(has_tails)

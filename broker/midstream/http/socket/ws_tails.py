@@ -67,7 +67,7 @@ class SocketTails:
         tail.begin(sink)
 
     def check_room(self, name: TailName | None = None) -> None:
-        """Do nothing where one more tail may begin, or one that takes the place of the tail of that name.
+        """Refuse unless one more tail may begin, or one that takes the place of the tail of that name.
 
         Raises:
             Problem: 429 `too_many_tails`.

@@ -1,5 +1,6 @@
 -- Append entries and, where an outcome is given, end the stream (PROTOCOL: Append/Fence, Append/Tail, Seal/One).
 -- A caller without an owner is a reaper: it may end a stream that is queued, or whose lease has run out.
+-- It is sent as `append` and as `seal` (log/calls.py). Names that are set nowhere here are the call's, or an include's.
 --- include closed
 --- include fenced
 if stream.tail ~= expected_tail then return {'tail', expected_tail, stream.tail} end

@@ -1,7 +1,7 @@
 -- Count a start, and create its stream unless a limit refuses it: `admit`, `watch` and `create` in one (PROTOCOL:
--- Create/Registered). The first words are the owners, the others are the state's fields.
+-- Create/Registered). `StartStream.of` packs the owners, which are `owner_words` words, and then the state's fields.
 --- include clock
-local owners, owners_first, owners_last = words_of_both, words_of_both_first, words_of_both_first + owner_words - 1
+local owners, owners_first, owners_last = words_of_both, words_of_both_first, words_of_both_first + tonumber(owner_words) - 1
 local fields, fields_first = words_of_both, owners_last + 1
 --- include admission
 --- include creation

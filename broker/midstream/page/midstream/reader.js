@@ -15,11 +15,10 @@ export function mergesAfter(offset, { type, first }) {
 /**
  * Reads with a cursor, which knows what comes after what:
  * - `at`: how far this tab has read, and `header`: the same for the broker, "" at the beginning;
- * - `itemOf(event, last)`: what tabs pass on of an event that came after the place `last`: its `entry`, and with it all
- *   that the page's function gets, in `args`;
+ * - `itemOf(event)`: what tabs pass on of an event: its `entry` and, in a thread, its `place`;
  * - `placeOf(item)`: the place of an item, and `placeBefore(item, last)`: the one that it has to come after;
- * - `judge(item, after)`: what is to be done with an item that comes after `after`: "take" it, "skip" it because it was
- *   taken before, or read the "gap" before it;
+ * - `judge(item, after)`: what an item is that comes after `after`: the "next" one, one that was "seen" before, or one
+ *   that comes after a "gap", which is to be read first;
  * - `move(item)`: the item is taken.
  */
 class Reader {
@@ -137,7 +136,7 @@ class Reader {
     return readEvents(response, connection, this.#pauses, (event) => {
       if (event.type === "parting") return; // the token has ended: the next connection asks for another
       const item = this.#cursor.itemOf(event);
-      if (!this.#take(item, this.#cursor.placeBefore(item, after))) throw new Cut("an entry was skipped");
+      if (!this.#take(item, this.#cursor.placeBefore(item, after))) throw new Cut("an entry is missing");
       after = this.#cursor.placeOf(item);
     });
   }
@@ -146,7 +145,7 @@ class Reader {
   #take(item, after) {
     if (this.#done) return true;
     const judgement = this.#cursor.judge(item, after);
-    if (judgement !== "take") return judgement === "skip";
+    if (judgement !== "next") return judgement === "seen";
     this.#group?.send({ ...item, after: this.#cursor.at });
     this.#cursor.move(item);
     this.#pauses.succeeded();

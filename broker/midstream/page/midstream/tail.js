@@ -29,9 +29,9 @@ class OffsetCursor {
   /** An entry that stands for some that were taken already is a gap: another tab's cursor was elsewhere. */
   judge({ entry }, after) {
     // This reset is not in the log. The broker sends it to declare everything void that was read so far.
-    if (entry.type === "reset" && entry.offset === 0) return "take";
-    if (entry.offset <= this.at) return "skip";
-    return after === this.at ? "take" : "gap";
+    if (entry.type === "reset" && entry.offset === 0) return "next";
+    if (entry.offset <= this.at) return "seen";
+    return after === this.at ? "next" : "gap";
   }
 
   move({ entry }) {

@@ -50,11 +50,11 @@ class ThreadCursor {
     const { stream_id, cursor } = item.place;
     const [stream, offset] = partsOf(this.at);
     // These resets are in no log. The broker declares void what was read of the thread, or of the stream.
-    if (item.entry.type === "reset" && !(item.entry.offset > 0) && ["", stream].includes(stream_id)) return "take";
-    if (after === this.at) return "take";
+    if (item.entry.type === "reset" && !(item.entry.offset > 0) && ["", stream].includes(stream_id)) return "next";
+    if (after === this.at) return "next";
     const [place, last] = [this.#order.get(stream_id), this.#order.get(stream)];
     const wasTaken = place === last && place !== undefined ? partsOf(cursor)[1] <= offset : place < last;
-    return wasTaken ? "skip" : "gap";
+    return wasTaken ? "seen" : "gap";
   }
 
   move({ place }) {
