@@ -3,55 +3,38 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
 
 import httpx2
 from google.genai import Client
 
-from midstream.attempts.delta import Delta, Other, SourceError, Text, Upstream
+from midstream.attempts.delta import Delta, SourceError, Upstream
 from midstream.log.entries import Json
 from midstream_worker.sources import gemini_input
 from midstream_worker.sources.failures import Failures
 from midstream_worker.sources.gemini_events import LIVE, READABLE, InteractionReader, makes_calls
 from midstream_worker.sources.plain_events import json_events
 from midstream_worker.sources.provider_json import Budget, MisfitError, as_object, text
+from midstream_worker.sources.reattaching import CUTS, Progress, Reattaching, Verdict
 from midstream_worker.sources.replay import Replay
 from midstream_worker.sources.source import Prompt
 from midstream_worker.sources.upstream_events import events
 
 REATTACH_PAUSES_S: Final = (0.1, 0.5, 1.0, 2.0)
-_CUTS: Final = frozenset(
-    (
-        *("provider_disconnected", "provider_incomplete", "provider_unreachable"),
-        *("provider_overloaded", "provider_rate_limited", "provider_error"),
-    )
-)
 _REFUSED: Final = "provider_bad_request"
 
 
 @dataclass(slots=True)
-class _Progress:
-    """How far one interaction has been read."""
+class _Progress(Progress):
+    """How far one interaction has been read; the cursor of none is 0."""
 
-    resumable: bool
-    id: str = ""
-    cursor: int = 0
-    text: list[str] = field(default_factory=list)
-    over: bool = False
-    """The interaction itself has ended, well or badly, so there is nothing more to read."""
     broke: bool = False
     """The last connection brought an `error` event."""
 
-    def note(self, delta: Delta) -> None:
-        if isinstance(delta, Upstream):
-            self.id, self.cursor = delta.id, delta.cursor or 0
-        elif isinstance(delta, Text):
-            self.text.append(delta.text)
 
-
-class Gemini:
+class Gemini(Reattaching[_Progress]):
     """Yields an interaction's deltas; a background interaction is read over as many connections as it takes.
 
     Args:
@@ -78,6 +61,7 @@ class Gemini:
         poll_s: float = 1.0,
         reattach_pauses_s: tuple[float, ...] = REATTACH_PAUSES_S,
     ) -> None:
+        super().__init__(reattach_pauses_s)
         self.replays = False
         self.resumable = background
         self._interactions: Any = client.aio.interactions
@@ -85,7 +69,6 @@ class Gemini:
         self._failures = failures
         self._max_output_bytes = max_output_bytes
         self._poll_s = poll_s
-        self._pauses_s = reattach_pauses_s
 
     async def open(self, prompt: Prompt) -> AsyncGenerator[Delta]:
         """Make the one upstream call and yield its deltas."""
@@ -96,7 +79,7 @@ class Gemini:
         # As `extra_body`, what the SDK's types do not know goes to the provider too, who judges it.
         body = gemini_input.body(prompt)
         call = self._interactions.create(model=prompt.model, stream=True, extra_body=body, **further)
-        async with aclosing(self._read_to_the_end(call, _Progress(resumable))) as deltas:
+        async with aclosing(self._read_to_the_end(call, _Progress(resumable, cursor=0))) as deltas:
             async for delta in deltas:
                 yield delta
 
@@ -125,33 +108,11 @@ class Gemini:
         """Close the source's connections."""
         await self._http.aclose()
 
-    async def _read_to_the_end(self, call: Awaitable[Any], progress: _Progress) -> AsyncGenerator[Delta]:
-        """Yield an interaction's deltas, over as many connections as it takes (PROTOCOL: Recovery/In place)."""
-        tries = 0
-        while True:
-            cursor, progress.broke = progress.cursor, False
-            try:
-                async with aclosing(self._read(call, progress)) as deltas:
-                    async for delta in deltas:
-                        progress.note(delta)
-                        yield delta
-            except SourceError as error:
-                tries = 0 if progress.cursor != cursor else tries
-                if not await self._goes_on(progress, error):
-                    raise
-                reason = error.code
-            else:
-                return
-            if reason == _REFUSED or tries == len(self._pauses_s):
-                break
-            yield Other("status", {"state": "reattaching", "reason": reason, "paid": False})
-            yield Upstream(progress.id, resumable=True, cursor=progress.cursor)
-            await asyncio.sleep(self._pauses_s[tries])
-            tries += 1
-            call = self._again(progress.id)
-        async with aclosing(self._poll(progress)) as deltas:
-            async for delta in deltas:
-                yield delta
+    async def _judge(self, progress: _Progress, error: SourceError, *, is_last: bool) -> Verdict:
+        """Where the interaction goes on, it is looked at after the last connection, and if its stream is refused."""
+        if not await self._goes_on(progress, error):
+            return "fails"
+        return "is_stored" if is_last or error.code == _REFUSED else "is_streamed"
 
     async def _goes_on(self, progress: _Progress, error: SourceError) -> bool:
         """Tell whether the interaction may have more to read after a failure."""
@@ -161,12 +122,12 @@ class Gemini:
             try:
                 return text(await self._retrieve(progress.id), "status") in READABLE
             except SourceError as unknown:
-                return unknown.code in _CUTS
-        return error.code in _CUTS or error.code == _REFUSED
+                return unknown.code in CUTS
+        return error.code in CUTS or error.code == _REFUSED
 
     async def _read(self, call: Awaitable[Any], progress: _Progress) -> AsyncGenerator[Delta]:
         """Yield what one connection brings."""
-        replay = Replay(progress.cursor, "".join(progress.text))
+        replay = Replay(progress.cursor or 0, "".join(progress.text))
         reader = InteractionReader(self._failures, Budget(self._max_output_bytes))
 
         def read(event: Json) -> list[Delta]:
@@ -192,13 +153,13 @@ class Gemini:
     async def _poll(self, progress: _Progress) -> AsyncGenerator[Delta]:
         """Wait for the interaction's end and yield what it holds beyond what was delivered."""
         while text(interaction := await self._retrieve(progress.id), "status") in LIVE:
-            yield Upstream(progress.id, resumable=True, cursor=progress.cursor)  # a sign of life
+            yield progress.upstream()  # a sign of life
             await asyncio.sleep(self._poll_s)
         # A stored call's arguments are not written as they were streamed, so no position within them is known.
         if makes_calls(interaction) and progress.cursor:
             raise SourceError("reattach_mismatch", "It is unknown which calls of the answer were delivered.")
         reader = InteractionReader(self._failures, Budget(self._max_output_bytes))
-        replay = Replay(progress.cursor, "".join(progress.text))
+        replay = Replay(progress.cursor or 0, "".join(progress.text))
         for delta in replay.read(reader.read_whole(interaction)):
             yield delta
 

@@ -3,18 +3,18 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import quote
 
 import openai
 
-from midstream.attempts.delta import Delta, Other, SourceError, Text, Upstream
+from midstream.attempts.delta import Delta, SourceError, Text
 from midstream.log.entries import Json
 from midstream_worker.sources import responses_input
 from midstream_worker.sources.failures import Failures
 from midstream_worker.sources.plain_events import plain_openai, reading
 from midstream_worker.sources.provider_json import Budget, as_object, text
+from midstream_worker.sources.reattaching import CUTS, Progress, Reattaching, Verdict
 from midstream_worker.sources.responses_events import (
     ResponseReader,
     content,
@@ -30,37 +30,9 @@ _TOO_OLD = "no longer be streamed"  # part of the sentence by which OpenAI refus
 _LIVE = ("queued", "in_progress")
 
 REATTACH_PAUSES_S: Final = (0.1, 0.5, 1.0, 2.0, 5.0)
-_CUTS: Final = frozenset(
-    (
-        "provider_disconnected",
-        "provider_incomplete",
-        "provider_unreachable",
-        "provider_overloaded",
-        "provider_rate_limited",
-        "provider_error",
-    )
-)
 
 
-@dataclass(slots=True)
-class _Progress:
-    """How far one response has been read."""
-
-    resumable: bool
-    id: str = ""
-    cursor: int | None = None
-    text: list[str] = field(default_factory=list)
-    over: bool = False
-    """The response itself has ended, well or badly, so there is nothing more to read."""
-
-    def note(self, delta: Delta) -> None:
-        if isinstance(delta, Upstream):
-            self.id, self.cursor = delta.id, delta.cursor
-        elif isinstance(delta, Text):
-            self.text.append(delta.text)
-
-
-class OpenAIResponses:
+class OpenAIResponses(Reattaching[Progress]):
     """Yields a response's deltas; a background response is read over as many connections as it takes.
 
     Args:
@@ -85,13 +57,13 @@ class OpenAIResponses:
         poll_s: float = 1.0,
         reattach_pauses_s: tuple[float, ...] = REATTACH_PAUSES_S,
     ) -> None:
+        super().__init__(reattach_pauses_s)
         self.replays = False
         self.resumable = background
         self._client = client
         self._failures = failures
         self._max_output_bytes = max_output_bytes
         self._poll_s = poll_s
-        self._pauses_s = reattach_pauses_s
         self._iterate = reading("openai", client, plain_openai)
 
     async def open(self, prompt: Prompt) -> AsyncGenerator[Delta]:
@@ -102,7 +74,7 @@ class OpenAIResponses:
         call = self._client.post(
             "/responses", body=body, cast_to=object, stream=True, stream_cls=openai.AsyncStream[object]
         )
-        async with aclosing(self._read_to_the_end(call, _Progress(resumable))) as deltas:
+        async with aclosing(self._read_to_the_end(call, Progress(resumable))) as deltas:
             async for delta in deltas:
                 yield delta
 
@@ -114,7 +86,7 @@ class OpenAIResponses:
         """
         if not self.resumable:
             raise SourceError("reattach_unsupported", "Only background responses can be re-attached.")
-        progress = _Progress(resumable=True, id=upstream_id, cursor=after, text=[delivered_text])
+        progress = Progress(resumable=True, id=upstream_id, cursor=after, text=[delivered_text])
         async with aclosing(self._read_to_the_end(self._again(upstream_id), progress)) as deltas:
             async for delta in deltas:
                 yield delta
@@ -132,31 +104,12 @@ class OpenAIResponses:
         """Close the source's connections."""
         await self._client.close()
 
-    async def _read_to_the_end(self, call: Any, progress: _Progress) -> AsyncGenerator[Delta]:
-        """Yield a response's deltas, over as many connections as it takes (PROTOCOL: Recovery/In place)."""
-        tries = 0
-        while True:
-            cursor = progress.cursor
-            try:
-                async with aclosing(self._read(call, progress)) as deltas:
-                    async for delta in deltas:
-                        progress.note(delta)
-                        yield delta
-            except SourceError as error:
-                tries = 0 if progress.cursor != cursor else tries
-                cut = progress.resumable and progress.id and not progress.over and error.code in _CUTS
-                if not cut or tries == len(self._pauses_s):
-                    raise
-                reason = error.code
-            else:
-                return
-            yield Other("status", {"state": "reattaching", "reason": reason, "paid": False})
-            yield Upstream(progress.id, resumable=True, cursor=progress.cursor)
-            await asyncio.sleep(self._pauses_s[tries])
-            tries += 1
-            call = self._again(progress.id)
+    async def _judge(self, progress: Progress, error: SourceError, *, is_last: bool) -> Verdict:
+        """A response that is always cut is given up."""
+        goes_on = progress.resumable and progress.id and not progress.over and error.code in CUTS
+        return "is_streamed" if goes_on and not is_last else "fails"
 
-    async def _read(self, call: Any, progress: _Progress) -> AsyncGenerator[Delta]:
+    async def _read(self, call: Any, progress: Progress) -> AsyncGenerator[Delta]:
         """Yield what one connection brings."""
         after = -1 if progress.cursor is None else progress.cursor
         budget = Budget(self._max_output_bytes)
@@ -178,10 +131,10 @@ class OpenAIResponses:
             async for delta in deltas_of_output:
                 yield delta
 
-    async def _poll(self, progress: _Progress) -> AsyncGenerator[Delta]:
+    async def _poll(self, progress: Progress) -> AsyncGenerator[Delta]:
         """Wait for the response's end and yield what its output has beyond the delivered text."""
         while text(response := await self._retrieve(progress.id), "status") in _LIVE:
-            yield Upstream(progress.id, resumable=True, cursor=progress.cursor)  # a sign of life
+            yield progress.upstream()  # a sign of life
             await asyncio.sleep(self._poll_s)
         progress.over = True
         if response["status"] not in ("completed", "incomplete"):
