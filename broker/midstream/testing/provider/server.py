@@ -14,8 +14,8 @@ from starlette.routing import Route
 
 from midstream.testing.provider import chat_api, interactions_api, messages_api, responses_api
 from midstream.testing.provider.event_stream import BreakableProtocol
+from midstream.testing.provider.kept import Shelf
 from midstream.testing.provider.ledger import Ledger
-from midstream.testing.provider.responses_api import Shelf
 from midstream.testing.provider.script import RELEASED
 
 LONGEST_WAIT_S = 20.0
