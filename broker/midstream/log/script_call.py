@@ -20,7 +20,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import ClassVar, Final, dataclass_transform, get_origin
+from typing import Any, ClassVar, Final, dataclass_transform, get_origin
 
 from midstream.log.keys import Key
 from midstream.log.state import FIELDS
@@ -45,6 +45,7 @@ class Call:
         grows: The script makes a log longer. A server that is out of memory refuses it, and no other one (PROTOCOL:
             Seal/OOM).
         file: The script's file, if it is not named as the call is.
+        joins: Calls whose fields it has besides its own; their sequences, of which a call has only one, are left out.
         beside: The field whose value is a key, or the beginning of keys, from which the script makes the names of keys
             that the call does not name. A cluster finds a script's node by the keys that it is sent, so it is sent this
             one, too.
@@ -62,8 +63,12 @@ class Call:
     _number_of_keys: ClassVar[int]
     _ends_in_sequence: ClassVar[bool]
 
-    def __init_subclass__(cls, *, grows: bool = False, file: str = "", beside: str = "") -> None:
+    def __init_subclass__(
+        cls, *, grows: bool = False, file: str = "", beside: str = "", joins: "Sequence[type[Call]]" = ()
+    ) -> None:
         """Make a dataclass of it, and the source of its script."""
+        if joins:
+            cls.__annotations__ = _joined(*joins, cls)
         dataclass(kw_only=True, eq=False)(cls)
         kinds = {field.name: field.type for field in fields(cls)}  # type: ignore[arg-type]
         keys = [name for name, kind in kinds.items() if kind is Key]
@@ -95,6 +100,15 @@ class Call:
             *arguments, sequence = arguments
             arguments += sequence
         return keys, arguments
+
+
+def _joined(*parts: type[Call]) -> dict[str, Any]:
+    """Return the fields that parts have of their own, keys first; of the sequences there is only the last part's."""
+    kinds: dict[str, Any] = {}
+    for part in parts:
+        own: dict[str, Any] = part.__annotations__
+        kinds |= {name: kind for name, kind in own.items() if part is parts[-1] or get_origin(kind) is not Sequence}
+    return dict(sorted(kinds.items(), key=lambda field: field[1] is not Key))
 
 
 def _local(name: str, value: str) -> str:

@@ -57,41 +57,15 @@ class Admit(Call, grows=True, beside="live"):
     owners: Sequence[Argument]
 
 
-class StartStream(Call, grows=True, beside="state"):
+class StartStream(Call, grows=True, beside="state", joins=(Admit, Create)):
     """`Admit`, `Watch` and `Create` in one, which ends where a limit refuses the start.
 
     It answers with what `Admit` answers, and after `ok` also with what the other two do. `words_of_both` are the
     owners, of which there are `owner_words`, and then the state's fields.
     """
 
-    live: Key
-    places: Key
-    stored: Key
     due: Key
-    state: Key
-    stream_name: str
-    life_ms: int
-    size_bytes: int
-    tenant_bytes: int
-    costs: str
-    budgets: bytes
     delay_ms: int
-    digest: str
-    stream_id: str
-    thread: str
-    thread_lists: str
-    keep_ms: int
-    most_listed: int
-    if_active: str
-    most_waiting: int
-    job_id: str
-    job_key: str
-    job: bytes
-    keep_job_ms: int
-    queue: str
-    score_ms: int
-    control: str
-    wake: bytes
     owner_words: int
     words_of_both: Sequence[Argument]
 
