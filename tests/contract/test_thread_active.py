@@ -158,3 +158,34 @@ async def test_a_lost_worker_and_a_lost_broker_stop_no_thread(client: httpx2.Asy
     states = [await end(client, each) for each in ids]
     assert [state["outcome"] for state in states] == ["cancelled", "completed", "completed"]
     assert_one_by_one(states)
+
+
+@pytest.mark.parametrize(("if_active", "status"), [("join", 200), ("reject", 409)])
+async def test_no_limit_refuses_a_start_that_begins_nothing(settings: Settings, if_active: str, status: int) -> None:
+    """Limits/Retried, Threads/Active: of many at once one begins, and the others come to nothing or to its stream."""
+    async with served(settings, tenant_generations=1) as client:
+        answers = await asyncio.gather(*(start(client, if_active, params=LONG) for _ in range(30)))
+        assert Counter(answer.status_code for answer in answers) == {201: 1, status: 29}
+        (begun,) = [answer.json()["id"] for answer in answers if answer.status_code == 201]
+        await cancel(client, begun)
+        await end(client, begun)
+
+
+async def test_a_start_that_begins_nothing_is_not_counted(settings: Settings, redis: Redis) -> None:
+    """Limits/Starts, Limits/Retried: neither repeats nor those that are one too many to wait."""
+    strict = {"tenant_starts_per_minute": 3, "starts_burst_s": 60.0, "tenant_generations": 2, "thread_waiting": 1}
+    async with served(settings, **strict) as client:
+        first = await started(client, key="first", params=LONG)
+        waits = await started(client, "queue")
+        for _ in range(4):
+            again = await start(client, key="first", params=LONG)
+            assert (again.status_code, again.json()["id"]) == (200, first)
+            full = await start(client, "queue")
+            assert (full.status_code, full.json()["limit"]) == (429, "waiting")
+        assert await redis.zcard("ms:live:acme") == await redis.zcard("ms:due") == 2
+        await cancel(client, first)
+        assert [(await end(client, each))["outcome"] for each in (first, waits)] == ["cancelled", "completed"]
+        last = await started(client, thread="u")
+        refused = await start(client, thread="v")
+        assert (refused.status_code, refused.json()["limit"]) == (429, "starts_per_minute")
+        await end(client, last)

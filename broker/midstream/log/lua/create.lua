@@ -1,4 +1,5 @@
 -- Create a stream, or find it.
 --- include clock
 --- include creation
-return creation()
+local answer, active = standing()
+return answer or creation(active)

@@ -1,13 +1,13 @@
--- `creation` creates a stream, or finds the one that the same start created before (PROTOCOL: Create/Atomic,
--- Create/Idempotent). Its slip is written with it, where the queue is on this server (PROTOCOL: Queue/Slip).
--- A new stream of a thread is put into its lists, and those that wait for the thread's next stream are told.
-local function creation()
+-- `standing` answers for a start that creates nothing: the same start created the stream before (PROTOCOL:
+-- Create/Idempotent), or its thread is active. It writes nothing. Where it answers nothing, what the new stream waits
+-- for comes second.
+local head = string.sub(state, 1, -#stream_id - #'}:state' - 1)
+local function standing()
   local status, first_digest, format = unpack(redis.call('HMGET', state, 'status', 'digest', 'format'))
   --- include newer
   if status == 'deleted' then return {'deleted'} end
   if status and first_digest ~= digest then return {'mismatch', status} end
   if status then return {'found', status} end
-  local head = string.sub(state, 1, -#stream_id - #'}:state' - 1)
   local active, waiting = {}, 0
   if if_active ~= '' then  -- PROTOCOL: Threads/Active
     --- include active
@@ -16,6 +16,13 @@ local function creation()
     if #active > 0 and (if_active == 'join' or if_active == 'reject') then return {'active', active[1]} end
     if #active > 0 and if_active == 'queue' and waiting >= tonumber(most_waiting) then return {'waiting', waiting} end
   end
+  return nil, active
+end
+
+-- `creation` creates a stream (PROTOCOL: Create/Atomic). Its slip is written with it, where the queue is on this server
+-- (PROTOCOL: Queue/Slip). A new stream of a thread is put into its lists, and those that wait for the thread's next
+-- stream are told.
+local function creation(active)
   redis.call('HSET', state, 'status', 'queued', 'epoch', 0, 'owner', '', 'tail', 0, 'first', 1,
     'created_ms', now_ms, 'queued_ms', now_ms, 'digest', digest, unpack(fields, fields_first))
   if thread_lists ~= '' then
