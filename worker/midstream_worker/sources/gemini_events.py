@@ -1,7 +1,9 @@
 """Turns the events of one Gemini interaction into deltas.
 
-An interaction is a list of steps: thoughts, output, calls. A step begins, gets deltas and stops; the SDK's types say
-which fields each of them has. A stored interaction holds the same steps whole, and is read as if each had come at once.
+An interaction is a list of steps: thoughts, output, calls. A step begins, gets deltas and stops, each by its index; the
+SDK's types say which fields each of them has. Steps may overlap, and the interaction's end ends those that the provider
+never stopped: an answer without a call that it has begun would look complete. A stored interaction holds the same steps
+whole, and is read as if each had come at once.
 """
 
 from collections.abc import Iterator
@@ -46,6 +48,7 @@ class _Step:
     kind: str = ""
     call_id: str = ""
     name: str = ""
+    words: SurrogateJoiner = field(default_factory=SurrogateJoiner)
     arguments: list[str] = field(default_factory=list)
     signature: list[str] = field(default_factory=list)
 
@@ -70,8 +73,7 @@ class InteractionReader:
         self._failures = failures
         self._budget = budget
         self._runs = TextRuns()
-        self._words = SurrogateJoiner()
-        self._step = _Step()
+        self._steps: dict[int | None, _Step] = {}
         self._called = False
         self._counted: Json = {}
 
@@ -85,17 +87,20 @@ class InteractionReader:
             case "interaction.created":
                 self.id = text(member(event, "interaction"), "id")
             case "step.start":
-                yield from self._begin(member(event, "step"))
+                yield from self._begin(member(event, "step"), figure(event, "index"))
             case "step.delta":
-                yield from self._read_delta(member(event, "delta"))
+                step = self._steps.get(figure(event, "index")) or _Step()
+                yield from self._read_delta(step, member(event, "delta"))
             case "step.stop":
-                yield from self._stop()
+                yield from self._stop(figure(event, "index"))
             case "interaction.status_update":
                 self._count(event)
             case "interaction.completed":
                 self.finished = True
                 interaction = member(event, "interaction")
                 self._count(interaction)
+                for index in (*self._steps, None):
+                    yield from self._stop(index)
                 yield from self._ending(interaction)
             case "error":
                 self.broke = True
@@ -108,39 +113,42 @@ class InteractionReader:
             SourceError: The interaction failed.
         """
         for step in own_steps(interaction):
-            yield from self._begin(step)
-            yield from self._stop()
+            yield from self._begin(step, None)
+            yield from self._stop(None)
         yield from self.read({"event_type": "interaction.completed", "interaction": interaction})
 
-    def _begin(self, step: Json) -> Iterator[Delta]:
-        self._step = _Step(piece(step, "type"))
-        match self._step.kind:
+    def _begin(self, begun: Json, index: int | None) -> Iterator[Delta]:
+        yield from self._stop(index)
+        step = _Step(piece(begun, "type"))
+        if step.kind in ("thought", "function_call"):  # nothing of the others is held back
+            self._budget.spend(CALL_BYTES)
+            self._steps[index] = step
+        match step.kind:
             case "model_output":
-                for part in objects(step, "content"):
+                for part in objects(begun, "content"):
                     yield from self._output(part)
             case "thought":
-                for part in objects(step, "summary"):
+                for part in objects(begun, "summary"):
                     yield from self._runs.reasoning(piece(part, "text"))
-                self._step.signature.append(self._hold(text(step, "signature")))
+                step.signature.append(self._hold(text(begun, "signature")))
             case "function_call":
-                self._budget.spend(CALL_BYTES)
                 self._called = True
-                self._step.call_id, self._step.name = text(step, "id"), text(step, "name")
-                if arguments := member(step, "arguments"):
-                    yield from self._write(written(arguments))
+                step.call_id, step.name = text(begun, "id"), text(begun, "name")
+                if arguments := member(begun, "arguments"):
+                    yield from self._write(step, written(arguments))
 
-    def _read_delta(self, delta: Json) -> Iterator[Delta]:
+    def _read_delta(self, step: _Step, delta: Json) -> Iterator[Delta]:
         match delta.get("type"):
             case "text" | "text_annotation_delta":
                 yield from self._output(delta)
             case "thought_summary":
                 yield from self._runs.reasoning(piece(member(delta, "content"), "text"))
             case "thought_signature":
-                self._step.signature.append(self._hold(text(delta, "signature")))
+                step.signature.append(self._hold(text(delta, "signature")))
             case "arguments_delta":
-                if self._step.kind != "function_call":
+                if step.kind != "function_call":
                     raise MisfitError("sent arguments of a call that it had not begun")
-                yield from self._write(piece(delta, "arguments"))
+                yield from self._write(step, piece(delta, "arguments"))
 
     def _output(self, part: Json) -> Iterator[Delta]:
         """Yield a part of the answer, and the pages that it cites."""
@@ -149,16 +157,22 @@ class InteractionReader:
             if url := text(cited, "url"):
                 yield Other("source", {"id": url, "url": url, "title": text(cited, "title") or None})
 
-    def _write(self, words: str) -> Iterator[Delta]:
-        if whole := self._words.push(words):
-            self._step.arguments.append(self._hold(whole))
-            yield ToolInput(self._step.call_id, self._step.name, whole)
+    def _write(self, step: _Step, words: str) -> Iterator[Delta]:
+        if whole := step.words.push(words):
+            yield self._fragment(step, whole)
 
-    def _stop(self) -> Iterator[Delta]:
-        step, self._step = self._step, _Step()
+    def _fragment(self, step: _Step, words: str) -> ToolInput:
+        step.arguments.append(self._hold(words))
+        return ToolInput(step.call_id, step.name, words)
+
+    def _stop(self, index: int | None) -> Iterator[Delta]:
+        """End a step, and what was held back of the runs; one that has not begun, or was ended, ends nothing more."""
+        step = self._steps.pop(index, None) or _Step()
         yield from self._runs.end_reasoning()
         yield from self._runs.end_text()
         if step.kind == "function_call":
+            if rest := step.words.flush():
+                yield self._fragment(step, rest)
             yield ToolCall(step.call_id, step.name, "".join(step.arguments) or "{}")
         if signature := "".join(step.signature):
             yield Other("data", {"kind": "reasoning_signature", "signature": signature})
