@@ -17,9 +17,20 @@ def jsons(messages: list[Json]) -> list[bytes]:
 @pytest.fixture
 def byte_encoding(monkeypatch: pytest.MonkeyPatch) -> str:
     """Return the name of an encoding of tiktoken whose tokens are bytes: it has no vocabulary to fetch."""
+    return encoding_of(r"\w+|\W", monkeypatch)
+
+
+@pytest.fixture
+def blank_encoding(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the name of one that divides blanks as tiktoken's own do."""
+    return encoding_of(r"[^\s]+|\s+(?!\S)|\s+", monkeypatch)
+
+
+def encoding_of(pattern: str, monkeypatch: pytest.MonkeyPatch) -> str:
     tiktoken = pytest.importorskip("tiktoken", reason="midstream[tokens] is not installed")
     ranks = {bytes([byte]): byte for byte in range(256)}
-    encoding = tiktoken.Encoding("bytes", pat_str=r"\w+|\W", mergeable_ranks=ranks, special_tokens={})
+    special = {"<|endoftext|>": 256}
+    encoding = tiktoken.Encoding("bytes", pat_str=pattern, mergeable_ranks=ranks, special_tokens=special)
     monkeypatch.setitem(tiktoken.registry.ENCODINGS, "bytes", encoding)
     return "bytes"
 
@@ -59,6 +70,22 @@ async def test_tokens_are_counted_by_the_encoding_of_the_settings(settings: Sett
         refused = await client.post("/v1/streams", json=body | {"trim": {"max_tokens": 5}}, headers=ADMIN)
         assert (refused.status_code, refused.json()["code"]) == (400, "bad_request")
         assert "and 5 (`trim`" in refused.json()["detail"]
+        special = {"role": "user", "content": "<|endoftext|>"}
+        refused = await client.post(
+            "/v1/streams", json=body | {"messages": [special], "trim": {"max_tokens": 5}}, headers=ADMIN
+        )
+        assert f"and {len(orjson.dumps(special))} tokens" in refused.json()["detail"], "a text as any other"
+
+
+async def test_a_long_run_of_blanks_is_counted_as_any_text(settings: Settings, blank_encoding: str) -> None:
+    """Threads/Tokens: by a pattern as those of tiktoken's own encodings, which a million blanks in a row make fail."""
+    message = {"role": "user", "content": " " * 1_000_000 + "x"}
+    ours = with_apps(settings, tokenizer=blank_encoding, thread_context_chars=2_000_000)
+    async with served(ours) as client:
+        body = {"model": "app/tell", "messages": [message], "thread": "t", "continue_thread": True}
+        answer = await client.post("/v1/streams", json=body | {"trim": {"max_tokens": 999_999}}, headers=ADMIN)
+        assert (answer.status_code, answer.json()["code"]) == (400, "bad_request")
+        assert f"and {len(orjson.dumps(message))} tokens" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("tokenizer", ["", "no_such_encoding"])

@@ -10,6 +10,10 @@ logger = logging.getLogger(__name__)
 LOAD_S: Final = 10.0
 """A broker that starts waits so long for a vocabulary, which tiktoken fetches where it is not in its cache."""
 
+PIECE_CHARS: Final = 100_000
+"""A longer text is counted in pieces: tiktoken's patterns fail at a million blanks in a row, and its time is more than
+linear in the length of a run of letters. Each cut adds a token or two at most."""
+
 
 async def open_token_counter(encoding: str) -> Callable[[str], int] | None:
     """Return what counts the tokens of a text; None where no encoding is named, or where it cannot be had.
@@ -32,4 +36,4 @@ def _counter(encoding: str) -> Callable[[str], int]:
     import tiktoken  # noqa: PLC0415 - an extra, and nothing of it is imported where no encoding is named
 
     encode = tiktoken.get_encoding(encoding).encode_ordinary
-    return lambda text: len(encode(text))
+    return lambda text: sum(len(encode(text[at : at + PIECE_CHARS])) for at in range(0, len(text), PIECE_CHARS))
