@@ -1,10 +1,11 @@
 """Conversations that are deleted from the page's list, by who may and by who may not."""
 
+import asyncio
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import Locator, Page, Route, expect
 from pydantic import SecretStr
 
 from midstream.settings import Settings
@@ -90,3 +91,67 @@ async def test_a_conversation_stays_where_it_may_only_be_read(tabs: "Tabs", sett
         await expect(outcome(page)).to_contain_text("Completed")
         await tabs.close()
     tabs.expected |= {"401", "403"}
+
+
+async def test_a_list_that_lacks_the_conversation_on_the_page_takes_it_from_nobody(
+    tabs: "Tabs", settings: Settings
+) -> None:
+    """Threads/List: one that moves to the top between two pages of the list is on neither of them."""
+    ours = echoing(settings)
+    async with inside.worker(ours), inside.broker(ours) as client:
+        page = await tabs.open(f"http://localhost:{client.base_url.port}/")
+        await ask(page, "first")
+        await expect(listed(page)).to_have_count(1)
+
+        async def lack(route: Route) -> None:
+            await route.fulfill(json={"data": [], "next_cursor": None})
+
+        await page.route("**/v1/threads", lack, times=1)
+        await ask(page, "second")
+        await expect(outcome(page)).to_contain_text("Completed")
+        await expect(listed(page)).to_have_count(1)
+        await expect(page.locator(".turn")).to_have_count(2)
+        await expect(page.get_by_role("alert")).to_be_hidden()
+
+        await page.get_by_role("button", name="Delete “").click()
+        (thread,) = (await client.get("/v1/threads")).json()["data"]
+        await client.delete(f"/v1/threads/{thread['id']}")  # elsewhere, while the question is open
+        await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        await expect(listed(page)).to_have_count(0)
+        await page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
+        await expect(page.get_by_role("alert")).to_contain_text("no longer there")
+        assert page.url.endswith("/")
+        await tabs.close()
+    tabs.expected.add("404")
+
+
+async def test_a_deletion_that_fails_late_closes_no_other_question(tabs: "Tabs", settings: Settings) -> None:
+    """Threads/Delete."""
+    ours = echoing(settings)
+    async with inside.worker(ours), inside.broker(ours) as client:
+        page = await tabs.open(f"http://localhost:{client.base_url.port}/")
+        for text in ("first", "second"):
+            await page.get_by_role("button", name="New chat").click()
+            await ask(page, text)
+        await expect(listed(page)).to_have_count(2)
+        sent, answered = asyncio.Event(), asyncio.Event()
+
+        async def refuse(route: Route) -> None:
+            sent.set()
+            await answered.wait()
+            await route.fulfill(status=403, json={"detail": "not you"})
+
+        await page.route(lambda url: "/v1/threads/" in url, refuse, times=1)
+        await page.get_by_role("button", name="Delete “first”").click()
+        dialog = page.get_by_role("dialog")
+        await dialog.get_by_role("button", name="Delete").click()
+        await sent.wait()
+        await page.keyboard.press("Escape")
+        await page.get_by_role("button", name="Delete “second”").click()
+        answered.set()
+        await expect(page.locator("#problem")).to_have_text("not you")
+        await expect(dialog).to_contain_text("“second” will be deleted")
+        await dialog.get_by_role("button", name="Delete").click()
+        await expect(listed(page)).to_have_count(1)
+        await tabs.close()
+    tabs.expected.add("403")

@@ -54,7 +54,7 @@ function fail(deletion, error) {
   const isOver = error.status === 401;
   if (question === deletion && !isOver) return tell(deletion, wordsFor(error));
   deletion.resolve(false);
-  dialog.close();
+  if (question === deletion || isOver) dialog.close(); // else it asks about another conversation by now
   complain(error);
 }
 

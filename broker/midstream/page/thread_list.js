@@ -70,8 +70,8 @@ async function read() {
   return { rows, hasMore: cursor !== null };
 }
 
-/** The conversation that the reader may be deleting: a list that lacks it tells nothing before the answer does. */
-let inQuestion = null;
+/** The conversations that the reader may be deleting: a list that lacks one tells nothing before the answer does. */
+const inQuestion = new Set();
 
 function show({ rows, hasMore }) {
   isOn = true;
@@ -85,7 +85,14 @@ function show({ rows, hasMore }) {
   list.replaceChildren(...rows.map(item));
   mark(current);
   if (place >= 0) (find(localName, dataset.thread) ?? list.children[place]?.firstElementChild ?? byId("fresh")).focus();
-  if (wasListed && !hasMore && !find("a", current) && current !== inQuestion) onGone(false);
+  if (wasListed && !hasMore) leaveIfGone(current);
+}
+
+/** A list may lack a conversation that moved to its top between two of its pages: the broker has the last word. */
+async function leaveIfGone(thread) {
+  if (find("a", thread) || inQuestion.has(thread)) return;
+  const isGone = await api.thread(thread).then(() => false, ({ status }) => status === 404);
+  if (isGone && thread === current && !inQuestion.has(thread)) onGone(false);
 }
 
 function find(name, thread) {
@@ -93,13 +100,14 @@ function find(name, thread) {
 }
 
 async function askToDelete({ thread, words }) {
-  inQuestion = thread;
+  inQuestion.add(thread);
   const isDeleted = await deletion.ask(thread, words);
-  inQuestion = null;
+  inQuestion.delete(thread);
   if (isDeleted && thread === current) onGone(true);
   if (isDeleted) refresh();
   // The browser gives the focus back to the button, unless the list was made anew meanwhile.
   else if (document.activeElement === document.body) find("button", thread)?.focus();
+  if (!isDeleted && thread === current) leaveIfGone(thread); // somebody else may have deleted it meanwhile
 }
 
 /** A credential of one thread sees no list, and a broker that is away has none. */
