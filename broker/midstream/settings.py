@@ -74,6 +74,11 @@ class Settings(
         description="`auto`: tails write past the server to their connections, where the installed server is one that "
         "this was tested with; `off`: never",
     )
+    gzip: bool = Field(
+        default=False,
+        description="compress event streams for clients that accept gzip; off, because proxies may hold back what is "
+        "compressed, it takes CPU, and the size of an answer tells of secrets beside what a stranger wrote",
+    )
     cors_origins: str = Field(
         default="",
         description="`https://app.example,…`: other origins whose pages may use the broker; `*` stands for all",

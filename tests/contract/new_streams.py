@@ -23,9 +23,9 @@ async def create(
     return await log.create(stream_id, new, look_in_ms=look_in_ms)
 
 
-async def ended_stream(client: httpx2.AsyncClient, words: int) -> str:
-    """Start a stream of the demo, wait for its end, and return its id."""
-    start = {"model": "demo/count", "input": "count", "params": {"words": words}}
+async def ended_stream(client: httpx2.AsyncClient, words: int, **fields: str) -> str:
+    """Start a stream of the demo, with further fields, wait for its end, and return its id."""
+    start = {"model": "demo/count", "input": "count", "params": {"words": words}, **fields}
     answer = await client.post("/v1/streams", json=start)
     assert answer.status_code == 201, answer.text
     stream_id: str = answer.json()["id"]

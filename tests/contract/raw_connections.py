@@ -4,6 +4,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import httpx2
@@ -35,14 +36,17 @@ async def until_no_tails(client: httpx2.AsyncClient, stream_id: str) -> None:
             await asyncio.sleep(0.01)
 
 
-async def unread_tail(client: httpx2.AsyncClient, stream_id: str) -> socket.socket:
+async def unread_tail(
+    client: httpx2.AsyncClient, stream_id: str, headers: Mapping[str, str] = MappingProxyType({})
+) -> socket.socket:
     """Open a tail and never read it; the small buffer makes the server wait soon."""
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
     connection.setblocking(False)  # noqa: FBT003
     loop = asyncio.get_running_loop()
     await loop.sock_connect(connection, (client.base_url.host, client.base_url.port))
-    await loop.sock_sendall(connection, tail_request(stream_id))
+    further = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    await loop.sock_sendall(connection, tail_request(stream_id, further))
     return connection
 
 

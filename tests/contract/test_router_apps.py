@@ -1,6 +1,7 @@
 """Our endpoints in apps of all kinds, each served by a plain uvicorn (PROTOCOL: Router)."""
 
 import asyncio
+import gzip
 import signal
 from typing import Annotated, Any
 
@@ -95,6 +96,24 @@ async def test_a_location_is_a_path_whatever_the_prefix_is(redis_url: str, path:
         answer = await client.post(path, json=EXTERNAL)
         assert answer.headers["location"] == f"{path.removesuffix('%0A')}/{answer.json()['id']}".replace(":", "%3A")
         assert (await client.delete(answer.headers["location"])).status_code == 204
+
+
+async def test_an_app_that_compresses_leaves_what_is_compressed_as_it_is(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Router/Prefix, Read/Compressed."""
+    monkeypatch.setenv("MIDSTREAM_GZIP", "true")
+    app = app_of(redis_url)
+    app.add_middleware(GZipMiddleware, minimum_size=1)
+    app.add_middleware(CORSMiddleware, allow_origins=["https://app.example"])
+    async with serving(app) as client:
+        stream_id, headers = await begun(client), {"Origin": "https://app.example", "Accept-Encoding": "gzip"}
+        async with client.stream("GET", f"/v1/streams/{stream_id}/events?follow=false", headers=headers) as answer:
+            raw = b"".join([part async for part in answer.aiter_raw()])
+            assert answer.headers.get_list("content-encoding") == ["gzip"]
+            assert {"Accept-Encoding", "Origin"} <= set(answer.headers["vary"].split(", "))
+        assert gzip.decompress(raw).startswith(b"retry: ")
+        await ended(client, stream_id)
 
 
 def of_tenant(tenant: str, x_user: Annotated[str, Header()]) -> midstream.Caller:

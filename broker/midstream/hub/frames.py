@@ -3,8 +3,9 @@
 from typing import Any, Final, TypeVar
 
 from midstream.faces.face import Face
+from midstream.hub.deflate import deflated
 from midstream.hub.log_sync import LogSync
-from midstream.hub.segment import NotInMemory, Segment, index_of, start_of
+from midstream.hub.segment import SEGMENT_ENTRIES, NotInMemory, Segment, index_of, start_of
 from midstream.hub.window import Window
 from midstream.log.entries import decode
 
@@ -40,6 +41,8 @@ class Frames:
         self._chunks: dict[Face[Any], _Chunk] = {}
         self._latest: tuple[Face[Any], int, int, bytes, int] | None = None
         self._merged_chunks: dict[Span, tuple[bytes, int]] = {}
+        self._latest_merged: bytes | None = None
+        self._runs: dict[int, tuple[bytes, bytes]] = {}  # chunks, and what they are deflated, by the chunk's identity
         self._states: dict[tuple[Face[Any], int], Any] = {}  # of each face that remembers, before a segment
         self._text_bytes = 0
 
@@ -57,10 +60,12 @@ class Frames:
         span = (after, target)
         chunk = self._chunks.get(face)
         if chunk is None or chunk[0] != span:
-            replaced_bytes = len(chunk[1]) if chunk else 0
+            replaced = chunk[1] if chunk else b""
+            replaced_bytes = len(replaced) + len(self._runs.get(id(replaced), (b"", b""))[1])
             chunk = (span, *self._make(face, after, target))
             if len(chunk[1]) != replaced_bytes:
                 self._window.keep_chunk(self, len(chunk[1]), replaced_bytes)
+            self._runs.pop(id(replaced), None)
             self._chunks[face] = chunk
         self._latest = (face, after, target, chunk[1], chunk[2])
         return chunk[1], chunk[2]
@@ -137,12 +142,48 @@ class Frames:
 
     def merged_chunk(self, span: Span) -> tuple[bytes, int] | None:
         """Return a chunk of merged entries that a tail was sent before, and the last offset in it."""
-        return self._merged_chunks.get(span)
+        kept = self._merged_chunks.get(span)
+        if kept is not None:
+            self._latest_merged = kept[0]
+        return kept
 
     def keep_merged_chunk(self, span: Span, chunk: bytes, last: int) -> None:
         """Keep a chunk of merged entries for tails that ask for the same; as long as other chunks are."""
         self._window.keep_chunk(self, len(chunk), 0)
         self._merged_chunks[span] = chunk, last
+        self._latest_merged = chunk
+
+    def deflated(self, chunk: bytes) -> bytes:
+        """Return what a tail is sent now, deflated; a chunk is compressed once for all tails (Read/Compressed)."""
+        kept = self._runs.get(id(chunk))
+        if kept is not None:
+            return kept[1]
+        latest = self._latest
+        if latest is not None and latest[3] is chunk:
+            run = self._deflated_span(latest[0], latest[1], latest[4]) or deflated(chunk)
+        elif chunk is self._latest_merged:
+            run = deflated(chunk)
+        else:
+            return deflated(chunk)  # a heartbeat, a reset: no chunk that is kept here
+        self._window.keep_chunk(self, len(run), 0)
+        self._runs[id(chunk)] = chunk, run
+        return run
+
+    def _deflated_span(self, face: Face[Any], after: int, last: int) -> bytes | None:
+        """Return a long chunk as the runs of its segments, which the chunks of readers elsewhere in the log share."""
+        if last - after < SEGMENT_ENTRIES:
+            return None
+        runs: list[bytes] = []
+        while after < last:
+            index = index_of(after + 1)
+            upto = min(start_of(index + 1) - 1, last)
+            segment = self._window.get(self._sync.stream_id, index)
+            run = None if segment is None else segment.deflated(face, after, upto)
+            if run is None:  # it has yielded to another one since
+                return None
+            runs.append(run)
+            after = upto
+        return b"".join(runs)
 
     def chars_at(self, offset: int) -> int:
         """Return the length of the text at an offset; 0 where it is none, or is not in memory any more."""
@@ -152,13 +193,15 @@ class Frames:
 
     def drop_chunks(self) -> None:
         """Drop the chunks: at a beat, because nobody may ask for them again, or because their memory is wanted."""
-        self._latest = None
+        self._latest = self._latest_merged = None
         if self._chunks or self._merged_chunks:
             frames_bytes = sum([len(frames) for _, frames, _ in self._chunks.values()])
             frames_bytes += sum([len(frames) for frames, _ in self._merged_chunks.values()])
+            frames_bytes += sum([len(run) for _, run in self._runs.values()])
             self._window.drop_chunks(self, frames_bytes)
             self._chunks.clear()
             self._merged_chunks.clear()
+            self._runs.clear()
 
     def clear(self) -> None:
         """Drop everything: the log was rewritten, or is followed no more."""

@@ -66,6 +66,10 @@ class MergedReplay:
             self.tail.read_through(self._follower)
         return chunk, last
 
+    def deflated(self, chunk: bytes) -> bytes:
+        """As of the follower."""
+        return self._follower.frames.deflated(chunk)
+
     def _made(self, after: int, target: int) -> tuple[bytes, int]:
         frames, face, gathering = self._follower.frames, self._face, self._gathering
         if after < self._shared_upto:

@@ -39,6 +39,10 @@ class Chunks(Protocol):
         """
         ...
 
+    def deflated(self, chunk: bytes) -> bytes:
+        """Return what a tail is sent now, deflated."""
+        ...
+
 
 class Reader(Protocol):
     """What a tail needs of its follower."""

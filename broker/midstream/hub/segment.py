@@ -6,6 +6,7 @@ from operator import attrgetter
 from typing import Any, Final
 
 from midstream.faces.face import Face
+from midstream.hub.deflate import deflated
 from midstream.log.entries import Stored
 from midstream.log.merging import merge
 
@@ -86,6 +87,18 @@ class Segment:
         """
         return self._framing(face, before).frames[after + 1 - self.first : upto + 1 - self.first]
 
+    def deflated(self, face: Face[Any], after: int, upto: int) -> bytes | None:
+        """Return frames that were made before, deflated; that of a whole segment is kept. None: they are not here."""
+        framing = self._framings.get(face)
+        if framing is None or not self.first <= after + 1 <= upto <= self.last:
+            return None
+        if after + 1 > self.first or upto < start_of(self.index + 1) - 1:
+            return deflated(b"".join(framing.frames[after + 1 - self.first : upto + 1 - self.first]))
+        if framing.run is None:
+            framing.run = deflated(b"".join(framing.frames))
+            self._grow(FRAME_BYTES + len(framing.run))
+        return framing.run
+
     def merged(self, after: int, upto: int) -> list[Stored]:
         """Return what the offsets after `after` up to `upto` hold, both within the segment, in merged entries.
 
@@ -164,8 +177,9 @@ def _merged_bytes(merged: list[Stored]) -> int:
 class _Framing:
     """What one face has made of a segment so far."""
 
-    __slots__ = ("frames", "state")
+    __slots__ = ("frames", "run", "state")
 
     def __init__(self, state: Any) -> None:
         self.state = state
         self.frames: list[bytes] = []
+        self.run: bytes | None = None  # all of them deflated, once the segment is full

@@ -37,6 +37,10 @@ class Sender(Protocol):
         """Go on, because the sink is ready."""
         ...
 
+    def deflated(self, chunk: bytes) -> bytes:
+        """Return what the sink is given now as a run of a deflate stream."""
+        ...
+
     def close(self) -> None:
         """Send no more; may be called again."""
         ...

@@ -182,6 +182,10 @@ class Tail:
             else:
                 return
 
+    def deflated(self, chunk: bytes) -> bytes:
+        """Return what the sink is given now, deflated."""
+        return self._reader.frames.deflated(chunk)
+
     def restart(self, reason: str) -> None:
         """Tell the client to forget what it has, and begin at the start of the log; the next `pump` does it."""
         if self._state in _LIVE:

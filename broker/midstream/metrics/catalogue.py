@@ -66,6 +66,7 @@ CATALOGUE: Final = (
     ),
     Metric("window_bytes", "gauge", _BROKER, (), "bytes of entries and frames in memory for tails"),
     Metric("window_reads", "counter", _BROKER, ("result",), "looks for entries in memory: `hit` or `miss`"),
+    Metric("compressions", "counter", _BROKER, (), "frames compressed together, once for all tails"),
     Metric("starts", "counter", _BROKER, ("result",), "starts that began a stream (`new`) or joined one (`found`)"),
     Metric("starts_refused", "counter", _BROKER, ("code",), "starts refused: `overloaded` or `budget_exceeded`"),
     Metric("budget_warnings", "counter", _BROKER, ("of", "limit"), "starts whose budget was nearly or all spent"),

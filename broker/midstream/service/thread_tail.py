@@ -11,6 +11,7 @@ from typing import Final
 from midstream.access.grant import Grant
 from midstream.access.refusals import AccessError
 from midstream.faces.thread import ThreadFrames
+from midstream.hub.deflate import deflated
 from midstream.hub.lagging import Lagging
 from midstream.hub.tail import Sink, Tail
 from midstream.log.errors import LogError, StreamAbsent
@@ -96,6 +97,10 @@ class ThreadTail:
         self._ready.set()
         if self._inner is not None:
             self._inner.pump()
+
+    def deflated(self, chunk: bytes) -> bytes:
+        """Return what the sink is given now, deflated."""
+        return deflated(chunk) if self._inner is None else self._inner.deflated(chunk)
 
     def close(self) -> None:
         """Leave the thread and close the sink; may be called again."""

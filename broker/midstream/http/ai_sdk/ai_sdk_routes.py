@@ -121,7 +121,7 @@ async def _tail(caller: Caller, chat: CallerChat, stream: StreamHandle, reading:
     response = EventResponse(
         tail,
         opening=face.heartbeat,
-        send_timeout_s=caller.settings.send_timeout_ms / 1000,
+        settings=caller.settings,
         headers=PROTOCOL_HEADER,
         over=note_seen,
     )

@@ -81,7 +81,7 @@ def events(
         tail,
         reset=reset,
         opening=with_retry(settings.retry_ms),
-        send_timeout_s=settings.send_timeout_ms / 1000,
+        settings=settings,
         status=status,
         headers=headers,
     )

@@ -48,7 +48,7 @@ async def get_thread_events(
     last, merges = read_thread_cursor(last_event_id or after), catchup == "coalesced"
     tail = await caller.thread(thread).tail(ThreadFace, last, follows=follow, merges=merges)
     settings = caller.settings
-    return EventResponse(tail, opening=with_retry(settings.retry_ms), send_timeout_s=settings.send_timeout_ms / 1000)
+    return EventResponse(tail, opening=with_retry(settings.retry_ms), settings=settings)
 
 
 @router.get("/{thread:path}", response_class=Response)

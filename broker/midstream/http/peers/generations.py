@@ -154,7 +154,7 @@ async def tail_stream(
         tail,
         opening=opening,
         over=over if cancels or this_try is not None else None,
-        send_timeout_s=caller.settings.send_timeout_ms / 1000,
+        settings=caller.settings,
     )
     return response
 

@@ -7,6 +7,7 @@ from typing import Final
 from starlette.types import Send
 
 from midstream import counters
+from midstream.http.tails.gzip_member import GzipMember
 from midstream.hub.sender import Sender
 
 logger = logging.getLogger(__name__)
@@ -64,6 +65,8 @@ class SendSink:
                     self._chunk = b""
                     self.ready = True
                     self.tail.pump()
+            if rest := self._rest():
+                await self._take(send, rest)
             await self._take(send, b"")
             self.sent = True
         except TimeoutError:
@@ -71,6 +74,10 @@ class SendSink:
             logger.info("a tail took nothing for %g s and was cut", self._timeout_s)
         except OSError as error:
             logger.debug("a tail's connection broke: %r", error)
+
+    def _rest(self) -> bytes:
+        """Return what the body ends with."""
+        return b""
 
     async def _take(self, send: Send, piece: bytes) -> None:
         """Have the ASGI server take a piece, the empty one as the end. While `send` has to wait, this is a laggard."""
@@ -81,3 +88,23 @@ class SendSink:
         finally:
             lags.cancel()
             self.tail.lagging.remove(self)
+
+
+class GzipSendSink(SendSink):
+    """The same, compressed (PROTOCOL: Read/Compressed)."""
+
+    def __init__(self, tail: Sender, timeout_s: float, member: GzipMember) -> None:
+        super().__init__(tail, timeout_s)
+        self._member = member
+
+    def write(self, chunk: bytes) -> None:
+        """Have a chunk sent, compressed."""
+        super().write(self._member.add(chunk, self.tail.deflated(chunk)))
+
+    def begin(self) -> None:
+        """Have the opening sent, if no chunk was yet that it leads."""
+        if head := self._member.begin():
+            super().write(head)
+
+    def _rest(self) -> bytes:
+        return self._member.end()

@@ -26,6 +26,7 @@ from starlette.types import Scope
 
 from midstream import counters
 from midstream.http.fast_path.wire import Wire
+from midstream.http.tails.gzip_member import GzipMember
 from midstream.hub.sender import Sender
 
 logger = logging.getLogger(__name__)
@@ -130,7 +131,11 @@ class WireSink:
         if self._transport.is_closing():
             self._limit()  # the rest is on its way; the transport closes when the client has taken it
         else:
-            self._wire.end(self._last_chunk)
+            self._wire.end(self._rest())
+
+    def _rest(self) -> bytes:
+        """Return what the response ends with."""
+        return self._last_chunk
 
     def _limit(self) -> None:
         self._unlimit()
@@ -161,3 +166,34 @@ class BareSink(WireSink):
         """Write a chunk as it is."""
         if not self._transport.is_closing():
             self._transport.write(chunk)
+
+
+class GzipSink(WireSink):
+    """The same, compressed (PROTOCOL: Read/Compressed)."""
+
+    __slots__ = ("_member",)
+
+    def __init__(
+        self,
+        wire: Wire,
+        scope: Scope,
+        tail: Sender,
+        timeout_s: float,
+        on_over: Callable[[bool], None] | None,
+        member: GzipMember,
+    ) -> None:
+        self._member = member
+        super().__init__(wire, scope, tail, timeout_s, on_over)
+
+    def write(self, chunk: bytes) -> None:
+        """Write a chunk, compressed."""
+        super().write(self._member.add(chunk, self.tail.deflated(chunk)))
+
+    def begin(self) -> None:
+        """Write the opening, if no chunk was yet that it leads."""
+        if head := self._member.begin():
+            super().write(head)
+
+    def _rest(self) -> bytes:
+        end = self._member.end()
+        return b"%x\r\n%b\r\n" % (len(end), end) + self._last_chunk
