@@ -14,7 +14,8 @@ let question = null;
 export function bind() {
   byId("deletion-no").addEventListener("click", () => dialog.close());
   yes.addEventListener("click", () => question.isSent || remove(question));
-  dialog.addEventListener("click", ({ target }) => target === dialog && dialog.close()); // beside the words
+  // Beside the words; the second click of a double one on the button that asks lands there too.
+  dialog.addEventListener("click", ({ target, detail }) => target === dialog && detail < 2 && dialog.close());
   dialog.addEventListener("close", () => dialog.open || settle()); // it comes late: the next question may be open
 }
 
