@@ -35,7 +35,7 @@ async def system(redis_url: str, tmp_path: Path, provider: ProviderServer) -> As
 async def test_eight_tabs_on_http_1_follow_by_one_connection(
     tabs: "Tabs", system: System, provider: ProviderServer
 ) -> None:
-    script = Script(words=150, delay_ms=40)
+    script = Script(words=150, delay_ms=40, hold_at=40)  # it goes on when all are seen to read it
     stream_id = await system.post(input=directive(script), model="openai/gpt")
     pages = [await tabs.open(system.url) for _ in range(8)]
     for page in pages:
@@ -43,6 +43,7 @@ async def test_eight_tabs_on_http_1_follow_by_one_connection(
     for page in pages:
         await begun(page, "w30 ")
     assert (await system.http.get(f"/v1/streams/{stream_id}")).json()["tails"] == 1
+    await provider.release()
     await pages[0].close()  # it has asked first, so it is the one that reads for all
     for page in pages[1:]:
         assert (await read(page))["text"] == script.text()
