@@ -14,7 +14,7 @@ from playwright._impl._driver import compute_driver_executable
 from playwright._impl.browser import Browser as BrowserChannel
 from playwright._impl.connection import Connection
 from playwright._impl.utils.tasks import wait_for_next_task
-from playwright.async_api import Browser, BrowserContext, Page, Route, expect
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Route, expect
 from websockets.asyncio.client import connect
 
 CHROMIUM = shutil.which("chromium")
@@ -86,10 +86,14 @@ class Tabs:
     async def open(self, url: str) -> Page:
         """Open a tab and return its page once it is loaded."""
         page = await self.context.new_page()
-        page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
+        page.on("console", self._note)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         await page.goto(url)
         return page
+
+    def _note(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.errors.append(f"{message.text} {message.location['url']}")
 
     async def close(self) -> None:
         """Close all tabs, before what they are connected to ends: a conversation is followed until its page is left."""

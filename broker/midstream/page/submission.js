@@ -59,6 +59,8 @@ export function forget({ key }) {
  * the address before it, and needs the submission's key to find the stream.
  */
 export function forgetSoon(submission) {
+  submission.replaced = []; // they are deleted now: the next page need not delete them again
+  if (stored()?.key === submission.key) store(submission);
   accepted = submission;
   setTimeout(() => forget(submission), ACCEPTED_MS);
 }
