@@ -8,17 +8,17 @@ import random
 from dataclasses import dataclass
 from typing import Final
 
-DELIVERY_US: Final = 9.12
+DELIVERY_US: Final = 9.52
 """A broker's CPU for a delivery: `fanout` and `many` solved for what a delivery costs and what an entry does."""
-INTAKE_US: Final = 22.9
+INTAKE_US: Final = 25.4
 """A broker's CPU for an entry of a stream that it follows, however many tails it has there."""
-BASE_CORES: Final = 0.10
+BASE_CORES: Final = 0.09
 """What wakes a broker that has little to do: what `light` has above these sums."""
-IDLE_TAIL_CORES: Final = 1.35e-6
-IDLE_TAIL_KIB: Final = 5.51
-RETURN_MS: Final = 0.14
+IDLE_TAIL_CORES: Final = 1.02e-6
+IDLE_TAIL_KIB: Final = 4.24
+RETURN_MS: Final = 0.13
 """A broker's CPU for a client that comes back: `storm`."""
-REDIS_ENTRY_US, REDIS_BASE_CORES = 17.0, 0.074
+REDIS_ENTRY_US, REDIS_BASE_CORES = 14.6, 0.075
 """Redis' CPU for an entry that one broker is told of, and for what wakes it: `light` and `many` solved for both."""
 STORED_BYTES: Final = 29.1
 """Redis' memory for a token of a finished answer."""
