@@ -61,6 +61,7 @@ class Tabs:
     Attributes:
         context: Playwright's browser context.
         errors: What the pages wrote to their consoles as errors, or threw.
+        failed_urls: Where what they wrote to their consoles came from: the address that could not be had, for example.
         expected: Parts of errors that the test brings about, such as Chromium's own lines for a cut connection. They
             may come at any time, even after the test's last step.
     """
@@ -68,6 +69,7 @@ class Tabs:
     def __init__(self, context: BrowserContext) -> None:
         self.context = context
         self.errors: list[str] = []
+        self.failed_urls: list[str] = []
         self.expected: set[str] = set()
 
     async def hurry(self, **times_ms: int) -> None:
@@ -93,7 +95,8 @@ class Tabs:
 
     def _note(self, message: ConsoleMessage) -> None:
         if message.type == "error":
-            self.errors.append(f"{message.text} {message.location['url']}")
+            self.errors.append(message.text)
+            self.failed_urls.append(message.location["url"])
 
     async def close(self) -> None:
         """Close all tabs, before what they are connected to ends: a conversation is followed until its page is left."""
@@ -166,4 +169,4 @@ async def tabs(browser_url: str) -> AsyncIterator[Tabs]:
         yield tabs
         await context.close()
     unexpected = [error for error in tabs.errors if not any(part in error for part in tabs.expected)]
-    assert not unexpected, f"the pages reported errors: {unexpected}"
+    assert not unexpected, f"the pages reported errors: {unexpected}, among those at {tabs.failed_urls}"
