@@ -34,7 +34,7 @@ FACES: Final[dict[str, Face[Any]]] = {
     "WebSocket": ObjectsFace(),
     "chat completions": ChatFace(ID, 0, "bench"),
     "messages": MessagesFace(ID, "bench"),
-    "Responses": ResponsesFace(ID, 0, b"{}"),
+    "Responses": ResponsesFace(ID, 0, "{}"),
     "AI SDK": UiMessagesFace(ID, ID[:8], 6),
 }
 

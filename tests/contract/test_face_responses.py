@@ -240,7 +240,7 @@ def test_a_restarted_answer_closes_what_came_before() -> None:
         *(Entry("reset", {"reason": "restarting"}), Entry("start", {}), text("Hello")),
         *(Entry("tool_call", {**call, "arguments": "{}"}), Entry("end", end)),
     ]
-    face = ResponsesFace("0" * 32, 1_000, orjson.dumps(whole_echo({"model": "m"})))
+    face = ResponsesFace("0" * 32, 1_000, orjson.dumps(whole_echo({"model": "m"})).decode())
     state = face.begin()
     made: list[bytes] = []
     for offset, entry in enumerate(log, 1):

@@ -104,7 +104,7 @@ async def test_chunks_of_many_faces_are_dropped_where_they_take_too_much(hub: Hu
     assert all(sink.ids == list(range(1, producer.tail + 1)) for sink in sinks)
 
 
-@pytest.mark.parametrize(("face", "text_bytes"), [(ResponsesFace("s", 0, b"{}"), 107), (ChatFace("s", 0, "m"), 0)])
+@pytest.mark.parametrize(("face", "text_bytes"), [(ResponsesFace("s", 0, "{}"), 107), (ChatFace("s", 0, "m"), 0)])
 async def test_text_that_a_face_remembers_is_counted_as_long_as_the_stream_is_read(
     hub: Hub, producer: Producer, face: Face[Any], text_bytes: int
 ) -> None:
@@ -124,6 +124,21 @@ async def test_text_that_a_face_remembers_is_counted_as_long_as_the_stream_is_re
         tail.close()
     await asyncio.sleep(0)
     assert (hub._followers, window.size_bytes) == ({}, 0)
+
+
+async def test_a_request_that_frames_repeat_is_counted_with_them(hub: Hub, producer: Producer) -> None:
+    """A response repeats its request's instructions, and the face that makes its frames holds them."""
+    instructions = "x" * 50_000
+    face = ResponsesFace(producer.id, 0, f'{{"model": "m", "instructions": "{instructions}"}}')
+    await producer.write(1)
+    sink = RecordingSink()
+    async with hub.follow(producer.id) as follower:
+        tail = follower.join(face, 0)
+        tail.begin(sink)
+        follower.frames.drop_chunks()
+        frames_bytes = sum(map(len, sink.chunks))
+        assert hub._window.size_bytes >= frames_bytes + len(instructions)
+        tail.close()
 
 
 async def test_a_window_too_small_for_one_page_lets_every_tail_go_on(redis_url: str, producer: Producer) -> None:

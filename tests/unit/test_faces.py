@@ -39,7 +39,7 @@ from tests.unit.face_readers import (
 from tests.unit.random_answers import answers, stored
 
 STREAM_ID = "0123456789abcdef0123456789abcdef"
-ECHO = b'{"model":"m"}'
+ECHO = '{"model":"m"}'
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import orjson
 
-from midstream.faces.face import Step
+from midstream.faces.face import FACE_BYTES, Step
 from midstream.faces.peer_errors import CREDENTIAL_OVER, failure_of, openai_error
 from midstream.faces.sse_frames import DONE, HEARTBEAT, sse_frame
 from midstream.faces.token_usage import chat_usage
@@ -48,6 +48,7 @@ class ChatFace:
 
     heartbeat: ClassVar[bytes] = HEARTBEAT
     remembers_text: ClassVar[bool] = False
+    size_bytes: ClassVar[int] = FACE_BYTES
 
     def begin(self) -> ChatState:
         """Return the state in which nothing has been sent."""

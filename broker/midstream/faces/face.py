@@ -13,11 +13,14 @@ A new face goes into the table of `tests/unit/test_faces.py`, which holds all of
 """
 
 from abc import ABC, abstractmethod
-from typing import Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 from midstream.log.entries import Entry, Stored
 
 State = TypeVar("State")
+
+FACE_BYTES: Final = 200
+"""What a face of a few short fields takes, at most."""
 
 
 class Face(Protocol[State]):
@@ -36,6 +39,11 @@ class Face(Protocol[State]):
     @property
     def remembers_text(self) -> bool:
         """Whether a state holds the text of all entries before it, which the hub counts as memory."""
+        ...
+
+    @property
+    def size_bytes(self) -> int:
+        """What the face itself takes in memory: it is kept with its frames. `FACE_BYTES` where its fields are few."""
         ...
 
     def begin(self) -> State:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar, Generic, TypeVar
 
+from midstream.faces.face import FACE_BYTES
 from midstream.faces.native import NativeFace
 from midstream.faces.sse_frames import HEARTBEAT
 from midstream.faces.ui_messages import UiMessagesFace
@@ -24,6 +25,7 @@ class FaceBase(Generic[Inner]):
 
     heartbeat: ClassVar[bytes] = HEARTBEAT
     remembers_text: ClassVar[bool] = True
+    size_bytes: ClassVar[int] = FACE_BYTES
 
     def broker_stop(self, retry_ms: int) -> bytes:
         """Return what `inner` does."""

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Final
 
 import orjson
 
-from midstream.faces.face import Step
+from midstream.faces.face import FACE_BYTES, Step
 from midstream.faces.messages_blocks import Block, Kind
 from midstream.faces.peer_errors import CREDENTIAL_OVER, anthropic_error, failure_of
 from midstream.faces.sse_frames import sse_frame
@@ -57,6 +57,7 @@ class MessagesFace:
 
     heartbeat: ClassVar[bytes] = PING
     remembers_text: ClassVar[bool] = True
+    size_bytes: ClassVar[int] = FACE_BYTES
 
     def begin(self) -> MessagesState:
         """Return the state in which nothing has been sent."""

@@ -5,6 +5,7 @@ from typing import ClassVar, Final
 
 import orjson
 
+from midstream.faces.face import FACE_BYTES
 from midstream.faces.sse_frames import HEARTBEAT, sse_frame, with_id, with_retry
 from midstream.log.entries import REASONING, TEXT, Entry, Stored, decode, encode, fields_for_clients
 
@@ -27,6 +28,7 @@ class NativeFace:
     with_steps: bool = field(default=False, kw_only=True)
     heartbeat: ClassVar[bytes] = HEARTBEAT
     remembers_text: ClassVar[bool] = False
+    size_bytes: ClassVar[int] = FACE_BYTES
 
     def begin(self) -> None:
         """Return nothing: this face has no state."""

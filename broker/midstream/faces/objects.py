@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import orjson
 
+from midstream.faces.face import FACE_BYTES
 from midstream.log.entries import Json, Stored, decode, fields_for_clients
 
 
@@ -14,6 +15,7 @@ class ObjectsFace:
 
     heartbeat: ClassVar[bytes] = b""  # a socket has pings of its own
     remembers_text: ClassVar[bool] = False
+    size_bytes: ClassVar[int] = FACE_BYTES
 
     def begin(self) -> None:
         """Return nothing: this face has no state."""

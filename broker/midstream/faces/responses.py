@@ -1,10 +1,12 @@
 """The OpenAI Responses face: numbered events, the number a function of the log alone (PROTOCOL: Responses/Entries)."""
 
+import sys
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import orjson
 
+from midstream.faces.face import FACE_BYTES
 from midstream.faces.peer_errors import CREDENTIAL_OVER, failure_of, openai_error, response_error
 from midstream.faces.responses_items import ItemStep
 from midstream.faces.responses_output import INCOMPLETE, ResponsesState
@@ -24,19 +26,25 @@ class ResponsesFace:
     Attributes:
         stream_id: The stream.
         created_ms: Its time of creation.
-        echo: The fields of the request that the response repeats, as JSON.
+        echo: The fields of the request that the response repeats, as JSON. It is a string, because bytes that orjson
+            has made keep its working memory, several times their length.
         background: Whether the request asked for a background response: that one begins as `queued`.
         encrypted: Whether reasoning items hold their content in cipher, where the provider gave it.
     """
 
     stream_id: str
     created_ms: int = field(compare=False)
-    echo: bytes = field(compare=False, repr=False)
+    echo: str = field(compare=False, repr=False)
     background: bool = field(default=False, compare=False)
     encrypted: bool = False
 
     heartbeat: ClassVar[bytes] = HEARTBEAT
     remembers_text: ClassVar[bool] = True
+
+    @property
+    def size_bytes(self) -> int:
+        """What the face takes in memory: mostly the request's instructions and tools."""
+        return FACE_BYTES + sys.getsizeof(self.echo)
 
     @property
     def response_id(self) -> str:

@@ -8,7 +8,7 @@ from typing import ClassVar, Final, Protocol
 
 import orjson
 
-from midstream.faces.face import MergingFace
+from midstream.faces.face import FACE_BYTES, MergingFace
 from midstream.faces.native import NativeFace
 from midstream.faces.sse_frames import HEARTBEAT, sse_frame, with_id, with_retry
 from midstream.log.entries import Json, Stored
@@ -44,6 +44,7 @@ class ThreadFace:
     stream_id: str
     heartbeat: ClassVar[bytes] = HEARTBEAT
     remembers_text: ClassVar[bool] = False
+    size_bytes: ClassVar[int] = FACE_BYTES
 
     def begin(self) -> None:
         """Return nothing: this face has no state."""

@@ -6,6 +6,7 @@ Each has its place in the thread as `cursor`, where the events of `thread.py` ha
 from dataclasses import dataclass
 from typing import ClassVar
 
+from midstream.faces.face import FACE_BYTES
 from midstream.faces.objects import ObjectsFace, in_list
 from midstream.faces.thread import AFTER_END, START
 from midstream.log.entries import Json, Stored, decode, fields_for_clients
@@ -20,6 +21,7 @@ class ThreadObjectsFace:
     stream_id: str
     heartbeat: ClassVar[bytes] = b""
     remembers_text: ClassVar[bool] = False
+    size_bytes: ClassVar[int] = FACE_BYTES
 
     def begin(self) -> None:
         """Return nothing: this face has no state."""

@@ -5,7 +5,7 @@ from typing import ClassVar, Final
 
 import orjson
 
-from midstream.faces.face import Step
+from midstream.faces.face import FACE_BYTES, Step
 from midstream.faces.peer_errors import CREDENTIAL_OVER
 from midstream.faces.sse_frames import DONE, HEARTBEAT, sse_frame, with_id, with_retry
 from midstream.faces.ui_parts import data_part, error_part, file_part, source_part, tool_result_part
@@ -69,6 +69,7 @@ class UiMessagesFace:
 
     heartbeat: ClassVar[bytes] = HEARTBEAT
     remembers_text: ClassVar[bool] = False
+    size_bytes: ClassVar[int] = FACE_BYTES
 
     def begin(self) -> UiMessagesState:
         """Return the state in which nothing has been sent."""

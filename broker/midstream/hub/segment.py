@@ -16,10 +16,14 @@ SEGMENT_ENTRIES: Final = 256
 """Entries of one segment."""
 MERGED_SHARE: Final = 8
 """A full segment is sent in merged entries if at most one in so many of its entries is left."""
-OVERHEAD_BYTES: Final = 150
-"""What an entry costs besides its content, roughly."""
-FRAME_BYTES: Final = 41
-"""What a face's frame of an entry costs besides its own bytes: the object, and its place in a list."""
+OVERHEAD_BYTES: Final = 176
+"""What an entry costs besides its content: its three objects, what they are rounded up to, and a part of idle memory.
+
+They take 162. The rest, here and of a frame, is what keeps a process that also starts and ends streams within its
+limit, as `python -m scripts.benchmarks.window` measures it: blocks that are too scattered to be used again.
+"""
+FRAME_BYTES: Final = 54
+"""What a face's frame of an entry costs besides its own bytes: the object and its place in a list, of which 50."""
 
 TEXT_BYTES: Final = 105
 """What the state of a face that remembers text holds of an entry besides its bytes: a string, and a rope's tuple.
@@ -146,6 +150,7 @@ class Segment:
         framing = self._framings.get(face)
         if framing is None:
             framing = self._framings[face] = _Framing(before)
+            self._grow(face.size_bytes)
         made = framing.frames
         if len(made) < len(self.entries):
             size_bytes = 0

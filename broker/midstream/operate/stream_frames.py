@@ -61,7 +61,7 @@ def _face(dialect: Dialect, stream_id: str, state: State) -> Face[Any]:
             return NativeFace()
         case Dialect.RESPONSES:
             echo = {"model": state.model, "metadata": orjson.loads(state.metadata)}
-            return ResponsesFace(stream_id, state.created_ms, orjson.dumps(echo))
+            return ResponsesFace(stream_id, state.created_ms, orjson.dumps(echo).decode())
         case Dialect.CHAT:
             return ChatFace(stream_id, state.created_ms, state.model, include_usage=True)
         case Dialect.MESSAGES:

@@ -26,7 +26,7 @@ def face_of(stream: StreamHandle, origin: Json) -> ResponsesFace:
     return ResponsesFace(
         stream.id,
         stream.state.created_ms,
-        orjson.dumps(whole_echo(echo)),
+        orjson.dumps(whole_echo(echo)).decode(),
         background=origin.get("background", False),
         encrypted=origin.get("encrypted", False),
     )
