@@ -10,6 +10,7 @@ times it out, never runs it twice, and has no running job that its polling could
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -30,7 +31,7 @@ POLL_S: Final = 2.0
 """How often the queue is polled without a wake-up, in case one got lost on a connection that seemed to live."""
 JOB_TIMEOUT_S: Final = 10
 CLAIMS_S: Final = 2.0
-"""How long a worker that stops waits for claims that are under way."""
+"""How long a worker that stops waits for a poll and claims that are under way, together."""
 RETRY_S: Final = 0.5
 """When a claim or a poll is tried again to which Redis gave no answer."""
 REMOVE_AFTER_S: Final = 0.01
@@ -125,15 +126,20 @@ class Pickup(Worker):
 
     async def close(self) -> None:
         """Let a poll and claims that are under way finish, then drain and close everything."""
-        await _finished([self._woken] if self._woken else [])
-        await _finished([*self.tasks.values(), *self._claims])  # only now: the poll may have added some
-        await _finished([self._removing] if self._removing else [])
+        until_s = time.monotonic() + CLAIMS_S
+        await _finished([self._woken] if self._woken else [], until_s)
+        await _finished([*self.tasks.values(), *self._claims], until_s)  # only now: the poll may have added some
+        await _finished([self._removing] if self._removing else [], until_s)
+        forgetting = self.loop.create_task(self._forget_health(), name="forget health")  # beside the drain
+        if self.on_shutdown:
+            await self.on_shutdown(self.ctx)
+        await forgetting
+        await self.pool.aclose(close_connection_pool=True)  # arq's own `close` calls what redis-py deprecated
+
+    async def _forget_health(self) -> None:
         with contextlib.suppress(RedisError, OSError, TimeoutError):
             async with asyncio.timeout(CLAIMS_S):
                 await self.pool.delete(self.health_check_key)
-        if self.on_shutdown:
-            await self.on_shutdown(self.ctx)
-        await self.pool.aclose(close_connection_pool=True)  # arq's own `close` calls what redis-py deprecated
 
     async def start_jobs(self, job_ids: list[bytes]) -> None:
         """Start what a poll has found, and note whether that is all that there is."""
@@ -218,11 +224,11 @@ class Pickup(Worker):
             self._take_up_announced()
 
 
-async def _finished(tasks: Iterable[asyncio.Task[Any]]) -> None:
+async def _finished(tasks: Iterable[asyncio.Task[Any]], until_s: float) -> None:
     """Wait for tasks, and cancel them where Redis is away: what they claimed is queued again after its lease."""
     under_way = [*tasks]
     if under_way:
-        await asyncio.wait(under_way, timeout=CLAIMS_S)
+        await asyncio.wait(under_way, timeout=max(0, until_s - time.monotonic()))
     for task in under_way:
         task.cancel()
     await asyncio.gather(*under_way, return_exceptions=True)
