@@ -87,7 +87,9 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     """Start importing, unless tests run in this process, or are measured while they are imported."""
     options = attrgetter("known_args_namespace")(early_config)
     is_controller = "PYTEST_XDIST_WORKER" not in os.environ and getattr(options, "numprocesses", None)
-    if is_controller and not getattr(options, "cov_source", None):
+    # Not by `cov_source`, which pytest-cov has emptied by now where `--cov` names no folder.
+    is_measured = any(str(argument).startswith("--cov") for argument in early_config.invocation_params.args)
+    if is_controller and not is_measured:
         early_config.pluginmanager.register(_Plugin(options.file_or_dir))
 
 

@@ -41,6 +41,7 @@ def test_the_figures_are_those_that_were_measured() -> None:
     assert measured("idle", "front CPU for 10,000 tails, %") / 1e6 == pytest.approx(capacity.IDLE_TAIL_CORES)
     assert measured("storm", "front CPU, ms a client") == capacity.RETURN_MS
     assert measured("memory", "a token an entry: bytes a token") == capacity.STORED_BYTES
+    assert token_us(200) == pytest.approx(measured("tokens", "at 30 tokens/s each: CPU, µs a token"), abs=1)
     limits = (ROOT / "docs/limits.md").read_text()
     assert f"{token_us(50):.0f} µs a token with 50" in limits
     assert f"{token_us(200):.0f} µs of CPU time a token" in limits
