@@ -81,8 +81,8 @@ APPEND: Final = Benchmark(
     note=f"{GENERATIONS} generations at once whose source yields as fast as it is asked; the worker fences, batches, "
     "publishes and remembers each entry, and so does `midstream.produce`, in as many blocks of a program of its own. "
     "Beside them a process that only pipelines XADD in batches of the same size. Alone: an entry every 20 ms, to one "
-    "tail of a broker, or to an XREAD. This is the log's ceiling, not what a worker generates: with the official SDKs "
-    "and the HTTP client below them, one worker does 4,600 to 7,200 tokens/s.",
+    "tail of a broker, or to an XREAD. This is the log's ceiling, not what a worker generates from a "
+    "provider, which is `tokens`.",
     systems={BARE: _program(XADD), PRODUCED: _program(PRODUCE), OURS: _midstream},
     plotted=("entries/s",),
     ratio=(OURS, BARE),

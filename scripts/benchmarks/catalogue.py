@@ -16,6 +16,7 @@ from scripts.benchmarks.never_reading import NEVER_READING
 from scripts.benchmarks.replay import REPLAY
 from scripts.benchmarks.rolling import ROLLING
 from scripts.benchmarks.storm import STORM
+from scripts.benchmarks.tokens import TOKENS
 from scripts.benchmarks.ttft import TTFT
 from scripts.benchmarks.watched import WATCHED
 
@@ -32,6 +33,7 @@ BENCHMARKS: Final[dict[str, Benchmark]] = {
         STORM,
         ROLLING,
         NEVER_READING,
+        TOKENS,
         APPEND,
         KEEPING,
         MEMORY,

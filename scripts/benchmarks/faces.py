@@ -26,7 +26,7 @@ END_DATA: Final = {
     "finish_reason": "stop",
     "error": None,
     "usage": None,
-    "timings": {"queued_ms": 0, "first_ms": 0, "total_ms": 0},
+    "timings": {"queued_ms": 0, "first_delta_ms": 0, "total_ms": 0},
 }
 
 FACES: Final[dict[str, Face[Any]]] = {

@@ -20,9 +20,9 @@ RETURN_MS: Final = 0.13
 """A broker's CPU for a client that comes back: `storm`."""
 REDIS_ENTRY_US, REDIS_BASE_CORES = 14.6, 0.075
 """Redis' CPU for an entry that one broker is told of, and for what wakes it: `light` and `many` solved for both."""
-STORED_BYTES: Final = 29.1
+STORED_BYTES: Final = 34.0
 """Redis' memory for a token of a finished answer."""
-TOKEN_US: Final = ((50, 244.0), (200, 122.0))
+TOKEN_US: Final = ((50, 244.0), (200, 150.0))
 """A worker's CPU for a token with the official SDKs, by the number of answers that it writes at once."""
 BROKER_SHARE, WORKER_SHARE, REDIS_SHARE = 0.6, 0.7, 0.5
 """How much of a core each may use: the rest is for bursts, for a neighbour's share when it stops, and for replays."""
