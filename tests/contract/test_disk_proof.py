@@ -1,6 +1,7 @@
 """The durable intent refuses to start where it would not hold, and waits where it does (PROTOCOL: Intent/Durable)."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from midstream.log.connect import connect
 from midstream.log.disk_proof import prove_disk
 from midstream.log.errors import UnfitServer
 from midstream.log.fsync import Fsync
-from tests.servers import ValkeyProcess
+from tests.servers import ValkeyProcess, free_port
 from tests.system import System
 
 
@@ -73,3 +74,18 @@ async def test_a_full_server_does_not_turn_the_waiting_off(tmp_path: Path) -> No
         waited = [await fsync.wait() for _ in range(2)]
         await redis.aclose()
     assert waited == [True, True] or "redis-server" in server._binary  # Redis 7.0 knows no WAITAOF
+
+
+async def test_who_leaves_while_the_disk_is_waited_for_leaves_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    redis = connect(f"redis://127.0.0.1:{free_port()}/0", 1, 1)
+    fsync = Fsync(redis, "ms")
+    leaving = asyncio.create_task(fsync.wait())
+    await asyncio.sleep(0)
+    (waiting,) = [task for task in asyncio.all_tasks() if task.get_name() == "fsync"]
+    leaving.cancel()
+    await asyncio.wait((leaving, waiting))
+    assert fsync._round is waiting
+    del leaving, waiting, fsync
+    gc.collect()  # when asyncio reports an exception that nobody has looked at
+    assert not caplog.records
+    await redis.aclose()

@@ -54,6 +54,8 @@ class Fsync:
         # The caller joins the next round: one under way may have written its marker before the caller's write.
         if self._next is None:
             self._next = asyncio.create_task(self._commit(self._round), name="fsync")
+            # All callers may have left by its end: asyncio would report an error that nobody has looked at.
+            self._next.add_done_callback(lambda done: done.cancelled() or done.exception())
         return await asyncio.shield(self._next)
 
     @property
