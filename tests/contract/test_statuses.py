@@ -138,9 +138,10 @@ async def test_a_stream_is_looked_after_before_it_exists(redis: Redis) -> None:
     async with redis.monitor() as monitor:
         await create(Log(redis, "ms"), stream_id, look_in_ms=1_000)
         seen: list[str] = []
-        while not any("HSET" in command for command in seen):
+        # Not "in": a script that the server is given anew is a command with all of these words.
+        while not any(command.startswith("HSET") for command in seen):
             seen.append((await anext(monitor.listen()))["command"])
-    assert f"ZADD {keys.due} " in " ".join(seen[: len(seen) - 1])
+    assert any(command.startswith(f"ZADD {keys.due} ") for command in seen)
     await Log(redis, "ms").delete(stream_id, 1)
     await redis.delete(keys.due)
 
